@@ -1,0 +1,1 @@
+"""Everything that runs as a process: the jobs, and the `stockbatch` command."""

@@ -1,0 +1,1 @@
+"""Daily bars in, next-session forecasts with honest intervals and scores out."""

@@ -1,0 +1,147 @@
+"""Settings: option > `STOCKBATCH_*` environment > `stockbatch.toml` > default.
+
+This is the only module that reads the environment.
+"""
+
+import hashlib
+import json
+import os
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from stockbatch.exceptions import ConfigurationError
+
+PREFIX = "STOCKBATCH_"
+
+
+def _state_folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "stockbatch"
+
+
+class ModelSettings(BaseModel):
+    """The engine: a change of any of these retrains every ticker."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    units: int = Field(24, ge=1, le=1024, description="units of every LSTM layer")
+    layers: int = Field(1, ge=1, le=4, description="LSTM layers on top of each other")
+    lookback: int = Field(60, ge=1, le=1000, description="steps of history before a scored step")
+    scored_steps: int = Field(60, ge=1, le=1000, description="scored steps of a training window")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of LSTM outputs dropped in training")
+    learning_rate: float = Field(2e-3, gt=0, le=1)
+    epochs: int = Field(40, ge=1, le=10_000, description="at most this many passes over the data")
+    batch: int = Field(4, ge=1, le=4096, description="windows per ticker in a training step")
+    patience: int = Field(8, ge=1, description="epochs without improvement before a ticker stops")
+    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm of one ticker")
+    seed: int = Field(1, ge=0, lt=2**32)
+    history_sessions: int = Field(1260, ge=100, le=20_000, description="sessions trained on")
+    minimum_history: int = Field(300, ge=60, description="bars a ticker needs to be trained")
+    validation_share: float = Field(0.2, gt=0, lt=0.9, description="newest share, for stopping")
+
+
+class Settings(BaseSettings):
+    """All settings; engine settings live in the table `[model]`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    home: Path = Field(default_factory=_state_folder, description="state and embedded database")
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://… of an external server; none: the embedded one"
+    )
+    provider: str = Field("yfinance", description="provider of tickers added without one")
+    exchange: str = Field("XNYS", description="calendar of a run that names none")
+    retrain_after_sessions: int = Field(20, ge=1, description="age at which a model is retrained")
+    chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
+    threads: int = Field(0, ge=0, description="threads for training; 0: one per core")
+    close_delay_minutes: int = Field(45, ge=0, description="wait after the close for its bar")
+    model: ModelSettings = ModelSettings()
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let options beat the environment, and the environment the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def engine_hash(self) -> str:
+        """Return the SHA-256 of the settings whose change retrains every ticker."""
+        canonical = json.dumps(self.model.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load(config: Path | None = None, **options: Any) -> Settings:
+    """Read the settings; `config` names the file, `options` win over everything.
+
+    Raises ConfigurationError naming the key for anything unknown or out of range.
+    """
+    file = _find_file(config)
+    _refuse_unknown_variables()
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        return FromFile(**{key: value for key, value in options.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(source=file, key="syntax", reason=error) from None
+    except ValidationError as error:
+        raise _first_problem(error, file) from None
+
+
+def _find_file(config: Path | None) -> Path | None:
+    """Return the named file, else the one in the state folder, else None."""
+    if config is not None:
+        if not config.is_file():
+            raise ConfigurationError(source="--config", key=config, reason="there is no such file")
+        return config
+    home = os.environ.get(f"{PREFIX}HOME")
+    default = (Path(home).expanduser() if home else _state_folder()) / "stockbatch.toml"
+    return default if default.is_file() else None
+
+
+def _refuse_unknown_variables() -> None:
+    """Raise for a `STOCKBATCH_*` variable that sets nothing, which pydantic would ignore."""
+    known = {PREFIX + key.upper() for key in Settings.model_fields}
+    known |= {f"{PREFIX}MODEL__{key.upper()}" for key in ModelSettings.model_fields}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else "'stockbatch config show' lists them"
+            raise ConfigurationError(source="environment", key=name, reason=f"unknown; {hint}")
+
+
+def _first_problem(error: ValidationError, file: Path | None) -> ConfigurationError:
+    problem = error.errors(include_url=False)[0]
+    path = [str(part) for part in problem["loc"]]
+    variable = PREFIX + "__".join(path).upper()
+    if variable in os.environ:
+        return ConfigurationError(source="environment", key=variable, reason=problem["msg"])
+    reason = problem["msg"]
+    if problem["type"] == "extra_forbidden":
+        fields = ModelSettings.model_fields if len(path) > 1 else Settings.model_fields
+        close = get_close_matches(path[-1], fields, 1)
+        reason = f"unknown; did you mean {close[0]}?" if close else "unknown"
+    return ConfigurationError(source=file or "options", key=".".join(path), reason=reason)

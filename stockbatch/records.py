@@ -1,0 +1,248 @@
+"""Frozen value objects passed between the modules; arrays are NumPy, oldest session first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Sessions = NDArray[np.datetime64]
+"""Trading dates, dtype datetime64[D]."""
+
+QUANTILES: tuple[float, ...] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
+"""The levels every probabilistic forecast states, lowest first."""
+
+
+class PriceBasis(StrEnum):
+    """What a provider's prices were already adjusted for."""
+
+    AS_TRADED = "as_traded"
+    SPLIT_ADJUSTED = "split_adjusted"
+
+
+class BarState(StrEnum):
+    """How far a stored bar can be relied on."""
+
+    PROVISIONAL = "provisional"
+    FINAL = "final"
+    QUARANTINED = "quarantined"
+
+
+class Severity(StrEnum):
+    """What became of the bar a finding is about: kept, set aside or refused."""
+
+    WARNING = "warning"
+    QUARANTINED = "quarantined"
+    REJECTED = "rejected"
+
+
+class Method(StrEnum):
+    """How a forecast was made."""
+
+    LSTM = "lstm"
+    NAIVE = "naive"
+    ROLLING_QUANTILE = "rolling_quantile"
+
+
+class Kind(StrEnum):
+    """When a forecast was made: in time, after its deadline, or in a simulation of the past."""
+
+    LIVE = "live"
+    LATE = "late"
+    BACKTEST = "backtest"
+
+
+class Action(StrEnum):
+    """What a run did for one ticker."""
+
+    TRAINED = "trained"
+    REUSED = "reused"
+    NAIVE = "naive"
+    NONE = "none"
+
+
+class Reason(StrEnum):
+    """Why a run did it."""
+
+    NO_MODEL = "no_model"
+    EXPIRED = "expired"
+    CONFIGURATION_CHANGED = "configuration_changed"
+    HISTORY_RESTATED = "history_restated"
+    FORCED = "forced"
+    FRESH = "fresh"
+    SHORT_HISTORY = "short_history"
+    DIVERGED = "diverged"
+    NO_BAR = "no_bar"
+    BAR_REFUSED = "bar_refused"
+    FETCH_FAILED = "fetch_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a provider says about one of its tickers."""
+
+    ticker: str
+    symbol: str
+    name: str | None = None
+    calendar: str = "XNYS"
+    currency: str | None = None
+    asset_class: str = "equity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """A ticker of the watchlist; `provider` is the specification it is fed by, as typed."""
+
+    id: int
+    ticker: str
+    symbol: str
+    provider: str
+    calendar: str
+    name: str | None = None
+    currency: str | None = None
+    asset_class: str = "equity"
+    active: bool = True
+    demo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Daily bars of one ticker, all arrays of shape (sessions,); unknown values are NaN."""
+
+    sessions: Sessions
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def where(self, keep: NDArray[np.bool_]) -> "Bars":
+        """Return the bars for which `keep`, of shape (sessions,), is true."""
+        return Bars(
+            sessions=self.sessions[keep],
+            open=self.open[keep],
+            high=self.high[keep],
+            low=self.low[keep],
+            close=self.close[keep],
+            volume=self.volume[keep],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorporateAction:
+    """A split (new shares per old one) or a cash dividend (per share, basis of its ex-session)."""
+
+    session: date
+    kind: str
+    """`split` or `dividend`."""
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarRequest:
+    """Bars wanted of one symbol, both sessions included; `first` None means all there are."""
+
+    symbol: str
+    first: date | None
+    last: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedBars:
+    """What a provider delivered for one request, unchecked and in the provider's order."""
+
+    symbol: str
+    bars: Bars
+    actions: tuple[CorporateAction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something a check saw in one ticker's data."""
+
+    check: str
+    severity: Severity
+    message: str
+    session: date | None = None
+    observed: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Accepted bars of many tickers on one calendar's sessions.
+
+    Prices are as stored, of shape (tickers, sessions), NaN where there is no bar; `split` is 1 and
+    `dividend` 0 where nothing happened. Both hold for the session they go ex.
+    """
+
+    tickers: tuple[str, ...]
+    sessions: Sessions
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    split: Floats
+    dividend: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """One ticker's weights with all that is needed to use, judge and reproduce them."""
+
+    ticker: str
+    first_session: date
+    last_session: date
+    """Last session anything in the model was learned from."""
+    fingerprint: str
+    """SHA-256 of the data it was trained on."""
+    configuration: str
+    """SHA-256 of the settings and the feature version it was trained with."""
+    parameters: Mapping[str, object]
+    seed: int
+    weights: Mapping[str, NDArray[np.float32]]
+    best_epoch: int
+    training_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    reason: Reason = Reason.NO_MODEL
+    id: int | None = None
+    """None until stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What one method says at `origin_session` about one ticker's `target_session`."""
+
+    instrument_id: int
+    method: Method
+    origin_session: date
+    target_session: date
+    deadline_at: datetime
+    origin_close: float
+    close: float
+    log_return: float
+    quantiles: tuple[float, ...] | None
+    """Of the log return, one per level of QUANTILES; None for the naive forecast."""
+    probability_of_rise: float | None
+    fingerprint: str
+    horizon: int = 1
+    model_id: int | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run did for one ticker, why, and how long its batch took per ticker."""
+
+    instrument_id: int
+    action: Action
+    reason: Reason
+    message: str = ""
+    seconds: float | None = None
