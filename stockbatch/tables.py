@@ -1,0 +1,514 @@
+"""The tables of schema `stockbatch`; each docstring is the table's comment and states its grain."""
+
+import inspect
+import uuid
+from datetime import date, datetime
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from stockbatch.records import (
+    Action,
+    BarState,
+    Kind,
+    Method,
+    PriceBasis,
+    Reason,
+    Severity,
+)
+
+SCHEMA = "stockbatch"
+NOW = func.clock_timestamp()
+
+
+class Base(DeclarativeBase):
+    """Tables of schema `stockbatch`."""
+
+    metadata = MetaData(
+        schema=SCHEMA,
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        },
+    )
+    type_annotation_map = {  # noqa: RUF012 (read by SQLAlchemy)
+        int: Integer,
+        str: Text,
+        float: Double,
+        date: Date,
+        datetime: DateTime(timezone=True),
+        bytes: LargeBinary,
+        dict[str, Any]: JSONB,
+        list[float]: ARRAY(Double),
+    }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.metadata.tables[f"{SCHEMA}.{cls.__tablename__}"].comment = inspect.cleandoc(
+            cls.__doc__ or ""
+        )
+
+
+def _id() -> Mapped[int]:
+    return mapped_column(
+        BigInteger, Identity(always=True), primary_key=True, comment="surrogate key"
+    )
+
+
+def _instrument(**options: Any) -> Mapped[Any]:
+    target = ForeignKey("stockbatch.instruments.id", ondelete="RESTRICT")
+    return mapped_column(target, comment="instrument", **options)
+
+
+def _run() -> Mapped[int | None]:
+    target = ForeignKey("stockbatch.runs.id", ondelete="RESTRICT")
+    return mapped_column(BigInteger, target, comment="run that wrote the row; NULL: none did")
+
+
+def _one_of(column: str, values: Any) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _finite(*columns: str) -> CheckConstraint:
+    """Refuse NaN and both infinities: in PostgreSQL, NaN sorts above infinity."""
+    tests = [f"({c} > '-Infinity' AND {c} < 'Infinity')" for c in columns]
+    return CheckConstraint(" AND ".join(tests), name="finite")
+
+
+class InstrumentRow(Base):
+    """One row per ticker ever put on the watchlist; removing deactivates, history stays."""
+
+    __tablename__ = "instruments"
+    __table_args__ = (UniqueConstraint("ticker"),)
+
+    id: Mapped[int] = mapped_column(
+        Integer, Identity(always=True), primary_key=True, comment="surrogate key"
+    )
+    ticker: Mapped[str] = mapped_column(comment="name used everywhere in this database")
+    symbol: Mapped[str] = mapped_column(comment="what the provider calls it")
+    provider: Mapped[str] = mapped_column(comment="provider specification, e.g. csv:/data/bars.csv")
+    calendar: Mapped[str] = mapped_column(comment="code of its exchange calendar, e.g. XNYS")
+    name: Mapped[str | None] = mapped_column(comment="long name")
+    currency: Mapped[str | None] = mapped_column(comment="ISO 4217 code of its prices")
+    asset_class: Mapped[str] = mapped_column(comment="equity, index, currency, crypto, …")
+    active: Mapped[bool] = mapped_column(server_default="true", comment="handled by runs")
+    demo: Mapped[bool] = mapped_column(
+        server_default="false", comment="demonstration data: never due, in no metric over ALL"
+    )
+    active_since: Mapped[datetime] = mapped_column(
+        server_default=NOW, comment="when it was last put on the watchlist"
+    )
+
+
+class SessionRow(Base):
+    """One row per exchange calendar and trading session."""
+
+    __tablename__ = "sessions"
+
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="exchange calendar code")
+    session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
+    open_at: Mapped[datetime] = mapped_column(comment="instant the session opens")
+    close_at: Mapped[datetime] = mapped_column(comment="instant the session closes")
+
+
+_BAR_CHECKS = (
+    CheckConstraint(
+        "open > 0 AND low > 0 AND open < 'Infinity' AND high < 'Infinity'"
+        " AND low < 'Infinity' AND close < 'Infinity'"
+        " AND low <= least(open, close) * 1.000001 AND high >= greatest(open, close) * 0.999999",
+        name="prices",
+    ),
+    CheckConstraint("volume >= 0 AND volume < 'Infinity'", name="volume"),
+    _one_of("state", BarState),
+    _one_of("price_basis", PriceBasis),
+)
+
+
+class BarRow(Base):
+    """One row per instrument and session: the bar as it is known now."""
+
+    __tablename__ = "bars"
+    __table_args__ = tuple(check.copy() for check in _BAR_CHECKS)
+
+    instrument_id: Mapped[int] = _instrument(primary_key=True)
+    session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
+    open: Mapped[float] = mapped_column(comment="first price")
+    high: Mapped[float] = mapped_column(comment="highest price")
+    low: Mapped[float] = mapped_column(comment="lowest price")
+    close: Mapped[float] = mapped_column(comment="last price")
+    volume: Mapped[float | None] = mapped_column(comment="units traded; NULL: unknown")
+    price_basis: Mapped[str] = mapped_column(comment="as_traded, or what could not be undone")
+    state: Mapped[str] = mapped_column(comment="provisional, final or quarantined")
+    provider: Mapped[str] = mapped_column(comment="provider that delivered it")
+    revision: Mapped[int] = mapped_column(server_default="1", comment="1, then one per restatement")
+    fetched_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it came")
+
+
+class BarRevisionRow(Base):
+    """One row per instrument, session and superseded revision: what a bar was before."""
+
+    __tablename__ = "bar_revisions"
+
+    instrument_id: Mapped[int] = _instrument(primary_key=True)
+    session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
+    revision: Mapped[int] = mapped_column(primary_key=True, comment="revision that was replaced")
+    open: Mapped[float] = mapped_column(comment="first price")
+    high: Mapped[float] = mapped_column(comment="highest price")
+    low: Mapped[float] = mapped_column(comment="lowest price")
+    close: Mapped[float] = mapped_column(comment="last price")
+    volume: Mapped[float | None] = mapped_column(comment="units traded; NULL: unknown")
+    price_basis: Mapped[str] = mapped_column(comment="as_traded, or what could not be undone")
+    state: Mapped[str] = mapped_column(comment="state it had")
+    provider: Mapped[str] = mapped_column(comment="provider that delivered it")
+    fetched_at: Mapped[datetime] = mapped_column(comment="when it had come")
+    replaced_at: Mapped[datetime] = mapped_column(
+        server_default=NOW, comment="when it was replaced"
+    )
+
+
+class CorporateActionRow(Base):
+    """One row per instrument, ex-session and kind of action."""
+
+    __tablename__ = "corporate_actions"
+    __table_args__ = (
+        _one_of("kind", ("split", "dividend")),
+        CheckConstraint("value > 0 AND value < 'Infinity'", name="value"),
+    )
+
+    instrument_id: Mapped[int] = _instrument(primary_key=True)
+    session: Mapped[date] = mapped_column(primary_key=True, comment="first session without it")
+    kind: Mapped[str] = mapped_column(primary_key=True, comment="split or dividend")
+    value: Mapped[float] = mapped_column(
+        comment="split: new shares per old one; dividend: cash per share on that session's basis"
+    )
+    provider: Mapped[str] = mapped_column(comment="provider that reported it")
+    first_seen_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it came")
+    retracted_at: Mapped[datetime | None] = mapped_column(comment="when the provider withdrew it")
+
+
+class DataIssueRow(Base):
+    """One row per instrument, session and check that found something."""
+
+    __tablename__ = "data_issues"
+    __table_args__ = (
+        UniqueConstraint(
+            "instrument_id", "session", "check_name", postgresql_nulls_not_distinct=True
+        ),
+        _one_of("severity", Severity),
+        _finite("observed", "threshold"),
+    )
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int] = _instrument()
+    session: Mapped[date | None] = mapped_column(comment="trading date; NULL: the whole series")
+    check_name: Mapped[str] = mapped_column(comment="check that found it")
+    severity: Mapped[str] = mapped_column(comment="warning (kept), quarantined or rejected")
+    message: Mapped[str] = mapped_column(comment="what was seen, in words")
+    observed: Mapped[float | None] = mapped_column(comment="value seen")
+    threshold: Mapped[float | None] = mapped_column(comment="limit it broke")
+    run_id: Mapped[int | None] = _run()
+    found_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was found")
+
+
+class RunRow(Base):
+    """One row per calendar, session and attempt: an execution of the daily job."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        UniqueConstraint("calendar", "session", "attempt"),
+        _one_of("status", ("running", "finished", "failed")),
+        _one_of("trigger", ("manual", "schedule", "catch_up", "backfill")),
+    )
+
+    id: Mapped[int] = _id()
+    calendar: Mapped[str] = mapped_column(comment="exchange calendar code")
+    session: Mapped[date] = mapped_column(comment="origin session of its forecasts")
+    attempt: Mapped[int] = mapped_column(comment="1; more for reprocessing only")
+    trigger: Mapped[str] = mapped_column(comment="what started it")
+    status: Mapped[str] = mapped_column(comment="running, finished or failed")
+    owner: Mapped[uuid.UUID] = mapped_column(comment="token of the process allowed to write")
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="first start")
+    heartbeat_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last commit")
+    finished_at: Mapped[datetime | None] = mapped_column(comment="end; NULL: not finished")
+    instruments: Mapped[int] = mapped_column(server_default="0", comment="final outcomes")
+    trained: Mapped[int] = mapped_column(server_default="0", comment="outcomes: newly trained")
+    reused: Mapped[int] = mapped_column(server_default="0", comment="outcomes: model reused")
+    naive: Mapped[int] = mapped_column(server_default="0", comment="outcomes: baselines only")
+    none: Mapped[int] = mapped_column(server_default="0", comment="outcomes: no forecast")
+    message: Mapped[str | None] = mapped_column(comment="why it failed")
+    code_version: Mapped[str] = mapped_column(comment="version of this program")
+    engine_hash: Mapped[str] = mapped_column(comment="SHA-256 of the engine settings")
+
+
+class OutcomeRow(Base):
+    """One row per instrument, session and try; exactly one of them is final."""
+
+    __tablename__ = "outcomes"
+    __table_args__ = (
+        UniqueConstraint("instrument_id", "session", "try_number"),
+        Index(
+            "outcomes_final_key",
+            "instrument_id",
+            "session",
+            unique=True,
+            postgresql_where="is_final",
+        ),
+        Index(None, "session"),
+        _one_of("action", Action),
+        _one_of("reason", Reason),
+    )
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int] = _instrument()
+    session: Mapped[date] = mapped_column(comment="origin session")
+    try_number: Mapped[int] = mapped_column(comment="1 for the first try, …")
+    is_final: Mapped[bool] = mapped_column(comment="the one that counts; earlier tries are history")
+    run_id: Mapped[int | None] = _run()
+    action: Mapped[str] = mapped_column(comment="what was done")
+    reason: Mapped[str] = mapped_column(comment="why")
+    message: Mapped[str] = mapped_column(server_default="", comment="more about it, in words")
+    seconds: Mapped[float | None] = mapped_column(comment="its share of its batch's wall time")
+    recorded_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
+
+
+class ModelRow(Base):
+    """One row per trained version of a model; pruning empties `weights`, never removes the row."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        UniqueConstraint(
+            "instrument_id",
+            "last_session",
+            "configuration",
+            "fingerprint",
+            name="models_key",
+        ),
+        _one_of("reason", Reason),
+    )
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int] = _instrument()
+    first_session: Mapped[date] = mapped_column(comment="first session it was trained on")
+    last_session: Mapped[date] = mapped_column(comment="last session it learned anything from")
+    fingerprint: Mapped[str] = mapped_column(comment="SHA-256 of the data it was trained on")
+    configuration: Mapped[str] = mapped_column(comment="SHA-256 of settings and feature version")
+    parameters: Mapped[dict[str, Any]] = mapped_column(
+        comment="engine settings it was trained with"
+    )
+    libraries: Mapped[dict[str, Any]] = mapped_column(comment="library versions")
+    seed: Mapped[int] = mapped_column(BigInteger, comment="seed of the run's settings")
+    weights: Mapped[bytes | None] = mapped_column(comment="safetensors; NULL once pruned")
+    weights_sha256: Mapped[str] = mapped_column(comment="SHA-256 of `weights`")
+    reason: Mapped[str] = mapped_column(comment="why it was trained")
+    best_epoch: Mapped[int] = mapped_column(comment="epoch whose weights were kept, from 1")
+    training_loss: Mapped[float | None] = mapped_column(comment="pinball loss at that epoch")
+    validation_loss: Mapped[float | None] = mapped_column(comment="pinball loss at that epoch")
+    run_id: Mapped[int | None] = _run()
+    trained_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was stored")
+
+
+class PromotionRow(Base):
+    """One row per instrument, first origin session and promoted model.
+
+    The champion of an origin is the newest promotion whose `from_session` is not after it.
+    """
+
+    __tablename__ = "promotions"
+    __table_args__ = (UniqueConstraint("instrument_id", "from_session", "model_id"),)
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int] = _instrument()
+    model_id: Mapped[int] = mapped_column(
+        ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), comment="model in use from then on"
+    )
+    from_session: Mapped[date] = mapped_column(comment="first origin session it serves")
+    reason: Mapped[str] = mapped_column(comment="why it was promoted")
+    recorded_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
+
+
+class TrainingCurveRow(Base):
+    """One row per model: its loss after every epoch."""
+
+    __tablename__ = "training_curves"
+
+    model_id: Mapped[int] = mapped_column(
+        ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), primary_key=True, comment="model"
+    )
+    training_loss: Mapped[list[float]] = mapped_column(
+        comment="pinball loss per epoch, fitted part"
+    )
+    validation_loss: Mapped[list[float]] = mapped_column(comment="pinball loss per epoch, held out")
+
+
+QUANTILE_COLUMNS = ("q025", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q975")
+"""Columns of the quantiles, in the order of records.QUANTILES."""
+
+
+def _quantile(percent: str) -> Mapped[float | None]:
+    return mapped_column(
+        comment=f"{percent} % quantile of the log return; NULL: point forecast only"
+    )
+
+
+class ForecastRow(Base):
+    """One row per instrument, target session, horizon, method, kind and fingerprint.
+
+    Append-only. Whether a forecast is live or late is decided by the database's own clock.
+    """
+
+    __tablename__ = "forecasts"
+    __table_args__ = (
+        UniqueConstraint(
+            *("instrument_id", "target_session", "horizon", "method", "kind", "fingerprint"),
+            name="forecasts_key",
+        ),
+        Index(None, "target_session"),
+        _one_of("method", Method),
+        _one_of("kind", Kind),
+        CheckConstraint("origin_session < target_session AND horizon >= 1", name="horizon"),
+        CheckConstraint("origin_close > 0 AND close > 0", name="positive"),
+        CheckConstraint("probability_of_rise BETWEEN 0 AND 1", name="probability"),
+        CheckConstraint(
+            " AND ".join(f"{low} <= {high}" for low, high in pairwise(QUANTILE_COLUMNS)),
+            name="quantiles_in_order",
+        ),
+        _finite("origin_close", "close", "log_return", "q025", "q975"),
+    )
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int] = _instrument()
+    origin_session: Mapped[date] = mapped_column(comment="last session whose bar it used")
+    target_session: Mapped[date] = mapped_column(comment="session it is about")
+    horizon: Mapped[int] = mapped_column(comment="sessions from origin to target")
+    method: Mapped[str] = mapped_column(comment="lstm, or the baseline that made it")
+    kind: Mapped[str] = mapped_column(comment="live (in time), late or backtest")
+    fingerprint: Mapped[str] = mapped_column(comment="SHA-256 of everything it depends on")
+    origin_close: Mapped[float] = mapped_column(
+        comment="close of the origin session, as stored then"
+    )
+    close: Mapped[float] = mapped_column(comment="close forecast, on the basis of origin_close")
+    log_return: Mapped[float] = mapped_column(comment="ln(close / origin_close)")
+    q025: Mapped[float | None] = _quantile("2.5")
+    q05: Mapped[float | None] = _quantile("5")
+    q10: Mapped[float | None] = _quantile("10")
+    q25: Mapped[float | None] = _quantile("25")
+    q50: Mapped[float | None] = _quantile("50")
+    q75: Mapped[float | None] = _quantile("75")
+    q90: Mapped[float | None] = _quantile("90")
+    q95: Mapped[float | None] = _quantile("95")
+    q975: Mapped[float | None] = _quantile("97.5")
+    probability_of_rise: Mapped[float | None] = mapped_column(comment="P(log return > 0)")
+    model_id: Mapped[int | None] = mapped_column(
+        ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), comment="model; NULL: a baseline"
+    )
+    run_id: Mapped[int | None] = _run()
+    issued_at: Mapped[datetime] = mapped_column(comment="when the program made it")
+    recorded_at: Mapped[datetime] = mapped_column(
+        server_default=NOW, comment="when the database took it; no writer can set it"
+    )
+    deadline_at: Mapped[datetime] = mapped_column(comment="live only if made and recorded before")
+
+
+class ScoreRow(Base):
+    """One row per forecast and revision of the bar it was scored with; views show the last."""
+
+    __tablename__ = "scores"
+    __table_args__ = (
+        UniqueConstraint("forecast_id", "revision"),
+        _one_of("status", ("scored", "masked", "no_session")),
+        CheckConstraint("(status = 'scored') = (error IS NOT NULL)", name="scored"),
+        _finite("actual_close", "error", "log_return_error", "pinball", "winkler_80", "winkler_95"),
+    )
+
+    id: Mapped[int] = _id()
+    forecast_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("stockbatch.forecasts.id", ondelete="RESTRICT"),
+        comment="forecast",
+    )
+    revision: Mapped[int] = mapped_column(comment="revision of the actual bar; 0: there was none")
+    status: Mapped[str] = mapped_column(
+        comment="scored; masked: the actual return is not to be trusted; no_session: never held"
+    )
+    actual_close: Mapped[float | None] = mapped_column(
+        comment="close of the target session on the basis of the origin's"
+    )
+    actual_log_return: Mapped[float | None] = mapped_column(comment="ln(actual / origin close)")
+    error: Mapped[float | None] = mapped_column(comment="actual - forecast close")
+    absolute_error: Mapped[float | None] = mapped_column(comment="|error|")
+    squared_error: Mapped[float | None] = mapped_column(comment="error squared")
+    percentage_error: Mapped[float | None] = mapped_column(comment="100 * error / actual close")
+    log_return_error: Mapped[float | None] = mapped_column(comment="actual - forecast log return")
+    pinball: Mapped[float | None] = mapped_column(comment="mean pinball loss over the quantiles")
+    winkler_80: Mapped[float | None] = mapped_column(comment="Winkler score of the 80 % interval")
+    winkler_95: Mapped[float | None] = mapped_column(comment="Winkler score of the 95 % interval")
+    direction_hit: Mapped[bool | None] = mapped_column(comment="NULL where the return was zero")
+    inside_50: Mapped[bool | None] = mapped_column(comment="actual inside the 50 % interval")
+    inside_80: Mapped[bool | None] = mapped_column(comment="actual inside the 80 % interval")
+    inside_90: Mapped[bool | None] = mapped_column(comment="actual inside the 90 % interval")
+    inside_95: Mapped[bool | None] = mapped_column(comment="actual inside the 95 % interval")
+    run_id: Mapped[int | None] = _run()
+    scored_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
+
+
+class MetricRow(Base):
+    """One row per instrument (NULL: ALL of a calendar), method, kind, window and metric.
+
+    Instruments keep the current row only; ALL keeps one per session.
+    """
+
+    __tablename__ = "metrics"
+    __table_args__ = (
+        Index(
+            "metrics_instrument_key",
+            *("instrument_id", "method", "kind", "window_sessions", "metric"),
+            unique=True,
+            postgresql_where="instrument_id IS NOT NULL",
+        ),
+        Index(
+            "metrics_all_key",
+            *("calendar", "method", "kind", "window_sessions", "metric", "through_session"),
+            unique=True,
+            postgresql_where="instrument_id IS NULL",
+        ),
+        _finite("value", "baseline", "skill"),
+    )
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int | None] = _instrument(nullable=True)
+    calendar: Mapped[str] = mapped_column(comment="exchange calendar code")
+    method: Mapped[str] = mapped_column(comment="how the forecasts were made")
+    kind: Mapped[str] = mapped_column(comment="live, late or backtest: never mixed")
+    window_sessions: Mapped[int] = mapped_column(comment="target sessions looked back at")
+    through_session: Mapped[date] = mapped_column(comment="last target session of the window")
+    metric: Mapped[str] = mapped_column(comment="name of the metric")
+    n: Mapped[int] = mapped_column(comment="scored forecasts behind it")
+    value: Mapped[float | None] = mapped_column(comment="the metric")
+    baseline: Mapped[float | None] = mapped_column(
+        comment="the same of the baseline: naive for points, rolling quantile for pinball"
+    )
+    skill: Mapped[float | None] = mapped_column(comment="1 - value / baseline; above 0 is better")
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
