@@ -5,6 +5,7 @@ StockbatchError
 ├── SessionError
 │   ├── UnknownCalendar
 │   ├── NotASession
+│   ├── OutsideCalendar
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -75,6 +76,10 @@ class UnknownCalendar(SessionError):
 
 class NotASession(SessionError):
     """{session} is not a trading session of {calendar}: the nearest are {before} and {after}"""
+
+
+class OutsideCalendar(SessionError):
+    """{day} leads outside the calendar {calendar}, which knows {first} to {last}"""
 
 
 class SessionNotClosed(SessionError):

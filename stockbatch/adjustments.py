@@ -1,0 +1,64 @@
+"""Returns and price series with splits and dividends undone, derived from as-traded bars.
+
+A holder of one share at the close of t-1 has `split[t]` shares and as many dividends at the close
+of t, so the total return of session t is (close[t] + dividend[t]) * split[t] / close[t-1]. It needs
+nothing but what is known at t: actions that go ex later change no earlier return.
+"""
+
+import numpy as np
+
+from stockbatch.records import Floats, Panel
+
+
+def restate(price: Floats, split: Floats, dividend: Floats) -> Floats:
+    """Return prices of a session on the basis of the session before, as if nothing went ex.
+
+    Shapes broadcast; NaN stays NaN. This is what a forecast made the session before speaks of.
+    """
+    return (price + dividend) * split
+
+
+def total_log_returns(panel: Panel) -> Floats:
+    """Return the log returns from close to close, dividends included, of shape (T, S).
+
+    NaN in the first column and wherever the bar of the session or of the one before is missing: a
+    return across a gap is not a return of one session.
+    """
+    return _from_previous_close(panel.close, panel)
+
+
+def overnight_gaps(panel: Panel) -> Floats:
+    """Return the log returns from the previous close to the open, of shape (T, S).
+
+    NaN as in `total_log_returns`.
+    """
+    return _from_previous_close(panel.open, panel)
+
+
+def adjusted_closes(panel: Panel) -> Floats:
+    """Return the closes adjusted backward for splits and dividends, of shape (T, S).
+
+    The series ends on the basis of the last session; between neighbouring bars it moves by exactly
+    the total return. A dividend of a session without a bar counts at the next close there is.
+    """
+    growth = panel.split * (1 + panel.dividend / _next_known(panel.close))
+    growth = np.where(np.isnan(growth), panel.split, growth)
+    later = np.ones_like(growth)
+    later[:, :-1] = np.cumprod(growth[:, :0:-1], axis=1)[:, ::-1]
+    adjusted: Floats = panel.close / later
+    return adjusted
+
+
+def _from_previous_close(price: Floats, panel: Panel) -> Floats:
+    returns = np.full(price.shape, np.nan)
+    now = restate(price[:, 1:], panel.split[:, 1:], panel.dividend[:, 1:])
+    returns[:, 1:] = np.log(now / panel.close[:, :-1])
+    return returns
+
+
+def _next_known(price: Floats) -> Floats:
+    """Fill every NaN of (T, S) with the first number to its right, if there is one."""
+    last = price.shape[1] - 1
+    column = np.where(np.isnan(price), last, np.arange(price.shape[1]))
+    column = np.minimum.accumulate(column[:, ::-1], axis=1)[:, ::-1]
+    return np.take_along_axis(price, column, axis=1)
