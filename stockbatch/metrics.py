@@ -1,0 +1,261 @@
+"""Every measure of a forecast, defined once; scikit-learn computes those it has.
+
+Closes are in the instrument's currency, returns are log returns, both on the basis of the
+forecast's origin. Percentages are percent (1.5 is 1.5 %); hits, inside and coverage are shares from
+0 to 1. An error is actual - forecast. NaN means unknown: such a forecast is left out, and a metric
+is NaN only where none is left or its scale is 0.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_pinball_loss,
+    root_mean_squared_error,
+)
+
+from stockbatch.records import QUANTILES, Floats
+
+COVERAGES = (50, 80, 90, 95)
+"""The central intervals that QUANTILES state, in percent."""
+SCORED_INTERVALS = (80, 95)
+"""Those of which width and Winkler score are kept."""
+
+RETURN_METRICS = frozenset(
+    {"mae_return", "rmse_return", "bias_return", "directional_accuracy", "pinball"}
+    | {f"coverage_{percent}" for percent in COVERAGES}
+    | {f"{name}_{percent}" for name in ("width", "winkler") for percent in SCORED_INTERVALS}
+)
+"""Metrics free of prices, the only ones that may be taken over several tickers."""
+LOSSES = frozenset(
+    {"mae", "rmse", "mape", "smape", "mase", "mae_return", "rmse_return", "pinball"}
+    | {f"winkler_{percent}" for percent in SCORED_INTERVALS}
+)
+"""Metrics of which less is better, the only ones `skill` has a meaning for."""
+
+
+class Average(NamedTuple):
+    """A metric of each ticker, shape (T,), and the number of forecasts behind it."""
+
+    value: Floats
+    n: NDArray[np.int64]
+
+
+def score(
+    *,
+    close: Floats,
+    actual_close: Floats,
+    log_return: Floats,
+    actual_log_return: Floats,
+    quantiles: Floats | None = None,
+    probability_of_rise: Floats | None = None,
+) -> dict[str, Floats]:
+    """Return the losses of single forecasts, each of the shape (…) of `close`.
+
+    `quantiles` of the log return have shape (…, 9). What is None adds nothing to the answer.
+    """
+    error = actual_close - close
+    return {
+        "error": error,
+        "absolute_error": np.abs(error),
+        "squared_error": error**2,
+        "percentage_error": 100 * error / actual_close,
+        "log_return_error": actual_log_return - log_return,
+        **_distribution_losses(actual_log_return, quantiles, probability_of_rise),
+    }
+
+
+def summarise(
+    *,
+    close: Floats,
+    actual_close: Floats,
+    log_return: Floats,
+    actual_log_return: Floats,
+    origin_close: Floats,
+    quantiles: Floats | None = None,
+    probability_of_rise: Floats | None = None,
+    scale: Floats | None = None,
+) -> dict[str, Average]:
+    """Return every metric of each ticker over its forecasts, of shape (T, N).
+
+    NaN stands where there was no forecast or no actual; `quantiles` have shape (T, N, 9), `scale`
+    is that of `mase`. What is None adds nothing to the answer.
+    """
+    summary = {
+        "mae": mae(actual_close, close),
+        "rmse": rmse(actual_close, close),
+        "bias": mean(actual_close - close),
+        "mape": mape(actual_close, close),
+        "smape": smape(actual_close, close),
+        "mase": mase(actual_close, close, origin_close, scale),
+        "mae_return": mae(actual_log_return, log_return),
+        "rmse_return": rmse(actual_log_return, log_return),
+        "bias_return": mean(actual_log_return - log_return),
+    }
+    losses = _distribution_losses(actual_log_return, quantiles, probability_of_rise)
+    for name, loss in losses.items():
+        name = name.replace("inside", "coverage").replace("direction_hit", "directional_accuracy")
+        summary[name] = mean(loss)
+    return summary
+
+
+def skill(value: Floats, baseline: Floats) -> Floats:
+    """Return 1 - value / baseline, any shape: above 0 is better than the baseline.
+
+    NaN where either is unknown or the baseline is not above 0. Murphy, "Skill scores based on the
+    mean square error", Monthly Weather Review 116 (1988), for any loss that is 0 when perfect.
+    """
+    return 1 - _divide(value, baseline)
+
+
+def mae(actual: Floats, forecast: Floats) -> Average:
+    """Return the mean absolute error of each row of (T, N)."""
+    return _by_row(mean_absolute_error, actual, forecast)
+
+
+def rmse(actual: Floats, forecast: Floats) -> Average:
+    """Return the root of the mean squared error of each row of (T, N)."""
+    return _by_row(root_mean_squared_error, actual, forecast)
+
+
+def mape(actual: Floats, forecast: Floats) -> Average:
+    """Return the mean absolute error in percent of the actual, of each row of (T, N)."""
+    value, n = _by_row(mean_absolute_percentage_error, actual, forecast)
+    return Average(100 * value, n)
+
+
+def smape(actual: Floats, forecast: Floats) -> Average:
+    """Return the symmetric mean absolute percentage error, 0 to 200, of each row of (T, N).
+
+    Makridakis, "Accuracy measures: theoretical and practical concerns", International Journal of
+    Forecasting 9 (1993), with absolute values in the denominator as in the M4 competition
+    (Makridakis, Spiliotis & Assimakopoulos, ibid. 36, 2020).
+    """
+    return mean(200 * _divide(np.abs(actual - forecast), np.abs(actual) + np.abs(forecast)))
+
+
+def mase(actual: Floats, forecast: Floats, origin: Floats, scale: Floats | None = None) -> Average:
+    """Return the mean absolute scaled error of each row of (T, N).
+
+    Hyndman & Koehler, "Another look at measures of forecast accuracy", International Journal of
+    Forecasting 22 (2006): the mean absolute error divided by that of the naive forecast in the
+    history before the first forecast, which is `scale`, of shape (T,), as `naive_scale` gives it.
+    Without it the naive forecast of the same sessions is the scale; `origin` is the naive forecast.
+    """
+    value, n = mae(actual, forecast)
+    if scale is None:
+        scale = mae(actual, np.where(np.isnan(forecast), np.nan, origin)).value
+    return Average(_divide(value, scale), n)
+
+
+def naive_scale(closes: Floats) -> Floats:
+    """Return the mean absolute change between neighbouring closes of each row of (T, S).
+
+    The closes must be adjusted for splits; NaN where no two neighbours are known.
+    """
+    return mae(closes[:, 1:], closes[:, :-1]).value
+
+
+def pinball(actual: Floats, quantiles: Floats) -> Floats:
+    """Return the pinball loss averaged over the levels, of the shape (…) of `actual`.
+
+    `quantiles` have shape (…, 9). Koenker & Bassett, "Regression quantiles", Econometrica 46
+    (1978).
+    """
+    loss = np.full(np.shape(actual), np.nan)
+    known = ~np.isnan(actual) & ~np.isnan(quantiles).any(axis=-1)
+    if known.any():
+        # One sample with a forecast per output: scikit-learn then averages over nothing.
+        outcome, stated = actual[known][None], quantiles[known]
+        levels = [
+            mean_pinball_loss(outcome, column[None], alpha=level, multioutput="raw_values")
+            for level, column in zip(QUANTILES, stated.T, strict=True)
+        ]
+        loss[known] = np.mean(levels, axis=0)
+    return loss
+
+
+def winkler(actual: Floats, lower: Floats, upper: Floats, percent: int) -> Floats:
+    """Return the score of a central interval of `percent`, any shape: its width plus penalties.
+
+    A miss costs 2 / alpha times its distance, where alpha = 1 - percent / 100. Winkler, "A
+    decision-theoretic approach to interval estimation", Journal of the American Statistical
+    Association 67 (1972); the interval score of Gneiting & Raftery, ibid. 102 (2007).
+    """
+    miss = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
+    return upper - lower + 200 / (100 - percent) * miss
+
+
+def interval(quantiles: Floats, percent: int) -> tuple[Floats, Floats]:
+    """Return the lower and upper bound of a central interval, from quantiles of shape (…, 9)."""
+    lower = QUANTILES.index((100 - percent) / 200)
+    return quantiles[..., lower], quantiles[..., -1 - lower]
+
+
+def inside(actual: Floats, lower: Floats, upper: Floats) -> Floats:
+    """Return 1 where lower <= actual <= upper, else 0, NaN where unknown; any shape."""
+    hit = (lower <= actual) & (actual <= upper)
+    return np.where(np.isnan(actual) | np.isnan(lower) | np.isnan(upper), np.nan, hit)
+
+
+def direction_hit(actual_log_return: Floats, probability_of_rise: Floats) -> Floats:
+    """Return 1 where a rise was the likelier and came, or was not and a fall came, else 0.
+
+    NaN where either is unknown and where the actual return is 0: there was no direction to hit.
+    """
+    hit = (probability_of_rise > 0.5) == (actual_log_return > 0)
+    unknown = np.isnan(actual_log_return) | np.isnan(probability_of_rise)
+    return np.where(unknown | (actual_log_return == 0), np.nan, hit)
+
+
+def mean(values: Floats) -> Average:
+    """Return the mean of the known values of each row of (T, N)."""
+    known = ~np.isnan(values)
+    n = known.sum(axis=1)
+    return Average(_divide(np.where(known, values, 0).sum(axis=1), n.astype(np.float64)), n)
+
+
+def _distribution_losses(
+    actual: Floats, quantiles: Floats | None, probability_of_rise: Floats | None
+) -> dict[str, Floats]:
+    losses = {}
+    if probability_of_rise is not None:
+        losses["direction_hit"] = direction_hit(actual, probability_of_rise)
+    if quantiles is not None:
+        losses["pinball"] = pinball(actual, quantiles)
+        for percent in COVERAGES:
+            lower, upper = interval(quantiles, percent)
+            losses[f"inside_{percent}"] = inside(actual, lower, upper)
+            if percent in SCORED_INTERVALS:
+                losses[f"width_{percent}"] = np.where(np.isnan(actual), np.nan, upper - lower)
+                losses[f"winkler_{percent}"] = winkler(actual, lower, upper, percent)
+    return losses
+
+
+def _by_row(metric: Any, actual: Floats, forecast: Floats) -> Average:
+    """Apply a metric of scikit-learn to the known part of each row of (T, N).
+
+    Known values are moved to the front, so that one call serves all rows with equally many.
+    """
+    known = ~np.isnan(actual) & ~np.isnan(forecast)
+    n = known.sum(axis=1)
+    front = np.argsort(~known, axis=1, kind="stable")
+    actual, forecast = (np.take_along_axis(side, front, axis=1) for side in (actual, forecast))
+    value = np.full(len(n), np.nan)
+    for count in np.unique(n[n > 0]):
+        rows = n == count
+        columns = actual[rows, :count].T, forecast[rows, :count].T
+        value[rows] = metric(*columns, multioutput="raw_values")
+    return Average(value, n)
+
+
+def _divide(above: Floats, below: Floats) -> Floats:
+    """Return above / below, NaN where `below` is not above 0 or the ratio is past all numbers."""
+    ratio = np.full(np.shape(above), np.nan)
+    with np.errstate(over="ignore"):
+        np.divide(above, below, out=ratio, where=below > 0)
+    ratio[np.isinf(ratio)] = np.nan
+    return ratio
