@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -246,3 +247,14 @@ class Outcome:
     reason: Reason
     message: str = ""
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The right to write the results of one calendar's session; `owner` is its token."""
+
+    id: int
+    calendar: str
+    session: date
+    attempt: int
+    owner: UUID

@@ -483,13 +483,13 @@ def upgrade() -> None:
         ),
         sa.Column(
             "parameters",
-            postgresql.JSONB(astext_type=Text()),
+            postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,
             comment="engine settings it was trained with",
         ),
         sa.Column(
             "libraries",
-            postgresql.JSONB(astext_type=Text()),
+            postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,
             comment="library versions",
         ),

@@ -1,0 +1,108 @@
+"""The watchlist."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from stockbatch.exceptions import DuplicateInstrument, NoInstruments, UnknownInstrument
+from stockbatch.records import Instrument, Listing
+from stockbatch.tables import InstrumentRow
+
+
+def add(db: Session, listings: Iterable[Listing], *, provider: str, demo: bool = False) -> int:
+    """Put tickers on the watchlist, reactivating removed ones; return how many.
+
+    Raises DuplicateInstrument where one is active already; nothing is added then.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "ticker": listing.ticker,
+            "symbol": listing.symbol,
+            "provider": provider,
+            "calendar": listing.calendar,
+            "name": listing.name,
+            "currency": listing.currency,
+            "asset_class": listing.asset_class,
+            "demo": demo,
+        }
+        for listing in listings
+    ]
+    tickers = [row["ticker"] for row in rows]
+    taken = db.scalars(
+        select(InstrumentRow)
+        .where(InstrumentRow.ticker.in_(tickers), InstrumentRow.active)
+        .order_by(InstrumentRow.ticker)
+        .limit(1)
+    ).first()
+    if taken is not None:
+        raise DuplicateInstrument(ticker=taken.ticker, provider=taken.provider)
+    if not rows:
+        return 0
+    statement = insert(InstrumentRow)
+    fresh = {key: statement.excluded[key] for key in rows[0] if key != "ticker"}
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["ticker"],
+            set_={**fresh, "active": True, "active_since": func.clock_timestamp()},
+        ),
+        rows,
+    )
+    return len(rows)
+
+
+def remove(db: Session, tickers: Sequence[str]) -> None:
+    """Take tickers off the watchlist; their history stays. Raises UnknownInstrument."""
+    find(db, tickers)
+    db.execute(update(InstrumentRow).where(InstrumentRow.ticker.in_(tickers)).values(active=False))
+
+
+def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
+    """Return active instruments in the order asked for. Raises UnknownInstrument."""
+    known = {instrument.ticker: instrument for instrument in active(db)}
+    for ticker in tickers:
+        if ticker not in known:
+            raise UnknownInstrument(ticker=ticker)
+    return [known[ticker] for ticker in tickers]
+
+
+def active(db: Session, calendar: str | None = None) -> list[Instrument]:
+    """Return the watchlist, of one calendar or of all, by ticker."""
+    query = select(InstrumentRow).where(InstrumentRow.active).order_by(InstrumentRow.ticker)
+    if calendar is not None:
+        query = query.where(InstrumentRow.calendar == calendar)
+    return [_record(row) for row in db.scalars(query)]
+
+
+def work_list(
+    db: Session, calendar: str, tickers: Sequence[str] | None, *, demo: bool = False
+) -> list[Instrument]:
+    """Return what a run of `calendar` handles: the tickers named, else all that are due.
+
+    Demonstration instruments are due only in a demonstration. Raises UnknownInstrument,
+    NoInstruments.
+    """
+    if tickers:
+        chosen = [i for i in find(db, tickers) if i.calendar == calendar]
+    else:
+        chosen = [i for i in active(db, calendar) if i.demo == demo]
+    if not chosen:
+        raise NoInstruments(where=f" of {calendar}")
+    return chosen
+
+
+def _record(row: InstrumentRow) -> Instrument:
+    return Instrument(
+        id=row.id,
+        ticker=row.ticker,
+        symbol=row.symbol,
+        provider=row.provider,
+        calendar=row.calendar,
+        name=row.name,
+        currency=row.currency,
+        asset_class=row.asset_class,
+        active=row.active,
+        demo=row.demo,
+    )

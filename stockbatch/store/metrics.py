@@ -1,0 +1,113 @@
+"""Metrics: the forecasts of the last sessions with what happened, and what they add up to."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from stockbatch.records import Floats, Instrument, Kind, Method, Sessions
+from stockbatch.store.bulk import matrix, stage
+from stockbatch.tables import QUANTILE_COLUMNS
+
+FIELDS = (
+    "close",
+    "actual_close",
+    "log_return",
+    "actual_log_return",
+    "origin_close",
+    "probability_of_rise",
+    *QUANTILE_COLUMNS,
+)
+
+_SCORED = f"""
+SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
+    array_position(%(methods)s::text[], f.method) AS method,
+    array_position(%(kinds)s::text[], f.kind) AS kind,
+    f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
+    f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
+FROM stockbatch.forecasts AS f
+JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status = 'scored'
+WHERE f.instrument_id = ANY(%(ids)s)
+    AND f.target_session BETWEEN %(first)s AND %(last)s AND f.horizon = 1
+ORDER BY f.recorded_at, f.id, s.revision
+"""
+
+_COLUMNS = (
+    ("instrument_id", "int4"),
+    ("method", "text"),
+    ("kind", "text"),
+    ("window_sessions", "int4"),
+    ("metric", "text"),
+    ("n", "int4"),
+    ("value", "float8"),
+    ("baseline", "float8"),
+    ("skill", "float8"),
+)
+
+
+def scored(
+    db: Session, instruments: Sequence[Instrument], sessions: Sessions
+) -> dict[tuple[Method, Kind], dict[str, Floats]]:
+    """Return the scored forecasts of `sessions` by method and kind.
+
+    Each is a dictionary of FIELDS with arrays (tickers, sessions), NaN where there is none; of
+    several forecasts of one session, the newest counts.
+    """
+    methods, kinds = list(Method), list(Kind)
+    row_of = {instrument.id: row for row, instrument in enumerate(instruments)}
+    rows = matrix(
+        db,
+        _SCORED,
+        {
+            "ids": list(row_of),
+            "first": sessions[0].item(),
+            "last": sessions[-1].item(),
+            "methods": [method.value for method in methods],
+            "kinds": [kind.value for kind in kinds],
+        },
+    )
+    ticker = np.array([row_of[int(i)] for i in rows[:, 0]], dtype=np.intp)
+    column = np.searchsorted(sessions.astype("datetime64[D]").astype(np.int64), rows[:, 1])
+    answer = {}
+    for code in np.unique(rows[:, 2:4], axis=0):
+        mine = (rows[:, 2:4] == code).all(axis=1)
+        values = np.full((len(FIELDS), len(instruments), len(sessions)), np.nan)
+        values[:, ticker[mine], column[mine]] = rows[mine, 4:].T
+        key = methods[int(code[0]) - 1], kinds[int(code[1]) - 1]
+        answer[key] = dict(zip(FIELDS, values, strict=True))
+    return answer
+
+
+def save(db: Session, calendar: str, through: date, rows: Iterable[Sequence[Any]]) -> None:
+    """Store metrics of the windows ending at `through`.
+
+    `rows` are tuples of instrument id (None for ALL), method, kind, window, metric, n, value,
+    baseline and skill. A row of an instrument replaces an older one, never a newer one.
+    """
+    stage(db, "staged_metrics", _COLUMNS, rows)
+    for target, keys in (
+        ("instrument_id IS NOT NULL", "instrument_id, method, kind, window_sessions, metric"),
+        (
+            "instrument_id IS NULL",
+            "calendar, method, kind, window_sessions, metric, through_session",
+        ),
+    ):
+        db.execute(
+            text(
+                "INSERT INTO stockbatch.metrics AS m (calendar, through_session, instrument_id,"
+                " method, kind, window_sessions, metric, n, value, baseline, skill)"
+                f" SELECT :calendar, :through, s.* FROM staged_metrics AS s WHERE {target}"
+                f" ON CONFLICT ({keys}) WHERE {target} DO UPDATE SET"
+                " through_session = excluded.through_session, n = excluded.n,"
+                " value = excluded.value, baseline = excluded.baseline, skill = excluded.skill,"
+                " updated_at = clock_timestamp()"
+                " WHERE m.through_session <= excluded.through_session"
+                " AND (m.through_session, m.n, m.value, m.baseline, m.skill) IS DISTINCT FROM"
+                " (excluded.through_session, excluded.n, excluded.value, excluded.baseline,"
+                " excluded.skill)"
+            ),
+            {"calendar": calendar, "through": through},
+        )

@@ -1,0 +1,184 @@
+"""The ledger of runs and their outcomes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from uuid import uuid4
+
+from sqlalchemy import Engine, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from stockbatch.exceptions import RunInProgress, RunSuperseded
+from stockbatch.records import Action, Instrument, Outcome, Reason, Run
+from stockbatch.tables import OutcomeRow, RunRow
+
+RETRIED = frozenset({Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED})
+"""Outcomes of a session's missing bar: a later run tries again and replaces them if it can."""
+
+
+@contextmanager
+def exclusive(engine: Engine, calendar: str) -> Iterator[None]:
+    """Be the only process that runs `calendar` in this database. Raises RunInProgress.
+
+    The lock is the server's, held by a connection of its own: it ends with the process.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        key = {"key": f"stockbatch run {calendar}"}
+        lock = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+        if not connection.scalar(lock, key):
+            raise RunInProgress(calendar=calendar)
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+
+
+def open_run(
+    db: Session,
+    calendar: str,
+    session: date,
+    *,
+    trigger: str,
+    reprocess: bool,
+    code_version: str,
+    engine_hash: str,
+) -> Run:
+    """Begin the run of a session, resume it, or, to reprocess a finished one, begin an attempt.
+
+    From here on a process that held the run before can no longer write.
+    """
+    last = db.scalars(
+        select(RunRow)
+        .where(RunRow.calendar == calendar, RunRow.session == session)
+        .order_by(RunRow.attempt.desc())
+        .limit(1)
+        .with_for_update()
+    ).first()
+    owner = uuid4()
+    if last is None or (reprocess and last.status == "finished"):
+        attempt = 1 if last is None else last.attempt + 1
+        run = RunRow(
+            calendar=calendar,
+            session=session,
+            attempt=attempt,
+            trigger=trigger,
+            status="running",
+            owner=owner,
+            code_version=code_version,
+            engine_hash=engine_hash,
+        )
+        db.add(run)
+    else:
+        run = last
+        run.status, run.owner, run.finished_at, run.message = "running", owner, None, None
+    db.flush()
+    return Run(id=run.id, calendar=calendar, session=session, attempt=run.attempt, owner=run.owner)
+
+
+def lock(db: Session, run: Run) -> None:
+    """Make this transaction the run's only writer until it ends. Raises RunSuperseded."""
+    held = db.execute(
+        update(RunRow)
+        .where(RunRow.id == run.id, RunRow.owner == run.owner, RunRow.status == "running")
+        .values(heartbeat_at=func.clock_timestamp())
+        .returning(RunRow.id)
+    ).first()
+    if held is None:
+        raise RunSuperseded(run_id=run.id)
+
+
+def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
+    """Count the session's final outcomes and mark the run finished, or failed with its reason."""
+    lock(db, run)
+    counts = text(
+        "SELECT count(*) AS instruments,"
+        " count(*) FILTER (WHERE o.action = 'trained') AS trained,"
+        " count(*) FILTER (WHERE o.action = 'reused') AS reused,"
+        " count(*) FILTER (WHERE o.action = 'naive') AS naive,"
+        " count(*) FILTER (WHERE o.action = 'none') AS none"
+        " FROM stockbatch.outcomes AS o JOIN stockbatch.instruments AS i ON i.id = o.instrument_id"
+        " WHERE o.is_final AND o.session = :session AND i.calendar = :calendar"
+    )
+    found = db.execute(counts, {"session": run.session, "calendar": run.calendar}).one()
+    db.execute(
+        update(RunRow)
+        .where(RunRow.id == run.id)
+        .values(
+            **found._asdict(),
+            status="failed" if failure else "finished",
+            message=failure,
+            finished_at=func.clock_timestamp(),
+        )
+    )
+
+
+def final_outcomes(
+    db: Session, instruments: Sequence[Instrument], session: date
+) -> dict[int, Outcome]:
+    """Return the final outcome of `session` by instrument id, where there is one."""
+    rows = db.scalars(
+        select(OutcomeRow).where(
+            OutcomeRow.is_final,
+            OutcomeRow.session == session,
+            OutcomeRow.instrument_id.in_([instrument.id for instrument in instruments]),
+        )
+    )
+    return {
+        row.instrument_id: Outcome(
+            instrument_id=row.instrument_id,
+            action=Action(row.action),
+            reason=Reason(row.reason),
+            message=row.message,
+            seconds=row.seconds,
+        )
+        for row in rows
+    }
+
+
+def unfinished(db: Session, instruments: Sequence[Instrument], session: date) -> list[Instrument]:
+    """Return the instruments that `session` still has to be worked on for."""
+    known = final_outcomes(db, instruments, session)
+    return [i for i in instruments if i.id not in known or known[i.id].reason in RETRIED]
+
+
+def add_outcomes(
+    db: Session, run: Run, instruments: Sequence[Instrument], outcomes: Sequence[Outcome]
+) -> None:
+    """Make `outcomes` the final ones of the run's session; a try that changes nothing is no row."""
+    known = final_outcomes(db, instruments, run.session)
+    fresh = [
+        outcome
+        for outcome in outcomes
+        if (before := known.get(outcome.instrument_id)) is None
+        or (before.action, before.reason) != (outcome.action, outcome.reason)
+        or outcome.reason not in RETRIED
+    ]
+    if not fresh:
+        return
+    ids = [outcome.instrument_id for outcome in fresh]
+    mine = (OutcomeRow.session == run.session) & OutcomeRow.instrument_id.in_(ids)
+    tries = dict(
+        db.execute(
+            select(OutcomeRow.instrument_id, func.max(OutcomeRow.try_number))
+            .where(mine)
+            .group_by(OutcomeRow.instrument_id)
+        ).tuples()
+    )
+    db.execute(update(OutcomeRow).where(mine, OutcomeRow.is_final).values(is_final=False))
+    db.execute(
+        insert(OutcomeRow),
+        [
+            {
+                "instrument_id": outcome.instrument_id,
+                "session": run.session,
+                "try_number": tries.get(outcome.instrument_id, 0) + 1,
+                "is_final": True,
+                "run_id": run.id,
+                "action": outcome.action,
+                "reason": outcome.reason,
+                "message": outcome.message,
+                "seconds": outcome.seconds,
+            }
+            for outcome in fresh
+        ],
+    )

@@ -1,0 +1,134 @@
+"""Scores: what became of the forecasts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from stockbatch.records import Floats, Instrument, Run
+from stockbatch.store.bulk import matrix, stage
+from stockbatch.tables import QUANTILE_COLUMNS
+
+LOSSES = (
+    "error",
+    "absolute_error",
+    "squared_error",
+    "percentage_error",
+    "log_return_error",
+    "pinball",
+    "winkler_80",
+    "winkler_95",
+)
+HITS = ("direction_hit", "inside_50", "inside_80", "inside_90", "inside_95")
+
+PENDING = (
+    "forecast_id",
+    "instrument_id",
+    "target_day",
+    "revision",
+    "actual_close",
+    "split",
+    "dividend",
+    "origin_close",
+    "close",
+    "log_return",
+    "probability_of_rise",
+    *QUANTILE_COLUMNS,
+)
+"""Columns of `pending`; days count from 1970-01-01."""
+
+_PENDING = f"""
+SELECT f.id AS forecast_id, f.instrument_id, f.target_session - date '1970-01-01' AS target_day,
+    b.revision, b.close AS actual_close,
+    coalesce(split.value, 1) AS split, coalesce(dividend.value, 0) AS dividend,
+    f.origin_close, f.close, f.log_return, f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
+FROM stockbatch.forecasts AS f
+JOIN stockbatch.bars AS b
+    ON b.instrument_id = f.instrument_id AND b.session = f.target_session
+    AND b.state <> 'quarantined'
+LEFT JOIN stockbatch.corporate_actions AS split
+    ON split.instrument_id = f.instrument_id AND split.session = f.target_session
+    AND split.kind = 'split' AND split.retracted_at IS NULL
+LEFT JOIN stockbatch.corporate_actions AS dividend
+    ON dividend.instrument_id = f.instrument_id AND dividend.session = f.target_session
+    AND dividend.kind = 'dividend' AND dividend.retracted_at IS NULL
+WHERE f.instrument_id = ANY(%(ids)s) AND f.target_session <= %(through)s AND f.horizon = 1
+    AND NOT EXISTS (
+        SELECT FROM stockbatch.scores AS s WHERE s.forecast_id = f.id AND s.revision >= b.revision
+    )
+ORDER BY f.id
+"""
+
+
+def pending(db: Session, instruments: Sequence[Instrument], through: date) -> dict[str, Floats]:
+    """Return the forecasts that can be scored now: one element of each column per forecast.
+
+    Those are the forecasts of sessions up to `through` that have a bar and no score for that bar's
+    revision.
+    """
+    ids = [instrument.id for instrument in instruments]
+    rows = matrix(db, _PENDING, {"ids": ids, "through": through})
+    return dict(zip(PENDING, rows.T, strict=True))
+
+
+def without_session(
+    db: Session, instruments: Sequence[Instrument], through: date
+) -> list[tuple[int, date]]:
+    """Return id and target session of forecasts without a score or a bar, up to `through`."""
+    found = db.execute(
+        text(
+            "SELECT f.id, f.target_session FROM stockbatch.forecasts AS f"
+            " WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through"
+            " AND NOT EXISTS (SELECT FROM stockbatch.scores AS s WHERE s.forecast_id = f.id)"
+            " AND NOT EXISTS (SELECT FROM stockbatch.bars AS b"
+            "   WHERE b.instrument_id = f.instrument_id AND b.session = f.target_session)"
+        ),
+        {"ids": [instrument.id for instrument in instruments], "through": through},
+    )
+    return [(row.id, row.target_session) for row in found]
+
+
+_COLUMNS = (
+    ("forecast_id", "int8"),
+    ("revision", "int4"),
+    ("status", "text"),
+    ("actual_close", "float8"),
+    ("actual_log_return", "float8"),
+    *((loss, "float8") for loss in LOSSES),
+    *((hit, "bool") for hit in HITS),
+    ("run_id", "int8"),
+)
+_NAMES = ", ".join(column for column, _ in _COLUMNS)
+
+
+def add(db: Session, scores: Mapping[str, Sequence[Any]], run: Run) -> int:
+    """Record scores, given as one sequence per column, and return how many were new.
+
+    Columns left out, and NaN, mean unknown; hits are numbers, 1 for true.
+    """
+    stage(db, "staged_scores", _COLUMNS, _rows(scores, run))
+    result: Any = db.execute(
+        text(
+            f"INSERT INTO stockbatch.scores ({_NAMES}) SELECT {_NAMES} FROM staged_scores"
+            " ON CONFLICT DO NOTHING"
+        )
+    )
+    return int(result.rowcount)
+
+
+def _rows(scores: Mapping[str, Sequence[Any]], run: Run) -> Iterator[tuple[Any, ...]]:
+    count = len(scores["forecast_id"])
+    columns = [scores.get(name, (None,) * count) for name, _ in _COLUMNS[:-1]]
+    kinds = [kind for _, kind in _COLUMNS[:-1]]
+    for row in zip(*columns, strict=True):
+        yield *(_value(v, kind) for v, kind in zip(row, kinds, strict=True)), run.id
+
+
+def _value(value: Any, kind: str) -> Any:
+    if value is None or value != value:
+        return None
+    if kind == "text":
+        return str(value)
+    return float(value) if kind == "float8" else bool(value) if kind == "bool" else int(value)
