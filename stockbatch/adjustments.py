@@ -41,11 +41,12 @@ def adjusted_closes(panel: Panel) -> Floats:
     The series ends on the basis of the last session; between neighbouring bars it moves by exactly
     the total return. A dividend of a session without a bar counts at the next close there is.
     """
-    growth = panel.split * (1 + panel.dividend / _next_known(panel.close))
-    growth = np.where(np.isnan(growth), panel.split, growth)
+    shares = np.cumprod(panel.split, axis=1)
+    growth = 1 + panel.dividend * shares / _next_known(panel.close * shares)
+    growth[np.isnan(growth)] = 1
     later = np.ones_like(growth)
     later[:, :-1] = np.cumprod(growth[:, :0:-1], axis=1)[:, ::-1]
-    adjusted: Floats = panel.close / later
+    adjusted: Floats = panel.close * (shares / shares[:, -1:]) / later
     return adjusted
 
 
