@@ -12,7 +12,10 @@ StockbatchError
 │   ├── DatabaseNotCreated
 │   ├── EmbeddedServerFailed
 │   ├── DataFolderOfOtherVersion
+│   ├── AccessDenied
+│   ├── DatabaseBusy
 │   ├── SchemaOutOfDate
+│   ├── SchemaTooNew
 │   ├── MigrationInProgress
 │   ├── RunInProgress
 │   └── RunSuperseded
@@ -101,7 +104,7 @@ class DatabaseNotCreated(DatabaseError):
 
 
 class EmbeddedServerFailed(DatabaseError):
-    """The embedded PostgreSQL in {home} did not start: {reason}"""
+    """The embedded PostgreSQL in {home} failed: {reason}"""
 
 
 class DataFolderOfOtherVersion(DatabaseError):
@@ -109,9 +112,22 @@ class DataFolderOfOtherVersion(DatabaseError):
     program version that wrote it, move the folder away, and restore the dump"""
 
 
+class AccessDenied(DatabaseError):
+    """{url} does not allow this: {reason}"""
+
+
+class DatabaseBusy(DatabaseError):
+    """Another program holds a lock in {url}: {reason}"""
+
+
 class SchemaOutOfDate(DatabaseError):
     """The schema of {url} is at revision {found}, this program needs {expected}:
     'stockbatch migrate' brings it there"""
+
+
+class SchemaTooNew(DatabaseError):
+    """The schema of {url} is at revision {found}, which this program does not know:
+    install the program version that made it, or a newer one"""
 
 
 class MigrationInProgress(DatabaseError):

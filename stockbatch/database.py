@@ -1,0 +1,253 @@
+"""The way into the database: URLs, engines, roles and the revision of the schema.
+
+A process works with the least privilege that its role allows. On the embedded server every role is
+a login of its own. An external server has the one login of `STOCKBATCH_DATABASE_URL`: a connection
+made for the writer or the reader does `SET ROLE stockbatch_writer` or `stockbatch_reader` if that
+role exists and the login may, and keeps the login's own rights otherwise. The owner is the login
+itself: it migrates.
+
+Every connection speaks UTC and UTF-8, has time limits, and sees only `public` unqualified. Session
+settings and advisory locks are used, so a pooler in between must pool by session.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError
+
+from stockbatch import embedded_server
+from stockbatch.config import Settings
+from stockbatch.embedded_server import Role
+from stockbatch.exceptions import (
+    AccessDenied,
+    ConfigurationError,
+    DatabaseBusy,
+    DatabaseNotCreated,
+    DatabaseUnavailable,
+    MigrationInProgress,
+    SchemaOutOfDate,
+    SchemaTooNew,
+    StockbatchError,
+)
+
+OLDEST_SERVER = 15
+MIGRATION_LOCK = 0x73746F636B  # "stock": the key of the advisory lock of migrations
+STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s"}
+_SECRETS = ("password", "sslpassword")
+
+_CONFIGURE = """\
+SELECT set_config(name, value, false)
+FROM unnest(%s::text[], %s::text[]) AS settings (name, value)"""
+
+# From version 16 on, being a member of a role and being allowed to take it are two things.
+_TAKE_ROLE = """\
+SELECT set_config('role', rolname, false)
+FROM pg_roles
+WHERE rolname = %s
+  AND pg_has_role(session_user, oid, CASE
+        WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)"""
+
+
+def url(settings: Settings, role: Role = "writer", *, create: bool = True) -> URL:
+    """Return the URL, password included, that connects as `role`; start the embedded server.
+
+    With `create` false a cluster is never made: raises DatabaseNotCreated.
+    """
+    if settings.database_url is not None:
+        return _external(settings.database_url.get_secret_value())
+    if not create and not embedded_server.exists(settings.home):
+        raise DatabaseNotCreated(home=settings.home)
+    return embedded_server.start(settings.home).url(role).set(query={"sslmode": "disable"})
+
+
+def for_clients(url: URL) -> str:
+    """Return the URL, password included, as psql and BI tools take it."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def redacted(url: URL) -> str:
+    """Return the URL without any password."""
+    plain = url.set(drivername="postgresql").difference_update_query(_SECRETS)
+    return plain.render_as_string(hide_password=True)
+
+
+def engine(settings: Settings, role: Role = "writer", *, create: bool = True) -> Engine:
+    """Return an engine whose connections act as `role`.
+
+    Using it raises DatabaseUnavailable, AccessDenied and DatabaseBusy in place of driver errors.
+    """
+    address = url(settings, role, create=create)
+    made = create_engine(
+        address,
+        pool_size=2,
+        max_overflow=4,
+        pool_pre_ping=True,
+        connect_args={
+            "application_name": f"stockbatch {role}",
+            "client_encoding": "utf8",
+            "connect_timeout": address.query.get("connect_timeout", "10"),
+        },
+    )
+
+    # First of all listeners, so that SQLAlchemy finds the search path in place.
+    @event.listens_for(made, "connect", insert=True)
+    def prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+        _prepare(connection, role, address)
+
+    event.listen(made, "handle_error", _explain)
+    return made
+
+
+def psql(
+    settings: Settings, role: Role = "owner", *, create: bool = True
+) -> tuple[list[str], dict[str, str]]:
+    """Return the arguments of a psql that connects as `role`, and the variables it needs besides.
+
+    The password is in a file or in a variable, never in an argument.
+    """
+    address = url(settings, role, create=create).set(drivername="postgresql")
+    carried = str(embedded_server.binaries() / "psql")
+    secrets = {"PGPASSWORD": str(address.password)} if address.password else {}
+    public = address.difference_update_query(_SECRETS)._replace(password=None)
+    if settings.database_url is None:
+        file = embedded_server.start(settings.home).password_file
+        public, secrets = public.update_query_dict({"passfile": str(file)}), {}
+        return [carried, public.render_as_string()], secrets
+    # The carried psql has no TLS.
+    return [shutil.which("psql") or carried, public.render_as_string()], secrets
+
+
+def migrations_folder() -> Path:
+    """Return the migrations: in the wheel inside the package, in a checkout beside it."""
+    package = Path(__file__).parent
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def alembic_config(engine: Engine) -> Config:
+    """Return the configuration with which Alembic's commands work on `engine`."""
+    configuration = Config()
+    configuration.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    configuration.attributes["engine"] = engine
+    return configuration
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the schema to the newest revision.
+
+    Raises MigrationInProgress at once if another process is at it, and SchemaTooNew.
+    """
+    owner = engine(settings, role="owner")
+    try:
+        _refuse_unknown(owner, revision(owner))
+        command.upgrade(alembic_config(owner), "head")
+    finally:
+        owner.dispose()
+
+
+def head() -> str | None:
+    """Return the newest revision this program carries."""
+    return _scripts().get_current_head()
+
+
+def revision(engine: Engine) -> str | None:
+    """Return the revision of the schema, None where there is none."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version", schema="stockbatch"):
+            return None
+        found = connection.scalar(text("SELECT version_num FROM stockbatch.alembic_version"))
+        return None if found is None else str(found)
+
+
+def require_current(engine: Engine) -> None:
+    """Raise SchemaOutOfDate or SchemaTooNew unless the schema is the one of this program."""
+    found, expected = revision(engine), head()
+    if found != expected:
+        _refuse_unknown(engine, found)
+        raise SchemaOutOfDate(url=redacted(engine.url), found=found or "none", expected=expected)
+
+
+@contextmanager
+def migration_lock(connection: Connection) -> Iterator[None]:
+    """Be the only migrator of this database, or raise MigrationInProgress at once."""
+    lock = {"key": MIGRATION_LOCK}
+    if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), lock):
+        raise MigrationInProgress(url=redacted(connection.engine.url))
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), lock)
+        connection.commit()
+
+
+def _external(given: str) -> URL:
+    try:
+        address = make_url(given)
+    except (ArgumentError, ValueError):
+        reason = "not a URL: write postgresql://user:password@host:port/database"
+    else:
+        if address.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
+            return address.set(drivername="postgresql+psycopg")
+        reason = f"{address.drivername}:// is not supported: write postgresql://…"
+    raise ConfigurationError(source="settings", key="database_url", reason=reason)
+
+
+def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> None:
+    """Give a new connection its settings and its role."""
+    version = connection.info.server_version // 10_000
+    if version < OLDEST_SERVER:
+        connection.close()
+        reason = f"it is PostgreSQL {version}, this program needs {OLDEST_SERVER} or later"
+        raise DatabaseUnavailable(url=redacted(address), reason=reason)
+    values = {
+        "timezone": "UTC",
+        "search_path": "public",
+        "statement_timeout": STATEMENT_TIMEOUT[role],
+        "lock_timeout": "10s",
+    }
+    connection.execute(_CONFIGURE, [list(values), list(values.values())])
+    if role != "owner":
+        connection.execute(_TAKE_ROLE, [f"stockbatch_{role}"])
+    connection.commit()
+
+
+def _explain(context: ExceptionContext) -> None:
+    """Raise the error of our own that says what a driver error means to the user."""
+    error = context.original_exception
+    kind: type[StockbatchError]
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        kind = AccessDenied
+    elif isinstance(error, psycopg.errors.LockNotAvailable):
+        kind = DatabaseBusy
+    elif context.connection is None or context.is_disconnect:
+        kind = DatabaseUnavailable
+    else:
+        return
+    address = context.engine.url if context.engine else None
+    reason = str(error).splitlines()[0].removeprefix("connection failed: ")
+    if address is not None and address.password:
+        reason = reason.replace(str(address.password), "***")
+    raise kind(url=redacted(address) if address else "the database", reason=reason) from None
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(migrations_folder()))
+
+
+def _refuse_unknown(engine: Engine, found: str | None) -> None:
+    try:
+        _scripts().get_revision(found or "base")
+    except CommandError:
+        raise SchemaTooNew(url=redacted(engine.url), found=found) from None

