@@ -1,0 +1,267 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from stockbatch import metrics
+from stockbatch.baselines import probability_of_rise
+from stockbatch.records import QUANTILES
+
+
+@st.composite
+def forecasts(draw, missing=True):
+    """Arguments of `summarise`: forecasts and outcomes with holes of every kind."""
+    tickers, sessions = draw(st.integers(1, 4)), draw(st.integers(1, 12))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (tickers, sessions)
+    origin = np.exp(random.normal(4, 1, shape))
+    log_return, actual_log_return = random.normal(0, 0.02, (2, *shape)).round(2)
+    quantiles = np.sort(random.normal(0, 0.02, (*shape, 9)), axis=-1)
+    probability = probability_of_rise(quantiles)
+    forecast, actual = origin * np.exp(log_return), origin * np.exp(actual_log_return)
+    if missing:
+        share = draw(st.sampled_from([0, 0.2, 0.8, 1]))
+        unsaid, unknown, vague = random.random((3, *shape)) < share
+        forecast[unsaid] = log_return[unsaid] = np.nan
+        actual[unknown] = actual_log_return[unknown] = np.nan
+        quantiles[unsaid | vague] = np.nan
+        probability[unsaid | vague] = np.nan
+    return {
+        "close": forecast,
+        "actual_close": actual,
+        "log_return": log_return,
+        "actual_log_return": actual_log_return,
+        "origin_close": origin,
+        "quantiles": quantiles,
+        "probability_of_rise": probability,
+    }
+
+
+def average(terms):
+    terms = [term for term in terms if not math.isnan(term)]
+    return (math.fsum(terms) / len(terms), len(terms)) if terms else (math.nan, 0)
+
+
+def loop_pinball(actual, quantiles):
+    losses = []
+    for level, quantile in zip(QUANTILES, quantiles, strict=True):
+        above = actual - quantile
+        losses.append(level * above if above >= 0 else (level - 1) * above)
+    return sum(losses) / len(losses)
+
+
+def loop_winkler(actual, lower, upper, alpha):
+    penalty = 0.0
+    if actual < lower:
+        penalty = lower - actual
+    if actual > upper:
+        penalty = actual - upper
+    return (upper - lower) + 2 / alpha * penalty
+
+
+def loop_summary(close, actual_close, log_return, actual_log_return, origin_close, quantiles, rise):
+    """Every metric of one ticker from plain floats, straight from its definition."""
+    pairs = list(zip(close, actual_close, origin_close, strict=True))
+    returns = list(zip(log_return, actual_log_return, strict=True))
+    stated = list(zip(actual_log_return, quantiles, strict=True))
+    mae, n = average([abs(a - f) for f, a, _ in pairs])
+    naive, _ = average([math.nan if math.isnan(f) else abs(a - o) for f, a, o in pairs])
+    squared, _ = average([(a - f) ** 2 for f, a, _ in pairs])
+    squared_return, n_return = average([(a - f) ** 2 for f, a in returns])
+    summary = {
+        "mae": (mae, n),
+        "rmse": (math.sqrt(squared), n),
+        "bias": average([a - f for f, a, _ in pairs]),
+        "mape": average([100 * abs(a - f) / a for f, a, _ in pairs]),
+        "smape": average([200 * abs(a - f) / (a + f) for f, a, _ in pairs]),
+        "mase": (mae / naive if naive > 0 else math.nan, n),
+        "mae_return": average([abs(a - f) for f, a in returns]),
+        "rmse_return": (math.sqrt(squared_return), n_return),
+        "bias_return": average([a - f for f, a in returns]),
+        "directional_accuracy": average(
+            [
+                math.nan if a == 0 or math.isnan(a + p) else float((p > 0.5) == (a > 0))
+                for a, p in zip(actual_log_return, rise, strict=True)
+            ]
+        ),
+        "pinball": average([loop_pinball(a, q) for a, q in stated]),
+    }
+    for percent, low in ((50, 3), (80, 2), (90, 1), (95, 0)):
+        bounds = [(a, q[low], q[8 - low]) for a, q in stated if not math.isnan(a + q[0])]
+        summary[f"coverage_{percent}"] = average([float(lo <= a <= up) for a, lo, up in bounds])
+        if percent in (80, 95):
+            alpha = 1 - percent / 100
+            summary[f"width_{percent}"] = average([up - lo for _, lo, up in bounds])
+            summary[f"winkler_{percent}"] = average([loop_winkler(*b, alpha) for b in bounds])
+    return summary
+
+
+@given(forecasts())
+def test_summary_equals_plain_loops(arguments):
+    found = metrics.summarise(**arguments)
+    for ticker in range(len(arguments["close"])):
+        expected = loop_summary(*(values[ticker].tolist() for values in arguments.values()))
+        assert found.keys() == expected.keys()
+        for name, (value, n) in expected.items():
+            assert found[name].n[ticker] == n, name
+            assert_allclose(found[name].value[ticker], value, 1e-9, 1e-15, err_msg=name)
+
+
+@given(forecasts())
+def test_unknown_comes_out_only_where_nothing_was_known(arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = metrics.summarise(**arguments)
+    for name, (value, n) in found.items():
+        if name != "mase":  # unknown too where the naive forecast was perfect
+            assert_array_equal(np.isnan(value), n == 0, err_msg=name)
+        assert not np.isinf(value).any()
+        assert n.dtype == np.int64
+
+
+@given(forecasts(), st.integers(0, 2**32 - 1))
+def test_tickers_and_the_order_of_forecasts_do_not_matter(arguments, seed):
+    whole = metrics.summarise(**arguments)
+    order = np.random.default_rng(seed).permutation(arguments["close"].shape[1])
+    for ticker in range(len(arguments["close"])):
+        alone = metrics.summarise(
+            **{name: values[[ticker]][:, order] for name, values in arguments.items()}
+        )
+        for name, (value, n) in whole.items():
+            assert_allclose(alone[name].value[0], value[ticker], 1e-9, 1e-15, err_msg=name)
+            assert alone[name].n[0] == n[ticker]
+
+
+@given(forecasts())
+def test_scores_average_to_the_summary(arguments):
+    summary = metrics.summarise(**arguments)
+    del arguments["origin_close"]
+    losses = metrics.score(**arguments)
+    same = {
+        "mae": "absolute_error",
+        "bias": "error",
+        "bias_return": "log_return_error",
+        "pinball": "pinball",
+        "directional_accuracy": "direction_hit",
+        **{f"coverage_{percent}": f"inside_{percent}" for percent in metrics.COVERAGES},
+        **{name: name for name in ("width_80", "width_95", "winkler_80", "winkler_95")},
+    }
+    for name, loss in same.items():
+        assert losses[loss].shape == arguments["close"].shape
+        value, n = metrics.mean(losses[loss])
+        assert_allclose(value, summary[name].value, 1e-9, 1e-15, err_msg=name)
+        assert_array_equal(n, summary[name].n, err_msg=name)
+    assert_allclose(np.sqrt(metrics.mean(losses["squared_error"]).value), summary["rmse"].value)
+    percent = metrics.mean(np.abs(losses["percentage_error"])).value
+    assert_allclose(percent, summary["mape"].value)
+
+
+def test_score_by_hand():
+    quantiles = np.array([-0.05, -0.04, -0.03, -0.01, 0.0, 0.01, 0.03, 0.04, 0.05])
+    losses = metrics.score(
+        close=np.array([100.0, 100.0]),
+        actual_close=np.array([104.0, 100.0]),
+        log_return=np.array([0.0, 0.0]),
+        actual_log_return=np.array([0.04, 0.0]),
+        quantiles=np.stack([quantiles, quantiles]),
+        probability_of_rise=np.array([0.4, 0.6]),
+    )
+    assert_allclose(losses["error"], [4, 0])
+    assert_allclose(losses["squared_error"], [16, 0])
+    assert_allclose(losses["percentage_error"], [400 / 104, 0])
+    assert_array_equal(losses["direction_hit"], [0, math.nan])
+    assert_array_equal(losses["inside_50"], [0, 1])
+    assert_array_equal(losses["inside_80"], [0, 1])
+    assert_array_equal(losses["inside_90"], [1, 1])  # the bound belongs to the interval
+    assert_allclose(losses["width_80"], 0.06)
+    assert_allclose(losses["winkler_80"], [0.06 + 10 * 0.01, 0.06])
+    assert_allclose(losses["winkler_95"], 0.1)
+    symmetric = 2 * (0.025 * 0.05 + 0.05 * 0.04 + 0.1 * 0.03 + 0.25 * 0.01) / 9
+    assert_allclose(losses["pinball"][1], symmetric)
+
+
+def test_what_is_not_stated_is_not_measured():
+    naive = {
+        "close": np.array([[10.0, 11.0]]),
+        "actual_close": np.array([[11.0, 11.0]]),
+        "log_return": np.zeros((1, 2)),
+        "actual_log_return": np.log([[1.1, 1.0]]),
+    }
+    assert metrics.score(**naive).keys() == {
+        *("error", "absolute_error", "squared_error", "percentage_error", "log_return_error")
+    }
+    summary = metrics.summarise(**naive, origin_close=naive["close"])
+    assert summary.keys() == {
+        *("mae", "rmse", "bias", "mape", "smape", "mase"),
+        *("mae_return", "rmse_return", "bias_return"),
+    }
+    assert summary["mase"].value == 1  # the naive forecast is its own scale
+
+
+def test_groups_name_metrics_there_are():
+    arguments = {"close": np.ones((1, 1)), "actual_close": np.ones((1, 1))}
+    arguments |= {"log_return": np.zeros((1, 1)), "actual_log_return": np.zeros((1, 1))}
+    arguments |= {"quantiles": np.zeros((1, 1, 9)), "probability_of_rise": np.ones((1, 1))}
+    names = metrics.summarise(**arguments, origin_close=np.ones((1, 1))).keys()
+    assert names >= metrics.RETURN_METRICS | metrics.LOSSES
+    assert names - metrics.RETURN_METRICS == {"mae", "rmse", "bias", "mape", "smape", "mase"}
+
+
+def test_mase_takes_the_history_as_scale():
+    closes = np.array(
+        [[10.0, 12, math.nan, 12, 13], [5, 5, 5, 5, 5], [1, math.nan, 3, math.nan, 2]]
+    )
+    scale = metrics.naive_scale(closes)
+    assert_allclose(scale, [1.5, 0, math.nan])
+    actual = np.array([[14.0, 15.0]] * 3)
+    value, n = metrics.mase(actual, actual - 3, actual, scale)
+    assert_allclose(value, [2, math.nan, math.nan])
+    assert_array_equal(n, 2)
+
+
+def test_skill_is_the_share_of_the_loss_saved():
+    value, baseline = (
+        np.array([1.0, 3, 0, 1, math.nan, 1, 1]),
+        np.array([2.0, 2, 2, 0, 1, math.nan, 1]),
+    )
+    expected = [0.5, -0.5, 1, math.nan, math.nan, math.nan, 0]
+    assert_allclose(metrics.skill(value, baseline), expected)
+    assert np.isnan(metrics.skill(np.array([10.0]), np.array([5e-324])))
+
+
+@pytest.mark.parametrize("level", range(9))
+def test_pinball_and_winkler_are_lowest_at_the_truth(level):
+    """Both scores are proper: moving any true quantile costs."""
+    actual = np.random.default_rng(7).normal(0, 0.01, 200_001)
+    truth = np.quantile(actual, QUANTILES)
+    best = metrics.pinball(actual, np.broadcast_to(truth, (len(actual), 9))).mean()
+    for step in (-0.003, 0.003):
+        moved = truth.copy()
+        moved[level] += step
+        worse = np.broadcast_to(moved, (len(actual), 9))
+        assert metrics.pinball(actual, worse).mean() > best
+        for percent, bound in ((80, 2), (95, 0)):
+            if level in (bound, 8 - bound):
+                intervals = [metrics.interval(q, percent) for q in (truth, moved)]
+                true, wrong = (metrics.winkler(actual, *i, percent).mean() for i in intervals)
+                assert wrong > true
+
+
+def test_true_quantiles_cover_what_they_say():
+    actual = np.random.default_rng(7).normal(0, 0.01, 200_001)
+    truth = np.broadcast_to(np.quantile(actual, QUANTILES), (1, len(actual), 9))
+    price = np.exp(actual)[None]
+    summary = metrics.summarise(
+        close=np.ones_like(price),
+        actual_close=price,
+        log_return=np.zeros_like(price),
+        actual_log_return=actual[None],
+        origin_close=np.ones_like(price),
+        quantiles=truth,
+    )
+    for percent in metrics.COVERAGES:
+        assert summary[f"coverage_{percent}"].value[0] == pytest.approx(percent / 100, abs=1e-4)
