@@ -1,0 +1,99 @@
+"""The composition root: what a job is given, put together from the settings."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from jobs.training import TrainingProcess
+from stockbatch import database, providers
+from stockbatch.config import Settings
+from stockbatch.exceptions import SchemaOutOfDate
+from stockbatch.providers import BarProvider
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ignore(event: str) -> None:
+    pass
+
+
+@dataclass(kw_only=True)
+class App:
+    """The world a job runs in; `clock`, `on_event` and `fit` are for tests and simulations."""
+
+    settings: Settings
+    engine: Engine
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    clock: Callable[[], datetime] = _now
+    on_event: Callable[[str], None] = _ignore
+    """Called with the name of each phase as it begins."""
+    _providers: dict[str, BarProvider] = field(default_factory=dict)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Open a session whose work is committed at the end, or undone by an exception."""
+        with Session(self.engine) as db, db.begin():
+            yield db
+
+    def provider(self, specification: str) -> BarProvider:
+        """Return the provider of a specification, the same one each time."""
+        if specification not in self._providers:
+            self._providers[specification] = providers.create(specification, self.settings)
+        return self._providers[specification]
+
+    @cached_property
+    def trainer(self) -> TrainingProcess:
+        """Return the training process; it starts with the first fit."""
+        return TrainingProcess(self.settings.threads)
+
+    def progress(self) -> Progress:
+        """Return a progress display; on anything but a terminal it stays silent."""
+        return Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+
+@contextmanager
+def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
+    """Open the database for jobs and clean up afterwards.
+
+    The embedded database is created, started and migrated as needed; an external one must be at
+    this program's revision. Raises SchemaOutOfDate and what `database.engine` raises.
+    """
+    engine = database.engine(settings, role="writer", create=create)
+    try:
+        database.require_current(engine)
+    except SchemaOutOfDate:
+        if settings.database_url is not None:
+            raise
+        engine.dispose()
+        database.migrate(settings)
+        engine = database.engine(settings, role="writer", create=create)
+    app = App(settings=settings, engine=engine)
+    try:
+        yield app
+    finally:
+        if "trainer" in vars(app):
+            app.trainer.close()
+        engine.dispose()

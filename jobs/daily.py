@@ -1,0 +1,157 @@
+"""The daily job of one exchange and session: fetch, score, forecast, sum up."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib.metadata import version
+
+from jobs.app import App
+from jobs.fetch_bars import fetch_bars
+from jobs.make_forecasts import make_forecasts
+from jobs.score_forecasts import score_forecasts
+from jobs.update_metrics import update_metrics
+from stockbatch import sessions
+from stockbatch.exceptions import RunSuperseded, SessionNotClosed, StockbatchError
+from stockbatch.records import Instrument, Outcome, Run
+from stockbatch.sessions import TradingCalendar
+from stockbatch.store import calendar as calendar_store
+from stockbatch.store import instruments as instrument_store
+from stockbatch.store import runs
+
+log = logging.getLogger(__name__)
+
+AHEAD = timedelta(days=30)
+"""How far beyond the run's session the dimension of sessions reaches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the job found or did; `worked_on` 0 means the session was finished before."""
+
+    calendar: str
+    session: date
+    worked_on: int
+    outcomes: tuple[Outcome, ...]
+
+    def __str__(self) -> str:
+        counts = Counter(f"{o.action} ({o.reason})" for o in self.outcomes)
+        what = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+        done = "finished already" if self.worked_on == 0 else "finished"
+        return f"{self.calendar} {self.session} {done}: {len(self.outcomes)} outcomes: {what}"
+
+
+def run_session(
+    app: App,
+    calendar_code: str,
+    session: date | None = None,
+    *,
+    tickers: Sequence[str] | None = None,
+    provider: str | None = None,
+    retrain: bool = False,
+    demo: bool = False,
+    trigger: str = "manual",
+) -> Summary:
+    """Run the job for `session`, by default the last one closed; nothing later is read.
+
+    What is finished is left alone, unless `retrain` asks for a new attempt. Raises NotASession,
+    SessionNotClosed, UnknownInstrument, NoInstruments, RunInProgress.
+    """
+    calendar, session = _closed_session(app, calendar_code, session)
+    with runs.exclusive(app.engine, calendar.code):
+        with app.transaction() as db:
+            chosen = instrument_store.work_list(db, calendar.code, tickers, demo=demo)
+            todo = chosen if retrain else runs.unfinished(db, chosen, session)
+        if todo:
+            _run(app, calendar, session, todo, provider, retrain=retrain, trigger=trigger)
+        with app.transaction() as db:
+            outcomes = runs.final_outcomes(db, chosen, session)
+    return Summary(
+        calendar=calendar.code,
+        session=session,
+        worked_on=len(todo),
+        outcomes=tuple(outcomes.values()),
+    )
+
+
+def run_sessions(
+    app: App, calendar_code: str, first: date, last: date, **options: object
+) -> Iterator[Summary]:
+    """Run the job for every session from `first` to `last`, oldest first."""
+    calendar = sessions.load(calendar_code, app.clock().date())
+    for session in calendar.between(first, last):
+        yield run_session(app, calendar_code, sessions.as_date(session), **options)  # type: ignore[arg-type]
+
+
+def _closed_session(
+    app: App, calendar_code: str, session: date | None
+) -> tuple[TradingCalendar, date]:
+    now = app.clock()
+    calendar = sessions.load(calendar_code, now.date())
+    if session is None:
+        delay = timedelta(minutes=app.settings.close_delay_minutes)
+        return calendar, calendar.last_closed(now, delay)
+    calendar.require(session)
+    close = calendar.close(session)
+    if close > now:
+        raise SessionNotClosed(session=session, calendar=calendar.code, close=close)
+    return calendar, session
+
+
+def _run(
+    app: App,
+    calendar: TradingCalendar,
+    session: date,
+    instruments: Sequence[Instrument],
+    provider: str | None,
+    *,
+    retrain: bool,
+    trigger: str,
+) -> None:
+    with app.transaction() as db:
+        run = runs.open_run(
+            db,
+            calendar.code,
+            session,
+            trigger=trigger,
+            reprocess=retrain,
+            code_version=version("stockbatch"),
+            engine_hash=app.settings.engine_hash(),
+        )
+        calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
+    try:
+        _steps(app, run, calendar, instruments, provider, retrain=retrain)
+    except RunSuperseded:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, StockbatchError) else repr(error)
+        with app.transaction() as db:
+            runs.close_run(db, run, failure=reason)
+        raise
+
+
+def _steps(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    instruments: Sequence[Instrument],
+    provider: str | None,
+    *,
+    retrain: bool,
+) -> None:
+    name = f"{run.calendar} {run.session}"
+    app.on_event("fetch")
+    problems = fetch_bars(app, run, calendar, instruments, provider=provider)
+    log.info("%s: bars fetched, %d problems", name, len(problems))
+    app.on_event("score")
+    scored = score_forecasts(app, run, calendar, instruments)
+    log.info("%s: %d forecasts scored", name, scored)
+    app.on_event("forecast")
+    make_forecasts(app, run, calendar, instruments, problems, retrain=retrain)
+    log.info("%s: forecasts made for %d tickers", name, len(instruments))
+    app.on_event("metrics")
+    update_metrics(app, run, calendar, instruments)
+    app.on_event("finish")
+    with app.transaction() as db:
+        runs.close_run(db, run)
