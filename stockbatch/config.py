@@ -111,6 +111,18 @@ def load(config: Path | None = None, **options: Any) -> Settings:
         raise _first_problem(error, file) from None
 
 
+def child_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a training child: no database, quiet, this many threads."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return inherited | {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_NUM_INTEROP_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": "1",  # stacks train side by side, operations do not split
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
 def _find_file(config: Path | None) -> Path | None:
     """Return the named file, else the one in the state folder, else None."""
     if config is not None:

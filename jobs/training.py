@@ -1,0 +1,221 @@
+"""Training in a process of its own, thrown away afterwards: TensorFlow never gives memory back.
+
+Messages in both directions are a length (eight bytes, little-endian) and that many bytes in the
+safetensors format, with one JSON value as their metadata. `python -m jobs.training` is the child:
+it ends as soon as its standard input closes, whatever it is doing.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from queue import SimpleQueue
+from signal import Signals
+from threading import Thread
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from stockbatch.config import ModelSettings, child_environment
+from stockbatch.exceptions import TrainingFailed
+from stockbatch.inference import Bools, Fitted, Progress, Weights
+from stockbatch.records import Floats
+
+Arrays = Mapping[str, NDArray[Any]]
+WEIGHT = "weight."
+INITIAL = "initial."
+PATIENCE = 10
+"""Seconds a child may take to end by itself."""
+
+
+class TrainingProcess:
+    """Fits networks in a child process, started when first needed and after it has died."""
+
+    def __init__(self, threads: int = 0) -> None:
+        self._threads = threads or _cores()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._child:
+            self._end(self._child, kill=error is not None)
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id of the child, None while there is none."""
+        return self._child.pid if self._child else None
+
+    def fit(
+        self,
+        inputs: NDArray[np.float32],
+        targets: Floats,
+        train: Bools,
+        validation: Bools,
+        seeds: NDArray[np.uint64],
+        settings: ModelSettings,
+        initial: Weights | None = None,
+        progress: Progress | None = None,
+    ) -> Fitted:
+        """Do what `lstm.fit` does, in the child.
+
+        Raises TrainingFailed if the child ends before it has answered; the next call starts anew.
+        """
+        arrays: dict[str, NDArray[Any]] = {
+            "inputs": inputs,
+            "targets": targets,
+            "train": train,
+            "validation": validation,
+            "seeds": seeds,
+            **{INITIAL + name: array for name, array in (initial or {}).items()},
+        }
+        order = {"settings": settings.model_dump(mode="json"), "workers": self._threads}
+        child = self._child = self._child or self._start()
+        assert child.stdin
+        assert child.stdout
+        try:
+            with suppress(BrokenPipeError):
+                _send(child.stdin, order, arrays)
+            while answer := _receive(child.stdout):
+                note, results = answer
+                if note == "fitted":
+                    return _fitted(results)
+                if progress:
+                    progress(*note)
+        except BaseException:
+            self._end(child, kill=True)
+            raise
+        raise self._failure(child)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        return subprocess.Popen(
+            [sys.executable, "-m", "jobs.training"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=child_environment(self._threads),
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends the child
+        )
+
+    def _end(self, child: subprocess.Popen[bytes], kill: bool) -> None:
+        """End the child and close its pipes."""
+        self._child = None
+        if kill:
+            child.kill()
+        for pipe in (child.stdin, child.stdout):
+            assert pipe
+            with suppress(BrokenPipeError):
+                pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(PATIENCE)
+        child.kill()
+        child.wait()
+
+    def _failure(self, child: subprocess.Popen[bytes]) -> TrainingFailed:
+        """Return why the child, which has closed its pipe, ended."""
+        self._end(child, kill=False)
+        if child.returncode < 0:
+            return TrainingFailed(reason=f"killed by {Signals(-child.returncode).name}")
+        assert self._log
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return TrainingFailed(reason=lines[-1] if lines else f"exit status {child.returncode}")
+
+
+def main() -> None:
+    """Answer orders from standard input until it closes."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no message
+    orders: SimpleQueue[tuple[Any, Arrays]] = SimpleQueue()
+    Thread(target=_listen, args=(orders,), daemon=True).start()
+
+    from stockbatch import lstm
+
+    while True:
+        order, arrays = orders.get()
+        fitted = lstm.fit(
+            **{name: array for name, array in arrays.items() if not name.startswith(INITIAL)},
+            settings=ModelSettings.model_validate(order["settings"]),
+            initial=_named(arrays, INITIAL) or None,
+            progress=lambda done, total: _send(answers, [done, total], {}),
+            workers=order["workers"],
+        )
+        _send(answers, "fitted", _arrays(fitted))
+
+
+def _listen(orders: "SimpleQueue[tuple[Any, Arrays]]") -> None:
+    """Hand on the parent's orders; end the process once the parent is gone."""
+    while message := _receive(sys.stdin.buffer):
+        orders.put(message)
+    os._exit(0)
+
+
+def _send(pipe: IO[bytes], note: Any, arrays: Arrays) -> None:
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data = safetensors.numpy.save(whole, metadata={"note": json.dumps(note)})
+    pipe.write(len(data).to_bytes(8, "little"))
+    pipe.write(data)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> tuple[Any, Arrays] | None:
+    """Return the next message, None once the other side is gone."""
+    size = int.from_bytes(pipe.read(8), "little")
+    data = pipe.read(size)
+    if not size or len(data) < size:
+        return None
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return json.loads(header["__metadata__"]["note"]), safetensors.numpy.load(data)
+
+
+def _arrays(fitted: Fitted) -> Arrays:
+    return {
+        "training_loss": fitted.training_loss,
+        "validation_loss": fitted.validation_loss,
+        "initial_loss": fitted.initial_loss,
+        "best_epoch": fitted.best_epoch,
+        **{WEIGHT + name: array for name, array in fitted.weights.items()},
+    }
+
+
+def _fitted(arrays: Arrays) -> Fitted:
+    return Fitted(
+        weights=_named(arrays, WEIGHT),
+        training_loss=arrays["training_loss"],
+        validation_loss=arrays["validation_loss"],
+        initial_loss=arrays["initial_loss"],
+        best_epoch=arrays["best_epoch"],
+    )
+
+
+def _named(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with `prefix`, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    main()

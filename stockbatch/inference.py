@@ -1,0 +1,110 @@
+"""The forward pass in plain NumPy, and weights as bytes: a day without training needs no Keras.
+
+Weights are float32 arrays by name, with a leading ticker axis where they belong to many tickers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from stockbatch.records import QUANTILES, Floats
+
+Weights = Mapping[str, NDArray[np.float32]]
+Bools = NDArray[np.bool_]
+Progress = Callable[[int, int], None]
+"""Told how many epochs are done and how many there are."""
+
+MEDIAN = QUANTILES.index(0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What training left behind, all arrays starting with the ticker axis."""
+
+    weights: Weights
+    training_loss: Floats
+    """Mean pinball loss per epoch, dropout included, NaN after the ticker stopped."""
+    validation_loss: Floats
+    """Mean pinball loss per epoch, NaN after the ticker stopped."""
+    initial_loss: Floats
+    """Validation loss of the weights it started from, NaN where nothing could be validated."""
+    best_epoch: NDArray[np.int64]
+    """The epoch whose weights were kept, counted from 1; 0 means the weights it started from."""
+
+
+def layers(weights: Weights) -> int:
+    """Return how many LSTM layers `weights` describe."""
+    return sum(name.endswith(".recurrent_kernel") for name in weights)
+
+
+def quantiles(weights: Weights, inputs: NDArray[np.float32]) -> Floats:
+    """Return the quantiles of the last step, shape (tickers, windows, levels), never crossing.
+
+    `inputs` has shape (tickers, windows, steps, features).
+    """
+    steps = np.moveaxis(np.asarray(inputs, np.float32), 2, 0)
+    for layer in range(layers(weights)):
+        steps = _lstm(weights, layer, steps)
+    return _spread_out(steps[-1] @ weights["dense.kernel"] + weights["dense.bias"][:, None])
+
+
+def all_quantiles(weights: Weights, inputs: NDArray[np.float32]) -> Floats:
+    """Return the quantiles of every step, shape (tickers, windows, steps, levels)."""
+    steps = np.moveaxis(np.asarray(inputs, np.float32), 2, 0)
+    for layer in range(layers(weights)):
+        steps = _lstm(weights, layer, steps)
+    raw = steps @ weights["dense.kernel"] + weights["dense.bias"][:, None]
+    return np.moveaxis(_spread_out(raw), 0, 2)
+
+
+def stack(weights: Sequence[Weights]) -> dict[str, NDArray[np.float32]]:
+    """Join the weights of single tickers along a new leading ticker axis."""
+    return {name: np.stack([one[name] for one in weights]) for name in weights[0]}
+
+
+def split(weights: Weights) -> list[dict[str, NDArray[np.float32]]]:
+    """Return the weights of every ticker of a stack."""
+    tickers = len(weights["dense.bias"])
+    return [{name: array[ticker] for name, array in weights.items()} for ticker in range(tickers)]
+
+
+def to_bytes(weights: Weights) -> bytes:
+    """Return `weights` in the safetensors format; equal weights give equal bytes."""
+    data: bytes = safetensors.numpy.save(
+        {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    )
+    return data
+
+
+def from_bytes(data: bytes) -> dict[str, NDArray[np.float32]]:
+    """Return the weights that `to_bytes` made into `data`."""
+    weights: dict[str, NDArray[np.float32]] = safetensors.numpy.load(data)
+    return weights
+
+
+def _lstm(weights: Weights, layer: int, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the outputs (steps, tickers, windows, units) of one layer."""
+    kernel = weights[f"lstm_{layer}.kernel"]
+    recurrent_kernel = weights[f"lstm_{layer}.recurrent_kernel"]
+    bias = weights[f"lstm_{layer}.bias"][:, None]
+    units = recurrent_kernel.shape[1]
+    output = np.zeros((*steps.shape[:-1], units), np.float32)
+    hidden = cell = np.zeros_like(output[0])
+    for number, step in enumerate(steps):
+        raw = step @ kernel + hidden @ recurrent_kernel + bias
+        entry, forget, _, exit_ = np.split((np.tanh(raw / 2) + 1) / 2, 4, axis=-1)
+        cell = forget * cell + entry * np.tanh(raw[..., 2 * units : 3 * units])
+        hidden = output[number] = exit_ * np.tanh(cell)
+    return output
+
+
+def _spread_out(raw: NDArray[np.float32]) -> Floats:
+    """Return quantiles around a median, spreads adding up on both sides."""
+    median = raw[..., MEDIAN : MEDIAN + 1].astype(np.float64)
+    spreads = np.logaddexp(0, raw.astype(np.float64))
+    above = median + np.cumsum(spreads[..., MEDIAN + 1 :], axis=-1)
+    below = median - np.cumsum(spreads[..., :MEDIAN][..., ::-1], axis=-1)[..., ::-1]
+    return np.concatenate([below, median, above], axis=-1)

@@ -1,0 +1,522 @@
+"""The stacked LSTM: one network per ticker, all trained at once along a leading ticker axis.
+
+The only module that imports Keras; it runs on every backend of Keras 3. A ticker's result depends
+on its own data, seed and initial weights alone, never on its stack.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from threading import Lock
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from stockbatch import features
+from stockbatch.config import ModelSettings
+from stockbatch.inference import MEDIAN, Bools, Fitted, Progress, Weights
+from stockbatch.records import QUANTILES, Floats
+
+LEVELS = len(QUANTILES)
+LARGEST_STACK = 64
+"""More tickers in one graph gain nothing on a CPU: the rest waits or runs beside it."""
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow  # type: ignore[import-untyped]
+
+    tensorflow.config.experimental.enable_op_determinism()
+
+
+class StackedLSTM(keras.layers.Layer):  # type: ignore[misc]
+    """An LSTM layer per ticker; gates in the order of Keras: input, forget, cell, output."""
+
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.units = units
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Make the weights for inputs of `shape` (tickers, windows, steps, features)."""
+        tickers, *_, inputs = shape
+        self.kernel = self.add_weight((tickers, inputs, 4 * self.units), "zeros", name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            (tickers, self.units, 4 * self.units), "zeros", name="recurrent_kernel"
+        )
+        self.bias = self.add_weight((tickers, 4 * self.units), "zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        """Return the outputs (tickers, windows, steps, units)."""
+        tickers, windows, steps, size = inputs.shape
+        flat = ops.reshape(inputs, (tickers, windows * steps, size))
+        raw = ops.matmul(flat, self.kernel) + ops.expand_dims(self.bias, 1)
+        raw = ops.reshape(raw, (tickers, windows, steps, 4 * self.units))
+        outputs = self._recur(ops.transpose(raw, (2, 0, 1, 3)))
+        return ops.transpose(outputs, (1, 2, 0, 3))
+
+    def _recur(self, raw: Any) -> Any:
+        """Return the outputs (steps, tickers, windows, units) for gates without recurrence."""
+        recurrent_kernel = ops.convert_to_tensor(self.recurrent_kernel)
+
+        def step(state: Any, step_raw: Any) -> tuple[Any, Any]:
+            hidden, cell = state
+            gates = step_raw + ops.matmul(hidden, recurrent_kernel)
+            candidate = ops.tanh(gates[..., 2 * self.units : 3 * self.units])
+            entry, forget, _, exit_ = ops.split(ops.sigmoid(gates), 4, axis=-1)
+            cell = forget * cell + entry * candidate
+            state = (exit_ * ops.tanh(cell), cell)
+            return state, state
+
+        zeros = ops.zeros((*raw.shape[1:3], self.units), raw.dtype)
+        return ops.scan(step, (zeros, zeros), raw)[1][0]
+
+
+class StackedQuantiles(keras.layers.Layer):  # type: ignore[misc]
+    """A dense layer per ticker whose outputs become quantiles that never cross."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Make the weights for inputs of `shape` (tickers, windows, steps, units)."""
+        tickers, *_, units = shape
+        self.kernel = self.add_weight((tickers, units, LEVELS), "zeros", name="kernel")
+        self.bias = self.add_weight((tickers, LEVELS), "zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        """Return the quantiles (tickers, windows, steps, levels)."""
+        tickers, windows, steps, units = inputs.shape
+        flat = ops.reshape(inputs, (tickers, windows * steps, units))
+        raw = ops.matmul(flat, self.kernel) + ops.expand_dims(self.bias, 1)
+        parts = [raw[..., MEDIAN : MEDIAN + 1], ops.softplus(raw[..., :MEDIAN])]
+        parts = [*parts, ops.softplus(raw[..., MEDIAN + 1 :])]
+        outputs = ops.matmul(ops.concatenate(parts, axis=-1), _accumulation())
+        return ops.reshape(outputs, (tickers, windows, steps, LEVELS))
+
+
+class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Adam with everything per ticker: clipping, moments and count of steps.
+
+    A ticker whose gradient is zero or not finite has nothing to learn from a step and keeps its
+    weights, moments and count.
+    """
+
+    def __init__(self, learning_rate: float, clip_norm: float, **options: Any) -> None:
+        super().__init__(learning_rate=learning_rate, **options)
+        self.clip_norm = clip_norm
+
+    def build(self, variables: list[Any]) -> None:
+        """Make the moments of `variables`, whose first axis is the ticker's."""
+        if not self.built:
+            super().build(variables)
+            self.means = [self.add_variable_from_reference(one, "mean") for one in variables]
+            self.squares = [self.add_variable_from_reference(one, "square") for one in variables]
+            self.steps = self.add_variable((variables[0].shape[0],), "zeros", name="steps")
+
+    def apply(self, gradients: Any, trainable_variables: Any = None) -> None:
+        """Update every ticker that has something to learn."""
+        variables = list(trainable_variables or self._trainable_variables)
+        self.build(variables)
+        norm = ops.sqrt(
+            sum(ops.sum(ops.square(one), axis=tuple(range(1, len(one.shape)))) for one in gradients)
+        )
+        learns = ops.logical_and(ops.isfinite(norm), norm > 0)
+        factor = ops.minimum(self.clip_norm / ops.where(learns, norm, 1.0), 1.0)
+        self.steps.assign_add(ops.cast(learns, self.steps.dtype))
+        count = ops.maximum(self.steps, 1.0)
+        rate = self.learning_rate * ops.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        for gradient, variable, mean, square in zip(
+            gradients, variables, self.means, self.squares, strict=True
+        ):
+            shape = (-1, *(1,) * (len(variable.shape) - 1))
+            mask, scale, step = (ops.reshape(one, shape) for one in (learns, factor, rate))
+            gradient = ops.where(mask, gradient, 0.0) * scale
+            moved = mean + (gradient - mean) * 0.1
+            spread = square + (ops.square(gradient) - square) * 0.001
+            change = step * moved / (ops.sqrt(spread) + 1e-7)
+            variable.assign(ops.where(mask, variable - change, variable))
+            mean.assign(ops.where(mask, moved, mean))
+            square.assign(ops.where(mask, spread, square))
+        self._iterations.assign_add(1)
+
+    def reset(self) -> None:
+        """Forget all that was learned about gradients."""
+        for variable in self.variables[2:]:
+            variable.assign(ops.zeros_like(variable))
+
+
+class Network(keras.Model):  # type: ignore[misc]
+    """The networks of one stack; inputs are the windows and the dropout masks."""
+
+    def __init__(self, tickers: int, inputs: int, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.lstms = [StackedLSTM(settings.units) for _ in range(settings.layers)]
+        self.quantiles = StackedQuantiles()
+        shape = (tickers, settings.batch, settings.lookback + settings.scored_steps)
+        for number, layer in enumerate(self.lstms):
+            layer.build((*shape, settings.units if number else inputs))
+        self.quantiles.build((*shape, settings.units))
+        self.loss_sum = self.add_weight((tickers,), "zeros", trainable=False, name="loss_sum")
+        self.loss_count = self.add_weight((tickers,), "zeros", trainable=False, name="loss_count")
+        self.built = True
+        self.compile(
+            TickerAdam(settings.learning_rate, settings.clip_norm),
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        self.optimizer.build(self.trainable_variables)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the quantiles (tickers, windows, scored steps, levels)."""
+        steps, masks = inputs
+        for layer in self.lstms:
+            steps = layer(steps)
+        steps = steps[:, :, self.settings.lookback :] * ops.expand_dims(masks, 2)
+        return self.quantiles(steps)
+
+    def compute_loss(
+        self,
+        x: Any = None,  # noqa: ARG002
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,  # noqa: ARG002
+    ) -> Any:
+        """Return the sum over tickers of the mean pinball loss of each one's weighted steps."""
+        error = ops.expand_dims(y, -1) - y_pred
+        levels = ops.convert_to_tensor(np.asarray(QUANTILES, np.float32))
+        losses = ops.mean(ops.maximum(levels * error, (levels - 1) * error), axis=-1)
+        total = ops.sum(losses * sample_weight, axis=(1, 2))
+        count = ops.sum(sample_weight, axis=(1, 2))
+        self.loss_sum.assign_add(total)
+        self.loss_count.assign_add(count)
+        return ops.sum(total / ops.maximum(count, 1.0))
+
+    def by_name(self) -> dict[str, Any]:
+        """Return the variables by the names they have in stored weights."""
+        variables = {"dense.kernel": self.quantiles.kernel, "dense.bias": self.quantiles.bias}
+        for number, layer in enumerate(self.lstms):
+            for name in ("kernel", "recurrent_kernel", "bias"):
+                variables[f"lstm_{number}.{name}"] = getattr(layer, name)
+        return variables
+
+    def load(self, weights: Weights) -> None:
+        """Start from `weights` (tickers, …) with an untouched optimizer."""
+        for name, variable in self.by_name().items():
+            variable.assign(weights[name])
+        self.optimizer.reset()
+
+    def read(self) -> dict[str, NDArray[np.float32]]:
+        """Return the weights (tickers, …)."""
+        return {
+            name: ops.convert_to_numpy(variable).copy() for name, variable in self.by_name().items()
+        }
+
+    def take_losses(self) -> Floats:
+        """Return the mean loss per ticker since the last call, NaN where there was none."""
+        total, count = (ops.convert_to_numpy(one) for one in (self.loss_sum, self.loss_count))
+        for variable in (self.loss_sum, self.loss_count):
+            variable.assign(ops.zeros_like(variable))
+        return _mean(total.astype(np.float64), count.astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Data:
+    """Windows of one stack: (tickers, windows, steps, …)."""
+
+    inputs: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    train: NDArray[np.float32]
+    validation: NDArray[np.float32]
+    seeds: NDArray[np.uint64]
+
+    def batch(self, weights: NDArray[np.float32], rows: NDArray[np.intp]) -> tuple[Any, Any, Any]:
+        """Return inputs, targets and weights of the windows `rows` (tickers, batch); -1: none."""
+        take = np.arange(len(rows))[:, None], rows
+        chosen = weights[take] * (rows >= 0)[..., None]
+        return self.inputs[take], self.targets[take], chosen.astype(np.float32)
+
+
+def fit(
+    inputs: NDArray[np.float32],
+    targets: Floats,
+    train: Bools,
+    validation: Bools,
+    seeds: NDArray[np.uint64],
+    settings: ModelSettings,
+    initial: Weights | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
+) -> Fitted:
+    """Train a network per ticker, `workers` stacks at a time.
+
+    `inputs` has shape (tickers, sessions, features), `targets` (NaN where there is none), `train`
+    and `validation` (tickers, sessions). `progress` gets the epochs done and how many there are.
+    """
+    tickers = len(inputs)
+    size = min(_power_of_two(-(-tickers // workers)), LARGEST_STACK)
+    data = _prepare(inputs, targets, train, validation, seeds, settings)
+    start = initial or initial_weights(seeds, inputs.shape[2], settings)
+    pieces = [slice(first, min(first + size, tickers)) for first in range(0, tickers, size)]
+    counter = _Counter(progress, len(pieces), settings.epochs)
+
+    def fit_piece(piece: slice) -> Fitted:
+        weights = {name: _padded(array[piece], size) for name, array in start.items()}
+        with _network(size, inputs.shape[2], settings) as network:
+            fitted = _fit_stack(network, _piece(data, piece, size), weights, counter.advance)
+        return _cut(fitted, piece.stop - piece.start)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return _joined(list(pool.map(fit_piece, pieces)))
+
+
+def initial_weights(
+    seeds: NDArray[np.uint64], inputs: int, settings: ModelSettings
+) -> dict[str, NDArray[np.float32]]:
+    """Draw weights (tickers, …) from each ticker's seed; they state standard normal quantiles."""
+    drawn = [_draw(seed, inputs, settings) for seed in seeds]
+    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+
+
+def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
+    """Write one ticker's weights as a `.keras` file of built-in layers.
+
+    It maps inputs (windows, steps, features) to quantiles (windows, levels) of the last step.
+    """
+    units, count = settings.units, settings.layers
+    steps = inputs = keras.Input((None, weights["lstm_0.kernel"].shape[0]), name="features")
+    for number in range(count):
+        layer = keras.layers.LSTM(units, return_sequences=number + 1 < count, name=f"lstm_{number}")
+        steps = layer(steps)
+        names = ("kernel", "recurrent_kernel", "bias")
+        layer.set_weights([weights[f"lstm_{number}.{name}"] for name in names])
+    steps = keras.layers.Dropout(settings.dropout, name="dropout")(steps)
+    others = [level for level in range(LEVELS) if level != MEDIAN]
+    median = keras.layers.Dense(1, name="median")
+    spreads = keras.layers.Dense(LEVELS - 1, activation="softplus", name="spreads")
+    total = keras.layers.Dense(LEVELS, use_bias=False, trainable=False, name="quantiles")
+    outputs = total(keras.layers.Concatenate(name="raw")([median(steps), spreads(steps)]))
+    for layer, columns in ((median, [MEDIAN]), (spreads, others)):
+        layer.set_weights([weights["dense.kernel"][:, columns], weights["dense.bias"][columns]])
+    total.set_weights([_accumulation()[[MEDIAN, *others]]])
+    keras.Model(inputs, outputs, name="stockbatch").save(path)
+
+
+def _accumulation() -> NDArray[np.float32]:
+    """Return the matrix (levels, levels) that adds spreads to the median on both sides."""
+    matrix = np.zeros((LEVELS, LEVELS), np.float32)
+    matrix[MEDIAN] = 1
+    for level in range(LEVELS):
+        matrix[level, : level + 1] -= level < MEDIAN
+        matrix[level, level:] += level > MEDIAN
+    return matrix
+
+
+def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, NDArray[np.float32]]:
+    generator = _generator(seed, 0)
+    units = settings.units
+    weights: dict[str, NDArray[Any]] = {}
+    for number in range(settings.layers):
+        size = units if number else inputs
+        limit = np.sqrt(6 / (size + 4 * units))
+        bias = np.zeros(4 * units)
+        bias[units : 2 * units] = 1
+        square, triangle = np.linalg.qr(generator.normal(size=(4 * units, units)))
+        weights[f"lstm_{number}.kernel"] = generator.uniform(-limit, limit, (size, 4 * units))
+        weights[f"lstm_{number}.recurrent_kernel"] = (square * np.sign(np.diag(triangle))).T
+        weights[f"lstm_{number}.bias"] = bias
+    spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
+    weights["dense.kernel"] = np.zeros((units, LEVELS))
+    weights["dense.bias"] = np.insert(np.log(np.expm1(spreads)), MEDIAN, 0.0)
+    return {name: array.astype(np.float32) for name, array in weights.items()}
+
+
+def _generator(seed: np.uint64, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+
+
+_idle: defaultdict[tuple[int, int, ModelSettings], list[Network]] = defaultdict(list)
+
+
+@contextmanager
+def _network(tickers: int, inputs: int, settings: ModelSettings) -> Iterator[Network]:
+    """Lend a network for this many tickers, a traced one if there is one idle."""
+    idle = _idle[tickers, inputs, settings]
+    network = idle.pop() if idle else Network(tickers, inputs, settings)
+    try:
+        yield network
+    finally:
+        idle.append(network)
+
+
+def _prepare(
+    inputs: NDArray[np.float32],
+    targets: Floats,
+    train: Bools,
+    validation: Bools,
+    seeds: NDArray[np.uint64],
+    settings: ModelSettings,
+) -> _Data:
+    """Cut windows; a step with an unknown input or target weighs nothing."""
+    usable = np.isfinite(targets) & np.isfinite(inputs).all(axis=-1)
+    lookback, scored = settings.lookback, settings.scored_steps
+
+    def steps(array: NDArray[Any]) -> NDArray[np.float32]:
+        return features.windows(array.astype(np.float32), 0, scored)
+
+    return _Data(
+        inputs=features.windows(
+            np.nan_to_num(inputs, posinf=0.0, neginf=0.0).astype(np.float32), lookback, scored
+        ),
+        targets=steps(np.where(usable, targets, 0.0)),
+        train=steps(train & usable),
+        validation=steps(validation & usable),
+        seeds=seeds,
+    )
+
+
+def _fit_stack(
+    network: Network, data: _Data, start: Weights, advance: Callable[[int], None]
+) -> Fitted:
+    """Train until every ticker has stopped; each keeps the weights of its best epoch."""
+    settings = network.settings
+    network.load(start)
+    initial_loss = _validate(network, data)
+    best, best_loss = dict(start), initial_loss
+    best_epoch = np.zeros(len(initial_loss), np.int64)
+    curves = np.full((2, len(initial_loss), settings.epochs), np.nan)
+    active = data.train.any(axis=(1, 2)) & np.isfinite(initial_loss)
+    for epoch in range(1, settings.epochs + 1):
+        if not active.any():
+            advance(settings.epochs - epoch + 1)
+            break
+        for rows, masks in _schedule(data, epoch, active, settings):
+            x, y, weights = data.batch(data.train, rows)
+            network.train_on_batch((x, masks), y, weights)
+        loss = _validate(network, data)
+        curves[:, active, epoch - 1] = network.take_losses()[active], loss[active]
+        better = active & (loss < best_loss)
+        best = _chosen(better, network.read(), best)
+        best_loss = np.where(better, loss, best_loss)
+        best_epoch[better] = epoch
+        active &= np.isfinite(loss) & (epoch - best_epoch < settings.patience)
+        advance(1)
+    return Fitted(
+        weights=best,
+        training_loss=curves[0],
+        validation_loss=curves[1],
+        initial_loss=initial_loss,
+        best_epoch=best_epoch,
+    )
+
+
+def _schedule(
+    data: _Data, epoch: int, active: Bools, settings: ModelSettings
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Yield the windows (tickers, batch) of every step, -1 for none, with their dropout masks."""
+    used: Bools = np.any(data.train, axis=-1)
+    steps = -(-int(used.sum(axis=1).max()) // settings.batch)
+    rows = np.full((len(used), steps * settings.batch), -1)
+    masks = np.ones((*rows.shape, settings.units), np.float32)
+    for ticker in np.flatnonzero(active):
+        generator = _generator(data.seeds[ticker], epoch)
+        own = generator.permutation(np.flatnonzero(used[ticker]))
+        kept = generator.random((len(own), settings.units)) >= settings.dropout
+        rows[ticker, : len(own)] = own
+        masks[ticker, : len(own)] = kept / (1 - settings.dropout)
+    for first in range(0, rows.shape[1], settings.batch):
+        step = slice(first, first + settings.batch)
+        yield rows[:, step], masks[:, step]
+
+
+def _validate(network: Network, data: _Data) -> Floats:
+    """Return the mean pinball loss of each ticker's validation steps, NaN where it has none."""
+    settings = network.settings
+    used: Bools = np.any(data.validation, axis=-1)
+    total, count = np.zeros(len(used)), np.zeros(len(used))
+    order = np.argsort(~used, axis=1, kind="stable")
+    order = np.where(np.take_along_axis(used, order, axis=1), order, -1)
+    order = np.pad(order, ((0, 0), (0, -order.shape[1] % settings.batch)), constant_values=-1)
+    levels = np.asarray(QUANTILES)
+    for first in range(0, int(used.sum(axis=1).max()), settings.batch):
+        x, y, weights = data.batch(data.validation, order[:, first : first + settings.batch])
+        masks = np.ones((*x.shape[:2], settings.units), np.float32)
+        predicted = ops.convert_to_numpy(network.predict_on_batch((x, masks)))
+        error = y[..., None] - predicted.astype(np.float64)
+        losses = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
+        total += (losses * weights).sum(axis=(1, 2))
+        count += weights.sum(axis=(1, 2))
+    return _mean(total, count)
+
+
+def _mean(total: Floats, count: Floats) -> Floats:
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _chosen(mask: Bools, new: Weights, old: Weights) -> dict[str, NDArray[np.float32]]:
+    """Return the new weights of the tickers in `mask`, the old ones of the others."""
+    return {
+        name: np.where(mask.reshape(-1, *[1] * (array.ndim - 1)), array, old[name])
+        for name, array in new.items()
+    }
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return `array` with zeros appended up to `size` tickers."""
+    return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
+
+
+def _piece(data: _Data, piece: slice, size: int) -> _Data:
+    return _Data(
+        inputs=_padded(data.inputs[piece], size),
+        targets=_padded(data.targets[piece], size),
+        train=_padded(data.train[piece], size),
+        validation=_padded(data.validation[piece], size),
+        seeds=_padded(data.seeds[piece], size),
+    )
+
+
+def _cut(fitted: Fitted, tickers: int) -> Fitted:
+    """Return the results of the first `tickers`."""
+    return Fitted(
+        weights={name: array[:tickers] for name, array in fitted.weights.items()},
+        training_loss=fitted.training_loss[:tickers],
+        validation_loss=fitted.validation_loss[:tickers],
+        initial_loss=fitted.initial_loss[:tickers],
+        best_epoch=fitted.best_epoch[:tickers],
+    )
+
+
+def _joined(pieces: list[Fitted]) -> Fitted:
+    return Fitted(
+        weights={
+            name: np.concatenate([piece.weights[name] for piece in pieces])
+            for name in pieces[0].weights
+        },
+        training_loss=np.concatenate([piece.training_loss for piece in pieces]),
+        validation_loss=np.concatenate([piece.validation_loss for piece in pieces]),
+        initial_loss=np.concatenate([piece.initial_loss for piece in pieces]),
+        best_epoch=np.concatenate([piece.best_epoch for piece in pieces]),
+    )
+
+
+class _Counter:
+    """Adds up the epochs of stacks that train side by side."""
+
+    def __init__(self, progress: Progress | None, stacks: int, epochs: int) -> None:
+        self._progress = progress
+        self._total = stacks * epochs
+        self._done = 0
+        self._lock = Lock()
+
+    def advance(self, epochs: int) -> None:
+        with self._lock:
+            self._done += epochs
+            if self._progress:
+                self._progress(self._done, self._total)
