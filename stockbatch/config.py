@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tomllib
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,11 @@ class Settings(BaseSettings):
     """All settings; engine settings live in the table `[model]`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
     )
 
     home: Path = Field(default_factory=_state_folder, description="state and embedded database")
@@ -98,17 +103,20 @@ def load(config: Path | None = None, **options: Any) -> Settings:
     Raises ConfigurationError naming the key for anything unknown or out of range.
     """
     file = _find_file(config)
+    options = {key: value for key, value in options.items() if value is not None}
     _refuse_unknown_variables()
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
     try:
-        return FromFile(**{key: value for key, value in options.items() if value is not None})
-    except tomllib.TOMLDecodeError as error:
+        return FromFile(**options)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(source=file, key="syntax", reason=error) from None
+    except OSError as error:
+        raise ConfigurationError(source=file, key="file", reason=error.strerror) from None
     except ValidationError as error:
-        raise _first_problem(error, file) from None
+        raise _first_problem(error, file, options) from None
 
 
 def child_environment(threads: int) -> dict[str, str]:
@@ -136,24 +144,37 @@ def _find_file(config: Path | None) -> Path | None:
 
 def _refuse_unknown_variables() -> None:
     """Raise for a `STOCKBATCH_*` variable that sets nothing, which pydantic would ignore."""
-    known = {PREFIX + key.upper() for key in Settings.model_fields}
+    known = {PREFIX + key.upper() for key in Settings.model_fields if key != "model"}
     known |= {f"{PREFIX}MODEL__{key.upper()}" for key in ModelSettings.model_fields}
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in known:
-            close = get_close_matches(name, known, 1)
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            close = get_close_matches(name.upper(), known, 1)
             hint = f"did you mean {close[0]}?" if close else "'stockbatch config show' lists them"
             raise ConfigurationError(source="environment", key=name, reason=f"unknown; {hint}")
 
 
-def _first_problem(error: ValidationError, file: Path | None) -> ConfigurationError:
+def _first_problem(
+    error: ValidationError, file: Path | None, options: Mapping[str, Any]
+) -> ConfigurationError:
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"]]
-    variable = PREFIX + "__".join(path).upper()
-    if variable in os.environ:
-        return ConfigurationError(source="environment", key=variable, reason=problem["msg"])
     reason = problem["msg"]
     if problem["type"] == "extra_forbidden":
         fields = ModelSettings.model_fields if len(path) > 1 else Settings.model_fields
         close = get_close_matches(path[-1], fields, 1)
         reason = f"unknown; did you mean {close[0]}?" if close else "unknown"
-    return ConfigurationError(source=file or "options", key=".".join(path), reason=reason)
+    variable = PREFIX + "__".join(path).upper()
+    if _holds(options, path):
+        return ConfigurationError(source="options", key=".".join(path), reason=reason)
+    if variable in {name.upper() for name in os.environ}:
+        return ConfigurationError(source="environment", key=variable, reason=reason)
+    return ConfigurationError(source=file, key=".".join(path), reason=reason)
+
+
+def _holds(options: Any, path: Sequence[str]) -> bool:
+    """Tell whether nested mappings have a value at `path`."""
+    for part in path:
+        if not isinstance(options, Mapping) or part not in options:
+            return False
+        options = options[part]
+    return True
