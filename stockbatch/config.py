@@ -144,12 +144,17 @@ def _find_file(config: Path | None) -> Path | None:
 
 def _refuse_unknown_variables() -> None:
     """Raise for a `STOCKBATCH_*` variable that sets nothing, which pydantic would ignore."""
-    known = {PREFIX + key.upper() for key in Settings.model_fields if key != "model"}
-    known |= {f"{PREFIX}MODEL__{key.upper()}" for key in ModelSettings.model_fields}
+    known = {key.upper() for key in Settings.model_fields if key != "model"}
+    known |= {f"MODEL__{key.upper()}" for key in ModelSettings.model_fields}
     for name in os.environ:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            close = get_close_matches(name.upper(), known, 1)
-            hint = f"did you mean {close[0]}?" if close else "'stockbatch config show' lists them"
+        key = name.upper().removeprefix(PREFIX)
+        if name.upper() != key and key not in known:
+            close = get_close_matches(key, known, 1)
+            hint = (
+                f"did you mean {PREFIX}{close[0]}?"
+                if close
+                else "'stockbatch config show' lists them"
+            )
             raise ConfigurationError(source="environment", key=name, reason=f"unknown; {hint}")
 
 

@@ -1,0 +1,195 @@
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from stockbatch import config
+from stockbatch.config import ModelSettings, Settings
+from stockbatch.exceptions import ConfigurationError
+
+SECRET = "postgresql://writer:hunter2@db.example/stocks"
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """An environment with nothing set but an empty state folder."""
+    for name in list(config.os.environ):
+        if name.upper().startswith(config.PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("STOCKBATCH_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def write(home):
+    """Write the settings file of the state folder."""
+
+    def write_text(text):
+        file = home / "stockbatch.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write_text
+
+
+def told(**options):
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(**options)
+    return caught.value
+
+
+def test_defaults(home):
+    settings = config.load()
+    assert settings.home == home
+    assert settings.database_url is None
+    assert settings.exchange == "XNYS"
+    assert settings.model == ModelSettings()
+
+
+def test_option_beats_environment_beats_file_beats_default(write, monkeypatch):
+    assert config.load().threads == 0
+    write("threads = 1\n[model]\nunits = 11\nlayers = 2\nepochs = 3\n")
+    assert config.load().threads == 1
+    monkeypatch.setenv("STOCKBATCH_THREADS", "2")
+    monkeypatch.setenv("STOCKBATCH_MODEL__UNITS", "12")
+    monkeypatch.setenv("STOCKBATCH_MODEL__EPOCHS", "4")
+    assert config.load().threads == 2
+    settings = config.load(threads=3, model={"units": 13})
+    assert settings.threads == 3
+    model = settings.model
+    assert (model.units, model.epochs, model.layers) == (13, 4, 2)
+    assert model.batch == ModelSettings().batch
+
+
+def test_an_option_not_given_is_no_option(write):
+    write("threads = 1\n")
+    assert config.load(threads=None).threads == 1
+
+
+def test_the_file_is_the_named_one_else_that_of_the_state_folder(write, tmp_path):
+    write("threads = 1\n")
+    other = tmp_path / "other.toml"
+    other.write_text("threads = 2\n")
+    assert config.load(other).threads == 2
+    assert config.load().threads == 1
+    missing = tmp_path / "missing.toml"
+    with pytest.raises(ConfigurationError, match=r"--config: .*missing.toml: there is no such"):
+        config.load(missing)
+
+
+def test_the_state_folder_follows_xdg_then_home(monkeypatch, tmp_path):
+    monkeypatch.delenv("STOCKBATCH_HOME")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert config.load().home == tmp_path / "state" / "stockbatch"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config.load().home == tmp_path / ".local" / "state" / "stockbatch"
+    monkeypatch.setenv("STOCKBATCH_HOME", "~/elsewhere")
+    assert config.load().home == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("thread = 1", "thread", "unknown; did you mean threads?"),
+        ("xyzzy = 1", "xyzzy", "unknown"),
+        ("threads = 'many'", "threads", "valid integer"),
+        ("threads = -1", "threads", "greater than or equal to 0"),
+        ("[model]\nunitz = 1", "model.unitz", "unknown; did you mean units?"),
+        ("[model]\ndropout = 1.0", "model.dropout", "less than 1"),
+        ("model = 3", "model", "dictionary"),
+        ("threads = = 3", "syntax", "line 1"),
+    ],
+)
+def test_a_bad_file_is_told_by_file_and_key(write, text, key, reason):
+    file = write(text)
+    error = told()
+    assert error.values["source"] == file
+    assert error.values["key"] == key
+    assert reason in str(error)
+
+
+def test_a_file_that_cannot_be_read_is_told(home, write, monkeypatch):
+    (home / "stockbatch.toml").write_bytes(b"\xff\xfe")
+    assert told().values["key"] == "syntax"
+    file = write("threads = 1")
+
+    def refuse(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert str(told()) == f"{file}: file: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("STOCKBATCH_THREAD", "1", "did you mean STOCKBATCH_THREADS?"),
+        ("STOCKBATCH_XYZZY", "1", "'stockbatch config show' lists them"),
+        ("STOCKBATCH_THREADS", "many", "valid integer"),
+        ("STOCKBATCH_MODEL__UNITS", "0", "greater than or equal to 1"),
+        ("STOCKBATCH_MODEL__UNITZ", "1", "did you mean STOCKBATCH_MODEL__UNITS?"),
+        ("STOCKBATCH_MODEL", '{"units": 1}', "unknown"),
+    ],
+)
+def test_a_bad_variable_is_told_by_name(write, monkeypatch, variable, value, reason):
+    write("exchange = 'XLON'\n")
+    monkeypatch.setenv(variable, value)
+    error = told()
+    assert error.values["source"] == "environment"
+    assert error.values["key"] == variable
+    assert reason in str(error)
+
+
+def test_an_empty_variable_sets_nothing(write, monkeypatch):
+    write("threads = 1\n")
+    monkeypatch.setenv("STOCKBATCH_THREADS", "")
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL", "")
+    assert config.load().threads == 1
+    assert config.load().database_url is None
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "reason"),
+    [
+        ({"thread": 1}, "thread", "did you mean threads?"),
+        ({"threads": "many"}, "threads", "valid integer"),
+        ({"model": {"units": 0}}, "model.units", "greater than or equal to 1"),
+        ({"model": {"unitz": 1}}, "model.unitz", "did you mean units?"),
+    ],
+)
+def test_a_bad_option_is_told_whatever_else_is_set(write, monkeypatch, options, key, reason):
+    write("threads = 1\n[model]\nunits = 2\n")
+    monkeypatch.setenv("STOCKBATCH_THREADS", "2")
+    monkeypatch.setenv("STOCKBATCH_MODEL__UNITS", "3")
+    error = told(**options)
+    assert error.values["source"] == "options"
+    assert error.values["key"] == key
+    assert reason in str(error)
+
+
+def test_passwords_are_shown_to_nobody(monkeypatch, write):
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL", SECRET)
+    settings = config.load()
+    assert settings.database_url == SecretStr(SECRET)
+    shown = [str(settings), repr(settings), settings.model_dump_json(), str(settings.model_dump())]
+    write(f"databse_url = '{SECRET}'\n")
+    shown.append(str(told()))
+    shown.append(str(told(database_url=[SECRET])))
+    assert not any("hunter2" in text for text in shown)
+
+
+def test_settings_cannot_be_changed():
+    settings = config.load()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.threads = 4
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.model.units = 4
+
+
+def test_every_engine_setting_and_no_other_is_in_the_engine_hash():
+    plain = Settings().engine_hash()
+    assert plain == Settings(threads=4, exchange="XLON", retrain_after_sessions=1).engine_hash()
+    for name, field in ModelSettings.model_fields.items():
+        other = field.default / 2 if isinstance(field.default, float) else field.default + 1
+        assert Settings(model=ModelSettings(**{name: other})).engine_hash() != plain, name
