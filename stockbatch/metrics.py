@@ -30,7 +30,7 @@ RETURN_METRICS = frozenset(
     | {f"{name}_{percent}" for name in ("width", "winkler") for percent in SCORED_INTERVALS}
 )
 """Metrics free of prices, the only ones that may be taken over several tickers."""
-LOSSES = frozenset(
+SKILL_METRICS = frozenset(
     {"mae", "rmse", "mape", "smape", "mase", "mae_return", "rmse_return", "pinball"}
     | {f"winkler_{percent}" for percent in SCORED_INTERVALS}
 )

@@ -207,7 +207,7 @@ def test_groups_name_metrics_there_are():
     arguments |= {"log_return": np.zeros((1, 1)), "actual_log_return": np.zeros((1, 1))}
     arguments |= {"quantiles": np.zeros((1, 1, 9)), "probability_of_rise": np.ones((1, 1))}
     names = metrics.summarise(**arguments, origin_close=np.ones((1, 1))).keys()
-    assert names >= metrics.RETURN_METRICS | metrics.LOSSES
+    assert names >= metrics.RETURN_METRICS | metrics.SKILL_METRICS
     assert names - metrics.RETURN_METRICS == {"mae", "rmse", "bias", "mape", "smape", "mase"}
 
 
