@@ -23,6 +23,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -46,6 +47,7 @@ NOBODY = 65534
 LONGEST_SOCKET_FOLDER = 85  # bytes; the whole path may have 107
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # nothing of the user's: no PGDATA, no PGOPTIONS
 
+_ENCRYPTION_REQUEST = struct.pack("!II", 8, 80_877_103)  # the first message, answered by a byte
 _LOGINS = """\
 CREATE ROLE stockbatch_writer;
 CREATE ROLE stockbatch_reader;
@@ -259,7 +261,7 @@ def _as_server_user(folder: Path, programs: Path) -> tuple[list[str], int]:
             _give(folder, user)
             return prefix, int(said.stdout.split()[2].split(b".")[0])
     reason = f"{programs / 'postgres'} does not run on this machine"
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and (programs / "postgres").exists():
         reason = "PostgreSQL does not run as root, and neither unshare nor setpriv can start it as "
         reason += "another user here: use an ordinary user"
     raise EmbeddedServerFailed(home=folder.parent, reason=reason)
@@ -320,11 +322,13 @@ def _is_held(folder: Path) -> bool:
 
 
 def _is_ready(server: Server) -> bool:
+    """Tell whether the server says that it is ready and answers."""
     lines = _pid_file(server.folder)
     if len(lines) < 8 or lines[7].strip() != "ready":
         return False
-    with suppress(OSError), socket.create_connection((HOST, server.port), timeout=1):
-        return True
+    with suppress(OSError), socket.create_connection((HOST, server.port), timeout=5) as client:
+        client.sendall(_ENCRYPTION_REQUEST)
+        return client.recv(1) != b""
     return False
 
 

@@ -1,0 +1,158 @@
+"""Fixtures: one server for all tests of a session, a freshly migrated database for each test.
+
+The process that pytest was called in owns a folder for all servers that tests start, shares it with
+the xdist workers, and stops every server in it at the end, whatever happened to the workers.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import URL, Engine
+from sqlalchemy.orm import Session
+
+from stockbatch import database, embedded_server
+from stockbatch.config import Settings
+from stockbatch.embedded_server import Server
+
+SERVERS = pytest.StashKey[Path]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres-bin",
+        type=Path,
+        metavar="DIR",
+        help="binaries of the PostgreSQL to test with, e.g. /usr/lib/postgresql/15/bin; "
+        "default: the embedded one",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):
+        if name.startswith(("STOCKBATCH_", "PG")):
+            del os.environ[name]
+    shared = getattr(config, "workerinput", {}).get("servers")
+    config.stash[SERVERS] = Path(shared or tempfile.mkdtemp(prefix="stockbatch-tests-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    node.workerinput["servers"] = str(node.config.stash[SERVERS])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    for lock in config.stash[SERVERS].rglob("postgres.lock"):
+        embedded_server.stop(lock.parent)
+    shutil.rmtree(config.stash[SERVERS])
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def programs(pytestconfig: pytest.Config) -> Path:
+    """The folder of the PostgreSQL programs under test."""
+    return pytestconfig.getoption("postgres_bin") or embedded_server.binaries()
+
+
+@pytest.fixture
+def server_home(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """A short path, not yet there, for a server of the test's own; it is stopped afterwards."""
+    home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
+    yield home
+    embedded_server.stop(home)
+
+
+@pytest.fixture(scope="session")
+def server(pytestconfig: pytest.Config, programs: Path) -> Server:
+    """The server that all tests share: never stop it."""
+    home = pytestconfig.stash[SERVERS] / "shared"
+    return embedded_server.start(home, programs=programs, options={"fsync": "off"})
+
+
+@pytest.fixture(scope="session")
+def migrated(server: Server) -> str:
+    """The name of a migrated database to copy; the first worker that comes makes it."""
+    name = "migrated"
+    with (server.folder / "migrated.lock").open("w") as lock, _maintenance(server) as connection:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+            connection.execute("DROP DATABASE IF EXISTS migrating")
+            connection.execute("CREATE DATABASE migrating")
+            database.migrate(
+                _settings(server.folder, server.url("owner").set(database="migrating"))
+            )
+            connection.execute(f"ALTER DATABASE migrating RENAME TO {name}")
+    return name
+
+
+@pytest.fixture
+def empty_url(server: Server) -> Iterator[URL]:
+    """The owner's URL of a fresh, empty database."""
+    yield from _fresh_database(server, "template1")
+
+
+@pytest.fixture
+def settings(server: Server, migrated: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings that name a fresh, migrated database, with the owner's login."""
+    for url in _fresh_database(server, migrated):
+        yield _settings(tmp_path / "home", url)
+
+
+@pytest.fixture
+def empty_settings(empty_url: URL, tmp_path: Path) -> Settings:
+    """Settings that name a fresh, empty database, with the owner's login."""
+    return _settings(tmp_path / "home", empty_url)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """The owner's engine."""
+    made = database.engine(settings, role="owner")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def writer(settings: Settings) -> Iterator[Engine]:
+    """The engine that jobs have."""
+    made = database.engine(settings, role="writer")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def db(engine: Engine) -> Iterator[Session]:
+    """An open session of the owner's."""
+    with Session(engine) as session:
+        yield session
+
+
+def _settings(home: Path, url: URL) -> Settings:
+    return Settings(home=home, database_url=database.for_clients(url))
+
+
+def _fresh_database(server: Server, template: str) -> Iterator[URL]:
+    name = f"test_{uuid.uuid4().hex}"
+    with _maintenance(server) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.url("owner").set(database=name)
+    with _maintenance(server) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _maintenance(server: Server) -> psycopg.Connection:
+    url = server.url("owner").set(database="postgres")
+    return psycopg.connect(database.for_clients(url), autocommit=True)
