@@ -25,12 +25,12 @@ def process_id(home):
     return int((home / "postgres/data/postmaster.pid").read_text().split()[0])
 
 
-def state(pid):
-    """The kernel's letter for the state of a process, Z for a zombie; None where there is none."""
+def status(pid):
+    """State (Z: zombie) and parent of a process; None twice where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except FileNotFoundError:
-        return None
+        return None, None
 
 
 def command_lines():
@@ -41,9 +41,10 @@ def command_lines():
 
 
 def servers(home):
-    """The postmasters of a home: each leads a session, and its children keep its arguments awhile."""
+    """The postmasters of a home; children keep their arguments for a moment."""
     folder = str(home / "postgres/data")
-    return [pid for pid, line in command_lines() if folder in line and os.getsid(pid) == pid]
+    found = [pid for pid, line in command_lines() if folder in line]
+    return [pid for pid in found if status(pid)[1] not in (*map(str, found), None)]
 
 
 def run_python(code, home, programs, **options):
@@ -162,12 +163,12 @@ def test_killed_server_recovers_with_all_that_was_committed(server_home, program
         connection.execute("DELETE FROM kept")
         killed = process_id(server_home)
         os.kill(killed, signal.SIGKILL)
-        while state(killed) != "Z":
+        while status(killed)[0] != "Z":
             time.sleep(0.001)
         again = embedded_server.start(server_home, programs=programs)
 
     # We are the parent and never asked: the killed server is a zombie under its old number.
-    assert state(killed) == "Z"
+    assert status(killed)[0] == "Z"
     os.waitpid(killed, 0)
     assert again == server
     with connect(again) as connection:
@@ -248,11 +249,11 @@ def test_interrupting_the_starter_does_not_reach_the_server(server_home, program
 def test_taken_port_is_named(server_home, programs):
     server = embedded_server.start(server_home, programs=programs)
     embedded_server.stop(server_home)
-    with socket.create_server(("127.0.0.1", server.port)):
-        with pytest.raises(
-            EmbeddedServerFailed, match=f"port {server.port} .* is taken by another"
-        ):
-            embedded_server.start(server_home, programs=programs)
+    with (
+        socket.create_server(("127.0.0.1", server.port)),
+        pytest.raises(EmbeddedServerFailed, match=f"port {server.port} .* is taken by another"),
+    ):
+        embedded_server.start(server_home, programs=programs)
     assert embedded_server.start(server_home, programs=programs) == server
 
 
