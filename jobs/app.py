@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 
 from rich.console import Console
 from rich.progress import (
@@ -34,10 +33,11 @@ def _ignore(event: str) -> None:
 
 @dataclass(kw_only=True)
 class App:
-    """The world a job runs in; `clock`, `on_event` and `fit` are for tests and simulations."""
+    """The world a job runs in; `clock` and `on_event` are for tests and simulations."""
 
     settings: Settings
     engine: Engine
+    trainer: TrainingProcess
     console: Console = field(default_factory=lambda: Console(stderr=True))
     clock: Callable[[], datetime] = _now
     on_event: Callable[[str], None] = _ignore
@@ -55,11 +55,6 @@ class App:
         if specification not in self._providers:
             self._providers[specification] = providers.create(specification, self.settings)
         return self._providers[specification]
-
-    @cached_property
-    def trainer(self) -> TrainingProcess:
-        """Return the training process; it starts with the first fit."""
-        return TrainingProcess(self.settings.threads)
 
     def progress(self) -> Progress:
         """Return a progress display; on anything but a terminal it stays silent."""
@@ -90,10 +85,8 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
         engine.dispose()
         database.migrate(settings)
         engine = database.engine(settings, role="writer", create=create)
-    app = App(settings=settings, engine=engine)
     try:
-        yield app
+        with TrainingProcess(settings.threads) as trainer:
+            yield App(settings=settings, engine=engine, trainer=trainer)
     finally:
-        if "trainer" in vars(app):
-            app.trainer.close()
         engine.dispose()

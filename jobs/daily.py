@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
+from typing import TypedDict, Unpack
 
 from jobs.app import App
 from jobs.fetch_bars import fetch_bars
@@ -42,29 +43,36 @@ class Summary:
         return f"{self.calendar} {self.session} {done}: {len(self.outcomes)} outcomes: {what}"
 
 
+class Options(TypedDict, total=False):
+    """What a run may be asked beside its session."""
+
+    tickers: Sequence[str] | None
+    """Only these; by default all that are due."""
+    provider: str | None
+    """Fetch from here in place of the instruments' own providers."""
+    retrain: bool
+    """Train every ticker, however fresh its model is."""
+
+
 def run_session(
     app: App,
     calendar_code: str,
     session: date | None = None,
-    *,
-    tickers: Sequence[str] | None = None,
-    provider: str | None = None,
-    retrain: bool = False,
-    demo: bool = False,
-    trigger: str = "manual",
+    **options: Unpack[Options],
 ) -> Summary:
     """Run the job for `session`, by default the last one closed; nothing later is read.
 
     What is finished is left alone, unless `retrain` asks for a new attempt. Raises NotASession,
     SessionNotClosed, UnknownInstrument, NoInstruments, RunInProgress.
     """
+    tickers, retrain = options.get("tickers"), options.get("retrain", False)
     calendar, session = _closed_session(app, calendar_code, session)
     with runs.exclusive(app.engine, calendar.code):
         with app.transaction() as db:
-            chosen = instrument_store.work_list(db, calendar.code, tickers, demo=demo)
+            chosen = instrument_store.work_list(db, calendar.code, tickers)
             todo = chosen if retrain else runs.unfinished(db, chosen, session)
         if todo:
-            _run(app, calendar, session, todo, provider, retrain=retrain, trigger=trigger)
+            _run(app, calendar, session, todo, options.get("provider"), retrain=retrain)
         with app.transaction() as db:
             outcomes = runs.final_outcomes(db, chosen, session)
     return Summary(
@@ -76,12 +84,12 @@ def run_session(
 
 
 def run_sessions(
-    app: App, calendar_code: str, first: date, last: date, **options: object
+    app: App, calendar_code: str, first: date, last: date, **options: Unpack[Options]
 ) -> Iterator[Summary]:
     """Run the job for every session from `first` to `last`, oldest first."""
     calendar = sessions.load(calendar_code, app.clock().date())
     for session in calendar.between(first, last):
-        yield run_session(app, calendar_code, sessions.as_date(session), **options)  # type: ignore[arg-type]
+        yield run_session(app, calendar_code, sessions.as_date(session), **options)
 
 
 def _closed_session(
@@ -107,14 +115,13 @@ def _run(
     provider: str | None,
     *,
     retrain: bool,
-    trigger: str,
 ) -> None:
     with app.transaction() as db:
         run = runs.open_run(
             db,
             calendar.code,
             session,
-            trigger=trigger,
+            trigger="manual",
             reprocess=retrain,
             code_version=version("stockbatch"),
             engine_hash=app.settings.engine_hash(),

@@ -1,6 +1,7 @@
 """Fetch the bars a session still lacks, check them, store what passes."""
 
 from collections.abc import Iterator, Sequence
+
 from jobs.app import App
 from stockbatch import quality
 from stockbatch.exceptions import ProviderError

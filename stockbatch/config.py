@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -129,6 +130,39 @@ def child_environment(threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of this process with `variables` set as well."""
+    return {**os.environ, **variables}
+
+
+def describe(settings: Settings) -> str:
+    """Return the settings as TOML with what each is for; the password is hidden."""
+    lines = []
+    for owner, heading in ((settings, None), (settings.model, "[model]")):
+        lines += ["", heading] if heading else []
+        for key, field in type(owner).model_fields.items():
+            value = getattr(owner, key)
+            if isinstance(value, BaseModel):
+                continue
+            text = f"{key} = {_toml(value)}" if value is not None else f"# {key} is not set"
+            lines.append(text.ljust(40) + f"  # {field.description or key}")
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return json.dumps(_redacted(value.get_secret_value()))
+    return json.dumps(str(value) if isinstance(value, Path) else value)
+
+
+def _redacted(url: str) -> str:
+    """Return a URL without its password and without its query, where another may hide."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return urlunsplit((parts.scheme, f"{user}{colon and ':***'}{at}{host}", parts.path, "", ""))
 
 
 def _find_file(config: Path | None) -> Path | None:

@@ -221,7 +221,7 @@ def forecast(
     window = material.features.returns[:, -baselines.WINDOW :]
     for row in rows:
         if np.isfinite(rolling[row]).all():
-            depends_on = (window[row].tobytes(),)
+            depends_on: tuple[str | bytes, ...] = (window[row].tobytes(),)
             answer.append(
                 _probable(material, row, Method.ROLLING_QUANTILE, rolling[row], depends_on, common)
             )

@@ -76,18 +76,15 @@ def active(db: Session, calendar: str | None = None) -> list[Instrument]:
     return [_record(row) for row in db.scalars(query)]
 
 
-def work_list(
-    db: Session, calendar: str, tickers: Sequence[str] | None, *, demo: bool = False
-) -> list[Instrument]:
+def work_list(db: Session, calendar: str, tickers: Sequence[str] | None) -> list[Instrument]:
     """Return what a run of `calendar` handles: the tickers named, else all that are due.
 
-    Demonstration instruments are due only in a demonstration. Raises UnknownInstrument,
-    NoInstruments.
+    Demonstration instruments are never due, only named. Raises UnknownInstrument, NoInstruments.
     """
     if tickers:
         chosen = [i for i in find(db, tickers) if i.calendar == calendar]
     else:
-        chosen = [i for i in active(db, calendar) if i.demo == demo]
+        chosen = [i for i in active(db, calendar) if not i.demo]
     if not chosen:
         raise NoInstruments(where=f" of {calendar}")
     return chosen

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Text, TextClause, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch import inference
+from stockbatch import features, inference
+from stockbatch.exceptions import NoModel
 from stockbatch.records import Instrument, Reason, Run, TrainedModel
 from stockbatch.tables import ModelRow, PromotionRow, TrainingCurveRow
 
@@ -22,6 +23,15 @@ WHERE p.instrument_id = ANY(cast(:ids AS int[])) AND p.from_session <= :origin
     AND m.weights IS NOT NULL
 ORDER BY p.instrument_id, p.from_session DESC, p.id DESC
 """)
+
+_IN_USE = """
+SELECT DISTINCT ON (i.ticker) i.ticker, m.*
+FROM stockbatch.promotions AS p
+JOIN stockbatch.models AS m ON m.id = p.model_id
+JOIN stockbatch.instruments AS i ON i.id = p.instrument_id
+WHERE i.ticker = :ticker OR (:ticker IS NULL AND i.active)
+ORDER BY i.ticker, p.from_session DESC, p.id DESC
+"""
 
 
 def add(db: Session, models: Mapping[int, TrainedModel], run: Run) -> dict[int, int]:
@@ -59,7 +69,7 @@ def add(db: Session, models: Mapping[int, TrainedModel], run: Run) -> dict[int, 
 
 
 def _values(instrument_id: int, model: TrainedModel, weights: bytes, run: Run) -> dict[str, Any]:
-    best = model.best_epoch - 1
+    best = slice(model.best_epoch - 1, model.best_epoch)
     return {
         "instrument_id": instrument_id,
         "first_session": model.first_session,
@@ -73,8 +83,8 @@ def _values(instrument_id: int, model: TrainedModel, weights: bytes, run: Run) -
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "reason": model.reason,
         "best_epoch": model.best_epoch,
-        "training_loss": model.training_loss[best] if model.training_loss else None,
-        "validation_loss": model.validation_loss[best] if model.validation_loss else None,
+        "training_loss": next(iter(model.training_loss[best]), None),
+        "validation_loss": next(iter(model.validation_loss[best]), None),
         "run_id": run.id,
     }
 
@@ -117,3 +127,32 @@ def _record(row: Any) -> TrainedModel:
         validation_loss=(),
         reason=Reason(row.reason),
     )
+
+
+def summaries(db: Session) -> Sequence[Any]:
+    """Return the model in use now of every ticker, by ticker."""
+    return db.execute(_in_use(), {"ticker": None}).all()
+
+
+def champion(db: Session, ticker: str) -> TrainedModel:
+    """Return the model in use now of one ticker. Raises NoModel."""
+    row = db.execute(_in_use(), {"ticker": ticker}).first()
+    if row is None or row.weights is None:
+        raise NoModel(ticker=ticker, when="")
+    return _record(row)
+
+
+def details(db: Session, ticker: str) -> dict[str, Any]:
+    """Return everything known of the model in use now, weights aside. Raises NoModel."""
+    row = db.execute(_in_use(), {"ticker": ticker}).mappings().first()
+    if row is None:
+        raise NoModel(ticker=ticker, when="")
+    facts = dict(row)
+    weights = facts.pop("weights")
+    facts["weights"] = "pruned" if weights is None else f"{len(weights)} bytes"
+    facts["inputs"] = ", ".join(features.NAMES)
+    return facts
+
+
+def _in_use() -> TextClause:
+    return text(_IN_USE).bindparams(bindparam("ticker", type_=Text))

@@ -162,7 +162,9 @@ def add_outcomes(
             select(OutcomeRow.instrument_id, func.max(OutcomeRow.try_number))
             .where(mine)
             .group_by(OutcomeRow.instrument_id)
-        ).tuples()
+        )
+        .tuples()
+        .all()
     )
     db.execute(update(OutcomeRow).where(mine, OutcomeRow.is_final).values(is_final=False))
     db.execute(

@@ -1,0 +1,83 @@
+"""The `stockbatch` command: what a user types, and the one line said when it cannot be done."""
+
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.commands import context
+from jobs.commands.config import config
+from jobs.commands.database import db, migrate
+from jobs.commands.demo import demo
+from jobs.commands.doctor import doctor
+from jobs.commands.forecasts import forecasts
+from jobs.commands.models import models
+from jobs.commands.run import run
+from jobs.commands.status import status
+from jobs.commands.tickers import tickers
+
+INTERRUPTED = 130
+UNEXPECTED = 70
+
+app = typer.Typer(
+    name="stockbatch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
+    "Not investment advice.",
+)
+for command in (demo, run, status, forecasts, doctor, migrate):
+    app.command()(command)
+for group in (tickers, models, db, config):
+    app.add_typer(group)
+
+
+@app.callback()
+def options(
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; default: stockbatch.toml in the home.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. model.units=32."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+    debug: Annotated[bool, typer.Option(help="Show a traceback with an error.")] = False,
+) -> None:
+    """Take what every command has in common."""
+    context.choose(config, settings or [], debug=debug)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def main() -> None:
+    """Run the command line and end with its exit status."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _end(
+            "interrupted: what was committed stays, the same command goes on from there",
+            INTERRUPTED,
+        )
+    except Exception as error:  # noqa: BLE001 (the one place where a user is told)
+        from stockbatch.exceptions import StockbatchError
+
+        if context.debug():
+            traceback.print_exc()
+        if isinstance(error, StockbatchError):
+            _end(f"error: {error}", error.exit_code)
+        name = type(error).__name__
+        _end(f"unexpected {name}: {error} ('stockbatch --debug …' shows where)", UNEXPECTED)
+
+
+def _end(message: str, status: int) -> None:
+    typer.echo(" ".join(message.split()), err=True)
+    sys.exit(status)

@@ -1,0 +1,75 @@
+"""What the options before a command chose, and how commands show tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stockbatch.config import Settings
+
+
+@dataclass
+class _Choice:
+    config: Path | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    debug: bool = False
+
+
+_choice = _Choice()
+
+
+def choose(config: Path | None, pairs: Sequence[str], *, debug: bool) -> None:
+    """Remember the options before the command. Raises ConfigurationError for a malformed pair."""
+    from stockbatch.exceptions import ConfigurationError
+
+    _choice.config, _choice.options, _choice.debug = config, {}, debug
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigurationError(source="--set", key=pair, reason="write it as KEY=VALUE")
+        *path, last = key.split(".")
+        into = _choice.options
+        for part in path:
+            into = into.setdefault(part, {})
+        into[last] = value
+
+
+def debug() -> bool:
+    """Tell whether tracebacks are wanted."""
+    return _choice.debug
+
+
+def settings(**options: Any) -> Settings:
+    """Return the settings; `options` that are not None win over those before the command."""
+    from stockbatch import config
+
+    chosen = {key: value for key, value in options.items() if value is not None}
+    return config.load(_choice.config, **(_choice.options | chosen))
+
+
+def console() -> Console:
+    """Return the console for answers; on a pipe, lines are never cut."""
+    from rich.console import Console
+
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=200)
+
+
+def show_table(
+    title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[object]]
+) -> None:
+    """Print a table; `columns` are pairs of a heading and `left` or `right`."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, side in columns:
+        table.add_column(heading, justify="right" if side == "right" else "left")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    console().print(table)

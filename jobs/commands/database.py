@@ -1,0 +1,73 @@
+"""`stockbatch db` and `stockbatch migrate`: the embedded server and the schema."""
+
+import os
+from typing import Annotated, Literal
+
+import typer
+
+from jobs.commands import context
+
+db = typer.Typer(name="db", no_args_is_help=True, help="Start, stop and reach the database.")
+Role = Literal["owner", "writer", "reader"]
+RoleOption = Annotated[Role, typer.Option(help="Role to connect as.")]
+
+
+@db.command()
+def start() -> None:
+    """Start the embedded PostgreSQL, creating it first where there is none."""
+    from stockbatch import database, embedded_server
+
+    settings = context.settings()
+    _require_embedded(settings.database_url is None)
+    embedded_server.start(settings.home)
+    typer.echo(f"running: {database.redacted(database.url(settings, 'reader'))}")
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded PostgreSQL; its data stay."""
+    from stockbatch import embedded_server
+
+    settings = context.settings()
+    _require_embedded(settings.database_url is None)
+    stopped = embedded_server.stop(settings.home)
+    typer.echo("stopped" if stopped else "it was not running")
+
+
+@db.command()
+def url(role: RoleOption = "reader") -> None:
+    """Print the connection URL, password included, for psql and BI tools."""
+    from stockbatch import database
+
+    address = database.url(context.settings(), role, create=False)
+    typer.echo(database.for_clients(address))
+
+
+@db.command()
+def psql(role: RoleOption = "reader") -> None:
+    """Open an SQL prompt."""
+    from stockbatch import database
+    from stockbatch.config import environment
+
+    arguments, variables = database.psql(context.settings(), role, create=False)
+    os.execvpe(arguments[0], arguments, environment(variables))  # noqa: S606
+
+
+def migrate() -> None:
+    """Bring the database's schema to this program's revision."""
+    from stockbatch import database
+
+    settings = context.settings()
+    database.migrate(settings)
+    typer.echo(f"{database.redacted(database.url(settings))} is at revision {database.head()}")
+
+
+def _require_embedded(embedded: bool) -> None:
+    from stockbatch.exceptions import ConfigurationError
+
+    if not embedded:
+        raise ConfigurationError(
+            source="settings",
+            key="database_url",
+            reason="it names an external server, which is not this program's to start or stop",
+        )

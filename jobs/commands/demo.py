@@ -1,0 +1,64 @@
+"""`stockbatch demo`: the whole job on real index bars, with no network and nothing set up."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import typer
+
+from jobs.commands import context
+
+if TYPE_CHECKING:
+    from stockbatch.providers import BarProvider
+
+WALK = 20
+"""Sessions walked after the first, so that there are scores."""
+PROVIDER = "demo"
+
+
+def demo() -> None:
+    """Load real bars, train, forecast, walk on 20 sessions, and show what the database holds."""
+    from jobs.app import running
+    from jobs.commands.forecasts import views_table
+    from jobs.commands.status import accuracy_table
+    from jobs.daily import run_sessions
+    from stockbatch import database, sessions
+    from stockbatch.store import instruments, views
+
+    settings = context.settings()
+    typer.echo("database: starting")
+    with running(settings) as app:
+        typer.echo(f"database: {database.redacted(app.engine.url)}")
+        source = app.provider(PROVIDER)
+        listings = source.listings()
+        tickers = [listing.ticker for listing in listings]
+        with app.transaction() as db:
+            known = {i.ticker for i in instruments.active(db)}
+            fresh = [listing for listing in listings if listing.ticker not in known]
+            instruments.add(db, fresh, provider=PROVIDER, demo=True)
+        calendar = sessions.load(listings[0].calendar, app.clock().date())
+        last = _last_session(source, tickers, app.clock().date())
+        first = calendar.previous(last, WALK)
+        typer.echo(f"bars of {', '.join(tickers)}: real, shipped with the package arch")
+        for summary in run_sessions(app, listings[0].calendar, first, last, tickers=tickers):
+            typer.echo(summary)
+        with app.transaction() as db:
+            forecasts = [row for t in tickers for row in views.next_session_forecasts(db, t)]
+            accuracy = views.accuracy_of(db, tickers, WALK)
+    views_table(forecasts)
+    accuracy_table(f"scores of the last {WALK} sessions; skill: better than the baseline", accuracy)
+    typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
+    typer.echo("next:     stockbatch status · stockbatch forecasts ^GSPC · stockbatch db psql")
+    typer.echo("your own: stockbatch tickers add AAPL MSFT && stockbatch run")
+    typer.echo("stop it:  stockbatch db stop")
+
+
+def _last_session(source: BarProvider, tickers: list[str], today: date) -> date:
+    """Return the last session that all tickers have a bar of."""
+    from stockbatch.records import BarRequest, FetchedBars
+    from stockbatch.sessions import as_date
+
+    requests = [BarRequest(symbol=ticker, first=None, last=today) for ticker in tickers]
+    answers = [one for one in source.fetch(requests) if isinstance(one, FetchedBars)]
+    return min(as_date(answer.bars.sessions.max()) for answer in answers)

@@ -1,0 +1,139 @@
+"""`stockbatch doctor`: what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from jobs.commands import context
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from stockbatch.config import Settings
+    from stockbatch.records import Instrument
+
+LEAST_FREE_BYTES = 2**30
+
+
+def doctor() -> None:
+    """Check settings, disk, database, migrations, watchlist, providers and calendars."""
+    from stockbatch.exceptions import StockbatchError
+
+    wrong = 0
+    for name, check in _checks():
+        try:
+            typer.echo(f"ok     {name}: {check()}")
+        except StockbatchError as error:
+            wrong += 1
+            typer.echo(f"wrong  {name}: {error}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield checks, each of which returns what is right or raises what is wrong.
+
+    What rests on something broken is not checked.
+    """
+    from stockbatch.exceptions import StockbatchError
+
+    settings = context.settings()
+    yield "settings", lambda: f"home {settings.home}"
+    yield "disk", lambda: _disk(settings)
+    yield "database", lambda: _server(settings)
+    yield "migrations", lambda: _migrations(settings)
+    try:
+        watchlist = _watchlist(settings)
+    except StockbatchError:
+        return
+    yield "watchlist", lambda: _described(watchlist)
+    for specification in sorted({instrument.provider for instrument in watchlist}):
+        yield f"provider {specification}", partial(_provider, settings, specification)
+    for code in sorted({instrument.calendar for instrument in watchlist} | {settings.exchange}):
+        yield f"calendar {code}", partial(_calendar, code)
+
+
+def _disk(settings: Settings) -> str:
+    from stockbatch.exceptions import ConfigurationError
+
+    folder = next(f for f in (settings.home, *settings.home.parents) if f.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 2**30:.1f} GiB free in {folder}"
+    if free < LEAST_FREE_BYTES:
+        raise ConfigurationError(source="disk", key=folder, reason=f"{text}: make room")
+    return text
+
+
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
+    from stockbatch import database
+
+    engine = database.engine(settings, create=False)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _server(settings: Settings) -> str:
+    from sqlalchemy import text
+
+    from stockbatch import database
+
+    with _engine(settings) as engine, engine.connect() as connection:
+        version = connection.scalar(text("SHOW server_version"))
+        return f"PostgreSQL {version} at {database.redacted(engine.url)}"
+
+
+def _migrations(settings: Settings) -> str:
+    from stockbatch import database
+
+    with _engine(settings) as engine:
+        database.require_current(engine)
+    return f"revision {database.head()}"
+
+
+def _watchlist(settings: Settings) -> list[Instrument]:
+    from sqlalchemy.orm import Session
+
+    from stockbatch import database
+    from stockbatch.store import instruments
+
+    with _engine(settings) as engine:
+        database.require_current(engine)
+        with Session(engine) as db:
+            return instruments.active(db)
+
+
+def _described(watchlist: list[Instrument]) -> str:
+    from stockbatch.exceptions import NoInstruments
+
+    if not watchlist:
+        raise NoInstruments(where="")
+    return f"{len(watchlist)} tickers"
+
+
+def _provider(settings: Settings, specification: str) -> str:
+    from stockbatch import providers
+    from stockbatch.exceptions import CannotList
+
+    try:
+        return f"lists {len(providers.create(specification, settings).listings())} tickers"
+    except CannotList:
+        return "installed; it is asked only when bars are fetched"
+
+
+def _calendar(code: str) -> str:
+    from stockbatch import sessions
+
+    now = datetime.now(UTC)
+    calendar = sessions.load(code, now.date())
+    last = calendar.last_closed(now)
+    return f"last session {last}, next {calendar.next(last)}"

@@ -1,0 +1,66 @@
+"""`stockbatch forecasts`: the forecasts of the next session."""
+
+import csv
+import json
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from jobs.commands import context
+
+
+def forecasts(
+    ticker: Annotated[str | None, typer.Argument(metavar="[TICKER]")] = None,
+    layout: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", help="How to print them.")
+    ] = "table",
+) -> None:
+    """Print the latest forecast of every ticker, or of one by every method."""
+    from jobs.app import running
+    from stockbatch.store import views
+
+    with running(context.settings(), create=False) as app, app.transaction() as db:
+        rows = views.next_session_forecasts(db, ticker)
+    if layout == "table":
+        views_table(rows)
+    elif layout == "json":
+        typer.echo(json.dumps(rows, default=str, indent=2))
+    elif rows:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def views_table(rows: list[dict[str, object]]) -> None:
+    """Print rows of bi.next_session_forecast for people."""
+    columns = [("ticker", "left"), ("session", "left"), ("method", "left"), ("kind", "left")]
+    columns += [(name, "right") for name in ("last close", "forecast", "change", "80 % interval")]
+    columns += [("95 % interval", "right"), ("P(rise)", "right")]
+    context.show_table(
+        "forecasts (not investment advice)",
+        columns,
+        [
+            (
+                row["ticker"],
+                row["session"],
+                row["method"],
+                row["kind"] if row["is_current"] else f"{row['kind']}, session over",
+                f"{row['origin_close']:.2f}",
+                f"{row['forecast_close']:.2f}",
+                f"{row['forecast_return_pct']:+.2f} %",
+                _interval(row["close_low_80"], row["close_high_80"]),
+                _interval(row["close_low_95"], row["close_high_95"]),
+                _percent(row["probability_of_rise_pct"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _interval(low: object, high: object) -> str:
+    return "" if low is None else f"{low:.2f} … {high:.2f}"
+
+
+def _percent(value: object) -> str:
+    return "" if value is None else f"{value:.1f} %"

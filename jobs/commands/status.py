@@ -1,0 +1,62 @@
+"""`stockbatch status`: which database, what is in it, what ran last."""
+
+import typer
+
+from jobs.commands import context
+
+WINDOW = 250
+"""Sessions of the accuracy shown."""
+
+
+def status() -> None:
+    """Show the database in use, the watchlist, the last runs and the accuracy so far."""
+    from jobs.app import running
+    from stockbatch import database
+    from stockbatch.store import views
+
+    settings = context.settings()
+    with running(settings, create=False) as app, app.transaction() as db:
+        typer.echo(f"database: {database.redacted(app.engine.url)}")
+        for name, value in views.totals(db).items():
+            typer.echo(f"{name}: {value}")
+        runs = views.run_history(db, 10)
+        accuracy = views.accuracy_of_all(db, WINDOW)
+    columns = [("exchange", "left"), ("session", "left"), ("status", "left"), ("started", "left")]
+    columns += [(c, "right") for c in ("seconds", "tickers", "trained", "reused", "naive", "none")]
+    context.show_table(
+        "last runs",
+        [*columns, ("message", "left")],
+        [
+            (
+                r["calendar"],
+                r["session"],
+                r["status"],
+                f"{r['started_at']:%Y-%m-%d %H:%M}",
+                None if r["duration_seconds"] is None else f"{r['duration_seconds']:.1f}",
+                *(r[c] for c in ("instruments", "trained", "reused", "naive", "none", "message")),
+            )
+            for r in runs
+        ],
+    )
+    if accuracy:
+        accuracy_table(f"accuracy over all tickers, last {WINDOW} sessions", accuracy)
+
+
+def accuracy_table(title: str, rows: list[dict[str, object]]) -> None:
+    """Print rows of bi.accuracy for people."""
+    columns = [("ticker", "left"), ("method", "left"), ("kind", "left"), ("window", "right")]
+    columns += [("metric", "left")]
+    columns += [(name, "right") for name in ("forecasts", "value", "baseline", "skill")]
+    context.show_table(
+        title,
+        columns,
+        [
+            (
+                *(r[c] for c in ("ticker", "method", "kind", "window_sessions", "metric", "n")),
+                f"{r['value']:.5g}",
+                "" if r["baseline"] is None else f"{r['baseline']:.5g}",
+                "" if r["skill_pct"] is None else f"{r['skill_pct']:+.2f} %",
+            )
+            for r in rows
+        ],
+    )

@@ -1,0 +1,88 @@
+"""Reads of the `bi` views, for the command line."""
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from stockbatch.exceptions import UnknownInstrument
+
+Row = dict[str, Any]
+
+METRICS_SHOWN = (
+    "mae",
+    "mae_return",
+    "directional_accuracy",
+    "pinball",
+    "coverage_80",
+    "coverage_95",
+)
+
+
+def next_session_forecasts(db: Session, ticker: str | None = None) -> list[Row]:
+    """Return the latest forecasts: of one ticker by every method, else of all by the best method.
+
+    Raises UnknownInstrument for a ticker that is not on the watchlist.
+    """
+    if ticker is not None:
+        known = "SELECT EXISTS (SELECT FROM stockbatch.instruments WHERE ticker = :t AND active)"
+        if not db.scalar(text(known), {"t": ticker}):
+            raise UnknownInstrument(ticker=ticker)
+        query = "SELECT * FROM bi.next_session_forecast WHERE ticker = :t ORDER BY method"
+        return _rows(db, query, t=ticker)
+    return _rows(
+        db,
+        "SELECT DISTINCT ON (ticker) * FROM bi.next_session_forecast"
+        " ORDER BY ticker, method <> 'lstm', method <> 'rolling_quantile'",
+    )
+
+
+def run_history(db: Session, count: int) -> list[Row]:
+    """Return the runs started last, newest first."""
+    query = "SELECT * FROM bi.run_history ORDER BY started_at DESC LIMIT :count"
+    return _rows(db, query, count=count)
+
+
+def accuracy_of_all(db: Session, window: int) -> list[Row]:
+    """Return the newest metrics over all tickers of each calendar, method and kind."""
+    return _rows(
+        db,
+        "SELECT * FROM (SELECT *, max(session) OVER (PARTITION BY calendar, kind) AS newest"
+        " FROM bi.accuracy WHERE ticker = 'ALL') AS a"
+        " WHERE session = newest AND metric = ANY(:shown) AND window_sessions = :window"
+        " ORDER BY calendar, kind, metric, method",
+        window=window,
+        shown=list(METRICS_SHOWN),
+    )
+
+
+def accuracy_of(db: Session, tickers: list[str], window: int) -> list[Row]:
+    """Return the metrics of some tickers over one window."""
+    return _rows(
+        db,
+        "SELECT * FROM bi.accuracy WHERE ticker = ANY(:tickers) AND window_sessions = :window"
+        " AND metric = ANY(:shown) ORDER BY ticker, kind, metric, method",
+        tickers=tickers,
+        window=window,
+        shown=list(METRICS_SHOWN),
+    )
+
+
+def totals(db: Session) -> Row:
+    """Return how much there is of everything."""
+    found = db.execute(
+        text(
+            "SELECT (SELECT count(*) FROM stockbatch.instruments WHERE active) AS tickers,"
+            " (SELECT count(*) FROM stockbatch.bars) AS bars,"
+            " (SELECT max(session) FROM stockbatch.bars) AS last_bar,"
+            " (SELECT count(*) FROM stockbatch.models) AS models,"
+            " (SELECT count(*) FROM stockbatch.forecasts) AS forecasts,"
+            " (SELECT count(*) FROM stockbatch.scores) AS scores,"
+            " (SELECT count(*) FROM stockbatch.data_issues) AS data_issues"
+        )
+    ).one()
+    return {name.replace("_", " "): value for name, value in found._asdict().items()}
+
+
+def _rows(db: Session, query: str, **parameters: Any) -> list[Row]:
+    return [dict(row) for row in db.execute(text(query), parameters).mappings()]
