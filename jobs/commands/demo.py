@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,9 +51,17 @@ def demo() -> None:
     views_table(forecasts)
     accuracy_table(f"scores of the last {WALK} sessions; skill: better than the baseline", accuracy)
     typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
-    typer.echo("next:     stockbatch status · stockbatch forecasts ^GSPC · stockbatch db psql")
-    typer.echo("your own: stockbatch tickers add AAPL MSFT && stockbatch run")
-    typer.echo("stop it:  stockbatch db stop")
+    me = _as_typed()
+    typer.echo(f"look on:  {me} status; {me} forecasts ^GSPC; {me} db psql")
+    typer.echo(f"your own: {me} tickers add AAPL MSFT && {me} run")
+    typer.echo(f"stop it:  {me} db stop")
+
+
+def _as_typed() -> str:
+    """Return how a shell in this folder calls the program."""
+    program = Path(sys.argv[0]).absolute()
+    here = Path.cwd()
+    return str(program.relative_to(here)) if program.is_relative_to(here) else "stockbatch"
 
 
 def _last_session(source: BarProvider, tickers: list[str], today: date) -> date:
