@@ -30,6 +30,8 @@ StockbatchError
 │   ├── NoData
 │   ├── RateLimited
 │   ├── ProviderUnavailable
+│   ├── NoCalendar
+│   ├── UnreadableFile
 │   └── BadFile
 └── ModelError
     ├── NoModel
@@ -188,6 +190,14 @@ class RateLimited(ProviderError):
 
 class ProviderUnavailable(ProviderError):
     """{provider} could not be reached for {ticker}: {reason}"""
+
+
+class NoCalendar(ProviderError):
+    """{ticker} trades on {exchange}, of which no calendar is known"""
+
+
+class UnreadableFile(ProviderError):
+    """{path} cannot be read: {reason}"""
 
 
 class BadFile(ProviderError):

@@ -1,0 +1,64 @@
+"""Real index bars that need no network: 1999 to 2018, shipped inside the package `arch`."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from stockbatch.exceptions import NoData, ProviderError
+from stockbatch.providers import answers, unknown_ticker
+from stockbatch.records import BarRequest, Bars, FetchedBars, Listing, PriceBasis
+
+NAMES = {"^GSPC": "S&P 500", "^IXIC": "NASDAQ Composite"}
+
+
+class Demo:
+    """The daily bars of two indices, which know neither splits nor dividends."""
+
+    name = "demo"
+    specification = "demo"
+    price_basis = PriceBasis.AS_TRADED
+
+    def listings(self) -> list[Listing]:
+        """Return both indices."""
+        return [self.listing(ticker) for ticker in NAMES]
+
+    def listing(self, ticker: str) -> Listing:
+        """Return one of the indices; raises UnknownTicker."""
+        if ticker not in NAMES:
+            raise unknown_ticker(self.name, ticker, NAMES)
+        return Listing(
+            ticker=ticker,
+            symbol=ticker,
+            name=NAMES[ticker],
+            calendar="XNYS",
+            currency="USD",
+            asset_class="index",
+        )
+
+    def fetch(self, requests: Sequence[BarRequest]) -> Iterator[FetchedBars | ProviderError]:
+        """Yield one answer per request, in their order."""
+        yield from answers(requests, self._bars)
+
+    def _bars(self, request: BarRequest) -> FetchedBars:
+        bars = _load(self.listing(request.symbol).ticker)
+        wanted = bars.sessions <= np.datetime64(request.last, "D")
+        if request.first is not None:
+            wanted &= bars.sessions >= np.datetime64(request.first, "D")
+        if not wanted.any():
+            first = request.first or "the beginning"
+            raise NoData(provider=self.name, ticker=request.symbol, first=first, last=request.last)
+        return FetchedBars(symbol=request.symbol, bars=bars.where(wanted))
+
+
+def _load(ticker: str) -> Bars:
+    from arch.data import nasdaq, sp500
+
+    frame = {"^GSPC": sp500, "^IXIC": nasdaq}[ticker].load()
+    return Bars(
+        sessions=frame.index.to_numpy().astype("datetime64[D]"),
+        open=frame["Open"].to_numpy(float),
+        high=frame["High"].to_numpy(float),
+        low=frame["Low"].to_numpy(float),
+        close=frame["Close"].to_numpy(float),
+        volume=frame["Volume"].to_numpy(float),
+    )

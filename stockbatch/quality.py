@@ -1,0 +1,404 @@
+"""Checks on fetched bars and on the returns derived from them: pure functions.
+
+`check` judges one ticker's bars and corporate actions as they came; `jumps` judges the returns of
+many tickers, after coded splits and dividends are undone. Every refusal is a Finding.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockbatch.records import (
+    Bars,
+    CorporateAction,
+    FetchedBars,
+    Finding,
+    Floats,
+    Sessions,
+    Severity,
+)
+from stockbatch.sessions import as_date
+
+Mask = NDArray[np.bool_]
+
+ABOVE, BELOW = 0.999999, 1.000001
+"""high >= max(open, close) * ABOVE and low <= min(open, close) * BELOW: the database's CHECK."""
+IDENTICAL_BARS = 5
+"""So many equal bars in a row look like a feed that stands still."""
+LARGEST_DIVIDEND = 0.25
+"""Share of the previous close from which a dividend is no ordinary one."""
+MOST_FINDINGS = 250
+"""Of one check in one ticker; the rest is counted in one more finding."""
+
+SMALLEST_JUMP = 0.25
+"""No smaller log return is ever a jump."""
+DEVIATIONS = 10
+"""A jump exceeds so many median absolute deviations of the usual returns before it."""
+USUAL_RETURNS, FEWEST_RETURNS = 250, 60
+"""So many earlier returns that are no jumps are looked at; with fewer, SMALLEST_JUMP decides."""
+REVERSAL = 0.25
+"""The share of a jump that may be left two sessions later for it to count as taken back."""
+LARGE_SPLIT_ERROR, SMALL_SPLIT_ERROR = 0.02, 0.025
+"""How far from a split's log ratio a move may be."""
+
+_LARGE_SPLITS = np.log([2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100, 1000]).tolist()
+_SMALL_SPLITS = np.log([5 / 4, 4 / 3, 3 / 2]).tolist()
+_PRICES = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What `check` made of one ticker's data; sessions are ascending and unique in both bars."""
+
+    accepted: Bars
+    quarantined: Bars
+    actions: tuple[CorporateAction, ...]
+    findings: tuple[Finding, ...]
+
+
+def check(fetched: FetchedBars, sessions: Sessions, last_session: date) -> Checked:
+    """Sort one ticker's bars into accepted and quarantined, and say what was refused and why.
+
+    `sessions` is the calendar, ascending. What is dated after `last_session` is dropped without a
+    word, bars older than the calendar with one finding. Of equal bars of a session one is kept; of
+    conflicting ones the first is quarantined and none accepted.
+    """
+    bars = _sorted(fetched.bars, last_session)
+    findings = _missing_sessions(bars.sessions, sessions)
+    for test in (partial(_unplaced, sessions=sessions), _bad_volumes, _bad_prices):
+        bars, found = test(bars)
+        findings += found
+    bars, aside, found = _duplicates(bars)
+    findings += found
+    closed = ~_contains(sessions, bars.sessions)
+    findings += [
+        _quarantined("off_calendar", session, "the exchange does not trade on this day")
+        for session in bars.sessions[closed]
+    ]
+    accepted = bars.where(~aside & ~closed)
+    findings += _identical(accepted)
+    actions, found = _actions(fetched.actions, accepted, sessions, last_session)
+    return Checked(
+        accepted=accepted,
+        quarantined=bars.where(aside | closed),
+        actions=actions,
+        findings=tuple(_limited([*findings, *found])),
+    )
+
+
+def _finding(
+    severity: Severity,
+    check: str,
+    session: np.datetime64 | date | None,
+    message: str,
+    observed: float | None = None,
+    threshold: float | None = None,
+) -> Finding:
+    return Finding(
+        check=check,
+        severity=severity,
+        message=message,
+        session=as_date(session) if isinstance(session, np.datetime64) else session,
+        observed=None if observed is None or not np.isfinite(observed) else float(observed),
+        threshold=None if threshold is None or not np.isfinite(threshold) else float(threshold),
+    )
+
+
+_warning = partial(_finding, Severity.WARNING)
+_quarantined = partial(_finding, Severity.QUARANTINED)
+_rejected = partial(_finding, Severity.REJECTED)
+
+
+def _sorted(bars: Bars, last_session: date) -> Bars:
+    """Return the bars up to `last_session` in stable order, undated ones (NaT) last."""
+    bars = bars.where(~(bars.sessions > np.datetime64(last_session, "D")))
+    order = np.argsort(bars.sessions, kind="stable")
+    return Bars(**{name: getattr(bars, name)[order] for name in ("sessions", *_PRICES, "volume")})
+
+
+def _prices(bars: Bars) -> Floats:
+    """Return open, high, low and close as an array of shape (4, sessions)."""
+    return np.stack([getattr(bars, name) for name in _PRICES])
+
+
+def _contains(ascending: Sessions, days: Sessions) -> Mask:
+    """Tell which of `days` are in the array `ascending`, of shape (days,)."""
+    if not len(ascending):
+        return np.zeros(len(days), bool)
+    position = np.searchsorted(ascending, days).clip(max=len(ascending) - 1)
+    return np.asarray(ascending[position] == days)
+
+
+def _missing_sessions(days: Sessions, sessions: Sessions) -> list[Finding]:
+    """Name the sessions between the first and the last of `days` on which there is no bar."""
+    held = days[_contains(sessions, days)]
+    if not len(held):
+        return []
+    first, last = np.searchsorted(sessions, held[[0, -1]])
+    expected = sessions[first : last + 1]
+    absent = expected[~_contains(held, expected)]
+    return [_warning("missing_session", session, "there is no bar") for session in absent]
+
+
+def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
+    """Refuse bars that have no session or one from before the calendar begins."""
+    findings = []
+    undated = np.isnat(bars.sessions)
+    early = bars.sessions < (sessions[0] if len(sessions) else np.datetime64("NaT"))
+    for check, bad in (("undated", undated), ("before_calendar", early)):
+        if count := int(bad.sum()):
+            text = f"{count} bar(s) cannot be placed on the calendar"
+            findings.append(_rejected(check, None, text, count))
+    return bars.where(~(undated | early)), findings
+
+
+def _bad_volumes(bars: Bars) -> tuple[Bars, list[Finding]]:
+    """Warn about volumes of zero; forget impossible ones."""
+    idle = np.unique(bars.sessions[bars.volume == 0])
+    findings = [_warning("zero_volume", session, "nothing was traded", 0) for session in idle]
+    bad = (bars.volume < 0) | np.isinf(bars.volume)
+    findings += [
+        _warning("bad_volume", session, f"a volume of {volume:g} is forgotten", volume, 0)
+        for session, volume in zip(bars.sessions[bad], bars.volume[bad], strict=True)
+    ]
+    return replace(bars, volume=np.where(bad, np.nan, bars.volume)), findings
+
+
+def _bad_prices(bars: Bars) -> tuple[Bars, list[Finding]]:
+    """Refuse bars whose prices are unknown, impossible or contradict each other."""
+    prices = _prices(bars)
+    opened, high, low, close = prices
+    sound = ((prices > 0) & (prices < np.inf)).all(axis=0) & (low <= high)
+    sound &= high >= np.maximum(opened, close) * ABOVE
+    sound &= low <= np.minimum(opened, close) * BELOW
+    bad = zip(bars.sessions[~sound], prices[:, ~sound].T.tolist(), strict=True)
+    return bars.where(sound), [_bad_price(session, *of_one) for session, of_one in bad]
+
+
+def _bad_price(
+    session: np.datetime64, opened: float, high: float, low: float, close: float
+) -> Finding:
+    named = dict(zip(_PRICES, (opened, high, low, close), strict=True))
+    if unknown := [name for name, price in named.items() if np.isnan(price)]:
+        return _rejected("price_unknown", session, f"{', '.join(unknown)} unknown")
+    for name, price in named.items():
+        if not 0 < price < np.inf:
+            return _rejected("price_impossible", session, f"{name} is {price:g}", price, 0)
+    if high < low:
+        return _rejected("high_below_low", session, f"high {high:g} < low {low:g}", high, low)
+    name = "close" if low <= opened <= high else "open"
+    text = f"{name} {named[name]:g} is outside {low:g} to {high:g}"
+    bound = high if named[name] > high else low
+    return _rejected("outside_range", session, text, named[name], bound)
+
+
+def _duplicates(bars: Bars) -> tuple[Bars, Mask, list[Finding]]:
+    """Leave the first bar of every session, tell which contradict another, and report both."""
+    surplus = np.zeros(len(bars), bool)
+    surplus[1:] = bars.sessions[1:] == bars.sessions[:-1]
+    first = np.maximum.accumulate(np.where(surplus, 0, np.arange(len(bars))))
+    prices = _prices(bars)
+    differs = (prices != prices[:, first]).any(axis=0)
+    contradicted = np.isin(bars.sessions, bars.sessions[differs])
+    findings = [
+        _quarantined("conflicting_bars", session, "there are different bars of this session")
+        for session in bars.sessions[~surplus & contradicted]
+    ]
+    findings += [
+        _warning("duplicate_bar", session, "the same bar came more than once")
+        for session in np.unique(bars.sessions[surplus & ~contradicted])
+    ]
+    return bars.where(~surplus), contradicted[~surplus], findings
+
+
+def _identical(bars: Bars) -> list[Finding]:
+    """Report every run of IDENTICAL_BARS or more bars with the same four prices."""
+    prices = _prices(bars)
+    starts = np.flatnonzero(np.r_[True, (prices[:, 1:] != prices[:, :-1]).any(axis=0)])
+    lengths = np.diff(np.r_[starts, len(bars)])
+    long = lengths >= IDENTICAL_BARS
+    ends = bars.sessions[(starts + lengths - 1)[long]]
+    text = "the {} bars up to here are the same"
+    return [
+        _warning("identical_bars", session, text.format(length), length, IDENTICAL_BARS)
+        for session, length in zip(ends, lengths[long], strict=True)
+    ]
+
+
+def _actions(
+    actions: Sequence[CorporateAction], bars: Bars, sessions: Sessions, last_session: date
+) -> tuple[tuple[CorporateAction, ...], list[Finding]]:
+    """Return the usable actions, one per session and kind, and findings about the others."""
+    kept: dict[tuple[date, str], CorporateAction] = {}
+    findings = []
+    for action in sorted(dict.fromkeys(actions), key=lambda action: action.kind != "split"):
+        session = _effective(action.session, sessions)
+        if session is None or session > last_session:
+            continue
+        named = f"a {action.kind} of {action.value:g}"
+        if session != action.session:
+            text = f"{named} on a day without trading takes effect on {session}"
+            findings.append(_warning("off_calendar_action", action.session, text, action.value))
+        split = kept.get((session, "split"))
+        most = LARGEST_DIVIDEND * _close_before(bars, session, split.value if split else 1)
+        if not 0 < action.value < np.inf:
+            fault = "is impossible"
+        elif (session, action.kind) in kept:
+            fault = "stands beside another one"
+        elif action.kind == "dividend" and action.value > most:
+            fault = f"is more than {LARGEST_DIVIDEND:.0%} of the price"
+        else:
+            kept[session, action.kind] = replace(action, session=session)
+            continue
+        text = f"{named} {fault}: not used"
+        threshold = most if action.kind == "dividend" else None
+        findings.append(_warning(f"bad_{action.kind}", session, text, action.value, threshold))
+    return tuple(kept[key] for key in sorted(kept)), findings
+
+
+def _effective(day: date, sessions: Sessions) -> date | None:
+    """Return the first session from `day` on; None where the calendar does not reach."""
+    position = int(np.searchsorted(sessions, np.datetime64(day, "D")))
+    if position == len(sessions) or day < as_date(sessions[0]):
+        return None
+    return as_date(sessions[position])
+
+
+def _close_before(bars: Bars, session: date, split: float) -> float:
+    """Return the close before `session` on its basis, else the first close there is."""
+    before = int(np.searchsorted(bars.sessions, np.datetime64(session, "D"))) - 1
+    if before >= 0:
+        return float(bars.close[before]) / split
+    return float(bars.close[0]) if len(bars) else np.inf
+
+
+def _limited(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings check by check, at most MOST_FINDINGS of each and a count of the rest."""
+    by_check = sorted(findings, key=lambda finding: finding.check)
+    for _, group in groupby(by_check, key=lambda finding: finding.check):
+        found = list(group)
+        yield from found[:MOST_FINDINGS]
+        if rest := found[MOST_FINDINGS:]:
+            text = f"{len(rest)} more from here to {rest[-1].session}"
+            yield replace(rest[0], message=text, observed=len(rest), threshold=MOST_FINDINGS)
+
+
+class Verdict(StrEnum):
+    """What became of a jump; the value is the name of the check."""
+
+    PENDING = "jump_pending"
+    SPLIT_LIKE = "jump_split_like"
+    REVERSED = "jump_reversed"
+    UNCONFIRMED = "jump_unconfirmed"
+    RELEASED = "jump_released"
+
+
+_MEANING = {
+    Verdict.PENDING: "not used before the next session confirms it",
+    Verdict.SPLIT_LIKE: "looks like a split nobody reported: not used",
+    Verdict.REVERSED: "the next session takes it back: neither is used",
+    Verdict.UNCONFIRMED: "the next session has no bar that confirms it: not used",
+    Verdict.RELEASED: "confirmed by the next session: used",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jumps:
+    """Returns too large to be trusted at once, as masks of shape (tickers, sessions).
+
+    A masked return is neither input nor target, a released one was a jump that came true, a pending
+    one is masked until the next session is known.
+    """
+
+    masked: Mask
+    released: Mask
+    pending: Mask
+
+
+def jumps(log_returns: Floats, overnight_gaps: Floats) -> Jumps:
+    """Find the jumps in total log returns and gaps of shape (T, S), NaN where there is none.
+
+    What is said of a session depends on nothing after the session that follows it.
+    """
+    masked, released, pending = (np.zeros(log_returns.shape, bool) for _ in range(3))
+    for jump in _judged(log_returns, overnight_gaps):
+        at = jump.row, jump.column
+        released[at] = jump.verdict is Verdict.RELEASED
+        pending[at] = jump.verdict is Verdict.PENDING
+        masked[at] = not released[at]
+        if jump.verdict is Verdict.REVERSED:
+            masked[jump.row, jump.column + 1] = True
+    return Jumps(masked=masked, released=released, pending=pending)
+
+
+def jump_findings(
+    log_returns: Floats, overnight_gaps: Floats, sessions: Sessions
+) -> tuple[tuple[Finding, ...], ...]:
+    """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
+    findings: list[list[Finding]] = [[] for _ in log_returns]
+    for jump in _judged(log_returns, overnight_gaps):
+        size = log_returns[jump.row, jump.column]
+        text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[jump.verdict]}"
+        session = sessions[jump.column]
+        findings[jump.row].append(_warning(jump.verdict, session, text, size, jump.threshold))
+    return tuple(tuple(_limited(of_one)) for of_one in findings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Jump:
+    row: int
+    column: int
+    threshold: float
+    verdict: Verdict
+
+
+def _judged(log_returns: Floats, overnight_gaps: Floats) -> Iterator[_Jump]:
+    """Yield every jump, ticker by ticker, oldest first; the way back of a reversal is none."""
+    jumped = np.zeros(log_returns.shape, bool)
+    back = (-1, -1)
+    for row, column in np.argwhere(np.abs(log_returns) > SMALLEST_JUMP).tolist():
+        returns = log_returns[row]
+        threshold = _threshold(returns[:column], jumped[row, :column])
+        jumped[row, column] = abs(returns[column]) > threshold
+        if not jumped[row, column] or (row, column) == back:
+            continue
+        following = returns[column + 1] if column + 1 < len(returns) else None
+        verdict = _verdict(returns[column], overnight_gaps[row, column], following)
+        if verdict is Verdict.REVERSED:
+            back = row, column + 1
+        yield _Jump(row, column, threshold, verdict)
+
+
+def _threshold(returns: Floats, jumped: Mask) -> float:
+    """Return the size from which a return is a jump, judged by the usual ones before it."""
+    usual = returns[np.isfinite(returns) & ~jumped][-USUAL_RETURNS:]
+    if len(usual) < FEWEST_RETURNS:
+        return SMALLEST_JUMP
+    deviation = np.median(np.abs(usual - np.median(usual)))
+    return max(SMALLEST_JUMP, DEVIATIONS * float(deviation))
+
+
+def _verdict(jump: float, gap: float, following: float | None) -> Verdict:
+    if following is None:
+        return Verdict.PENDING
+    if abs(jump + following) <= REVERSAL * abs(jump):
+        return Verdict.REVERSED
+    if _split_like(jump, gap):
+        return Verdict.SPLIT_LIKE
+    return Verdict.UNCONFIRMED if np.isnan(following) else Verdict.RELEASED
+
+
+def _split_like(jump: float, gap: float) -> bool:
+    """Tell whether the prices moved as by a simple split, up or down.
+
+    Crashes by a fifth to a third are common: the small ratios need the gap and the close to agree.
+    """
+    one = min(abs(abs(move) - ratio) for move in (jump, gap) for ratio in _LARGE_SPLITS)
+    both = min(max(abs(abs(jump) - ratio), abs(abs(gap) - ratio)) for ratio in _SMALL_SPLITS)
+    return bool(one < LARGE_SPLIT_ERROR or (both < SMALL_SPLIT_ERROR and jump * gap > 0))
