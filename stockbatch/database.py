@@ -43,6 +43,7 @@ from stockbatch.exceptions import (
 OLDEST_SERVER = 15
 MIGRATION_LOCK = 0x73746F636B  # "stock": the key of the advisory lock of migrations
 STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s"}
+LOCK_TIMEOUT = "10s"
 _SECRETS = ("password", "sslpassword")
 
 _CONFIGURE = """\
@@ -215,7 +216,7 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
         "timezone": "UTC",
         "search_path": "public",
         "statement_timeout": STATEMENT_TIMEOUT[role],
-        "lock_timeout": "10s",
+        "lock_timeout": LOCK_TIMEOUT,
     }
     connection.execute(_CONFIGURE, [list(values), list(values.values())])
     if role != "owner":

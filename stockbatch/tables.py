@@ -151,7 +151,7 @@ class BarRow(Base):
     """One row per instrument and session: the bar as it is known now."""
 
     __tablename__ = "bars"
-    __table_args__ = tuple(check.copy() for check in _BAR_CHECKS)
+    __table_args__ = _BAR_CHECKS
 
     instrument_id: Mapped[int] = _instrument(primary_key=True)
     session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")

@@ -18,17 +18,27 @@ CREATE_ROLES = """
 DO $$
 DECLARE
     role_name text;
+    taking text := 'MEMBER';
 BEGIN
+    IF current_setting('server_version_num')::int >= 160000 THEN
+        taking := 'SET';  -- from 16 on, whoever creates a role may grant it but not take it
+    END IF;
     FOREACH role_name IN ARRAY
         ARRAY['stockbatch_writer', 'stockbatch_reader', 'stockbatch_api']
     LOOP
-        BEGIN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;
-        END;
-        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
-            EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- made for another database in this instant
+            END;
+        END IF;
+        IF NOT pg_has_role(current_user, role_name, taking) THEN
+            BEGIN
+                EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;  -- somebody else's role: jobs with this login keep its own rights
+            END;
         END IF;
     END LOOP;
 END
