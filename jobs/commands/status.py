@@ -52,7 +52,8 @@ def accuracy_table(title: str, rows: list[dict[str, object]]) -> None:
         columns,
         [
             (
-                *(r[c] for c in ("ticker", "method", "kind", "window_sessions", "metric", "n")),
+                r["ticker"] or f"all of {r['calendar']}",
+                *(r[c] for c in ("method", "kind", "window_sessions", "metric", "n")),
                 f"{r['value']:.5g}",
                 "" if r["baseline"] is None else f"{r['baseline']:.5g}",
                 "" if r["skill_pct"] is None else f"{r['skill_pct']:+.2f} %",

@@ -2,7 +2,8 @@ CREATE VIEW bi.accuracy AS
 SELECT
     m.through_session AS session,
     through.close_at AS session_close_at,
-    coalesce(i.ticker, 'ALL') AS ticker,
+    CASE WHEN m.instrument_id IS NULL THEN 'calendar' ELSE 'ticker' END AS scope,
+    i.ticker,
     m.calendar,
     i.currency,
     m.method,
@@ -20,12 +21,13 @@ LEFT JOIN stockbatch.sessions AS through
     ON through.calendar = m.calendar AND through.session = m.through_session;
 
 COMMENT ON VIEW bi.accuracy IS
-    'One row per ticker (current) or ALL of a calendar (one per session), method, kind, window and metric.';
+    'One row per ticker (current) or calendar (one per session), method, kind, window and metric.';
 COMMENT ON COLUMN bi.accuracy.session IS 'last target session of the window';
 COMMENT ON COLUMN bi.accuracy.session_close_at IS 'instant that session closes';
-COMMENT ON COLUMN bi.accuracy.ticker IS 'ticker, or ALL of the calendar: returns only, demonstration data left out';
+COMMENT ON COLUMN bi.accuracy.scope IS 'ticker, or calendar: all its tickers together, returns only, demonstration data left out';
+COMMENT ON COLUMN bi.accuracy.ticker IS 'ticker; NULL for all of the calendar (there is a ticker ALL)';
 COMMENT ON COLUMN bi.accuracy.calendar IS 'exchange calendar code';
-COMMENT ON COLUMN bi.accuracy.currency IS 'currency of price metrics (mae, rmse, bias); NULL for ALL';
+COMMENT ON COLUMN bi.accuracy.currency IS 'currency of price metrics (mae, rmse, bias); NULL for a calendar';
 COMMENT ON COLUMN bi.accuracy.method IS 'lstm, or the baseline that made the forecasts';
 COMMENT ON COLUMN bi.accuracy.kind IS 'live, late or backtest: never mixed';
 COMMENT ON COLUMN bi.accuracy.window_sessions IS 'target sessions looked back at';

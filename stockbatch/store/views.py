@@ -48,7 +48,7 @@ def accuracy_of_all(db: Session, window: int) -> list[Row]:
     return _rows(
         db,
         "SELECT * FROM (SELECT *, max(session) OVER (PARTITION BY calendar, kind) AS newest"
-        " FROM bi.accuracy WHERE ticker = 'ALL') AS a"
+        " FROM bi.accuracy WHERE scope = 'calendar') AS a"
         " WHERE session = newest AND metric = ANY(:shown) AND window_sessions = :window"
         " ORDER BY calendar, kind, metric, method",
         window=window,
