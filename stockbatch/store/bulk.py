@@ -1,4 +1,4 @@
-"""Bulk reads and writes by PostgreSQL's binary COPY."""
+"""Bulk reads and writes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,13 +10,11 @@ from sqlalchemy.orm import Session
 
 from stockbatch.records import Floats
 
-_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
-
 
 def stage(
     db: Session, name: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Fill the temporary table `name`, emptied first, with `rows`.
+    """Fill the temporary table `name`, emptied first, with `rows` by binary COPY.
 
     `columns` are pairs of a name and a PostgreSQL type; `name` and `columns` come from code, never
     from data.
@@ -36,26 +34,19 @@ def stage(
 
 
 def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
-    """Return the rows of `query`, all of whose columns are float8, as an array (rows, columns).
+    """Return the rows of `query`, all of whose columns are numbers, as an array (rows, columns).
 
-    NULL becomes NaN. Reads half a million rows in a fraction of the time that building Python
-    objects takes: rows of a binary COPY without NULLs all have the same length.
+    NULL becomes NaN. The server packs all rows into one value, which needs no Python object per
+    row or number; a value holds 1 GB, 20 million rows of six columns.
     """
-    with _connection(db).cursor() as cursor:
+    with _connection(db).cursor(binary=True) as cursor:
         cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
         names = [column.name for column in cursor.description or ()]
-        filled = ", ".join(f"coalesce({name}::float8, 'NaN')" for name in names)
-        with cursor.copy(
-            f"COPY (SELECT {filled} FROM ({query}) AS q) TO STDOUT (FORMAT BINARY)",
-            parameters,
-        ) as copy:
-            data = b"".join(copy)
-    assert data.startswith(_SIGNATURE)
-    header = len(_SIGNATURE) + 8
-    field = np.dtype([("length", ">i4"), ("value", ">f8")])
-    row = np.dtype([("fields", ">i2"), ("columns", field, (len(names),))])
-    rows = np.frombuffer(data, row, offset=header, count=(len(data) - header - 2) // row.itemsize)
-    return rows["columns"]["value"].astype(np.float64)
+        packed = " || ".join(f"float8send(coalesce({name}::float8, 'NaN'))" for name in names)
+        cursor.execute(f"SELECT string_agg({packed}, ''::bytea) FROM ({query}) AS q", parameters)
+        row = cursor.fetchone()
+    data = (row[0] if row else None) or b""
+    return np.frombuffer(data, ">f8").astype(np.float64).reshape(-1, len(names))
 
 
 def _connection(db: Session) -> psycopg.Connection[Any]:
