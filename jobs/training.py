@@ -111,8 +111,8 @@ class TrainingProcess:
             start_new_session=True,  # Ctrl-C is for the parent, which then ends the child
         )
 
-    def _end(self, child: subprocess.Popen[bytes], kill: bool) -> None:
-        """End the child and close its pipes."""
+    def _end(self, child: subprocess.Popen[bytes], kill: bool) -> str:
+        """End the child, close its pipes and return the last line it logged."""
         self._child = None
         if kill:
             child.kill()
@@ -124,16 +124,18 @@ class TrainingProcess:
             child.wait(PATIENCE)
         child.kill()
         child.wait()
+        assert self._log
+        with self._log as log:
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     def _failure(self, child: subprocess.Popen[bytes]) -> TrainingFailed:
         """Return why the child, which has closed its pipe, ended."""
-        self._end(child, kill=False)
+        last_words = self._end(child, kill=False)
         if child.returncode < 0:
             return TrainingFailed(reason=f"killed by {Signals(-child.returncode).name}")
-        assert self._log
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return TrainingFailed(reason=lines[-1] if lines else f"exit status {child.returncode}")
+        return TrainingFailed(reason=last_words or f"exit status {child.returncode}")
 
 
 def main() -> None:

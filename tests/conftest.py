@@ -14,9 +14,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from market import NOW, Market, small, watch
 from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session
 
+from jobs.app import App
+from jobs.training import TrainingProcess
 from stockbatch import database, embedded_server
 from stockbatch.config import Settings
 from stockbatch.embedded_server import Server
@@ -88,7 +91,9 @@ def migrated(server: Server) -> str:
     name = "migrated"
     with (server.folder / "migrated.lock").open("w") as lock, _maintenance(server) as connection:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+        if not connection.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s", [name]
+        ).fetchone():
             connection.execute("DROP DATABASE IF EXISTS migrating")
             connection.execute("CREATE DATABASE migrating")
             database.migrate(
@@ -156,3 +161,24 @@ def _fresh_database(server: Server, template: str) -> Iterator[URL]:
 def _maintenance(server: Server) -> psycopg.Connection:
     url = server.url("owner").set(database="postgres")
     return psycopg.connect(database.for_clients(url), autocommit=True)
+
+
+@pytest.fixture(scope="session")
+def trainer() -> Iterator[TrainingProcess]:
+    """One training process for all tests of a worker: its start takes longer than most tests."""
+    with TrainingProcess(1) as process:
+        yield process
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Market:
+    """Bars of three tickers, for a test to change before and between runs."""
+    return Market(tmp_path / "market.csv")
+
+
+@pytest.fixture
+def app(settings: Settings, writer: Engine, trainer: TrainingProcess, market: Market) -> App:
+    """What a job is given, with the tickers of `market` on the watchlist."""
+    made = App(settings=small(settings), engine=writer, trainer=trainer, clock=lambda: NOW)
+    watch(made, market)
+    return made

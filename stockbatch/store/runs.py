@@ -157,15 +157,8 @@ def add_outcomes(
         return
     ids = [outcome.instrument_id for outcome in fresh]
     mine = (OutcomeRow.session == run.session) & OutcomeRow.instrument_id.in_(ids)
-    tries = dict(
-        db.execute(
-            select(OutcomeRow.instrument_id, func.max(OutcomeRow.try_number))
-            .where(mine)
-            .group_by(OutcomeRow.instrument_id)
-        )
-        .tuples()
-        .all()
-    )
+    numbers = select(OutcomeRow.instrument_id, func.max(OutcomeRow.try_number)).where(mine)
+    tries = {id_: last for id_, last in db.execute(numbers.group_by(OutcomeRow.instrument_id))}
     db.execute(update(OutcomeRow).where(mine, OutcomeRow.is_final).values(is_final=False))
     db.execute(
         insert(OutcomeRow),
