@@ -29,17 +29,17 @@ AHEAD = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the job found or did; `worked_on` 0 means the session was finished before."""
+    """What became of a session; `done_before` means that this call changed nothing."""
 
     calendar: str
     session: date
-    worked_on: int
+    done_before: bool
     outcomes: tuple[Outcome, ...]
 
     def __str__(self) -> str:
         counts = Counter(f"{o.action} ({o.reason})" for o in self.outcomes)
         what = ", ".join(f"{n} {name}" for name, n in counts.most_common())
-        done = "finished already" if self.worked_on == 0 else "finished"
+        done = "finished already" if self.done_before else "finished"
         return f"{self.calendar} {self.session} {done}: {len(self.outcomes)} outcomes: {what}"
 
 
@@ -71,14 +71,15 @@ def run_session(
         with app.transaction() as db:
             chosen = instrument_store.work_list(db, calendar.code, tickers)
             todo = chosen if retrain else runs.unfinished(db, chosen, session)
-        if todo:
+            interrupted = runs.is_interrupted(db, calendar.code, session)
+        if todo or interrupted:
             _run(app, calendar, session, todo, options.get("provider"), retrain=retrain)
         with app.transaction() as db:
             outcomes = runs.final_outcomes(db, chosen, session)
     return Summary(
         calendar=calendar.code,
         session=session,
-        worked_on=len(todo),
+        done_before=not (todo or interrupted),
         outcomes=tuple(outcomes.values()),
     )
 
@@ -158,7 +159,7 @@ def _steps(
     make_forecasts(app, run, calendar, instruments, problems, retrain=retrain)
     log.info("%s: forecasts made for %d tickers", name, len(instruments))
     app.on_event("metrics")
-    update_metrics(app, run, calendar, instruments)
+    update_metrics(app, run, calendar)
     app.on_event("finish")
     with app.transaction() as db:
         runs.close_run(db, run)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from jobs.app import App
 from stockbatch import quality
-from stockbatch.exceptions import ProviderError
+from stockbatch.exceptions import NoData, ProviderError
 from stockbatch.providers import BarProvider
 from stockbatch.quality import Checked
 from stockbatch.records import (
@@ -38,7 +38,7 @@ def fetch_bars(
     """Bring the stored bars of `instruments` up to the run's session.
 
     `provider` stands in for the instruments' own. Return, by instrument id, why there is no bar of
-    that session. Raises BadFile where a file is unreadable as a whole.
+    that session.
     """
     with app.transaction() as db:
         stored = bar_store.last_sessions(db, [i.id for i in instruments], run.session)
@@ -94,13 +94,17 @@ def _store(
     problems = {}
     checked: dict[int, Checked] = {}
     for instrument, answer in batch:
-        if isinstance(answer, ProviderError):
+        if isinstance(answer, NoData):
+            problems[instrument.id] = _problem(instrument, Reason.NO_BAR, str(answer))
+        elif isinstance(answer, ProviderError):
             problems[instrument.id] = _problem(instrument, Reason.FETCH_FAILED, str(answer))
         else:
             checked[instrument.id] = quality.check(answer, calendar.sessions, run.session)
             refusal = _refusal(checked[instrument.id], run)
             if refusal:
                 problems[instrument.id] = _problem(instrument, Reason.BAR_REFUSED, refusal)
+    if not checked:
+        return problems
     with app.transaction() as db:
         runs.lock(db, run)
         for state, bars in (

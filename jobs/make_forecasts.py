@@ -134,7 +134,7 @@ def _outcomes(
                 reason, message = Reason.DIVERGED, f"training ({reason}) found no finite loss"
         if reason is Reason.SHORT_HISTORY:
             known = int(material.features.present[row].sum())
-            message = f"{known} bars are too few to train on"
+            message = f"{known} bars are too few to train on, or too few of them are recent"
         outcomes.append(
             Outcome(
                 instrument_id=instrument.id,

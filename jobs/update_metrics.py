@@ -11,6 +11,7 @@ from stockbatch import metrics
 from stockbatch.metrics import Average
 from stockbatch.records import Floats, Instrument, Kind, Method, Run
 from stockbatch.sessions import TradingCalendar
+from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 from stockbatch.store import runs
 from stockbatch.tables import QUANTILE_COLUMNS
@@ -23,12 +24,14 @@ PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
 Scored = Mapping[str, Floats]
 
 
-def update_metrics(
-    app: App, run: Run, calendar: TradingCalendar, instruments: Sequence[Instrument]
-) -> None:
-    """Compute and store the metrics of the windows that end at the run's session."""
+def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
+    """Compute and store the metrics of the windows that end at the run's session.
+
+    They are those of the whole watchlist, whichever part of it the run handled.
+    """
     sessions = calendar.window(run.session, max(WINDOWS))
     with app.transaction() as db:
+        instruments = instrument_store.active(db, run.calendar)
         scored = metric_store.scored(db, instruments, sessions)
 
     rows = list(_rows(scored, instruments))

@@ -107,9 +107,12 @@ def decide(
     *,
     force: bool = False,
 ) -> Reason:
-    """Return why the ticker in `row` must be trained, FRESH if it need not, or SHORT_HISTORY."""
+    """Return why the ticker in `row` must be trained, FRESH if it need not, or SHORT_HISTORY.
+
+    A history is short, too, where the last sessions say nothing of the volatility.
+    """
     known = int(material.features.present[row, -settings.model.history_sessions :].sum())
-    if known < settings.model.minimum_history:
+    if known < settings.model.minimum_history or np.isnan(material.features.scale[row, -1]):
         return Reason.SHORT_HISTORY
     if champion is None:
         return Reason.NO_MODEL
@@ -212,7 +215,8 @@ def forecast(
 ) -> list[Forecast]:
     """Forecast the next session of every ticker that has a bar of the origin.
 
-    All get the baselines; those with a model, given by row, the LSTM's forecast as well.
+    All get the baselines; those with a model of these settings, given by row, the LSTM's forecast
+    as well.
     """
     common = {"origin_session": material.origin, "target_session": target, "deadline_at": deadline}
     rows = np.flatnonzero(material.features.present[:, -1]).tolist()
@@ -225,7 +229,10 @@ def forecast(
             answer.append(
                 _probable(material, row, Method.ROLLING_QUANTILE, rolling[row], depends_on, common)
             )
-    chosen = {row: models[row] for row in rows if row in models}
+    usable = configuration(settings)
+    chosen = {
+        row: models[row] for row in rows if row in models and models[row].configuration == usable
+    }
     for row, quantiles in _lstm_quantiles(material, chosen, settings).items():
         model = chosen[row]
         steps = material.features.inputs[row, -settings.model.lookback - 1 :]

@@ -60,12 +60,12 @@ def remove(db: Session, tickers: Sequence[str]) -> None:
 
 
 def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
-    """Return active instruments in the order asked for. Raises UnknownInstrument."""
+    """Return active instruments in the order asked for, each once. Raises UnknownInstrument."""
     known = {instrument.ticker: instrument for instrument in active(db)}
     for ticker in tickers:
         if ticker not in known:
             raise UnknownInstrument(ticker=ticker)
-    return [known[ticker] for ticker in tickers]
+    return [known[ticker] for ticker in dict.fromkeys(tickers)]
 
 
 def active(db: Session, calendar: str | None = None) -> list[Instrument]:

@@ -29,7 +29,7 @@ SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
     f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
 FROM stockbatch.forecasts AS f
-JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status = 'scored'
+JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status <> 'no_session'
 WHERE f.instrument_id = ANY(%(ids)s)
     AND f.target_session BETWEEN %(first)s AND %(last)s AND f.horizon = 1
 ORDER BY f.recorded_at, f.id, s.revision
@@ -54,7 +54,7 @@ def scored(
     """Return the scored forecasts of `sessions` by method and kind.
 
     Each is a dictionary of FIELDS with arrays (tickers, sessions), NaN where there is none; of
-    several forecasts of one session, the newest counts.
+    several forecasts and scores of one session, the newest counts, and a masked one has no actual.
     """
     methods, kinds = list(Method), list(Kind)
     row_of = {instrument.id: row for row, instrument in enumerate(instruments)}

@@ -112,6 +112,17 @@ def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
     )
 
 
+def is_interrupted(db: Session, calendar: str, session: date) -> bool:
+    """Tell whether the last run of `session` began and did not finish."""
+    status = db.scalar(
+        select(RunRow.status)
+        .where(RunRow.calendar == calendar, RunRow.session == session)
+        .order_by(RunRow.attempt.desc())
+        .limit(1)
+    )
+    return status not in (None, "finished")
+
+
 def final_outcomes(
     db: Session, instruments: Sequence[Instrument], session: date
 ) -> dict[int, Outcome]:
@@ -158,7 +169,7 @@ def add_outcomes(
     ids = [outcome.instrument_id for outcome in fresh]
     mine = (OutcomeRow.session == run.session) & OutcomeRow.instrument_id.in_(ids)
     numbers = select(OutcomeRow.instrument_id, func.max(OutcomeRow.try_number)).where(mine)
-    tries = {id_: last for id_, last in db.execute(numbers.group_by(OutcomeRow.instrument_id))}
+    tries = dict(db.execute(numbers.group_by(OutcomeRow.instrument_id)).all())
     db.execute(update(OutcomeRow).where(mine, OutcomeRow.is_final).values(is_final=False))
     db.execute(
         insert(OutcomeRow),
