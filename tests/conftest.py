@@ -7,6 +7,7 @@ the xdist workers, and stops every server in it at the end, whatever happened to
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -41,8 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(("STOCKBATCH_", "PG")):
             del os.environ[name]
-    shared = getattr(config, "workerinput", {}).get("servers")
-    config.stash[SERVERS] = Path(shared or tempfile.mkdtemp(prefix="stockbatch-tests-"))
+    if hasattr(config, "workerinput"):
+        config.stash[SERVERS] = Path(config.workerinput["servers"])
+    else:
+        config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="stockbatch-tests-"))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
 
 
 @pytest.hookimpl(optionalhook=True)
