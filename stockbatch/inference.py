@@ -101,10 +101,11 @@ def _lstm(weights: Weights, layer: int, steps: NDArray[np.float32]) -> NDArray[n
     return output
 
 
-def _spread_out(raw: NDArray[np.float32]) -> Floats:
+def _spread_out(raw: NDArray[np.floating]) -> Floats:
     """Return quantiles around a median, spreads adding up on both sides."""
-    median = raw[..., MEDIAN : MEDIAN + 1].astype(np.float64)
-    spreads = np.logaddexp(0, raw.astype(np.float64))
+    raw = raw.astype(np.float64)
+    median = raw[..., MEDIAN : MEDIAN + 1]
+    spreads = (raw + np.hypot(raw, 2)) / 2
     above = median + np.cumsum(spreads[..., MEDIAN + 1 :], axis=-1)
     below = median - np.cumsum(spreads[..., :MEDIAN][..., ::-1], axis=-1)[..., ::-1]
     return np.concatenate([below, median, above], axis=-1)

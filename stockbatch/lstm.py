@@ -25,8 +25,8 @@ from stockbatch.inference import MEDIAN, Bools, Fitted, Progress, Weights
 from stockbatch.records import QUANTILES, Floats
 
 LEVELS = len(QUANTILES)
-LARGEST_STACK = 64
-"""More tickers in one graph gain nothing on a CPU: the rest waits or runs beside it."""
+SMALLEST_STACK, LARGEST_STACK = 16, 64
+"""A product of one matrix is rounded differently from one of many; more tickers gain nothing."""
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow  # type: ignore[import-untyped]
@@ -52,24 +52,23 @@ class StackedLSTM(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """Return the outputs (tickers, windows, steps, units)."""
-        tickers, windows, steps, size = inputs.shape
-        flat = ops.reshape(inputs, (tickers, windows * steps, size))
-        raw = ops.matmul(flat, self.kernel) + ops.expand_dims(self.bias, 1)
-        raw = ops.reshape(raw, (tickers, windows, steps, 4 * self.units))
-        outputs = self._recur(ops.transpose(raw, (2, 0, 1, 3)))
+        halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), self.units)
+        raw = _affine(inputs, self.kernel * halves, self.bias * halves)
+        outputs = self._recur(ops.transpose(raw, (2, 0, 1, 3)), self.recurrent_kernel * halves)
         return ops.transpose(outputs, (1, 2, 0, 3))
 
-    def _recur(self, raw: Any) -> Any:
-        """Return the outputs (steps, tickers, windows, units) for gates without recurrence."""
-        recurrent_kernel = ops.convert_to_tensor(self.recurrent_kernel)
+    def _recur(self, raw: Any, recurrent_kernel: Any) -> Any:
+        """Return the outputs (steps, tickers, windows, units) for gates without recurrence.
+
+        The sigmoid of x is (tanh(x / 2) + 1) / 2; the gates come halved already.
+        """
 
         def step(state: Any, step_raw: Any) -> tuple[Any, Any]:
             hidden, cell = state
-            gates = step_raw + ops.matmul(hidden, recurrent_kernel)
-            candidate = ops.tanh(gates[..., 2 * self.units : 3 * self.units])
-            entry, forget, _, exit_ = ops.split(ops.sigmoid(gates), 4, axis=-1)
-            cell = forget * cell + entry * candidate
-            state = (exit_ * ops.tanh(cell), cell)
+            gates = ops.tanh(step_raw + ops.matmul(hidden, recurrent_kernel))
+            entry, forget, candidate, exit_ = ops.split(gates, 4, axis=-1)
+            cell = ((forget + 1) * cell + (entry + 1) * candidate) * 0.5
+            state = ((exit_ + 1) * ops.tanh(cell) * 0.5, cell)
             return state, state
 
         zeros = ops.zeros((*raw.shape[1:3], self.units), raw.dtype)
@@ -87,13 +86,25 @@ class StackedQuantiles(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """Return the quantiles (tickers, windows, steps, levels)."""
-        tickers, windows, steps, units = inputs.shape
-        flat = ops.reshape(inputs, (tickers, windows * steps, units))
-        raw = ops.matmul(flat, self.kernel) + ops.expand_dims(self.bias, 1)
-        parts = [raw[..., MEDIAN : MEDIAN + 1], ops.softplus(raw[..., :MEDIAN])]
-        parts = [*parts, ops.softplus(raw[..., MEDIAN + 1 :])]
-        outputs = ops.matmul(ops.concatenate(parts, axis=-1), _accumulation())
-        return ops.reshape(outputs, (tickers, windows, steps, LEVELS))
+        raw = _affine(inputs, self.kernel, self.bias)
+        spreads = (raw + ops.sqrt(raw * raw + 4)) * 0.5
+        is_median = np.arange(LEVELS) == MEDIAN
+        parts = ops.where(is_median, raw, spreads)
+        accumulation = np.tile(_accumulation(), (parts.shape[0], 1, 1))
+        return _affine(parts, accumulation, ops.zeros_like(self.bias))
+
+
+def _affine(inputs: Any, kernel: Any, bias: Any) -> Any:
+    """Return `inputs` (tickers, windows, steps, size) times `kernel` plus `bias` per ticker.
+
+    The bias is one more row of the kernel: the gradient of a broadcast sum is rounded differently
+    at different places of a stack, that of a matrix product is not.
+    """
+    tickers, windows, steps, size = inputs.shape
+    rows = ops.reshape(inputs, (tickers, windows * steps, size))
+    rows = ops.concatenate([rows, ops.ones((tickers, windows * steps, 1), rows.dtype)], axis=-1)
+    outputs = ops.matmul(rows, ops.concatenate([kernel, ops.expand_dims(bias, 1)], axis=1))
+    return ops.reshape(outputs, (tickers, windows, steps, bias.shape[-1]))
 
 
 class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
@@ -113,7 +124,9 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
             super().build(variables)
             self.means = [self.add_variable_from_reference(one, "mean") for one in variables]
             self.squares = [self.add_variable_from_reference(one, "square") for one in variables]
-            self.steps = self.add_variable((variables[0].shape[0],), "zeros", name="steps")
+            tickers = (variables[0].shape[0],)
+            self.mean_bias = self.add_variable(tickers, "ones", name="mean_bias")
+            self.square_bias = self.add_variable(tickers, "ones", name="square_bias")
 
     def apply(self, gradients: Any, trainable_variables: Any = None) -> None:
         """Update every ticker that has something to learn."""
@@ -124,9 +137,10 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
         )
         learns = ops.logical_and(ops.isfinite(norm), norm > 0)
         factor = ops.minimum(self.clip_norm / ops.where(learns, norm, 1.0), 1.0)
-        self.steps.assign_add(ops.cast(learns, self.steps.dtype))
-        count = ops.maximum(self.steps, 1.0)
-        rate = self.learning_rate * ops.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        mean_bias, square_bias = self.mean_bias * 0.9, self.square_bias * 0.999
+        rate = self.learning_rate * ops.sqrt(1 - square_bias) / (1 - mean_bias)
+        self.mean_bias.assign(ops.where(learns, mean_bias, self.mean_bias))
+        self.square_bias.assign(ops.where(learns, square_bias, self.square_bias))
         for gradient, variable, mean, square in zip(
             gradients, variables, self.means, self.squares, strict=True
         ):
@@ -143,8 +157,10 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     def reset(self) -> None:
         """Forget all that was learned about gradients."""
-        for variable in self.variables[2:]:
+        for variable in (*self.means, *self.squares):
             variable.assign(ops.zeros_like(variable))
+        for variable in (self.mean_bias, self.square_bias):
+            variable.assign(ops.ones_like(variable))
 
 
 class Network(keras.Model):  # type: ignore[misc]
@@ -256,7 +272,8 @@ def fit(
     and `validation` (tickers, sessions). `progress` gets the epochs done and how many there are.
     """
     tickers = len(inputs)
-    size = min(_power_of_two(-(-tickers // workers)), LARGEST_STACK)
+    size = _power_of_two(-(-tickers // workers))
+    size = min(max(size, SMALLEST_STACK), LARGEST_STACK)
     data = _prepare(inputs, targets, train, validation, seeds, settings)
     start = initial or initial_weights(seeds, inputs.shape[2], settings)
     pieces = [slice(first, min(first + size, tickers)) for first in range(0, tickers, size)]
@@ -295,7 +312,7 @@ def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
     steps = keras.layers.Dropout(settings.dropout, name="dropout")(steps)
     others = [level for level in range(LEVELS) if level != MEDIAN]
     median = keras.layers.Dense(1, name="median")
-    spreads = keras.layers.Dense(LEVELS - 1, activation="softplus", name="spreads")
+    spreads = keras.layers.Dense(LEVELS - 1, activation="squareplus", name="spreads")
     total = keras.layers.Dense(LEVELS, use_bias=False, trainable=False, name="quantiles")
     outputs = total(keras.layers.Concatenate(name="raw")([median(steps), spreads(steps)]))
     for layer, columns in ((median, [MEDIAN]), (spreads, others)):
@@ -329,7 +346,7 @@ def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, ND
         weights[f"lstm_{number}.bias"] = bias
     spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
     weights["dense.kernel"] = np.zeros((units, LEVELS))
-    weights["dense.bias"] = np.insert(np.log(np.expm1(spreads)), MEDIAN, 0.0)
+    weights["dense.bias"] = np.insert(spreads - 1 / spreads, MEDIAN, 0.0)
     return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
