@@ -36,19 +36,16 @@ LARGEST_DIVIDEND = 0.25
 MOST_FINDINGS = 250
 """Of one check in one ticker; the rest is counted in one more finding."""
 
-SMALLEST_JUMP = 0.25
-"""No smaller log return is ever a jump."""
-DEVIATIONS = 10
-"""A jump exceeds so many median absolute deviations of the usual returns before it."""
+SMALLEST_JUMP, DEVIATIONS = 0.25, 10
+"""A jump exceeds both, the second in median absolute deviations of the usual returns before it."""
 USUAL_RETURNS, FEWEST_RETURNS = 250, 60
 """So many earlier returns that are no jumps are looked at; with fewer, SMALLEST_JUMP decides."""
 REVERSAL = 0.25
 """The share of a jump that may be left two sessions later for it to count as taken back."""
-LARGE_SPLIT_ERROR, SMALL_SPLIT_ERROR = 0.02, 0.025
-"""How far from a split's log ratio a move may be."""
+CLOSE_ERROR, GAP_ERROR, SMALL_SPLIT_ERROR = 0.02, 0.04, 0.025
+"""How far from a split's log ratio close or gap may be; from a ratio below 2, both at most."""
 
-_LARGE_SPLITS = np.log([2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100, 1000]).tolist()
-_SMALL_SPLITS = np.log([5 / 4, 4 / 3, 3 / 2]).tolist()
+_SPLITS = np.log([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100, 1000])
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -327,13 +324,12 @@ def jumps(log_returns: Floats, overnight_gaps: Floats) -> Jumps:
     What is said of a session depends on nothing after the session that follows it.
     """
     masked, released, pending = (np.zeros(log_returns.shape, bool) for _ in range(3))
-    for jump in _judged(log_returns, overnight_gaps):
-        at = jump.row, jump.column
-        released[at] = jump.verdict is Verdict.RELEASED
-        pending[at] = jump.verdict is Verdict.PENDING
-        masked[at] = not released[at]
-        if jump.verdict is Verdict.REVERSED:
-            masked[jump.row, jump.column + 1] = True
+    for row, column, _, verdict in _judged(log_returns, overnight_gaps):
+        released[row, column] = verdict is Verdict.RELEASED
+        pending[row, column] = verdict is Verdict.PENDING
+        masked[row, column] = verdict is not Verdict.RELEASED
+        if verdict is Verdict.REVERSED:
+            masked[row, column + 1] = True
     return Jumps(masked=masked, released=released, pending=pending)
 
 
@@ -342,24 +338,20 @@ def jump_findings(
 ) -> tuple[tuple[Finding, ...], ...]:
     """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
     findings: list[list[Finding]] = [[] for _ in log_returns]
-    for jump in _judged(log_returns, overnight_gaps):
-        size = log_returns[jump.row, jump.column]
-        text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[jump.verdict]}"
-        session = sessions[jump.column]
-        findings[jump.row].append(_warning(jump.verdict, session, text, size, jump.threshold))
+    for row, column, threshold, verdict in _judged(log_returns, overnight_gaps):
+        size = log_returns[row, column]
+        text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[verdict]}"
+        findings[row].append(_warning(verdict, sessions[column], text, size, threshold))
     return tuple(tuple(_limited(of_one)) for of_one in findings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Jump:
-    row: int
-    column: int
-    threshold: float
-    verdict: Verdict
+def _judged(
+    log_returns: Floats, overnight_gaps: Floats
+) -> Iterator[tuple[int, int, float, Verdict]]:
+    """Yield row, column, threshold and verdict of every jump, ticker by ticker, oldest first.
 
-
-def _judged(log_returns: Floats, overnight_gaps: Floats) -> Iterator[_Jump]:
-    """Yield every jump, ticker by ticker, oldest first; the way back of a reversal is none."""
+    The way back of a reversal is no jump.
+    """
     jumped = np.zeros(log_returns.shape, bool)
     back = (-1, -1)
     for row, column in np.argwhere(np.abs(log_returns) > SMALLEST_JUMP).tolist():
@@ -368,11 +360,12 @@ def _judged(log_returns: Floats, overnight_gaps: Floats) -> Iterator[_Jump]:
         jumped[row, column] = abs(returns[column]) > threshold
         if not jumped[row, column] or (row, column) == back:
             continue
-        following = returns[column + 1] if column + 1 < len(returns) else None
-        verdict = _verdict(returns[column], overnight_gaps[row, column], following)
+        jump, *following = returns[column : column + 2].tolist()
+        gap = overnight_gaps[row, column].item()
+        verdict = _verdict(jump, gap, following[0] if following else None)
         if verdict is Verdict.REVERSED:
             back = row, column + 1
-        yield _Jump(row, column, threshold, verdict)
+        yield row, column, threshold, verdict
 
 
 def _threshold(returns: Floats, jumped: Mask) -> float:
@@ -387,11 +380,12 @@ def _threshold(returns: Floats, jumped: Mask) -> float:
 def _verdict(jump: float, gap: float, following: float | None) -> Verdict:
     if following is None:
         return Verdict.PENDING
-    if abs(jump + following) <= REVERSAL * abs(jump):
+    left = jump + following
+    if abs(left) <= REVERSAL * abs(jump) < np.inf:
         return Verdict.REVERSED
     if _split_like(jump, gap):
         return Verdict.SPLIT_LIKE
-    return Verdict.UNCONFIRMED if np.isnan(following) else Verdict.RELEASED
+    return Verdict.RELEASED if np.isfinite(left) else Verdict.UNCONFIRMED
 
 
 def _split_like(jump: float, gap: float) -> bool:
@@ -399,6 +393,7 @@ def _split_like(jump: float, gap: float) -> bool:
 
     Crashes by a fifth to a third are common: the small ratios need the gap and the close to agree.
     """
-    one = min(abs(abs(move) - ratio) for move in (jump, gap) for ratio in _LARGE_SPLITS)
-    both = min(max(abs(abs(jump) - ratio), abs(abs(gap) - ratio)) for ratio in _SMALL_SPLITS)
-    return bool(one < LARGE_SPLIT_ERROR or (both < SMALL_SPLIT_ERROR and jump * gap > 0))
+    close, opened = np.abs(np.abs([[jump], [gap]]) - _SPLITS)
+    large = (close < CLOSE_ERROR) | (opened < GAP_ERROR)
+    small = (np.maximum(close, opened) < SMALL_SPLIT_ERROR) & (jump * gap > 0)
+    return bool(np.where(np.log(2) > _SPLITS, small, large).any())

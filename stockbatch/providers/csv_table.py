@@ -266,7 +266,7 @@ def _frozen(values: NDArray[Any]) -> NDArray[Any]:
 
 def _locate(path: Path, header: Header) -> None:
     """Read row by row and raise BadFile at the first cell the parser cannot have read."""
-    names = {position: name for name, position in header.columns.items()}
+    names = sorted((position, name) for name, position in header.columns.items())
     with closing(_lines(path)) as lines:
         reader = csv.reader(lines, skipinitialspace=True)
         try:
@@ -276,8 +276,8 @@ def _locate(path: Path, header: Header) -> None:
                 if len(row) > len(header.cells):
                     reason = f"there are {len(row)} cells below {len(header.cells)} headings"
                     _refuse(path, reader.line_num, len(header.cells) + 1, reason)
-                for position, name in names.items():
-                    cell = row[position].strip() if position < len(row) else ""
+                for position, name in names:
+                    cell = row[position] if position < len(row) else ""
                     if fault := _fault(name, cell):
                         _refuse(path, reader.line_num, header.cells[position], fault)
         except csv.Error as error:
@@ -288,14 +288,14 @@ def _fault(name: str, cell: str) -> str | None:
     """Say what is wrong with a cell of the column `name`."""
     shown = repr(cell if len(cell) <= 40 else cell[:40] + "…")
     if name == "ticker":
-        return None if cell else "there is no ticker"
+        return None if cell.strip() else "there is no ticker"
     if name == "session":
         try:
             as_session(cell)
         except ValueError:
             return f"{shown} is not a date like 2024-12-31"
         return None
-    if cell in UNKNOWN or _NUMBER.fullmatch(cell):
+    if cell in UNKNOWN or _NUMBER.fullmatch(cell.strip()):
         return None
     return f"{shown} is not a number"
 
@@ -322,14 +322,15 @@ def _lines(path: Path) -> Generator[str]:
     with _opened(path) as stream:
         try:
             for number, line in enumerate(stream, 1):
-                if b"\0" in line:
-                    column = line[: line.index(b"\0")].count(b",") + 1
-                    _refuse(path, number, column, "there is a NUL byte")
                 try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     column = line[: error.start].count(b",") + 1
                     _refuse(path, number, column, "this is not UTF-8 text")
+                if "\0" in text:
+                    column = text.partition("\0")[0].count(",") + 1
+                    _refuse(path, number, column, "there is a NUL byte")
+                yield text
         except _BROKEN as error:
             _refuse(path, number + 1, 1, f"the compressed data is broken: {error}")
 

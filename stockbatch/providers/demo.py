@@ -60,5 +60,5 @@ def _load(ticker: str) -> Bars:
         high=frame["High"].to_numpy(float),
         low=frame["Low"].to_numpy(float),
         close=frame["Close"].to_numpy(float),
-        volume=frame["Volume"].to_numpy(float),
+        volume=frame["Volume"].replace(0, np.nan).to_numpy(float),  # 0 means unknown here
     )
