@@ -29,6 +29,10 @@ class YahooServer:
     charts: dict[str, dict[str, Any] | Reply] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
+    def reply(self, symbol: str, body: str, status: int = 200, kind: str = "text/html") -> None:
+        """Answer every question about a symbol with this text."""
+        self.charts[symbol] = Reply(body, status, kind)
+
     def answer(self, path: str) -> Reply:
         parts = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
@@ -105,7 +109,7 @@ def yahoo_server() -> Iterator[YahooServer]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         server.port = http.server_port
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server
         http.shutdown()
