@@ -57,15 +57,17 @@ def pytest_configure_node(node) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
-    for lock in config.stash[SERVERS].rglob("postgres.lock"):
-        embedded_server.stop(lock.parent)
+    _stop_servers(config.stash[SERVERS])
     shutil.rmtree(config.stash[SERVERS])
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep every test out of the user's files, and stop what it started in its own."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield
+    _stop_servers(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -143,10 +145,35 @@ def writer(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def db(engine: Engine) -> Iterator[Session]:
-    """An open session of the owner's."""
+def own_db(engine: Engine) -> Iterator[Session]:
+    """An open session of the owner's in a database of the test's own."""
     with Session(engine) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def shared_engine(
+    server: Server, migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The owner's engine of a migrated database in which nothing is ever committed."""
+    for url in _fresh_database(server, migrated):
+        made = database.engine(_settings(tmp_path_factory.mktemp("home"), url), role="owner")
+        yield made
+        made.dispose()
+
+
+@pytest.fixture
+def db(shared_engine: Engine) -> Iterator[Session]:
+    """An open session of the owner's, of whose work nothing stays, commits included."""
+    with shared_engine.connect() as connection:
+        with Session(connection, join_transaction_mode="create_savepoint") as session:
+            yield session
+        connection.rollback()
+
+
+def _stop_servers(folder: Path) -> None:
+    for lock in folder.rglob("postgres.lock"):
+        embedded_server.stop(lock.parent)
 
 
 def _settings(home: Path, url: URL) -> Settings:

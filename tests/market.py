@@ -1,4 +1,4 @@
-"""A small market: made-up bars of a few tickers on real XNYS sessions, as a CSV provider reads them.
+"""A small market: made-up bars of a few tickers on real XNYS sessions, as a CSV provider reads.
 
 The same seed makes the same bars, so that two markets differ only in what a test changed.
 """

@@ -1,0 +1,53 @@
+"""Bulk reads and writes."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from stockbatch.store.bulk import matrix, stage
+
+QUERY = """
+SELECT i AS whole, i / 3.0::float8 AS broken, CASE WHEN mod(i, 4) > 0 THEN -i END AS sometimes,
+    %(shift)s + i AS shifted
+FROM generate_series(1, %(count)s) AS i
+"""
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_a_matrix_holds_what_fetchall_returns(db, count):
+    parameters = {"count": count, "shift": 0.5}
+    found = matrix(db, QUERY, parameters)
+    named = QUERY.replace("%(shift)s", ":shift").replace("%(count)s", ":count")
+    rows = db.execute(text(named), parameters).fetchall()
+    expected = np.array([[np.nan if v is None else float(v) for v in row] for row in rows])
+    assert found.shape == (count, 4)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, expected.reshape(count, 4))
+
+
+def test_a_matrix_keeps_every_bit_and_the_order(db):
+    values = [0.1 + 0.2, 5e-324, 1.7976931348623157e308, -0.0, float("inf"), float("nan")]
+    query = "SELECT v FROM unnest(%(values)s::float8[]) WITH ORDINALITY AS t (v, n) ORDER BY n"
+    found = matrix(db, query, {"values": values})[:, 0]
+    assert found.tobytes() == np.array(values).tobytes()
+
+
+def test_staged_rows_are_there_until_the_next_ones(db):
+    columns = (("number", "int4"), ("day", "date"), ("price", "float8"), ("word", "text"))
+    first = [(1, date(2024, 6, 3), 1.5, "ä, \t\\N"), (2, None, None, None)]
+    stage(db, "staged_test", columns, first)
+    found = db.execute(text("SELECT * FROM staged_test ORDER BY number")).all()
+    assert [tuple(row) for row in found] == first
+    stage(db, "staged_test", columns, [(3, None, float("nan"), "")])
+    (row,) = db.execute(text("SELECT number, price, word FROM staged_test")).all()
+    assert row.number == 3
+    assert np.isnan(row.price)
+    assert row.word == ""
+
+
+def test_the_staging_table_ends_with_the_transaction(own_db):
+    stage(own_db, "staged_test", (("number", "int4"),), [(1,)])
+    own_db.commit()
+    assert own_db.scalar(text("SELECT to_regclass('pg_temp.staged_test')")) is None
