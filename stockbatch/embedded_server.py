@@ -4,7 +4,7 @@
     HOME/postgres/          made complete under another name, then renamed
         alive               held by the server and all its processes as long as one of them lives
         data/               the data folder
-        log                 what the server says
+        log, log.previous   what the server said since its last start, and before that
         pgpass              host:port:database:login:password of every login, readable by libpq
 
 The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
@@ -32,7 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from sqlalchemy import URL
 
@@ -134,11 +134,9 @@ def stop(home: Path) -> bool:
     with _explained(home), _alone(home):
         if not _is_held(folder):
             return False
-        for order in (signal.SIGINT, signal.SIGQUIT):  # in order; at once
-            pid = _signal(folder, order)
-            if _wait_until_released(folder, 60.0):
-                _reap(pid)
-                return True
+        # The second order is obeyed at once; the next start then recovers.
+        if _end(folder, signal.SIGINT, 60.0) or _end(folder, signal.SIGQUIT, 60.0):
+            return True
     raise EmbeddedServerFailed(home=home, reason="it does not stop")
 
 
@@ -148,6 +146,10 @@ def _explained(home: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise EmbeddedServerFailed(home=home, reason=error) from None
+
+
+def _failure(folder: Path, reason: str) -> EmbeddedServerFailed:
+    return EmbeddedServerFailed(home=folder.parent, reason=reason)
 
 
 @contextmanager
@@ -190,66 +192,71 @@ def _launch(server: Server, programs: Path, options: Mapping[str, str]) -> None:
     left behind, or by a server whose starter was killed: both are waited for.
     """
     deadline = time.monotonic() + PATIENCE
-    home = server.folder.parent
-    pid: int | None = None
+    log = server.folder / "log"
+    process: subprocess.Popen[bytes] | None = None
     while not (_is_held(server.folder) and _is_ready(server)):
         if time.monotonic() > deadline:
-            reason = f"it is not ready after {PATIENCE:.0f} s, see {server.folder / 'log'}"
-            raise EmbeddedServerFailed(home=home, reason=reason)
+            raise _failure(server.folder, f"it is not ready after {PATIENCE:.0f} s, see {log}")
         if not _is_held(server.folder):
-            if pid is not None:
-                _reap(pid)
-                raise EmbeddedServerFailed(home=home, reason=_last_words(server.folder))
-            pid = _spawn(server, programs, options)
+            if process is not None:
+                process.wait()
+                raise _failure(server.folder, _last_words(log.read_bytes()))
+            process = _spawn(server, programs, options)
         time.sleep(0.02)
+    if process is not None:
+        process.returncode = 0  # it is to outlive us: subprocess need not warn of that
 
 
-def _spawn(server: Server, programs: Path, options: Mapping[str, str]) -> int | None:
-    """Start the server process in a session of its own; return None if `alive` was just taken."""
+def _spawn(
+    server: Server, programs: Path, options: Mapping[str, str]
+) -> subprocess.Popen[bytes] | None:
+    """Start the server in a session of its own; return None if `alive` has just been taken."""
     folder, data = server.folder, server.folder / "data"
     as_user, version = _as_server_user(folder, programs)
     found = int((data / "PG_VERSION").read_text())
     if found != version:
         raise DataFolderOfOtherVersion(folder=data, found=found, expected=version)
-    is_short = len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER
-    sockets = str(folder).replace('"', '""') if is_short else "."
-    settings = {
+    command = [*as_user, str(programs / "postgres"), "-D", str(data)]
+    command += [f"--{name}={value}" for name, value in {**_options(server), **options}.items()]
+    alive = os.open(folder / "alive", os.O_RDWR)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(alive)
+        return None
+    try:
+        if not _is_free(server.port):
+            reason = f"port {server.port} of {HOST}, its own for good, is taken by another program"
+            raise _failure(folder, f"{reason}: stop that program")
+        # Nobody holds `alive`: the process these name is gone, a zombie or somebody else.
+        socket_lock = f".s.PGSQL.{server.port}.lock"
+        for stale in (data / "postmaster.pid", data / socket_lock, folder / socket_lock):
+            stale.unlink(missing_ok=True)
+        with _new_log(folder) as log:
+            return subprocess.Popen(
+                command,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[alive],
+                start_new_session=True,
+            )
+    finally:
+        os.close(alive)
+
+
+def _options(server: Server) -> dict[str, str]:
+    is_short = len(os.fsencode(server.folder)) <= LONGEST_SOCKET_FOLDER
+    sockets = str(server.folder).replace('"', '""') if is_short else "."
+    return {
         "listen_addresses": HOST,
         "port": str(server.port),
         "unix_socket_directories": f'"{sockets}"',
         "timezone": "UTC",
         "log_timezone": "UTC",
         "log_checkpoints": "off",
-        **options,
     }
-    arguments = [*as_user, str(programs / "postgres"), "-D", str(data)]
-    arguments += [f"--{name}={value}" for name, value in settings.items()]
-    alive = os.open(folder / "alive", os.O_RDWR)
-    try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _refuse_taken_port(server)
-        # Nobody holds `alive`: the process these name is gone, a zombie or somebody else.
-        (data / "postmaster.pid").unlink(missing_ok=True)
-        for sockets_folder in (folder, data):
-            (sockets_folder / f".s.PGSQL.{server.port}.lock").unlink(missing_ok=True)
-        os.set_inheritable(alive, True)
-        return _detach(arguments, folder / "log")
-    except BlockingIOError:
-        return None
-    finally:
-        os.close(alive)
-
-
-def _detach(arguments: list[str], log: Path) -> int:
-    """Run a program away from our terminal and our process group."""
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    streams = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
-    program = shutil.which(arguments[0], path=ENVIRONMENT["PATH"]) or arguments[0]
-    return os.posix_spawn(program, arguments, ENVIRONMENT, file_actions=streams, setsid=True)
 
 
 def _as_server_user(folder: Path, programs: Path) -> tuple[list[str], int]:
@@ -264,7 +271,7 @@ def _as_server_user(folder: Path, programs: Path) -> tuple[list[str], int]:
     if os.geteuid() == 0 and (programs / "postgres").exists():
         reason = "PostgreSQL does not run as root, and neither unshare nor setpriv can start it as "
         reason += "another user here: use an ordinary user"
-    raise EmbeddedServerFailed(home=folder.parent, reason=reason)
+    raise _failure(folder, reason)
 
 
 def _server_users(folder: Path) -> Iterator[tuple[list[str], int]]:
@@ -291,11 +298,10 @@ def _give(folder: Path, user: int) -> None:
 def _call(arguments: Sequence[str], folder: Path, text: str) -> None:
     """Run one of PostgreSQL's programs with `text` as its input."""
     done = subprocess.run(
-        arguments, env=ENVIRONMENT, input=text, text=True, capture_output=True, check=False
+        arguments, env=ENVIRONMENT, input=text.encode(), capture_output=True, check=False
     )
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise EmbeddedServerFailed(home=folder.parent, reason=reason)
+        raise _failure(folder, _last_words(done.stderr))
 
 
 def _read(folder: Path) -> Server:
@@ -339,32 +345,32 @@ def _pid_file(folder: Path) -> list[str]:
     return []
 
 
-def _signal(folder: Path, order: signal.Signals) -> int | None:
-    """Send the server a signal; return its process id if it has told one."""
-    lines = _pid_file(folder)
-    pid = int(lines[0]) if lines else None
-    if pid is not None:
+def _end(folder: Path, order: signal.Signals, seconds: float) -> bool:
+    """Signal the server, wait until it is gone, and leave no zombie if it was our child."""
+    pids = [int(pid) for pid in _pid_file(folder)[:1]]
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, order)
-    return pid
-
-
-def _wait_until_released(folder: Path, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while _is_held(folder) and time.monotonic() < deadline:
+    while _is_held(folder):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.02)
-    return not _is_held(folder)
-
-
-def _reap(pid: int | None) -> None:
-    """Leave no zombie if the ended process was our child."""
-    if pid is not None:
+    for pid in pids:
         with suppress(ChildProcessError):
             os.waitpid(pid, 0)
+    return True
 
 
-def _last_words(folder: Path) -> str:
-    lines = (folder / "log").read_text(errors="replace").splitlines()
+def _new_log(folder: Path) -> IO[bytes]:
+    """Open the log of a start, keeping that of the start before."""
+    with suppress(FileNotFoundError):
+        (folder / "log").rename(folder / "log.previous")
+    return os.fdopen(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb")
+
+
+def _last_words(log: bytes) -> str:
+    lines = log.decode(errors="replace").splitlines()
     fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
     return (fatal or lines or ["it said nothing"])[-1]
 
@@ -389,10 +395,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _refuse_taken_port(server: Server) -> None:
-    if not _is_free(server.port):
-        reason = f"port {server.port} of {HOST}, which is its own for good, is taken by another "
-        reason += "program: stop that program"
-        raise EmbeddedServerFailed(home=server.folder.parent, reason=reason)

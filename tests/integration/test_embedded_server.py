@@ -230,7 +230,8 @@ def test_starter_killed_before_the_server_was_ready(server_home, programs):
 
     embedded_server.start(server_home, programs=programs)
     assert servers(server_home) == [process_id(server_home)]
-    assert (server_home / "postgres/log").read_text().count("starting PostgreSQL") == 2
+    logs = [(server_home / "postgres" / name).read_text() for name in ("log.previous", "log")]
+    assert [log.count("starting PostgreSQL") for log in logs] == [1, 1]
 
 
 def test_interrupting_the_starter_does_not_reach_the_server(server_home, programs):
@@ -275,6 +276,15 @@ def test_server_that_does_not_come_up_says_why(server_home, programs):
         embedded_server.start(server_home, programs=programs, options=wrong)
     assert embedded_server.running(server_home) is None
     embedded_server.start(server_home, programs=programs)
+
+
+def test_server_gets_none_of_our_open_files(server_home, programs):
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    embedded_server.start(server_home, programs=programs)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b""  # the end: nobody else can write
 
 
 def test_home_that_cannot_be_a_folder(tmp_path):
