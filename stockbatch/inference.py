@@ -34,6 +34,28 @@ class Fitted:
     best_epoch: NDArray[np.int64]
     """The epoch whose weights were kept, counted from 1; 0 means the weights it started from."""
 
+    def first(self, tickers: int) -> "Fitted":
+        """Return what belongs to the first `tickers`."""
+        return Fitted(
+            weights={name: array[:tickers] for name, array in self.weights.items()},
+            training_loss=self.training_loss[:tickers],
+            validation_loss=self.validation_loss[:tickers],
+            initial_loss=self.initial_loss[:tickers],
+            best_epoch=self.best_epoch[:tickers],
+        )
+
+
+def join(pieces: Sequence[Fitted]) -> Fitted:
+    """Return the results of several stacks as those of one."""
+    names = pieces[0].weights
+    return Fitted(
+        weights={name: np.concatenate([piece.weights[name] for piece in pieces]) for name in names},
+        training_loss=np.concatenate([piece.training_loss for piece in pieces]),
+        validation_loss=np.concatenate([piece.validation_loss for piece in pieces]),
+        initial_loss=np.concatenate([piece.initial_loss for piece in pieces]),
+        best_epoch=np.concatenate([piece.best_epoch for piece in pieces]),
+    )
+
 
 def layers(weights: Weights) -> int:
     """Return how many LSTM layers `weights` describe."""

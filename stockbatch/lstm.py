@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from threading import Lock
@@ -19,9 +18,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from stockbatch import features
+from stockbatch import batches
+from stockbatch.batches import Windows
 from stockbatch.config import ModelSettings
-from stockbatch.inference import MEDIAN, Bools, Fitted, Progress, Weights
+from stockbatch.inference import MEDIAN, Bools, Fitted, Progress, Weights, join
 from stockbatch.records import QUANTILES, Floats
 
 LEVELS = len(QUANTILES)
@@ -238,23 +238,6 @@ class Network(keras.Model):  # type: ignore[misc]
         return _mean(total.astype(np.float64), count.astype(np.float64))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Data:
-    """Windows of one stack: (tickers, windows, steps, …)."""
-
-    inputs: NDArray[np.float32]
-    targets: NDArray[np.float32]
-    train: NDArray[np.float32]
-    validation: NDArray[np.float32]
-    seeds: NDArray[np.uint64]
-
-    def batch(self, weights: NDArray[np.float32], rows: NDArray[np.intp]) -> tuple[Any, Any, Any]:
-        """Return inputs, targets and weights of the windows `rows` (tickers, batch); -1: none."""
-        take = np.arange(len(rows))[:, None], rows
-        chosen = weights[take] * (rows >= 0)[..., None]
-        return self.inputs[take], self.targets[take], chosen.astype(np.float32)
-
-
 def fit(
     inputs: NDArray[np.float32],
     targets: Floats,
@@ -271,22 +254,23 @@ def fit(
     `inputs` has shape (tickers, sessions, features), `targets` (NaN where there is none), `train`
     and `validation` (tickers, sessions). `progress` gets the epochs done and how many there are.
     """
-    tickers = len(inputs)
+    tickers, features = len(inputs), inputs.shape[2]
     size = _power_of_two(-(-tickers // workers))
     size = min(max(size, SMALLEST_STACK), LARGEST_STACK)
-    data = _prepare(inputs, targets, train, validation, seeds, settings)
-    start = initial or initial_weights(seeds, inputs.shape[2], settings)
-    pieces = [slice(first, min(first + size, tickers)) for first in range(0, tickers, size)]
-    counter = _Counter(progress, len(pieces), settings.epochs)
+    windows = batches.cut(inputs, targets, train, validation, seeds, settings)
+    start = initial or initial_weights(seeds, features, settings)
+    firsts = range(0, tickers, size)
+    counter = _Counter(progress, len(firsts) * settings.epochs)
 
-    def fit_piece(piece: slice) -> Fitted:
-        weights = {name: _padded(array[piece], size) for name, array in start.items()}
-        with _network(size, inputs.shape[2], settings) as network:
-            fitted = _fit_stack(network, _piece(data, piece, size), weights, counter.advance)
-        return _cut(fitted, piece.stop - piece.start)
+    def fit_from(first: int) -> Fitted:
+        piece = slice(first, min(first + size, tickers))
+        weights = {name: batches.padded(array[piece], size) for name, array in start.items()}
+        with _network(size, features, settings) as network:
+            fitted = _fit_stack(network, windows.stack(piece, size), weights, counter.advance)
+        return fitted.first(piece.stop - first)
 
     with ThreadPoolExecutor(workers) as pool:
-        return _joined(list(pool.map(fit_piece, pieces)))
+        return join(list(pool.map(fit_from, firsts)))
 
 
 def initial_weights(
@@ -332,7 +316,7 @@ def _accumulation() -> NDArray[np.float32]:
 
 
 def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, NDArray[np.float32]]:
-    generator = _generator(seed, 0)
+    drawn = batches.generator(seed, 0)
     units = settings.units
     weights: dict[str, NDArray[Any]] = {}
     for number in range(settings.layers):
@@ -340,18 +324,14 @@ def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, ND
         limit = np.sqrt(6 / (size + 4 * units))
         bias = np.zeros(4 * units)
         bias[units : 2 * units] = 1
-        square, triangle = np.linalg.qr(generator.normal(size=(4 * units, units)))
-        weights[f"lstm_{number}.kernel"] = generator.uniform(-limit, limit, (size, 4 * units))
+        square, triangle = np.linalg.qr(drawn.normal(size=(4 * units, units)))
+        weights[f"lstm_{number}.kernel"] = drawn.uniform(-limit, limit, (size, 4 * units))
         weights[f"lstm_{number}.recurrent_kernel"] = (square * np.sign(np.diag(triangle))).T
         weights[f"lstm_{number}.bias"] = bias
     spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
     weights["dense.kernel"] = np.zeros((units, LEVELS))
     weights["dense.bias"] = np.insert(spreads - 1 / spreads, MEDIAN, 0.0)
     return {name: array.astype(np.float32) for name, array in weights.items()}
-
-
-def _generator(seed: np.uint64, epoch: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
 
 
 _idle: defaultdict[tuple[int, int, ModelSettings], list[Network]] = defaultdict(list)
@@ -368,51 +348,25 @@ def _network(tickers: int, inputs: int, settings: ModelSettings) -> Iterator[Net
         idle.append(network)
 
 
-def _prepare(
-    inputs: NDArray[np.float32],
-    targets: Floats,
-    train: Bools,
-    validation: Bools,
-    seeds: NDArray[np.uint64],
-    settings: ModelSettings,
-) -> _Data:
-    """Cut windows; a step with an unknown input or target weighs nothing."""
-    usable = np.isfinite(targets) & np.isfinite(inputs).all(axis=-1)
-    lookback, scored = settings.lookback, settings.scored_steps
-
-    def steps(array: NDArray[Any]) -> NDArray[np.float32]:
-        return features.windows(array.astype(np.float32), 0, scored)
-
-    return _Data(
-        inputs=features.windows(
-            np.nan_to_num(inputs, posinf=0.0, neginf=0.0).astype(np.float32), lookback, scored
-        ),
-        targets=steps(np.where(usable, targets, 0.0)),
-        train=steps(train & usable),
-        validation=steps(validation & usable),
-        seeds=seeds,
-    )
-
-
 def _fit_stack(
-    network: Network, data: _Data, start: Weights, advance: Callable[[int], None]
+    network: Network, windows: Windows, start: Weights, advance: Callable[[int], None]
 ) -> Fitted:
     """Train until every ticker has stopped; each keeps the weights of its best epoch."""
     settings = network.settings
     network.load(start)
-    initial_loss = _validate(network, data)
+    initial_loss = _validate(network, windows)
     best, best_loss = dict(start), initial_loss
     best_epoch = np.zeros(len(initial_loss), np.int64)
     curves = np.full((2, len(initial_loss), settings.epochs), np.nan)
-    active = data.train.any(axis=(1, 2)) & np.isfinite(initial_loss)
+    active = np.any(windows.train, axis=(1, 2)) & np.isfinite(initial_loss)
     for epoch in range(1, settings.epochs + 1):
         if not active.any():
             advance(settings.epochs - epoch + 1)
             break
-        for rows, masks in _schedule(data, epoch, active, settings):
-            x, y, weights = data.batch(data.train, rows)
+        for rows, masks in windows.steps(epoch, active, settings):
+            x, y, weights = windows.take(windows.train, rows)
             network.train_on_batch((x, masks), y, weights)
-        loss = _validate(network, data)
+        loss = _validate(network, windows)
         curves[:, active, epoch - 1] = network.take_losses()[active], loss[active]
         better = active & (loss < best_loss)
         best = _chosen(better, network.read(), best)
@@ -429,37 +383,13 @@ def _fit_stack(
     )
 
 
-def _schedule(
-    data: _Data, epoch: int, active: Bools, settings: ModelSettings
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-    """Yield the windows (tickers, batch) of every step, -1 for none, with their dropout masks."""
-    used: Bools = np.any(data.train, axis=-1)
-    steps = -(-int(used.sum(axis=1).max()) // settings.batch)
-    rows = np.full((len(used), steps * settings.batch), -1)
-    masks = np.ones((*rows.shape, settings.units), np.float32)
-    for ticker in np.flatnonzero(active):
-        generator = _generator(data.seeds[ticker], epoch)
-        own = generator.permutation(np.flatnonzero(used[ticker]))
-        kept = generator.random((len(own), settings.units)) >= settings.dropout
-        rows[ticker, : len(own)] = own
-        masks[ticker, : len(own)] = kept / (1 - settings.dropout)
-    for first in range(0, rows.shape[1], settings.batch):
-        step = slice(first, first + settings.batch)
-        yield rows[:, step], masks[:, step]
-
-
-def _validate(network: Network, data: _Data) -> Floats:
+def _validate(network: Network, windows: Windows) -> Floats:
     """Return the mean pinball loss of each ticker's validation steps, NaN where it has none."""
-    settings = network.settings
-    used: Bools = np.any(data.validation, axis=-1)
-    total, count = np.zeros(len(used)), np.zeros(len(used))
-    order = np.argsort(~used, axis=1, kind="stable")
-    order = np.where(np.take_along_axis(used, order, axis=1), order, -1)
-    order = np.pad(order, ((0, 0), (0, -order.shape[1] % settings.batch)), constant_values=-1)
+    total, count = np.zeros(len(windows.seeds)), np.zeros(len(windows.seeds))
     levels = np.asarray(QUANTILES)
-    for first in range(0, int(used.sum(axis=1).max()), settings.batch):
-        x, y, weights = data.batch(data.validation, order[:, first : first + settings.batch])
-        masks = np.ones((*x.shape[:2], settings.units), np.float32)
+    for rows in windows.validation_steps(network.settings):
+        x, y, weights = windows.take(windows.validation, rows)
+        masks = np.ones((*rows.shape, network.settings.units), np.float32)
         predicted = ops.convert_to_numpy(network.predict_on_batch((x, masks)))
         error = y[..., None] - predicted.astype(np.float64)
         losses = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
@@ -484,51 +414,12 @@ def _power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return `array` with zeros appended up to `size` tickers."""
-    return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
-
-
-def _piece(data: _Data, piece: slice, size: int) -> _Data:
-    return _Data(
-        inputs=_padded(data.inputs[piece], size),
-        targets=_padded(data.targets[piece], size),
-        train=_padded(data.train[piece], size),
-        validation=_padded(data.validation[piece], size),
-        seeds=_padded(data.seeds[piece], size),
-    )
-
-
-def _cut(fitted: Fitted, tickers: int) -> Fitted:
-    """Return the results of the first `tickers`."""
-    return Fitted(
-        weights={name: array[:tickers] for name, array in fitted.weights.items()},
-        training_loss=fitted.training_loss[:tickers],
-        validation_loss=fitted.validation_loss[:tickers],
-        initial_loss=fitted.initial_loss[:tickers],
-        best_epoch=fitted.best_epoch[:tickers],
-    )
-
-
-def _joined(pieces: list[Fitted]) -> Fitted:
-    return Fitted(
-        weights={
-            name: np.concatenate([piece.weights[name] for piece in pieces])
-            for name in pieces[0].weights
-        },
-        training_loss=np.concatenate([piece.training_loss for piece in pieces]),
-        validation_loss=np.concatenate([piece.validation_loss for piece in pieces]),
-        initial_loss=np.concatenate([piece.initial_loss for piece in pieces]),
-        best_epoch=np.concatenate([piece.best_epoch for piece in pieces]),
-    )
-
-
 class _Counter:
     """Adds up the epochs of stacks that train side by side."""
 
-    def __init__(self, progress: Progress | None, stacks: int, epochs: int) -> None:
+    def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress = progress
-        self._total = stacks * epochs
+        self._total = total
         self._done = 0
         self._lock = Lock()
 
