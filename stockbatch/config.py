@@ -46,6 +46,7 @@ class ModelSettings(BaseModel):
     batch: int = Field(4, ge=1, le=4096, description="windows per ticker in a training step")
     patience: int = Field(8, ge=1, description="epochs without improvement before a ticker stops")
     clip_norm: float = Field(1.0, gt=0, description="largest gradient norm of one ticker")
+    anchor: float = Field(0.0, ge=0, description="pull of weights towards where they started")
     seed: int = Field(1, ge=0, lt=2**32)
     history_sessions: int = Field(1260, ge=100, le=20_000, description="sessions trained on")
     minimum_history: int = Field(300, ge=60, description="bars a ticker needs to be trained")
