@@ -74,15 +74,49 @@ class TrainingProcess:
 
         Raises TrainingFailed if the child ends before it has answered; the next call starts anew.
         """
-        arrays: dict[str, NDArray[Any]] = {
+        return self._ask(
+            "fit",
+            {
+                "inputs": inputs,
+                "targets": targets,
+                "train": train,
+                "validation": validation,
+                "seeds": seeds,
+                **{INITIAL + name: array for name, array in (initial or {}).items()},
+            },
+            settings,
+            progress,
+        )
+
+    def fit_pooled(
+        self,
+        inputs: NDArray[np.float32],
+        targets: Floats,
+        train: Bools,
+        validation: Bools,
+        seeds: NDArray[np.uint64],
+        settings: ModelSettings,
+        progress: Progress | None = None,
+    ) -> Fitted:
+        """Do what `lstm.fit_pooled` does, in the child. Raises TrainingFailed like `fit`."""
+        arrays = {
             "inputs": inputs,
             "targets": targets,
             "train": train,
             "validation": validation,
             "seeds": seeds,
-            **{INITIAL + name: array for name, array in (initial or {}).items()},
         }
-        order = {"settings": settings.model_dump(mode="json"), "workers": self._threads}
+        return self._ask("fit_pooled", arrays, settings, progress)
+
+    def _ask(
+        self, function: str, arrays: Arrays, settings: ModelSettings, progress: Progress | None
+    ) -> Fitted:
+        """Send an order and return the answer."""
+        order = {
+            "function": function,
+            "settings": settings.model_dump(mode="json"),
+            "workers": self._threads,
+        }
         child = self._child = self._child or self._start()
         assert child.stdin
         assert child.stdout
@@ -149,13 +183,16 @@ def main() -> None:
 
     while True:
         order, arrays = orders.get()
-        fitted = lstm.fit(
+        given: dict[str, Any] = {
             **{name: array for name, array in arrays.items() if not name.startswith(INITIAL)},
-            settings=ModelSettings.model_validate(order["settings"]),
-            initial=_named(arrays, INITIAL) or None,
-            progress=lambda done, total: _send(answers, [done, total], {}),
-            workers=order["workers"],
-        )
+            "settings": ModelSettings.model_validate(order["settings"]),
+            "progress": lambda done, total: _send(answers, [done, total], {}),
+        }
+        if order["function"] == "fit_pooled":
+            fitted = lstm.fit_pooled(**given)
+        else:
+            initial = _named(arrays, INITIAL) or None
+            fitted = lstm.fit(**given, initial=initial, workers=order["workers"])
         _send(answers, "fitted", _arrays(fitted))
 
 

@@ -36,21 +36,39 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    units: int = Field(24, ge=1, le=1024, description="units of every LSTM layer")
+    units: int = Field(32, ge=1, le=1024, description="units of every LSTM layer")
     layers: int = Field(1, ge=1, le=4, description="LSTM layers on top of each other")
     lookback: int = Field(60, ge=1, le=1000, description="steps of history before a scored step")
     scored_steps: int = Field(60, ge=1, le=1000, description="scored steps of a training window")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of LSTM outputs dropped in training")
-    learning_rate: float = Field(2e-3, gt=0, le=1)
-    epochs: int = Field(40, ge=1, le=10_000, description="at most this many passes over the data")
-    batch: int = Field(4, ge=1, le=4096, description="windows per ticker in a training step")
-    patience: int = Field(8, ge=1, description="epochs without improvement before a ticker stops")
-    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm of one ticker")
-    anchor: float = Field(0.0, ge=0, description="pull of weights towards where they started")
-    seed: int = Field(1, ge=0, lt=2**32)
+    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm of one network")
+    seed: int = Field(1, ge=0, lt=2**32, description="of everything drawn at random")
     history_sessions: int = Field(1260, ge=100, le=20_000, description="sessions trained on")
+    stopping_sessions: int = Field(126, ge=1, description="newer ones that stop the training")
+    comparison_sessions: int = Field(63, ge=1, description="newest ones that choose the model")
     minimum_history: int = Field(300, ge=60, description="bars a ticker needs to be trained")
-    validation_share: float = Field(0.2, gt=0, lt=0.9, description="newest share, for stopping")
+    base_tickers: int = Field(600, ge=1, description="at most so many tickers make the base model")
+    base_learning_rate: float = Field(1e-3, gt=0, le=1, description="step size of the base model")
+    base_epochs: int = Field(8, ge=1, le=10_000, description="at most so many passes for the base")
+    base_batch: int = Field(128, ge=1, le=65536, description="windows in a step of the base model")
+    base_patience: int = Field(2, ge=1, description="epochs without improvement end the base")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="step size of a ticker model")
+    epochs: int = Field(6, ge=1, le=10_000, description="at most so many passes for a ticker")
+    batch: int = Field(4, ge=1, le=4096, description="windows per ticker in a training step")
+    patience: int = Field(2, ge=1, description="epochs without improvement stop a ticker")
+    anchor: float = Field(10.0, ge=0, description="pull of a ticker model towards its base")
+
+    def for_base(self) -> "ModelSettings":
+        """Return the settings that train the base model as one network without an anchor."""
+        return self.model_copy(
+            update={
+                "learning_rate": self.base_learning_rate,
+                "epochs": self.base_epochs,
+                "batch": self.base_batch,
+                "patience": self.base_patience,
+                "anchor": 0.0,
+            }
+        )
 
 
 class Settings(BaseSettings):
@@ -70,7 +88,8 @@ class Settings(BaseSettings):
     )
     provider: str = Field("yfinance", description="provider of tickers added without one")
     exchange: str = Field("XNYS", description="calendar of a run that names none")
-    retrain_after_sessions: int = Field(20, ge=1, description="age at which a model is retrained")
+    retrain_after_sessions: int = Field(20, ge=1, description="age at which a ticker is retrained")
+    base_after_sessions: int = Field(60, ge=1, description="age at which the base is refitted")
     chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
     threads: int = Field(0, ge=0, description="threads for training; 0: one per core")
     close_delay_minutes: int = Field(45, ge=0, description="wait after the close for its bar")

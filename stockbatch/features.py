@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from stockbatch.adjustments import overnight_gaps, total_log_returns
 from stockbatch.quality import Jumps
-from stockbatch.records import Floats, Panel
+from stockbatch.records import Floats, Market, Panel
 
-FEATURE_VERSION = "1"
+FEATURE_VERSION = "2"
 """Changes whenever the same bars give other inputs or targets: models are then retrained."""
 
 NAMES = (
@@ -29,6 +29,9 @@ NAMES = (
     "volatility_change",
     "volatility",
     "known",
+    "market_move",
+    "market_volatility_change",
+    "relative_volatility",
 )
 """The inputs, in the order of the last axis."""
 FROM_RETURN = 5
@@ -41,6 +44,9 @@ MINIMUM_SAMPLES = 20
 """Returns a volatility needs."""
 SMALLEST_VOLATILITY = 1e-4
 USUAL_VOLATILITY = 0.015
+MARKET_INPUTS = 3
+USUAL_MOVE = 0.67
+"""Median size of a normal return in standard deviations."""
 LIMIT = 8.0
 """Inputs are cut off at plus and minus this."""
 JUMP_REACH = 252
@@ -65,11 +71,12 @@ class Features:
     """True where there is a bar."""
 
 
-def compute(panel: Panel, jumps: Jumps) -> Features:
+def compute(panel: Panel, jumps: Jumps, market: Market | None = None) -> Features:
     """Return the features of `panel`; a jump's return is no input, and no target unless released.
 
-    What a jump was is known one session later: only then does a released one enter the volatility
-    and the path of prices.
+    `market` covers the same sessions; without it nothing is known of other tickers. What a jump was
+    is known one session later: only then does a released one enter the volatility and the path of
+    prices.
     """
     returns, gaps = total_log_returns(panel), overnight_gaps(panel)
     known = np.isfinite(returns) & ~(jumps.masked | jumps.released | jumps.pending)
@@ -80,8 +87,10 @@ def compute(panel: Panel, jumps: Jumps) -> Features:
     path = np.cumsum(_settled(returns, known, released), axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         inputs = _inputs(panel, returns, gaps, spread, scale, path, present, known)
+        around = _market_inputs(scale, market)
     inputs[~known, :FROM_RETURN] = 0
     inputs[~present] = 0
+    inputs = np.concatenate([inputs, around], axis=-1)
     inputs = np.nan_to_num(np.clip(inputs, -LIMIT, LIMIT), nan=0.0)
     return Features(
         inputs=inputs.astype(np.float32),
@@ -156,6 +165,29 @@ def _inputs(
         logarithm - np.log(USUAL_VOLATILITY),
         known.astype(np.float64),
     ]
+    return np.stack(columns, axis=-1)
+
+
+def _market_inputs(scale: Floats, market: Market | None) -> Floats:
+    """Return what the whole market did, of shape (tickers, sessions, 3), NaN where unknown.
+
+    Only the size of its moves is told, never their direction: the same few hundred market returns
+    in every ticker's windows are learned by heart.
+    """
+    if market is None:
+        return np.full((*scale.shape, MARKET_INPUTS), np.nan)
+    moves = market.absolute_return[None]
+    known = np.isfinite(moves)
+    weight = _decayed(known.astype(np.float64))
+    total = _decayed(np.where(known, moves, 0.0))
+    enough = _trailing_sum(known.astype(np.float64), VOLATILITY_WINDOW) >= MINIMUM_SAMPLES - 0.5
+    level = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
+    level = np.maximum(level, SMALLEST_VOLATILITY)
+    logarithm = np.log(level)
+    change = logarithm - _trailing_mean(logarithm, np.isfinite(level), VOLATILITY_WINDOW)
+    move = moves / _shifted(level, np.nan) - 1
+    relative = np.log(scale) - logarithm + np.log(USUAL_MOVE)
+    columns = np.broadcast_arrays(move, change, relative)
     return np.stack(columns, axis=-1)
 
 

@@ -46,6 +46,8 @@ class Method(StrEnum):
     LSTM = "lstm"
     NAIVE = "naive"
     ROLLING_QUANTILE = "rolling_quantile"
+    EWMA = "ewma"
+    GARCH = "garch"
 
 
 class Kind(StrEnum):
@@ -61,8 +63,25 @@ class Action(StrEnum):
 
     TRAINED = "trained"
     REUSED = "reused"
+    BASE = "base"
     NAIVE = "naive"
     NONE = "none"
+
+
+class ModelKind(StrEnum):
+    """What a model was trained for."""
+
+    BASE = "base"
+    TICKER = "ticker"
+    GARCH = "garch"
+
+
+class Verdict(StrEnum):
+    """What became of a model when it was trained."""
+
+    PROMOTED = "promoted"
+    BASE_KEPT = "base_kept"
+    CHAMPION_KEPT = "champion_kept"
 
 
 class Reason(StrEnum):
@@ -73,6 +92,9 @@ class Reason(StrEnum):
     CONFIGURATION_CHANGED = "configuration_changed"
     HISTORY_RESTATED = "history_restated"
     FORCED = "forced"
+    BASE_CHANGED = "base_changed"
+    UNIVERSE_CHANGED = "universe_changed"
+    DRIFT = "drift"
     FRESH = "fresh"
     SHORT_HISTORY = "short_history"
     DIVERGED = "diverged"
@@ -191,6 +213,18 @@ class Panel:
     close: Floats
     split: Floats
     dividend: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What all tickers of a calendar did in each session, arrays of shape (sessions,).
+
+    NaN where too few tickers had a bar.
+    """
+
+    sessions: Sessions
+    absolute_return: Floats
+    """Median size of the log returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

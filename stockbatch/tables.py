@@ -31,9 +31,11 @@ from stockbatch.records import (
     BarState,
     Kind,
     Method,
+    ModelKind,
     PriceBasis,
     Reason,
     Severity,
+    Verdict,
 )
 
 SCHEMA = "stockbatch"
@@ -132,6 +134,21 @@ class SessionRow(Base):
     session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
     open_at: Mapped[datetime] = mapped_column(comment="instant the session opens")
     close_at: Mapped[datetime] = mapped_column(comment="instant the session closes")
+
+
+class MarketInputRow(Base):
+    """One row per exchange calendar and session: what all its tickers did together."""
+
+    __tablename__ = "market_inputs"
+    __table_args__ = (_finite("absolute_return"),)
+
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="exchange calendar code")
+    session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
+    instruments: Mapped[int] = mapped_column(comment="tickers with a return in that session")
+    absolute_return: Mapped[float | None] = mapped_column(
+        comment="median size of their log returns; NULL: too few tickers"
+    )
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last change")
 
 
 _BAR_CHECKS = (
@@ -295,37 +312,60 @@ class OutcomeRow(Base):
 
 
 class ModelRow(Base):
-    """One row per trained version of a model; pruning empties `weights`, never removes the row."""
+    """One row per trained version of a model; pruning empties `weights`, never removes the row.
+
+    A base model belongs to a calendar, any other to an instrument.
+    """
 
     __tablename__ = "models"
     __table_args__ = (
         UniqueConstraint(
-            "instrument_id",
-            "last_session",
-            "configuration",
-            "fingerprint",
+            *("kind", "instrument_id", "calendar", "demo", "last_session", "configuration"),
+            *("fingerprint", "parent_id"),
             name="models_key",
+            postgresql_nulls_not_distinct=True,
         ),
+        Index(None, "instrument_id", "last_session"),
+        _one_of("kind", ModelKind),
         _one_of("reason", Reason),
+        _one_of("verdict", Verdict),
+        CheckConstraint("(kind = 'base') = (instrument_id IS NULL)", name="owner"),
     )
 
     id: Mapped[int] = _id()
-    instrument_id: Mapped[int] = _instrument()
+    kind: Mapped[str] = mapped_column(comment="base (of a calendar), ticker or garch")
+    calendar: Mapped[str] = mapped_column(comment="exchange calendar code")
+    demo: Mapped[bool] = mapped_column(comment="of demonstration instruments")
+    instrument_id: Mapped[int | None] = _instrument(nullable=True)
+    parent_id: Mapped[int | None] = mapped_column(
+        ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), comment="base it started from"
+    )
     first_session: Mapped[date] = mapped_column(comment="first session it was trained on")
     last_session: Mapped[date] = mapped_column(comment="last session it learned anything from")
     fingerprint: Mapped[str] = mapped_column(comment="SHA-256 of the data it was trained on")
     configuration: Mapped[str] = mapped_column(comment="SHA-256 of settings and feature version")
-    parameters: Mapped[dict[str, Any]] = mapped_column(
-        comment="engine settings it was trained with"
-    )
+    parameters: Mapped[dict[str, Any]] = mapped_column(comment="engine settings used")
     libraries: Mapped[dict[str, Any]] = mapped_column(comment="library versions")
-    seed: Mapped[int] = mapped_column(BigInteger, comment="seed of the run's settings")
+    seed: Mapped[int] = mapped_column(BigInteger, comment="seed of the settings")
     weights: Mapped[bytes | None] = mapped_column(comment="safetensors; NULL once pruned")
     weights_sha256: Mapped[str] = mapped_column(comment="SHA-256 of `weights`")
     reason: Mapped[str] = mapped_column(comment="why it was trained")
-    best_epoch: Mapped[int] = mapped_column(comment="epoch whose weights were kept, from 1")
+    tickers: Mapped[int] = mapped_column(comment="tickers it learned from")
+    best_epoch: Mapped[int | None] = mapped_column(
+        comment="epoch whose weights were kept, from 1; 0: those it started from"
+    )
     training_loss: Mapped[float | None] = mapped_column(comment="pinball loss at that epoch")
-    validation_loss: Mapped[float | None] = mapped_column(comment="pinball loss at that epoch")
+    validation_loss: Mapped[float | None] = mapped_column(
+        comment="pinball loss at that epoch on the sessions that stopped it"
+    )
+    comparison_loss: Mapped[float | None] = mapped_column(
+        comment="pinball loss on the sessions that chose between models"
+    )
+    base_loss: Mapped[float | None] = mapped_column(comment="the same of the base model")
+    champion_loss: Mapped[float | None] = mapped_column(comment="the same of the champion before")
+    gain: Mapped[float | None] = mapped_column(comment="base_loss - comparison_loss")
+    gain_error: Mapped[float | None] = mapped_column(comment="standard error of `gain`, paired")
+    verdict: Mapped[str] = mapped_column(comment="promoted, or what was kept in its place")
     run_id: Mapped[int | None] = _run()
     trained_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was stored")
 
@@ -421,6 +461,25 @@ class ForecastRow(Base):
     q95: Mapped[float | None] = _quantile("95")
     q975: Mapped[float | None] = _quantile("97.5")
     probability_of_rise: Mapped[float | None] = mapped_column(comment="P(log return > 0)")
+    raw_q025: Mapped[float | None] = _quantile("2.5", "before calibration")
+    raw_q05: Mapped[float | None] = _quantile("5", "before calibration")
+    raw_q10: Mapped[float | None] = _quantile("10", "before calibration")
+    raw_q25: Mapped[float | None] = _quantile("25", "before calibration")
+    raw_q50: Mapped[float | None] = _quantile("50", "before calibration")
+    raw_q75: Mapped[float | None] = _quantile("75", "before calibration")
+    raw_q90: Mapped[float | None] = _quantile("90", "before calibration")
+    raw_q95: Mapped[float | None] = _quantile("95", "before calibration")
+    raw_q975: Mapped[float | None] = _quantile("97.5", "before calibration")
+    volatility: Mapped[float | None] = mapped_column(
+        comment="standard deviation of the log return known at the origin"
+    )
+    shrinkage: Mapped[float | None] = mapped_column(
+        comment="share of the median return that the point forecast kept; 0: naive"
+    )
+    dissimilarity: Mapped[float | None] = mapped_column(
+        comment="distance of the inputs from those trained on; above 1: unlike 99 % of them"
+    )
+    trusted: Mapped[bool | None] = mapped_column(comment="dissimilarity is at most 1")
     model_id: Mapped[int | None] = mapped_column(
         ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), comment="model; NULL: a baseline"
     )
