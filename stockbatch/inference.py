@@ -57,6 +57,11 @@ def join(pieces: Sequence[Fitted]) -> Fitted:
     )
 
 
+def network(weights: Weights) -> dict[str, NDArray[np.float32]]:
+    """Return the arrays of `weights` that belong to the network itself."""
+    return {name: array for name, array in weights.items() if name.startswith(("lstm_", "dense."))}
+
+
 def layers(weights: Weights) -> int:
     """Return how many LSTM layers `weights` describe."""
     return sum(name.endswith(".recurrent_kernel") for name in weights)

@@ -1,0 +1,47 @@
+"""How far inputs are from those a model was trained on.
+
+The Mahalanobis distance of one session's inputs from all those seen in training, divided by the
+distance that 99 % of these do not exceed: above 1 the model is asked about something new. Mahalanobis,
+"On the generalised distance in statistics", Proceedings of the National Institute of Sciences of
+India 2 (1936).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockbatch.records import Floats
+
+USUAL = 0.99
+LEAST_VARIANCE = 1e-3
+"""Added to every variance, so that inputs that never varied do not decide alone."""
+MEAN, PRECISION, LIMIT = "seen.mean", "seen.precision", "seen.limit"
+
+Singles = NDArray[np.float32]
+
+
+def moments(inputs: Singles) -> dict[str, Singles]:
+    """Return what is to be kept of the inputs (samples, features) trained on, by name."""
+    mean = inputs.mean(axis=0, dtype=np.float64)
+    centred = inputs - mean
+    covariance = centred.T @ centred / len(inputs) + LEAST_VARIANCE * np.eye(inputs.shape[1])
+    precision = np.linalg.inv(covariance)
+    limit = np.quantile(_distance(inputs, mean, precision), USUAL)
+    return {
+        MEAN: mean.astype(np.float32),
+        PRECISION: precision.astype(np.float32),
+        LIMIT: np.array([limit], np.float32),
+    }
+
+
+def dissimilarity(seen: Mapping[str, Singles], inputs: Singles) -> Floats:
+    """Return the relative distance of `inputs` (…, features) from what was `seen`, shape (…)."""
+    distance = _distance(inputs, seen[MEAN].astype(np.float64), seen[PRECISION].astype(np.float64))
+    return distance / np.float64(seen[LIMIT][0])
+
+
+def _distance(inputs: Singles, mean: Floats, precision: Floats) -> Floats:
+    centred = inputs - mean
+    squared: Floats = np.einsum("...i,ij,...j->...", centred, precision, centred)
+    return np.sqrt(np.maximum(squared, 0.0))
