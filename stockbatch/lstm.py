@@ -111,12 +111,17 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
     """Adam with everything per ticker: clipping, moments and count of steps.
 
     A ticker whose gradient is zero or not finite has nothing to learn from a step and keeps its
-    weights, moments and count.
+    weights, moments and count. `anchor` pulls weights back to where they started: weight decay
+    towards the base in place of zero, decoupled from the gradient (Loshchilov & Hutter, "Decoupled
+    weight decay regularization", 2019).
     """
 
-    def __init__(self, learning_rate: float, clip_norm: float, **options: Any) -> None:
+    def __init__(
+        self, learning_rate: float, clip_norm: float, anchor: float = 0.0, **options: Any
+    ) -> None:
         super().__init__(learning_rate=learning_rate, **options)
         self.clip_norm = clip_norm
+        self.anchor = anchor
 
     def build(self, variables: list[Any]) -> None:
         """Make the moments of `variables`, whose first axis is the ticker's."""
@@ -124,6 +129,7 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
             super().build(variables)
             self.means = [self.add_variable_from_reference(one, "mean") for one in variables]
             self.squares = [self.add_variable_from_reference(one, "square") for one in variables]
+            self.starts = [self.add_variable_from_reference(one, "start") for one in variables]
             tickers = (variables[0].shape[0],)
             self.mean_bias = self.add_variable(tickers, "ones", name="mean_bias")
             self.square_bias = self.add_variable(tickers, "ones", name="square_bias")
@@ -141,8 +147,8 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
         rate = self.learning_rate * ops.sqrt(1 - square_bias) / (1 - mean_bias)
         self.mean_bias.assign(ops.where(learns, mean_bias, self.mean_bias))
         self.square_bias.assign(ops.where(learns, square_bias, self.square_bias))
-        for gradient, variable, mean, square in zip(
-            gradients, variables, self.means, self.squares, strict=True
+        for gradient, variable, mean, square, start in zip(
+            gradients, variables, self.means, self.squares, self.starts, strict=True
         ):
             shape = (-1, *(1,) * (len(variable.shape) - 1))
             mask, scale, step = (ops.reshape(one, shape) for one in (learns, factor, rate))
@@ -150,15 +156,18 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
             moved = mean + (gradient - mean) * 0.1
             spread = square + (ops.square(gradient) - square) * 0.001
             change = step * moved / (ops.sqrt(spread) + 1e-7)
+            change = change + self.learning_rate * self.anchor * (variable - start)
             variable.assign(ops.where(mask, variable - change, variable))
             mean.assign(ops.where(mask, moved, mean))
             square.assign(ops.where(mask, spread, square))
         self._iterations.assign_add(1)
 
     def reset(self) -> None:
-        """Forget all that was learned about gradients."""
+        """Forget all that was learned about gradients and anchor the weights where they are."""
         for variable in (*self.means, *self.squares):
             variable.assign(ops.zeros_like(variable))
+        for start, variable in zip(self.starts, self._trainable_variables, strict=True):
+            start.assign(variable)
         for variable in (self.mean_bias, self.square_bias):
             variable.assign(ops.ones_like(variable))
 
@@ -179,7 +188,7 @@ class Network(keras.Model):  # type: ignore[misc]
         self.loss_count = self.add_weight((tickers,), "zeros", trainable=False, name="loss_count")
         self.built = True
         self.compile(
-            TickerAdam(settings.learning_rate, settings.clip_norm),
+            TickerAdam(settings.learning_rate, settings.clip_norm, settings.anchor),
             jit_compile=keras.backend.backend() == "jax",
         )
         self.optimizer.build(self.trainable_variables)
