@@ -41,6 +41,16 @@ class Windows:
             seeds=padded(self.seeds[tickers], size),
         )
 
+    def pooled(self) -> "Windows":
+        """Return the windows of all tickers as those of one network, which has the only seed."""
+        return Windows(
+            inputs=_in_one_row(self.inputs),
+            targets=_in_one_row(self.targets),
+            train=_in_one_row(self.train),
+            validation=_in_one_row(self.validation),
+            seeds=self.seeds,
+        )
+
     def take(self, weights: Singles, rows: Rows) -> tuple[Singles, Singles, Singles]:
         """Return inputs, targets and weights of the windows `rows`; those of none weigh nothing."""
         chosen = np.arange(len(rows))[:, None], rows
@@ -105,6 +115,11 @@ def cut(
 def padded(array: NDArray[Any], size: int) -> NDArray[Any]:
     """Return `array` with zeros appended up to `size` tickers."""
     return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
+
+
+def _in_one_row(windows: Singles) -> Singles:
+    """Return (tickers, windows, …) as (1, tickers * windows, …)."""
+    return windows.reshape(1, -1, *windows.shape[2:])
 
 
 def generator(seed: np.uint64, epoch: int) -> np.random.Generator:

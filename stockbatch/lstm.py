@@ -282,6 +282,27 @@ def fit(
         return join(list(pool.map(fit_from, firsts)))
 
 
+def fit_pooled(
+    inputs: NDArray[np.float32],
+    targets: Floats,
+    train: Bools,
+    validation: Bools,
+    seeds: NDArray[np.uint64],
+    settings: ModelSettings,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train one network on the windows of all tickers: the base model, a stack of one.
+
+    Shapes are those of `fit`, but for `seeds`, of which there is one.
+    """
+    settings = settings.for_base()
+    windows = batches.cut(inputs, targets, train, validation, seeds, settings).pooled()
+    start = initial_weights(seeds, inputs.shape[2], settings)
+    counter = _Counter(progress, settings.epochs)
+    with _network(1, inputs.shape[2], settings) as network:
+        return _fit_stack(network, windows, start, counter.advance)
+
+
 def initial_weights(
     seeds: NDArray[np.uint64], inputs: int, settings: ModelSettings
 ) -> dict[str, NDArray[np.float32]]:

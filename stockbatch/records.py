@@ -228,10 +228,30 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedModel:
-    """One ticker's weights with all that is needed to use, judge and reproduce them."""
+class Comparison:
+    """Mean pinball losses on the sessions that chose between models."""
 
-    ticker: str
+    loss: float
+    """Of the model just trained."""
+    base_loss: float
+    champion_loss: float | None
+    """Of the ticker's own model in use before; None where there was none to compare with."""
+    gain_error: float
+    """Standard error of base_loss - loss, paired by session."""
+
+    @property
+    def gain(self) -> float:
+        """Return how much better than its base the model is."""
+        return self.base_loss - self.loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """Weights with all that is needed to use, judge and reproduce them."""
+
+    kind: ModelKind
+    ticker: str | None
+    """None for a base model."""
     first_session: date
     last_session: date
     """Last session anything in the model was learned from."""
@@ -242,11 +262,18 @@ class TrainedModel:
     parameters: Mapping[str, object]
     seed: int
     weights: Mapping[str, NDArray[np.float32]]
-    best_epoch: int
-    training_loss: tuple[float, ...]
-    validation_loss: tuple[float, ...]
+    """Arrays by name; of a base model also the moments of what it has seen."""
+    best_epoch: int | None = None
+    training_loss: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
+    comparison: Comparison | None = None
+    tickers: int = 1
+    """How many it learned from."""
     libraries: Mapping[str, str] = field(default_factory=dict)
     reason: Reason = Reason.NO_MODEL
+    verdict: Verdict = Verdict.PROMOTED
+    parent_id: int | None = None
+    """The base model it started from."""
     id: int | None = None
     """None until stored."""
 
@@ -267,6 +294,14 @@ class Forecast:
     """Of the log return, one per level of QUANTILES; None for the naive forecast."""
     probability_of_rise: float | None
     fingerprint: str
+    raw_quantiles: tuple[float, ...] | None = None
+    """The network's own, before calibration."""
+    volatility: float | None = None
+    """Standard deviation of the log return known at the origin."""
+    shrinkage: float | None = None
+    """Share of the median return the point forecast keeps: 0 is the naive forecast."""
+    dissimilarity: float | None = None
+    """Distance of the inputs from those trained on; above 1: unlike 99 % of them."""
     horizon: int = 1
     model_id: int | None = None
     id: int | None = None

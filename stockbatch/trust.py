@@ -1,9 +1,9 @@
 """How far inputs are from those a model was trained on.
 
 The Mahalanobis distance of one session's inputs from all those seen in training, divided by the
-distance that 99 % of these do not exceed: above 1 the model is asked about something new. Mahalanobis,
-"On the generalised distance in statistics", Proceedings of the National Institute of Sciences of
-India 2 (1936).
+distance that 99 % of these do not exceed: above 1 the model is asked about something new.
+Mahalanobis, "On the generalised distance in statistics", Proceedings of the National Institute of
+Sciences of India 2 (1936).
 """
 
 from collections.abc import Mapping

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch.records import Forecast, Kind, Run
-from stockbatch.store.bulk import stage
-from stockbatch.tables import QUANTILE_COLUMNS
+from stockbatch.records import Floats, Forecast, Instrument, Kind, Run, Sessions
+from stockbatch.store.bulk import matrix, stage
+from stockbatch.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 
 _COLUMNS = (
     ("instrument_id", "int4"),
@@ -24,6 +25,11 @@ _COLUMNS = (
     ("log_return", "float8"),
     *((column, "float8") for column in QUANTILE_COLUMNS),
     ("probability_of_rise", "float8"),
+    *((column, "float8") for column in RAW_QUANTILE_COLUMNS),
+    ("volatility", "float8"),
+    ("shrinkage", "float8"),
+    ("dissimilarity", "float8"),
+    ("trusted", "bool"),
     ("model_id", "int8"),
     ("run_id", "int8"),
     ("issued_at", "timestamptz"),
@@ -63,6 +69,33 @@ def add(
     return int(result.rowcount)
 
 
+_PAST = f"""
+SELECT DISTINCT ON (instrument_id, target_session)
+    instrument_id, target_session - date '1970-01-01' AS day, {", ".join(RAW_QUANTILE_COLUMNS)}
+FROM stockbatch.forecasts
+WHERE instrument_id = ANY(%(ids)s) AND target_session BETWEEN %(first)s AND %(last)s
+    AND method = 'lstm' AND horizon = 1
+ORDER BY instrument_id, target_session,
+    CASE kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END, recorded_at DESC, id DESC
+"""
+
+
+def past_quantiles(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Floats:
+    """Return the raw quantiles forecast for `sessions`, (tickers, sessions, 9), NaN where none.
+
+    Of several forecasts of one session, live goes before late and late before backtest.
+    """
+    ids = np.array([instrument.id for instrument in instruments])
+    span = {"first": sessions[0].item(), "last": sessions[-1].item()}
+    rows = matrix(db, _PAST, {"ids": ids.tolist(), **span})
+    answer = np.full((len(ids), len(sessions), len(QUANTILE_COLUMNS)), np.nan)
+    order = np.argsort(ids)
+    ticker = order[np.searchsorted(ids, rows[:, 0], sorter=order)]
+    column = np.searchsorted(sessions.astype("datetime64[D]").astype(np.int64), rows[:, 1])
+    answer[ticker, column] = rows[:, 2:]
+    return answer
+
+
 def _row(forecast: Forecast, run: Run, kind: Kind, issued_at: datetime) -> tuple[Any, ...]:
     return (
         forecast.instrument_id,
@@ -77,6 +110,11 @@ def _row(forecast: Forecast, run: Run, kind: Kind, issued_at: datetime) -> tuple
         forecast.log_return,
         *(forecast.quantiles or (None,) * len(QUANTILE_COLUMNS)),
         forecast.probability_of_rise,
+        *(forecast.raw_quantiles or (None,) * len(RAW_QUANTILE_COLUMNS)),
+        forecast.volatility,
+        forecast.shrinkage,
+        forecast.dissimilarity,
+        None if forecast.dissimilarity is None else forecast.dissimilarity <= 1,
         forecast.model_id,
         run.id,
         issued_at,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -11,17 +12,34 @@ from sqlalchemy.orm import Session
 
 from stockbatch import features, inference
 from stockbatch.exceptions import NoModel
-from stockbatch.records import Instrument, Reason, Run, TrainedModel
+from stockbatch.records import Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
 from stockbatch.tables import ModelRow, PromotionRow, TrainingCurveRow
 
 _CHAMPIONS = text("""
-SELECT DISTINCT ON (p.instrument_id) p.instrument_id, i.ticker, m.*
+SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*
 FROM stockbatch.promotions AS p
 JOIN stockbatch.models AS m ON m.id = p.model_id
 JOIN stockbatch.instruments AS i ON i.id = p.instrument_id
 WHERE p.instrument_id = ANY(cast(:ids AS int[])) AND p.from_session <= :origin
     AND m.weights IS NOT NULL
 ORDER BY p.instrument_id, p.from_session DESC, p.id DESC
+""")
+
+_NEWEST = text("""
+SELECT DISTINCT ON (m.instrument_id) m.*, i.ticker
+FROM stockbatch.models AS m
+JOIN stockbatch.instruments AS i ON i.id = m.instrument_id
+WHERE m.instrument_id = ANY(cast(:ids AS int[])) AND m.kind = :kind
+    AND m.last_session <= :origin AND m.weights IS NOT NULL
+ORDER BY m.instrument_id, m.last_session DESC, m.id DESC
+""")
+
+_BASE = text("""
+SELECT m.*, NULL AS ticker
+FROM stockbatch.models AS m
+WHERE m.kind = 'base' AND m.calendar = :calendar AND m.demo = :demo
+    AND m.last_session <= :origin AND m.weights IS NOT NULL
+ORDER BY m.last_session DESC, m.id DESC LIMIT 1
 """)
 
 _IN_USE = """
@@ -34,44 +52,54 @@ ORDER BY i.ticker, p.from_session DESC, p.id DESC
 """
 
 
-def add(db: Session, models: Mapping[int, TrainedModel], run: Run) -> dict[int, int]:
-    """Store and promote new models by instrument id; return their ids likewise.
+def add_base(db: Session, model: TrainedModel, run: Run, *, demo: bool) -> TrainedModel:
+    """Store a base model and return it with its id."""
+    return replace(model, id=_add(db, model, None, run, demo=demo))
 
-    The same data, settings and seed make the same model: it is stored once.
+
+def add(db: Session, models: Mapping[int, TrainedModel], run: Run, *, demo: bool) -> dict[int, int]:
+    """Store new models by instrument id and return their ids likewise.
+
+    The same data, settings, seed and base make the same model: it is stored once.
     """
-    ids = {}
-    for instrument_id, model in models.items():
-        weights = inference.to_bytes(model.weights)
-        known = select(ModelRow.id).where(
-            ModelRow.instrument_id == instrument_id,
-            ModelRow.last_session == model.last_session,
-            ModelRow.configuration == model.configuration,
-            ModelRow.fingerprint == model.fingerprint,
-        )
-        values = _values(instrument_id, model, weights, run)
-        added = db.scalar(
-            insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow.id)
-        )
-        ids[instrument_id] = added or db.scalars(known).one()
-        if added:
-            _add_curve(db, added, model)
+    return {key: _add(db, model, key, run, demo=demo) for key, model in models.items()}
+
+
+def _add(
+    db: Session, model: TrainedModel, instrument_id: int | None, run: Run, *, demo: bool
+) -> int:
+    values = _values(model, instrument_id, run, demo=demo)
+    added = db.scalar(
+        insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow.id)
+    )
+    if added is None:
+        keys = ("kind", "instrument_id", "calendar", "demo", "last_session")
+        keys += ("configuration", "fingerprint", "parent_id")
+        same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in keys]
+        return db.scalars(select(ModelRow.id).where(*same)).one()
+    if model.validation_loss:
         db.execute(
-            insert(PromotionRow)
-            .values(
-                instrument_id=instrument_id,
-                model_id=ids[instrument_id],
-                from_session=run.session,
-                reason=model.reason,
+            insert(TrainingCurveRow).values(
+                model_id=added,
+                training_loss=list(model.training_loss),
+                validation_loss=list(model.validation_loss),
             )
-            .on_conflict_do_nothing()
         )
-    return ids
+    return added
 
 
-def _values(instrument_id: int, model: TrainedModel, weights: bytes, run: Run) -> dict[str, Any]:
-    best = slice(model.best_epoch - 1, model.best_epoch)
+def _values(
+    model: TrainedModel, instrument_id: int | None, run: Run, *, demo: bool
+) -> dict[str, Any]:
+    weights = inference.to_bytes(model.weights)
+    best = slice(max((model.best_epoch or 0) - 1, 0), model.best_epoch or 0)
+    comparison = model.comparison
     return {
+        "kind": model.kind,
+        "calendar": run.calendar,
+        "demo": demo,
         "instrument_id": instrument_id,
+        "parent_id": model.parent_id,
         "first_session": model.first_session,
         "last_session": model.last_session,
         "fingerprint": model.fingerprint,
@@ -82,51 +110,58 @@ def _values(instrument_id: int, model: TrainedModel, weights: bytes, run: Run) -
         "weights": weights,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "reason": model.reason,
+        "tickers": model.tickers,
         "best_epoch": model.best_epoch,
         "training_loss": next(iter(model.training_loss[best]), None),
         "validation_loss": next(iter(model.validation_loss[best]), None),
+        "comparison_loss": comparison and comparison.loss,
+        "base_loss": comparison and comparison.base_loss,
+        "champion_loss": comparison and comparison.champion_loss,
+        "gain": comparison and comparison.gain,
+        "gain_error": comparison and comparison.gain_error,
+        "verdict": model.verdict,
         "run_id": run.id,
     }
 
 
-def _add_curve(db: Session, model_id: int, model: TrainedModel) -> None:
-    db.execute(
-        insert(TrainingCurveRow).values(
-            model_id=model_id,
-            training_loss=list(model.training_loss),
-            validation_loss=list(model.validation_loss),
-        )
-    )
+def promote(
+    db: Session, models: Mapping[int, int], from_session: date, reasons: Mapping[int, str]
+) -> None:
+    """Put models into use from a session on; all mappings are by instrument id."""
+    rows = [
+        {
+            "instrument_id": instrument_id,
+            "model_id": model_id,
+            "from_session": from_session,
+            "reason": reasons[instrument_id],
+        }
+        for instrument_id, model_id in models.items()
+    ]
+    if rows:
+        db.execute(insert(PromotionRow).on_conflict_do_nothing(), rows)
+
+
+def base(db: Session, calendar: str, origin: date, *, demo: bool) -> TrainedModel | None:
+    """Return the base model in use at `origin`, None where there is none."""
+    row = db.execute(_BASE, {"calendar": calendar, "origin": origin, "demo": demo}).first()
+    return None if row is None else _record(row)
 
 
 def champions(
     db: Session, instruments: Sequence[Instrument], origin: date
 ) -> dict[int, TrainedModel]:
-    """Return the model in use at `origin` by instrument id, where there is one."""
+    """Return the model in use at `origin`, perhaps a base, by instrument id, where there is one."""
+    found = db.execute(_CHAMPIONS, {"ids": [i.id for i in instruments], "origin": origin})
+    return {row.used_by: _record(row) for row in found}
+
+
+def newest(
+    db: Session, instruments: Sequence[Instrument], kind: ModelKind, origin: date
+) -> dict[int, TrainedModel]:
+    """Return the model of a kind trained last, not after `origin`, by instrument id."""
     ids = [instrument.id for instrument in instruments]
-    return {
-        row.instrument_id: _record(row)
-        for row in db.execute(_CHAMPIONS, {"ids": ids, "origin": origin})
-    }
-
-
-def _record(row: Any) -> TrainedModel:
-    return TrainedModel(
-        id=row.id,
-        ticker=row.ticker,
-        first_session=row.first_session,
-        last_session=row.last_session,
-        fingerprint=row.fingerprint,
-        configuration=row.configuration,
-        parameters=row.parameters,
-        libraries=row.libraries,
-        seed=row.seed,
-        weights=inference.from_bytes(row.weights),
-        best_epoch=row.best_epoch,
-        training_loss=(),
-        validation_loss=(),
-        reason=Reason(row.reason),
-    )
+    found = db.execute(_NEWEST, {"ids": ids, "kind": kind, "origin": origin})
+    return {row.instrument_id: _record(row) for row in found}
 
 
 def summaries(db: Session) -> Sequence[Any]:
@@ -156,3 +191,24 @@ def details(db: Session, ticker: str) -> dict[str, Any]:
 
 def _in_use() -> TextClause:
     return text(_IN_USE).bindparams(bindparam("ticker", type_=Text))
+
+
+def _record(row: Any) -> TrainedModel:
+    return TrainedModel(
+        id=row.id,
+        kind=ModelKind(row.kind),
+        ticker=row.ticker,
+        first_session=row.first_session,
+        last_session=row.last_session,
+        fingerprint=row.fingerprint,
+        configuration=row.configuration,
+        parameters=row.parameters,
+        libraries=row.libraries,
+        seed=row.seed,
+        weights=inference.from_bytes(row.weights),
+        best_epoch=row.best_epoch,
+        tickers=row.tickers,
+        reason=Reason(row.reason),
+        verdict=Verdict(row.verdict),
+        parent_id=row.parent_id,
+    )
