@@ -99,7 +99,7 @@ class TrainingProcess:
         progress: Progress | None = None,
     ) -> Fitted:
         """Do what `lstm.fit_pooled` does, in the child. Raises TrainingFailed like `fit`."""
-        arrays = {
+        arrays: Arrays = {
             "inputs": inputs,
             "targets": targets,
             "train": train,

@@ -238,6 +238,25 @@ def train(
     return models
 
 
+def garch_model(
+    material: Material, row: int, parameters: Floats, settings: Settings
+) -> TrainedModel:
+    """Return fitted GARCH parameters as a model to be stored."""
+    return TrainedModel(
+        kind=ModelKind.GARCH,
+        ticker=material.panel.tickers[row],
+        first_session=_first_session(material, settings),
+        last_session=material.origin,
+        fingerprint=_fingerprint(material, row, settings),
+        configuration=configuration(settings),
+        parameters=settings.model.model_dump(mode="json"),
+        seed=settings.model.seed,
+        weights={"parameters": parameters.astype(np.float32)},
+        libraries={"arch": version("arch")},
+        reason=Reason.EXPIRED,
+    )
+
+
 def compare(loss: Floats, base_loss: Floats, champion_loss: float | None) -> Comparison | None:
     """Compare losses of the same sessions, of shape (S,), NaN where unknown; None if all are."""
     gain = (base_loss - loss)[np.isfinite(base_loss - loss)]

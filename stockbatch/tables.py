@@ -311,6 +311,13 @@ class OutcomeRow(Base):
     recorded_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
 
 
+MODEL_KEY = (
+    *("kind", "instrument_id", "calendar", "demo", "last_session"),
+    *("configuration", "fingerprint", "parent_id"),
+)
+"""Columns that make a model what it is: the same twice is one row."""
+
+
 class ModelRow(Base):
     """One row per trained version of a model; pruning empties `weights`, never removes the row.
 
@@ -320,8 +327,7 @@ class ModelRow(Base):
     __tablename__ = "models"
     __table_args__ = (
         UniqueConstraint(
-            *("kind", "instrument_id", "calendar", "demo", "last_session", "configuration"),
-            *("fingerprint", "parent_id"),
+            *MODEL_KEY,
             name="models_key",
             postgresql_nulls_not_distinct=True,
         ),
@@ -407,10 +413,11 @@ QUANTILE_COLUMNS = ("q025", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q9
 """Columns of the quantiles, in the order of records.QUANTILES."""
 
 
-def _quantile(percent: str) -> Mapped[float | None]:
-    return mapped_column(
-        comment=f"{percent} % quantile of the log return; NULL: point forecast only"
-    )
+RAW_QUANTILE_COLUMNS = tuple(f"raw_{column}" for column in QUANTILE_COLUMNS)
+
+
+def _quantile(percent: str, what: str = "NULL: points only") -> Mapped[float | None]:
+    return mapped_column(comment=f"{percent} % quantile of the log return; {what}")
 
 
 class ForecastRow(Base):

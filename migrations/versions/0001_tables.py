@@ -83,6 +83,37 @@ def upgrade() -> None:
         comment="One row per ticker ever put on the watchlist; removing deactivates, history stays.",
     )
     op.create_table(
+        "market_inputs",
+        sa.Column("calendar", sa.Text(), nullable=False, comment="exchange calendar code"),
+        sa.Column("session", sa.Date(), nullable=False, comment="trading date"),
+        sa.Column(
+            "instruments",
+            sa.Integer(),
+            nullable=False,
+            comment="tickers with a return in that session",
+        ),
+        sa.Column(
+            "absolute_return",
+            sa.Double(),
+            nullable=True,
+            comment="median size of their log returns; NULL: too few tickers",
+        ),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+            comment="last change",
+        ),
+        sa.CheckConstraint(
+            "(absolute_return > '-Infinity' AND absolute_return < 'Infinity')",
+            name=op.f("market_inputs_finite_check"),
+        ),
+        sa.PrimaryKeyConstraint("calendar", "session", name=op.f("market_inputs_pkey")),
+        schema="stockbatch",
+        comment="One row per exchange calendar and session: what all its tickers did together.",
+    )
+    op.create_table(
         "runs",
         sa.Column(
             "id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="surrogate key"
@@ -459,7 +490,13 @@ def upgrade() -> None:
         sa.Column(
             "id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="surrogate key"
         ),
-        sa.Column("instrument_id", sa.Integer(), nullable=False, comment="instrument"),
+        sa.Column(
+            "kind", sa.Text(), nullable=False, comment="base (of a calendar), ticker or garch"
+        ),
+        sa.Column("calendar", sa.Text(), nullable=False, comment="exchange calendar code"),
+        sa.Column("demo", sa.Boolean(), nullable=False, comment="of demonstration instruments"),
+        sa.Column("instrument_id", sa.Integer(), nullable=True, comment="instrument"),
+        sa.Column("parent_id", sa.BigInteger(), nullable=True, comment="base it started from"),
         sa.Column(
             "first_session", sa.Date(), nullable=False, comment="first session it was trained on"
         ),
@@ -485,7 +522,7 @@ def upgrade() -> None:
             "parameters",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,
-            comment="engine settings it was trained with",
+            comment="engine settings used",
         ),
         sa.Column(
             "libraries",
@@ -493,23 +530,44 @@ def upgrade() -> None:
             nullable=False,
             comment="library versions",
         ),
-        sa.Column("seed", sa.BigInteger(), nullable=False, comment="seed of the run's settings"),
+        sa.Column("seed", sa.BigInteger(), nullable=False, comment="seed of the settings"),
         sa.Column(
             "weights", sa.LargeBinary(), nullable=True, comment="safetensors; NULL once pruned"
         ),
         sa.Column("weights_sha256", sa.Text(), nullable=False, comment="SHA-256 of `weights`"),
         sa.Column("reason", sa.Text(), nullable=False, comment="why it was trained"),
+        sa.Column("tickers", sa.Integer(), nullable=False, comment="tickers it learned from"),
         sa.Column(
             "best_epoch",
             sa.Integer(),
-            nullable=False,
-            comment="epoch whose weights were kept, from 1",
+            nullable=True,
+            comment="epoch whose weights were kept, from 1; 0: those it started from",
         ),
         sa.Column(
             "training_loss", sa.Double(), nullable=True, comment="pinball loss at that epoch"
         ),
         sa.Column(
-            "validation_loss", sa.Double(), nullable=True, comment="pinball loss at that epoch"
+            "validation_loss",
+            sa.Double(),
+            nullable=True,
+            comment="pinball loss at that epoch on the sessions that stopped it",
+        ),
+        sa.Column(
+            "comparison_loss",
+            sa.Double(),
+            nullable=True,
+            comment="pinball loss on the sessions that chose between models",
+        ),
+        sa.Column("base_loss", sa.Double(), nullable=True, comment="the same of the base model"),
+        sa.Column(
+            "champion_loss", sa.Double(), nullable=True, comment="the same of the champion before"
+        ),
+        sa.Column("gain", sa.Double(), nullable=True, comment="base_loss - comparison_loss"),
+        sa.Column(
+            "gain_error", sa.Double(), nullable=True, comment="standard error of `gain`, paired"
+        ),
+        sa.Column(
+            "verdict", sa.Text(), nullable=False, comment="promoted, or what was kept in its place"
         ),
         sa.Column(
             "run_id",
@@ -525,8 +583,16 @@ def upgrade() -> None:
             comment="when it was stored",
         ),
         sa.CheckConstraint(
-            "reason IN ('no_model', 'expired', 'configuration_changed', 'history_restated', 'forced', 'fresh', 'short_history', 'diverged', 'no_bar', 'bar_refused', 'fetch_failed')",
+            "(kind = 'base') = (instrument_id IS NULL)", name=op.f("models_owner_check")
+        ),
+        sa.CheckConstraint("kind IN ('base', 'ticker', 'garch')", name=op.f("models_kind_check")),
+        sa.CheckConstraint(
+            "reason IN ('no_model', 'expired', 'configuration_changed', 'history_restated', 'forced', 'base_changed', 'universe_changed', 'drift', 'fresh', 'short_history', 'diverged', 'no_bar', 'bar_refused', 'fetch_failed')",
             name=op.f("models_reason_check"),
+        ),
+        sa.CheckConstraint(
+            "verdict IN ('promoted', 'base_kept', 'champion_kept')",
+            name=op.f("models_verdict_check"),
         ),
         sa.ForeignKeyConstraint(
             ["instrument_id"],
@@ -535,14 +601,36 @@ def upgrade() -> None:
             ondelete="RESTRICT",
         ),
         sa.ForeignKeyConstraint(
+            ["parent_id"],
+            ["stockbatch.models.id"],
+            name=op.f("models_parent_id_fkey"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
             ["run_id"], ["stockbatch.runs.id"], name=op.f("models_run_id_fkey"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("models_pkey")),
         sa.UniqueConstraint(
-            "instrument_id", "last_session", "configuration", "fingerprint", name="models_key"
+            "kind",
+            "instrument_id",
+            "calendar",
+            "demo",
+            "last_session",
+            "configuration",
+            "fingerprint",
+            "parent_id",
+            name="models_key",
+            postgresql_nulls_not_distinct=True,
         ),
         schema="stockbatch",
-        comment="One row per trained version of a model; pruning empties `weights`, never removes the row.",
+        comment="One row per trained version of a model; pruning empties `weights`, never removes the row.\n\nA base model belongs to a calendar, any other to an instrument.",
+    )
+    op.create_index(
+        op.f("models_instrument_id_last_session_idx"),
+        "models",
+        ["instrument_id", "last_session"],
+        unique=False,
+        schema="stockbatch",
     )
     op.create_table(
         "outcomes",
@@ -584,10 +672,11 @@ def upgrade() -> None:
             comment="when it was written",
         ),
         sa.CheckConstraint(
-            "action IN ('trained', 'reused', 'naive', 'none')", name=op.f("outcomes_action_check")
+            "action IN ('trained', 'reused', 'base', 'naive', 'none')",
+            name=op.f("outcomes_action_check"),
         ),
         sa.CheckConstraint(
-            "reason IN ('no_model', 'expired', 'configuration_changed', 'history_restated', 'forced', 'fresh', 'short_history', 'diverged', 'no_bar', 'bar_refused', 'fetch_failed')",
+            "reason IN ('no_model', 'expired', 'configuration_changed', 'history_restated', 'forced', 'base_changed', 'universe_changed', 'drift', 'fresh', 'short_history', 'diverged', 'no_bar', 'bar_refused', 'fetch_failed')",
             name=op.f("outcomes_reason_check"),
         ),
         sa.ForeignKeyConstraint(
@@ -660,57 +749,130 @@ def upgrade() -> None:
             "q025",
             sa.Double(),
             nullable=True,
-            comment="2.5 % quantile of the log return; NULL: point forecast only",
+            comment="2.5 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q05",
             sa.Double(),
             nullable=True,
-            comment="5 % quantile of the log return; NULL: point forecast only",
+            comment="5 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q10",
             sa.Double(),
             nullable=True,
-            comment="10 % quantile of the log return; NULL: point forecast only",
+            comment="10 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q25",
             sa.Double(),
             nullable=True,
-            comment="25 % quantile of the log return; NULL: point forecast only",
+            comment="25 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q50",
             sa.Double(),
             nullable=True,
-            comment="50 % quantile of the log return; NULL: point forecast only",
+            comment="50 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q75",
             sa.Double(),
             nullable=True,
-            comment="75 % quantile of the log return; NULL: point forecast only",
+            comment="75 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q90",
             sa.Double(),
             nullable=True,
-            comment="90 % quantile of the log return; NULL: point forecast only",
+            comment="90 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q95",
             sa.Double(),
             nullable=True,
-            comment="95 % quantile of the log return; NULL: point forecast only",
+            comment="95 % quantile of the log return; NULL: points only",
         ),
         sa.Column(
             "q975",
             sa.Double(),
             nullable=True,
-            comment="97.5 % quantile of the log return; NULL: point forecast only",
+            comment="97.5 % quantile of the log return; NULL: points only",
         ),
         sa.Column("probability_of_rise", sa.Double(), nullable=True, comment="P(log return > 0)"),
+        sa.Column(
+            "raw_q025",
+            sa.Double(),
+            nullable=True,
+            comment="2.5 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q05",
+            sa.Double(),
+            nullable=True,
+            comment="5 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q10",
+            sa.Double(),
+            nullable=True,
+            comment="10 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q25",
+            sa.Double(),
+            nullable=True,
+            comment="25 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q50",
+            sa.Double(),
+            nullable=True,
+            comment="50 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q75",
+            sa.Double(),
+            nullable=True,
+            comment="75 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q90",
+            sa.Double(),
+            nullable=True,
+            comment="90 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q95",
+            sa.Double(),
+            nullable=True,
+            comment="95 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "raw_q975",
+            sa.Double(),
+            nullable=True,
+            comment="97.5 % quantile of the log return; before calibration",
+        ),
+        sa.Column(
+            "volatility",
+            sa.Double(),
+            nullable=True,
+            comment="standard deviation of the log return known at the origin",
+        ),
+        sa.Column(
+            "shrinkage",
+            sa.Double(),
+            nullable=True,
+            comment="share of the median return that the point forecast kept; 0: naive",
+        ),
+        sa.Column(
+            "dissimilarity",
+            sa.Double(),
+            nullable=True,
+            comment="distance of the inputs from those trained on; above 1: unlike 99 % of them",
+        ),
+        sa.Column("trusted", sa.Boolean(), nullable=True, comment="dissimilarity is at most 1"),
         sa.Column("model_id", sa.BigInteger(), nullable=True, comment="model; NULL: a baseline"),
         sa.Column(
             "run_id",
@@ -745,7 +907,8 @@ def upgrade() -> None:
             "kind IN ('live', 'late', 'backtest')", name=op.f("forecasts_kind_check")
         ),
         sa.CheckConstraint(
-            "method IN ('lstm', 'naive', 'rolling_quantile')", name=op.f("forecasts_method_check")
+            "method IN ('lstm', 'naive', 'rolling_quantile', 'ewma', 'garch')",
+            name=op.f("forecasts_method_check"),
         ),
         sa.CheckConstraint("origin_close > 0 AND close > 0", name=op.f("forecasts_positive_check")),
         sa.CheckConstraint(
@@ -979,5 +1142,6 @@ def downgrade() -> None:
     op.drop_table("bar_revisions", schema="stockbatch")
     op.drop_table("sessions", schema="stockbatch")
     op.drop_table("runs", schema="stockbatch")
+    op.drop_table("market_inputs", schema="stockbatch")
     op.drop_table("instruments", schema="stockbatch")
     op.execute("DROP FUNCTION stockbatch.judge_kind()")

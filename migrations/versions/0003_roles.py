@@ -49,6 +49,7 @@ REVISABLE = (
     "sessions",
     "bars",
     "corporate_actions",
+    "market_inputs",
     "data_issues",
     "runs",
     "metrics",
@@ -57,7 +58,8 @@ APPEND_ONLY = ("bar_revisions", "promotions", "training_curves", "scores")
 FORECAST_COLUMNS = (
     "instrument_id, origin_session, target_session, horizon, method, kind, fingerprint,"
     " origin_close, close, log_return, q025, q05, q10, q25, q50, q75, q90, q95, q975,"
-    " probability_of_rise, model_id, run_id, issued_at, deadline_at"
+    " probability_of_rise, raw_q025, raw_q05, raw_q10, raw_q25, raw_q50, raw_q75, raw_q90, raw_q95,"
+    " raw_q975, volatility, shrinkage, dissimilarity, trusted, model_id, run_id, issued_at, deadline_at"
 )
 
 

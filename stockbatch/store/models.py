@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from stockbatch import features, inference
 from stockbatch.exceptions import NoModel
 from stockbatch.records import Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
-from stockbatch.tables import ModelRow, PromotionRow, TrainingCurveRow
+from stockbatch.tables import MODEL_KEY, ModelRow, PromotionRow, TrainingCurveRow
 
 _CHAMPIONS = text("""
 SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*
@@ -73,10 +73,9 @@ def _add(
         insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow.id)
     )
     if added is None:
-        keys = ("kind", "instrument_id", "calendar", "demo", "last_session")
-        keys += ("configuration", "fingerprint", "parent_id")
-        same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in keys]
-        return db.scalars(select(ModelRow.id).where(*same)).one()
+        same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in MODEL_KEY]
+        added = db.scalars(select(ModelRow.id).where(*same)).one()
+        return int(added)
     if model.validation_loss:
         db.execute(
             insert(TrainingCurveRow).values(
@@ -85,7 +84,7 @@ def _add(
                 validation_loss=list(model.validation_loss),
             )
         )
-    return added
+    return int(added)
 
 
 def _values(

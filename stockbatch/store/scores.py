@@ -1,7 +1,7 @@
 """Scores: what became of the forecasts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -132,3 +132,50 @@ def _value(value: Any, kind: str) -> Any:
     if kind == "text":
         return str(value)
     return float(value) if kind == "float8" else bool(value) if kind == "bool" else int(value)
+
+
+_DRIFT = text("""
+SELECT r.instrument_id
+FROM (
+    SELECT f.instrument_id, s.pinball / f.volatility AS loss, m.validation_loss AS expected,
+        row_number() OVER (PARTITION BY f.instrument_id ORDER BY f.target_session DESC) AS number
+    FROM stockbatch.forecasts AS f
+    JOIN stockbatch.models AS m ON m.id = f.model_id AND m.validation_loss IS NOT NULL
+    JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status = 'scored'
+    JOIN LATERAL (
+        SELECT max(last_session) AS session FROM stockbatch.models AS newest
+        WHERE newest.instrument_id = f.instrument_id AND newest.kind = 'ticker'
+            AND newest.last_session <= :through
+    ) AS trained ON f.origin_session >= trained.session
+    WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
+        AND f.target_session > :since AND f.method = 'lstm' AND f.volatility > 0
+) AS r
+WHERE r.number <= :count
+GROUP BY r.instrument_id
+HAVING count(*) = :count
+    AND avg(r.loss) > :ratio * avg(r.expected)
+    AND avg(r.loss) - avg(r.expected) > :errors * stddev_samp(r.loss) / sqrt(:count)
+""")
+DRIFT_FORECASTS = 10
+"""Scored forecasts, made since the last training, that are looked at for drift."""
+DRIFT_RATIO, DRIFT_ERRORS = 1.5, 3.0
+"""Drift: a mean loss so many times the validation loss, and so many standard errors above it."""
+
+
+def drifted(db: Session, instruments: Sequence[Instrument], through: date) -> set[int]:
+    """Return the ids of instruments whose realised loss has left what validation promised.
+
+    Losses are pinball losses in units of the volatility known at the origin, as in training.
+    """
+    found = db.execute(
+        _DRIFT,
+        {
+            "ids": [instrument.id for instrument in instruments],
+            "through": through,
+            "since": through - timedelta(days=4 * DRIFT_FORECASTS),
+            "count": DRIFT_FORECASTS,
+            "ratio": DRIFT_RATIO,
+            "errors": DRIFT_ERRORS,
+        },
+    )
+    return set(found.scalars())
