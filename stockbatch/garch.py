@@ -1,0 +1,108 @@
+"""GARCH(1,1) with a constant mean and Student's t: fitted by `arch`, filtered here.
+
+r = mean + e, variance' = omega + alpha * e² + beta * variance. Bollerslev, "A conditionally
+heteroskedastic time series model for speculative prices and rates of return", Review of Economics
+and Statistics 69 (1987).
+"""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from stockbatch.records import QUANTILES, Floats
+
+PARAMETERS = ("mean", "omega", "alpha", "beta", "freedom")
+"""Their order in arrays; log returns as they are, never in percent."""
+MINIMUM = 250
+"""Known returns a fit needs."""
+REACH = 500
+"""Sessions up to the origin that a filtered forecast depends on."""
+FEWEST_TO_FILTER = 60
+"""Known returns among them that it needs."""
+LARGEST_PERSISTENCE = 1 + 1e-9
+_STARTS = (None, np.array([0.0, 0.05, 0.05, 0.90, 6.0]), np.array([0.0, 0.2, 0.1, 0.7, 5.0]))
+
+
+def fit_garch(returns: Floats) -> Floats | None:
+    """Return the PARAMETERS of one ticker's log returns, of shape (sessions,), NaN where unknown.
+
+    Sessions without a return are left out as if they had not been. None where fewer than MINIMUM
+    returns are known, where they do not vary, and where no start leads to a maximum inside the
+    bounds: such a ticker has no GARCH forecast. Nothing is warned about.
+    """
+    known = returns[np.isfinite(returns)]
+    spread = float(np.std(known)) if len(known) >= MINIMUM else 0.0
+    if not spread > np.finfo(np.float64).eps * np.max(np.abs(known), initial=0.0):
+        return None
+    from arch.univariate import GARCH, ConstantMean, StudentsT  # slow, and no filter needs it
+
+    model = ConstantMean(
+        known / spread, volatility=GARCH(p=1, q=1), distribution=StudentsT(), rescale=False
+    )
+    for start in _STARTS:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            fitted = model.fit(update_freq=0, disp="off", starting_values=start, show_warning=False)
+        parameters = np.asarray(fitted.params, dtype=np.float64)
+        if fitted.convergence_flag == 0 and _usable(parameters):
+            units: Floats = np.array([spread, spread**2, 1, 1, 1])
+            return parameters * units
+    return None
+
+
+def garch_quantiles(parameters: Floats, returns: Floats) -> Floats:
+    """Return the QUANTILES of the next log return, of shape (T, 9).
+
+    `parameters` has shape (T, 5), a row of NaN where there is no fit; `returns` (T, S), NaN where
+    unknown. A row is NaN without parameters or with fewer than FEWEST_TO_FILTER known returns.
+    """
+    return garch_quantiles_by_origin(parameters, returns, 1)[:, 0]
+
+
+def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int) -> Floats:
+    """Return `garch_quantiles` as of each of the last `origins` <= S sessions, (T, N, 9).
+
+    The same parameters serve all of them: only those after the fit are forecasts.
+    """
+    mean, freedom = parameters[:, 0, None, None], parameters[:, 4, None]
+    standard = stdtrit(freedom, np.array(QUANTILES)) * np.sqrt((freedom - 2) / freedom)
+    deviation = np.sqrt(_variances(parameters, returns, origins))
+    quantiles: Floats = mean + deviation[:, :, None] * standard[:, None, :]
+    return quantiles
+
+
+def _variances(parameters: Floats, returns: Floats, origins: int) -> Floats:
+    """Return the variance of the next return as of each of the last sessions, (T, N).
+
+    Every origin filters its own REACH sessions, from the mean of their squares on; where a return
+    is unknown, as before the first one, its square is taken to be what was expected.
+    """
+    mean, omega, alpha, beta, _ = parameters.T[:, :, None]
+    squares = (returns[:, -(REACH + origins - 1) :] - mean) ** 2
+    front = REACH + origins - 1 - squares.shape[1]
+    squares = np.pad(squares, [(0, 0), (front, 0)], constant_values=np.nan)
+    known = np.isfinite(squares)
+    count, total = (
+        np.lib.stride_tricks.sliding_window_view(values, REACH, axis=1).sum(axis=2)
+        for values in (known, np.where(known, squares, 0.0))
+    )
+    variance = np.full(count.shape, np.nan)
+    np.divide(total, count, out=variance, where=count >= FEWEST_TO_FILTER)
+    for step in range(REACH):
+        now = slice(step, step + origins)
+        square = np.where(known[:, now], squares[:, now], variance)
+        variance = omega + alpha * square + beta * variance
+    return variance
+
+
+def _usable(parameters: NDArray[np.float64]) -> bool:
+    _, omega, alpha, beta, freedom = parameters
+    return bool(
+        np.isfinite(parameters).all()
+        and omega > 0
+        and min(alpha, beta) >= 0
+        and alpha + beta <= LARGEST_PERSISTENCE
+        and freedom > 2
+    )
