@@ -63,9 +63,12 @@ def run_session(
     """Run the job for `session`, by default the last one closed; nothing later is read.
 
     What is finished is left alone, unless `retrain` asks for a new attempt. Raises NotASession,
-    SessionNotClosed, UnknownInstrument, NoInstruments, RunInProgress.
+    SessionNotClosed, UnknownInstrument, UnknownProvider, NoInstruments, RunInProgress.
     """
     tickers, retrain = options.get("tickers"), options.get("retrain", False)
+    provider = options.get("provider")
+    if provider:
+        app.provider(provider)
     calendar, session = _closed_session(app, calendar_code, session)
     with runs.exclusive(app.engine, calendar.code):
         with app.transaction() as db:
@@ -73,7 +76,7 @@ def run_session(
             todo = chosen if retrain else runs.unfinished(db, chosen, session)
             interrupted = runs.is_interrupted(db, calendar.code, session)
         if todo or interrupted:
-            _run(app, calendar, session, todo, options.get("provider"), retrain=retrain)
+            _run(app, calendar, session, todo, provider, retrain=retrain)
         with app.transaction() as db:
             outcomes = runs.final_outcomes(db, chosen, session)
     return Summary(

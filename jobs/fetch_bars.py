@@ -50,7 +50,11 @@ def fetch_bars(
     with app.progress() as progress:
         task = progress.add_task("bars", total=len(lacking))
         for specification, fed in by_provider.items():
-            source = app.provider(specification)
+            try:
+                source = app.provider(specification)
+            except ProviderError as error:
+                problems |= {i.id: _problem(i, Reason.FETCH_FAILED, str(error)) for i in fed}
+                continue
             requests = [
                 BarRequest(
                     symbol=i.symbol,

@@ -198,7 +198,8 @@ def main() -> None:
 
 def _listen(orders: "SimpleQueue[tuple[Any, Arrays]]") -> None:
     """Hand on the parent's orders; end the process once the parent is gone."""
-    while message := _receive(sys.stdin.buffer):
+    pipe = os.fdopen(os.dup(0), "rb")  # an end of Python while sys.stdin is read would abort it
+    while message := _receive(pipe):
         orders.put(message)
     os._exit(0)
 

@@ -8,7 +8,6 @@ and Statistics 69 (1987).
 import warnings
 
 import numpy as np
-from arch.univariate import GARCH, ConstantMean, StudentsT
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
@@ -37,6 +36,8 @@ def fit_garch(returns: Floats) -> Floats | None:
     spread = float(np.std(known)) if len(known) >= MINIMUM else 0.0
     if not spread > np.finfo(np.float64).eps * np.max(np.abs(known), initial=0.0):
         return None
+    from arch.univariate import GARCH, ConstantMean, StudentsT  # slow, and no filter needs it
+
     model = ConstantMean(
         known / spread, volatility=GARCH(p=1, q=1), distribution=StudentsT(), rescale=False
     )
@@ -46,7 +47,8 @@ def fit_garch(returns: Floats) -> Floats | None:
             fitted = model.fit(update_freq=0, disp="off", starting_values=start, show_warning=False)
         parameters = np.asarray(fitted.params, dtype=np.float64)
         if fitted.convergence_flag == 0 and _usable(parameters):
-            return parameters * np.array([spread, spread**2, 1, 1, 1])
+            units: Floats = np.array([spread, spread**2, 1, 1, 1])
+            return parameters * units
     return None
 
 
@@ -75,19 +77,20 @@ def _variances(parameters: Floats, returns: Floats, origins: int) -> Floats:
     """Return the variance of the next return as of each of the last sessions, (T, N).
 
     Every origin filters its own REACH sessions, from the mean of their squares on; where a return
-    is unknown its square is taken to be what was expected.
+    is unknown, as before the first one, its square is taken to be what was expected.
     """
     mean, omega, alpha, beta, _ = parameters.T[:, :, None]
-    reach = min(REACH, returns.shape[1] - origins + 1)
-    squares = (returns[:, -(reach + origins - 1) :] - mean) ** 2
+    squares = (returns[:, -(REACH + origins - 1) :] - mean) ** 2
+    front = REACH + origins - 1 - squares.shape[1]
+    squares = np.pad(squares, [(0, 0), (front, 0)], constant_values=np.nan)
     known = np.isfinite(squares)
     count, total = (
-        np.lib.stride_tricks.sliding_window_view(values, reach, axis=1).sum(axis=2)
+        np.lib.stride_tricks.sliding_window_view(values, REACH, axis=1).sum(axis=2)
         for values in (known, np.where(known, squares, 0.0))
     )
     variance = np.full(count.shape, np.nan)
     np.divide(total, count, out=variance, where=count >= FEWEST_TO_FILTER)
-    for step in range(reach):
+    for step in range(REACH):
         now = slice(step, step + origins)
         square = np.where(known[:, now], squares[:, now], variance)
         variance = omega + alpha * square + beta * variance

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr
 from sklearn.metrics import (
     mean_absolute_error,
     mean_absolute_percentage_error,
@@ -42,6 +43,20 @@ class Average(NamedTuple):
 
     value: Floats
     n: NDArray[np.int64]
+
+
+class Comparison(NamedTuple):
+    """A statistic and its two-sided p value, both NaN where there is nothing to compare."""
+
+    statistic: float
+    p_value: float
+
+
+class Skill(NamedTuple):
+    """A skill over many tickers and its standard error, NaN where unknown."""
+
+    value: float
+    standard_error: float
 
 
 def score(
@@ -109,6 +124,61 @@ def skill(value: Floats, baseline: Floats) -> Floats:
     mean square error", Monthly Weather Review 116 (1988), for any loss that is 0 when perfect.
     """
     return 1 - _divide(value, baseline)
+
+
+def clustered_skill(loss: Floats, baseline: Floats) -> Skill:
+    """Return the skill of all losses (T, N) at once, with a standard error clustered by session.
+
+    Sums over the tickers of a session are taken as one observation, because tickers move together;
+    sessions as independent. The error is that of a ratio of sums, by the delta method (Cochran,
+    "Sampling techniques", 1977, chapter 6). Forecasts that lack either loss are left out; with
+    fewer than two sessions the error is unknown.
+    """
+    known = np.isfinite(loss) & np.isfinite(baseline)
+    sessions = known.any(axis=0)
+    above, below = (np.where(known, side, 0).sum(axis=0)[sessions] for side in (loss, baseline))
+    n, total = len(below), below.sum()
+    if not total > 0:
+        return Skill(np.nan, np.nan)
+    ratio = above.sum() / total
+    residual = above - ratio * below
+    error = np.sqrt(n / (n - 1) * np.sum(residual**2)) / total if n > 1 else np.nan
+    return Skill(float(1 - ratio), float(error))
+
+
+def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> Comparison:
+    """Return the test of equal accuracy of two forecasts; a statistic below 0 says `a` is better.
+
+    The losses have shape (N,), oldest first, or (T, N): then the difference is averaged over the
+    tickers of each session before all else, because tickers move together. Forecasts that lack
+    either loss are left out. Diebold & Mariano, "Comparing predictive accuracy", Journal of
+    Business & Economic Statistics 13 (1995), corrected for small samples as by Harvey, Leybourne &
+    Newbold, "Testing the equality of prediction mean squared errors", International Journal of
+    Forecasting 13 (1997): Student's t with N - 1 degrees of freedom.
+    """
+    daily = mean(np.atleast_2d(loss_a - loss_b).T).value
+    difference = daily[~np.isnan(daily)]
+    n = len(difference)
+    if n <= horizon:
+        return Comparison(np.nan, np.nan)
+    centred = difference - difference.mean()
+    covariances = [centred[lag:] @ centred[: n - lag] / n for lag in range(horizon)]
+    variance = (covariances[0] + 2 * sum(covariances[1:])) / n
+    if not variance > 0:  # equal forecasts, or correlations that leave no variance
+        return Comparison(np.nan, np.nan)
+    correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
+    statistic = difference.mean() / np.sqrt(variance) * np.sqrt(correction)
+    return Comparison(float(statistic), float(2 * stdtr(n - 1, -abs(statistic))))
+
+
+def share_better(loss_a: Floats, loss_b: Floats) -> float:
+    """Return the share of tickers on which `a` has the lower mean loss, of losses (T, N).
+
+    Only forecasts that have both losses count; a tie is not better. NaN where no ticker has any.
+    """
+    difference = mean(loss_a - loss_b).value
+    difference = difference[~np.isnan(difference)]
+    return float(np.mean(difference < 0)) if len(difference) else np.nan
 
 
 def mae(actual: Floats, forecast: Floats) -> Average:

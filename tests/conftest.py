@@ -10,8 +10,10 @@ import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -208,8 +210,26 @@ def market(tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def app(settings: Settings, writer: Engine, trainer: TrainingProcess, market: Market) -> App:
+def make_app(
+    server: Server, migrated: str, trainer: TrainingProcess, tmp_path: Path
+) -> Iterator[Callable[..., App]]:
+    """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist."""
+    with ExitStack() as stack:
+
+        def make(market: Market, **changes: Any) -> App:
+            url = stack.enter_context(contextmanager(_fresh_database)(server, migrated))
+            settings = small(_settings(tmp_path / "home", url))
+            engine = database.engine(settings, role="writer")
+            stack.callback(engine.dispose)
+            values = {"settings": settings, "trainer": trainer, "clock": lambda: NOW} | changes
+            app = App(engine=engine, **values)
+            watch(app, market)
+            return app
+
+        yield make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App], market: Market) -> App:
     """What a job is given, with the tickers of `market` on the watchlist."""
-    made = App(settings=small(settings), engine=writer, trainer=trainer, clock=lambda: NOW)
-    watch(made, market)
-    return made
+    return make_app(market)

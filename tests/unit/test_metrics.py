@@ -3,9 +3,11 @@ import warnings
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import ttest_1samp
 
 from stockbatch import metrics
 from stockbatch.baselines import probability_of_rise
@@ -265,3 +267,93 @@ def test_true_quantiles_cover_what_they_say():
     )
     for percent in metrics.COVERAGES:
         assert summary[f"coverage_{percent}"].value[0] == pytest.approx(percent / 100, abs=1e-4)
+
+
+@st.composite
+def losses(draw):
+    """Losses of two forecasts, (T, N), that share what the sessions were like, with holes."""
+    tickers, sessions = draw(st.integers(1, 5)), draw(st.integers(2, 60))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    common = random.gamma(2, 1, (1, sessions))
+    a, b = common * random.gamma(2, 1, (2, tickers, sessions)) + 0.01
+    for side in (a, b):
+        side[random.random(side.shape) < draw(st.sampled_from([0, 0.2, 0.9]))] = np.nan
+    return a, b
+
+
+def both_known(a, b):
+    known = ~np.isnan(a) & ~np.isnan(b)
+    return known, np.flatnonzero(known.any(axis=0))
+
+
+@given(losses())
+def test_clustered_skill_is_a_regression_clustered_by_session(pair):
+    known, sessions = both_known(*pair)
+    value, error = metrics.clustered_skill(*pair)
+    if len(sessions) < 2:
+        assert math.isnan(error)
+        return
+    (loss, baseline), cluster = (side[known] for side in pair), np.nonzero(known)[1]
+    weighted = sm.WLS(loss, baseline, weights=1 / baseline)
+    fitted = weighted.fit(cov_type="cluster", cov_kwds={"groups": cluster})
+    assert_allclose(value, 1 - fitted.params[0], 1e-9)
+    assert_allclose(error, fitted.bse[0], 1e-7, 1e-12)
+
+
+def test_a_standard_error_does_not_fall_with_tickers_that_move_as_one():
+    random = np.random.default_rng(3)
+    one, baseline = random.gamma(2, 1, (2, 1, 100))
+    many = metrics.clustered_skill(np.repeat(one, 50, axis=0), np.repeat(baseline, 50, axis=0))
+    assert_allclose(many, metrics.clustered_skill(one, baseline))
+    assert metrics.clustered_skill(baseline, baseline) == (0, 0)
+
+
+def test_nothing_to_compare_is_unknown():
+    nothing = np.full((2, 3), np.nan)
+    assert np.isnan(metrics.clustered_skill(nothing, nothing)).all()
+    assert np.isnan(metrics.clustered_skill(np.ones((1, 3)), np.zeros((1, 3)))).all()
+    assert np.isnan(metrics.diebold_mariano(nothing, nothing)).all()
+    assert np.isnan(metrics.diebold_mariano(np.ones(9), np.ones(9))).all()
+    assert np.isnan(metrics.diebold_mariano(np.arange(3.0), np.ones(3), horizon=3)).all()
+    assert math.isnan(metrics.share_better(nothing, nothing))
+
+
+@given(losses())
+def test_diebold_mariano_of_one_session_ahead_is_a_paired_t_test(pair):
+    a, b = pair
+    known, sessions = both_known(a, b)
+    daily = [np.mean((a - b)[known[:, session], session]) for session in sessions]
+    found = metrics.diebold_mariano(a, b)
+    if len(daily) < 2:
+        assert np.isnan(found).all()
+    else:
+        assert_allclose(found, [*ttest_1samp(daily, 0)], 1e-9)
+        assert_allclose(metrics.diebold_mariano(b, a), [-found[0], found[1]])
+
+
+@given(losses(), st.integers(2, 4))
+def test_diebold_mariano_further_ahead_uses_the_uniform_kernel(pair, horizon):
+    difference = np.nan_to_num(pair[0] - pair[1]).mean(axis=0)
+    n = len(difference)
+    found = metrics.diebold_mariano(difference, np.zeros(n), horizon)
+    if n <= horizon:
+        assert np.isnan(found).all()
+        return
+    centred = difference - difference.mean()
+    lags = [sum(centred[k:] * centred[: n - k]) for k in range(horizon)]
+    if lags[0] + 2 * sum(lags[1:]) <= 1e-9:
+        return
+    kernel = {"maxlags": horizon - 1, "kernel": "uniform", "use_correction": False}
+    fitted = sm.OLS(difference, np.ones(n)).fit(cov_type="HAC", cov_kwds=kernel)
+    correction = math.sqrt((n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n)
+    assert_allclose(found.statistic, fitted.tvalues[0] * correction, 1e-6, 1e-9)
+
+
+@given(losses())
+def test_share_better_counts_tickers(pair):
+    a, b = pair
+    known, _ = both_known(a, b)
+    wins = [a[i, k].mean() < b[i, k].mean() for i, k in enumerate(known) if k.any()]
+    found = metrics.share_better(a, b)
+    assert_allclose(found, np.mean(wins) if wins else math.nan)
+    assert metrics.share_better(a, a) in (0, pytest.approx(math.nan, nan_ok=True))

@@ -1,0 +1,130 @@
+"""A run killed with SIGKILL at any phase is finished by the next one with the same final rows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from market import PlainTrainer, assert_same, facts, fetch, run, session
+
+from stockbatch.exceptions import RunInProgress
+
+EVENTS = (
+    ("fetch", 1),
+    ("score", 1),
+    ("forecast", 1),
+    ("forecasts: load", 1),
+    ("forecasts: compute", 2),
+    ("forecasts: save", 1),
+    ("forecasts: commit", 1),
+    ("forecasts: commit", 2),
+    ("metrics", 1),
+    ("finish", 1),
+)
+"""Every phase, and how often it has come when the run is killed."""
+
+PROCESS = """
+import json, os, signal, sys
+from datetime import date
+from jobs.app import App
+from jobs.training import TrainingProcess
+from market import NOW, PlainTrainer, run, small
+from stockbatch import config, database
+
+order = json.loads(sys.argv[1])
+settings = small(config.Settings(home=order["home"], database_url=order["url"]))
+trainer = TrainingProcess(1) if order["trains"] else PlainTrainer()
+left = order["count"]
+
+def on_event(event):
+    global left
+    left -= event == order["event"]
+    if event == order["event"] and left == 0:
+        print(trainer.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+engine = database.engine(settings)
+app = App(settings=settings, engine=engine, trainer=trainer, clock=lambda: NOW, on_event=on_event)
+run(app, date.fromisoformat(order["session"]))
+"""
+
+
+def killed(app, day, event, count, *, trains=False):
+    """Run a session in a process that kills itself at an event; return its child's id."""
+    order = {
+        "home": str(app.settings.home),
+        "url": app.settings.database_url.get_secret_value(),
+        "session": day.isoformat(),
+        "event": event,
+        "count": count,
+        "trains": trains,
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROCESS, json.dumps(order)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    return done.stdout.strip()
+
+
+def resume(app, day):
+    """Run a session again, once the server has noticed that the killed process is gone."""
+    for _ in range(500):
+        try:
+            return run(app, day)
+        except RunInProgress:
+            time.sleep(0.02)
+    raise AssertionError("the killed process still holds its lock")
+
+
+@pytest.fixture
+def undisturbed(make_app, market):
+    """What two sessions leave behind where nobody kills anything."""
+    app = make_app(market, trainer=PlainTrainer())
+    for day in (session(0), session(1)):
+        run(app, day)
+    return facts(app.engine)
+
+
+@pytest.mark.parametrize(("event", "count"), EVENTS)
+def test_a_run_killed_at_a_phase_is_finished_by_the_next(
+    make_app, market, undisturbed, event, count
+):
+    app = make_app(market, trainer=PlainTrainer())
+    run(app, session(0))
+    killed(app, session(1), event, count)
+    (row,) = fetch(app.engine, "SELECT * FROM stockbatch.runs WHERE session = :d", d=session(1))
+    assert row["status"] == "running"
+    assert not resume(app, session(1)).done_before
+    assert run(app, session(1)).done_before
+    assert_same(facts(app.engine), undisturbed)
+
+
+def test_a_run_killed_again_and_again_gets_there(make_app, market, undisturbed):
+    app = make_app(market, trainer=PlainTrainer())
+    for day in (session(0), session(1)):
+        for event in ("score", "forecasts: commit", "metrics"):
+            killed(app, day, event, 1)
+        resume(app, day)
+    assert_same(facts(app.engine), undisturbed)
+
+
+def test_training_is_finished_alike_and_its_process_ends_with_its_parent(make_app, market):
+    undisturbed, app = make_app(market), make_app(market)
+    run(undisturbed)
+    child = killed(app, session(0), "forecasts: save", 2, trains=True)
+    resume(app, session(0))
+    assert_same(facts(app.engine), facts(undisturbed.engine))
+    for _ in range(500):
+        if not Path(f"/proc/{child}").exists():
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("the training process outlived its parent")
