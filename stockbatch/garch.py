@@ -21,6 +21,8 @@ REACH = 500
 """Sessions up to the origin that a filtered forecast depends on."""
 FEWEST_TO_FILTER = 60
 """Known returns among them that it needs."""
+SMALLEST_SPREAD = 1e-9
+"""Of the largest return; what varies less does not vary."""
 LARGEST_PERSISTENCE = 1 + 1e-9
 _STARTS = (None, np.array([0.0, 0.05, 0.05, 0.90, 6.0]), np.array([0.0, 0.2, 0.1, 0.7, 5.0]))
 
@@ -34,7 +36,7 @@ def fit_garch(returns: Floats) -> Floats | None:
     """
     known = returns[np.isfinite(returns)]
     spread = float(np.std(known)) if len(known) >= MINIMUM else 0.0
-    if not spread > np.finfo(np.float64).eps * np.max(np.abs(known), initial=0.0):
+    if not spread > SMALLEST_SPREAD * np.max(np.abs(known), initial=0.0):
         return None
     from arch.univariate import GARCH, ConstantMean, StudentsT  # slow, and no filter needs it
 

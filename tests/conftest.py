@@ -173,6 +173,25 @@ def db(shared_engine: Engine) -> Iterator[Session]:
         connection.rollback()
 
 
+@contextmanager
+def _apps(
+    server: Server, migrated: str, trainer: TrainingProcess, home: Path
+) -> Iterator[Callable[..., App]]:
+    with ExitStack() as stack:
+
+        def make(market: Market, **changes: Any) -> App:
+            url = stack.enter_context(contextmanager(_fresh_database)(server, migrated))
+            settings = small(_settings(home, url))
+            engine = database.engine(settings, role="writer")
+            stack.callback(engine.dispose)
+            values = {"settings": settings, "trainer": trainer, "clock": lambda: NOW} | changes
+            app = App(engine=engine, **values)
+            watch(app, market)
+            return app
+
+        yield make
+
+
 def _stop_servers(folder: Path) -> None:
     for lock in folder.rglob("postgres.lock"):
         embedded_server.stop(lock.parent)
@@ -214,18 +233,19 @@ def make_app(
     server: Server, migrated: str, trainer: TrainingProcess, tmp_path: Path
 ) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist."""
-    with ExitStack() as stack:
+    with _apps(server, migrated, trainer, tmp_path / "home") as make:
+        yield make
 
-        def make(market: Market, **changes: Any) -> App:
-            url = stack.enter_context(contextmanager(_fresh_database)(server, migrated))
-            settings = small(_settings(tmp_path / "home", url))
-            engine = database.engine(settings, role="writer")
-            stack.callback(engine.dispose)
-            values = {"settings": settings, "trainer": trainer, "clock": lambda: NOW} | changes
-            app = App(engine=engine, **values)
-            watch(app, market)
-            return app
 
+@pytest.fixture(scope="module")
+def make_lasting_app(
+    server: Server,
+    migrated: str,
+    trainer: TrainingProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., App]]:
+    """What `make_app` is, for fixtures that the tests of a module share."""
+    with _apps(server, migrated, trainer, tmp_path_factory.mktemp("home")) as make:
         yield make
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from market import PlainTrainer, assert_same, facts, fetch, run, session
+from market import Market, PlainTrainer, assert_same, facts, fetch, run, session
 
 from stockbatch.exceptions import RunInProgress
 
@@ -84,10 +84,15 @@ def resume(app, day):
     raise AssertionError("the killed process still holds its lock")
 
 
-@pytest.fixture
-def undisturbed(make_app, market):
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    return Market(tmp_path_factory.mktemp("market") / "market.csv")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_lasting_app, market):
     """What two sessions leave behind where nobody kills anything."""
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market, trainer=PlainTrainer())
     for day in (session(0), session(1)):
         run(app, day)
     return facts(app.engine)
@@ -109,10 +114,10 @@ def test_a_run_killed_at_a_phase_is_finished_by_the_next(
 
 def test_a_run_killed_again_and_again_gets_there(make_app, market, undisturbed):
     app = make_app(market, trainer=PlainTrainer())
-    for day in (session(0), session(1)):
-        for event in ("score", "forecasts: commit", "metrics"):
-            killed(app, day, event, 1)
-        resume(app, day)
+    for event in ("score", "forecasts: commit", "metrics"):
+        killed(app, session(0), event, 1)
+    resume(app, session(0))
+    run(app, session(1))
     assert_same(facts(app.engine), undisturbed)
 
 
