@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands import context
+from jobs.commands.backtest import backtest
 from jobs.commands.config import config
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, status, forecasts, doctor, migrate):
+for command in (demo, run, backtest, status, forecasts, doctor, migrate):
     app.command()(command)
 for group in (tickers, models, db, config):
     app.add_typer(group)

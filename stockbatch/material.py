@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockbatch import features, quality
 from stockbatch.adjustments import overnight_gaps, total_log_returns
@@ -22,6 +23,8 @@ class Material:
     instruments: tuple[Instrument, ...]
     panel: Panel
     features: Features
+    jumped: NDArray[np.bool_]
+    """True for returns too large to be trusted at once, (tickers, sessions)."""
     findings: tuple[tuple[Finding, ...], ...]
     """What was found in the returns, one tuple per ticker."""
 
@@ -47,10 +50,12 @@ def sessions_needed(settings: Settings) -> int:
 def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
     """Derive returns, masks and features from a panel that ends at the origin."""
     returns, gaps = total_log_returns(panel), overnight_gaps(panel)
+    jumps = quality.jumps(returns, gaps)
     return Material(
         instruments=tuple(instruments),
         panel=panel,
-        features=features.compute(panel, quality.jumps(returns, gaps), market),
+        features=features.compute(panel, jumps, market),
+        jumped=jumps.masked | jumps.released,
         findings=quality.jump_findings(returns, gaps, panel.sessions),
     )
 

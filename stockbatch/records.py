@@ -322,7 +322,8 @@ class Outcome:
 class Run:
     """The right to write the results of one calendar's session; `owner` is its token."""
 
-    id: int
+    id: int | None
+    """None for a backtest, which is no run."""
     calendar: str
     session: date
     attempt: int

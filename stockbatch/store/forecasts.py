@@ -96,6 +96,23 @@ def past_quantiles(db: Session, instruments: Sequence[Instrument], sessions: Ses
     return answer
 
 
+def backtested(db: Session, instruments: Sequence[Instrument], origins: Sessions) -> set[int]:
+    """Return the ids of the instruments whose backtest from these origins is recorded."""
+    found = db.scalars(
+        text(
+            "SELECT DISTINCT instrument_id FROM stockbatch.forecasts"
+            " WHERE instrument_id = ANY(cast(:ids AS int[])) AND kind = 'backtest'"
+            " AND method = 'naive' AND origin_session BETWEEN :first AND :last"
+        ),
+        {
+            "ids": [instrument.id for instrument in instruments],
+            "first": origins[0].item(),
+            "last": origins[-1].item(),
+        },
+    )
+    return set(found)
+
+
 def _row(forecast: Forecast, run: Run, kind: Kind, issued_at: datetime) -> tuple[Any, ...]:
     return (
         forecast.instrument_id,

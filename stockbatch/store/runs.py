@@ -76,7 +76,12 @@ def open_run(
 
 
 def lock(db: Session, run: Run) -> None:
-    """Make this transaction the run's only writer until it ends. Raises RunSuperseded."""
+    """Make this transaction the run's only writer until it ends. Raises RunSuperseded.
+
+    A backtest, which has no row to lock, is alone by its lock on the calendar.
+    """
+    if run.id is None:
+        return
     held = db.execute(
         update(RunRow)
         .where(RunRow.id == run.id, RunRow.owner == run.owner, RunRow.status == "running")
