@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -62,12 +62,7 @@ def options(
 def main() -> None:
     """Run the command line and end with its exit status."""
     try:
-        app()
-    except KeyboardInterrupt:
-        _end(
-            "interrupted: what was committed stays, the same command goes on from there",
-            INTERRUPTED,
-        )
+        status = app(standalone_mode=False)
     except Exception as error:  # noqa: BLE001 (the one place where a user is told)
         from stockbatch.exceptions import StockbatchError
 
@@ -75,10 +70,24 @@ def main() -> None:
             traceback.print_exc()
         if isinstance(error, StockbatchError):
             _end(f"error: {error}", error.exit_code)
+        if hasattr(error, "format_message"):
+            _usage(error)
         name = type(error).__name__
         _end(f"unexpected {name}: {error} ('stockbatch --debug …' shows where)", UNEXPECTED)
+    if status == INTERRUPTED:  # Typer's word for a KeyboardInterrupt
+        _end("interrupted: what was committed stays, the same command goes on from there", status)
+    sys.exit(status)
 
 
-def _end(message: str, status: int) -> None:
+def _usage(error: Any) -> NoReturn:
+    """End because of what was typed: with what is wrong about it, or with the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(error.exit_code)
+    hint = f" ('{error.ctx.command_path} --help' tells more)" if error.ctx else ""
+    _end(f"error: {error.format_message()}{hint}", error.exit_code)
+
+
+def _end(message: str, status: int) -> NoReturn:
     typer.echo(" ".join(message.split()), err=True)
     sys.exit(status)

@@ -36,6 +36,8 @@ def choose(config: Path | None, pairs: Sequence[str], *, debug: bool) -> None:
         into = _choice.options
         for part in path:
             into = into.setdefault(part, {})
+            if not isinstance(into, dict):
+                raise ConfigurationError(source="--set", key=pair, reason=f"{part} has a value")
         into[last] = value
 
 

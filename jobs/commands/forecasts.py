@@ -11,7 +11,7 @@ from jobs.commands import context
 
 
 def forecasts(
-    ticker: Annotated[str | None, typer.Argument(metavar="[TICKER]")] = None,
+    ticker: Annotated[str | None, typer.Argument(metavar="TICKER")] = None,
     layout: Annotated[
         Literal["table", "csv", "json"], typer.Option("--format", help="How to print them.")
     ] = "table",

@@ -36,6 +36,8 @@ def run(
 
     if (first is None) != (last is None) or (session and first):
         raise typer.BadParameter("give --session, or both --from and --to")
+    if first and last and first > last:
+        raise typer.BadParameter("--from is after --to")
     settings = context.settings(exchange=exchange)
     options = Options(
         tickers=[t.strip() for t in tickers.split(",") if t.strip()] if tickers else None,

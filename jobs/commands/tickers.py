@@ -23,7 +23,7 @@ ProviderOption = Annotated[
 
 @tickers.command()
 def add(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[TICKER]...")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="TICKER")] = None,
     provider: ProviderOption = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every ticker the provider lists.")
@@ -45,7 +45,7 @@ def import_(
 
 
 @tickers.command()
-def remove(names: Annotated[list[str], typer.Argument(metavar="TICKER...")]) -> None:
+def remove(names: Annotated[list[str], typer.Argument(metavar="TICKER")]) -> None:
     """Take tickers off the watchlist; their history stays."""
     from jobs.app import running
     from stockbatch.store import instruments
@@ -90,12 +90,14 @@ def _add(names: Sequence[str], provider: str | None, *, skip_known: bool) -> Non
 
 
 def _read(file: Path) -> list[str]:
-    """Return the tickers of a file. Raises BadFile."""
-    from stockbatch.exceptions import BadFile
+    """Return the tickers of a file. Raises UnreadableFile and BadFile."""
+    from stockbatch.exceptions import BadFile, UnreadableFile
 
     try:
         rows = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise UnreadableFile(path=file, reason=error.strerror) from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise BadFile(path=file, line=1, column=1, reason=error) from None
     filled = [row for row in rows if row and row[0].strip() and not row[0].startswith("#")]
     column = 0
