@@ -47,7 +47,7 @@ def lstm_quantiles(
     shape (tickers, PAST, 9), NaN where there was none; there, forecasts for sessions that a model
     was stopped and chosen by stand in. Nothing later than an origin is used for it.
     """
-    raw = _raw(material, models, settings, origins)
+    raw = raw_quantiles(material, models, settings, origins)
     before = np.where(np.isnan(past), _validated(material, models, settings, origins), past)
     raw_by_target = np.concatenate([before, raw], axis=1)
     actual = np.full(raw_by_target.shape[:2], np.nan)
@@ -66,7 +66,7 @@ def lstm_quantiles(
     )
 
 
-def _raw(
+def raw_quantiles(
     material: Material, models: Mapping[int, TrainedModel], settings: ModelSettings, origins: int
 ) -> Floats:
     """Return the networks' quantiles of the log return after each of the last origins."""

@@ -1,0 +1,206 @@
+"""How good the forecasts are: `python -m tests.benchmarks.accuracy`.
+
+A walk forward over past sessions with the code of production, every method scored alike. The loss
+is the pinball loss of log returns, mean over the stated levels, divided by the ticker's standard
+deviation before the first test session; standard errors are clustered by session.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.training import TrainingProcess
+from stockbatch import metrics
+from stockbatch.baselines import probability_of_rise
+from stockbatch.config import ModelSettings, Settings
+from stockbatch.exceptions import StockbatchError
+from stockbatch.providers import create
+from stockbatch.records import Floats, Verdict
+
+from .walk_forward import BASE, CALIBRATED, EWMA, RAW, ROLLING, Walk, prepare, read, walk
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data"
+SETS = {"sp500_5yr": "sp500_5yr/all_stocks_5yr.csv.gz", "alpha_vantage_csv": "alpha_vantage_csv"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and print its tables; 2 where the data or the window is missing."""
+    options = _options(arguments)
+    path = FOLDER / SETS[options.data] if options.data in SETS else Path(options.data)
+    if not path.exists():
+        print(f"There is no {path}: --data takes a CSV file or folder as well", file=sys.stderr)
+        return 2
+    changes = dict(change.split("=", 1) for change in options.set)
+    settings = Settings(
+        retrain_after_sessions=options.tickers_every,
+        base_after_sessions=options.base_every,
+        threads=options.threads,
+        model=ModelSettings(**changes),  # type: ignore[arg-type]
+    )
+    started = time.perf_counter()
+    try:
+        instruments, panel = read(create(f"csv:{path}", settings), options.calendar)
+    except StockbatchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    whole = prepare(instruments, panel)
+    first, last = _window(panel.sessions, options)
+    if not settings.model.minimum_history <= first <= last:
+        print("The test window is empty or leaves too little history", file=sys.stderr)
+        return 2
+    with TrainingProcess(options.threads) as trainer:
+        result = walk(whole, first, last, settings, trainer, with_garch=options.garch)
+    complete = np.isfinite(panel.close).mean(axis=1) >= options.complete
+    spread = np.nanstd(whole.features.returns[:, :first], axis=1)
+    print(f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, changed: {changes}")
+    print("\n".join(report(result, spread, complete)))
+    print(f"wall time {time.perf_counter() - started:.0f} s")
+    return 0
+
+
+def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
+    """Return the lines of the tables; `spread` (tickers,) scales losses, `rows` are scored."""
+    known = np.isfinite(result.actual) & rows[:, None] & (spread > 0)[:, None]
+    for quantiles in result.quantiles.values():
+        known &= np.isfinite(quantiles).all(axis=-1)
+    actual = np.where(known, result.actual, np.nan)
+    losses = {
+        name: metrics.pinball(actual, quantiles) / spread[:, None]
+        for name, quantiles in result.quantiles.items()
+    }
+    up = float(np.mean(actual[known & (actual != 0)] > 0))
+    return [
+        f"{known.any(axis=1).sum()} tickers, {known.any(axis=0).sum()} sessions,"
+        f" {known.sum()} forecasts of each method",
+        "",
+        *_table(result, actual, losses),
+        f"always up: {100 * up:.2f} % of directions",
+        "",
+        *_about_models(result, known, losses),
+        *_about_shrinkage(result, known),
+        *_about_trust(result, known, losses),
+    ]
+
+
+def _table(result: Walk, actual: Floats, losses: dict[str, Floats]) -> list[str]:
+    heads = ("pinball", "vs rolling", "vs EWMA", "better", "in 80", "in 90", "in 95")
+    heads += ("MSE skill", "direction", "DM (p) of LSTM against it")
+    lines = [f"{'':17}" + "".join(f"{head:>16}" for head in heads[:3])]
+    lines[0] += "".join(f"{head:>8}" for head in heads[3:7])
+    lines[0] += "".join(f"{head:>11}" for head in heads[7:9]) + f"  {heads[9]}"
+    for name, loss in losses.items():
+        quantiles = result.quantiles[name]
+        inside = [
+            np.nanmean(metrics.inside(actual, *metrics.interval(quantiles, percent)))
+            for percent in (80, 90, 95)
+        ]
+        spread = np.nanstd(actual, axis=1, keepdims=True)
+        naive = np.where(spread > 0, actual / spread, np.nan) ** 2
+        error = np.where(spread > 0, (actual - result.points[name]) / spread, np.nan) ** 2
+        hits = metrics.direction_hit(actual, probability_of_rise(quantiles))
+        test = metrics.diebold_mariano(losses[CALIBRATED], loss)
+        lines.append(
+            f"{name:17}{np.nanmean(loss):16.5f}"
+            + "".join(f"{_skill(loss, losses[other]):>16}" for other in (ROLLING, EWMA))
+            + f"{100 * metrics.share_better(loss, losses[ROLLING]):7.0f}%"
+            + "".join(f"{100 * share:8.1f}" for share in inside)
+            + f"{100 * metrics.clustered_skill(error, naive).value:+10.3f}%"
+            + f"{100 * np.nanmean(hits):10.2f}%"
+            + ("" if name == CALIBRATED else f"  {test.statistic:+.2f} ({test.p_value:.3f})")
+        )
+    return lines
+
+
+def _skill(loss: Floats, baseline: Floats) -> str:
+    value, error = metrics.clustered_skill(loss, baseline)
+    return "" if loss is baseline else f"{100 * value:+.2f} ± {100 * error:.2f} %"
+
+
+def _about_models(result: Walk, known: Any, losses: dict[str, Floats]) -> list[str]:
+    lines = []
+    for base in result.bases:
+        curve = " ".join(f"{loss:.5f}" for loss in base.validation_loss)
+        lines.append(
+            f"base of {base.last_session}: epoch {base.best_epoch} of {curve}"
+            f" (training {base.training_loss[-1]:.5f})"
+        )
+    promoted = sum(model.verdict is Verdict.PROMOTED for model in result.trained)
+    epochs = np.bincount([model.best_epoch or 0 for model in result.trained] or [0])
+    own = result.own & known
+    lines.append(
+        f"{promoted} of {len(result.trained)} ticker models promoted; best epochs {epochs};"
+        f" {own.any(axis=1).sum()} tickers ever left their base, {own.sum()} forecasts"
+    )
+    if own.any():
+        with_own = np.where(own, losses[RAW], np.nan)
+        with_base = np.where(own, losses[BASE], np.nan)
+        lines.append(
+            f"on those: own {np.nanmean(with_own):.5f}, base {np.nanmean(with_base):.5f},"
+            f" gain {_skill(with_own, with_base)}"
+        )
+    return lines
+
+
+def _about_shrinkage(result: Walk, known: Any) -> list[str]:
+    kept = result.shrinkage[known]
+    shares = np.quantile(kept, [0.1, 0.25, 0.5, 0.75, 0.9])
+    return [
+        f"shrinkage: 0 in {100 * np.mean(kept == 0):.0f} %, mean {kept.mean():.3f},"
+        f" deciles 1, 2.5, 5, 7.5, 9: {' '.join(f'{share:.3f}' for share in shares)}"
+    ]
+
+
+def _about_trust(result: Walk, known: Any, losses: dict[str, Floats]) -> list[str]:
+    lines = []
+    for label, kind in (
+        ("trusted", result.dissimilarity <= 1),
+        ("untrusted", result.dissimilarity > 1),
+    ):
+        some = kind & known
+        if not some.any():
+            lines.append(f"{label}: none")
+            continue
+        loss, rolling = (np.where(some, losses[name], np.nan) for name in (CALIBRATED, ROLLING))
+        lines.append(
+            f"{label}: {100 * some.sum() / known.sum():.2f} % of forecasts,"
+            f" loss {np.nanmean(loss):.5f}, {_skill(loss, rolling)} against the rolling quantile"
+        )
+    return lines
+
+
+def _window(sessions: Any, options: argparse.Namespace) -> tuple[int, int]:
+    last = len(sessions) - 1
+    if options.test_to:
+        last = int(np.searchsorted(sessions, np.datetime64(options.test_to), side="right")) - 1
+    if options.test_from:
+        return int(np.searchsorted(sessions, np.datetime64(options.test_from))), last
+    return last + 1 - options.test_sessions, last
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0])
+    parser.add_argument("--data", default="sp500_5yr", help=f"{', '.join(SETS)} or a path")
+    parser.add_argument("--calendar", default="XNYS")
+    parser.add_argument("--test-from", type=date.fromisoformat)
+    parser.add_argument("--test-to", type=date.fromisoformat)
+    parser.add_argument("--test-sessions", type=int, default=252, help="without --test-from")
+    parser.add_argument("--base-every", type=int, default=60, help="sessions")
+    parser.add_argument("--tickers-every", type=int, default=20, help="sessions")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--garch", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--complete", type=float, help="share of bars a scored ticker must have")
+    parser.add_argument("--set", action="append", default=[], metavar="units=24")
+    options = parser.parse_args(arguments)
+    if options.complete is None:
+        options.complete = 0.98 if options.data == "sp500_5yr" else 0.0
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""Forecast many past sessions with the production code, refitting on the way; no database."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockbatch import forecasting, garch, learning, material, quality, sessions
+from stockbatch.adjustments import total_log_returns
+from stockbatch.config import Settings
+from stockbatch.exceptions import ProviderError
+from stockbatch.material import Material
+from stockbatch.providers import BarProvider
+from stockbatch.records import (
+    QUANTILES,
+    BarRequest,
+    Floats,
+    Instrument,
+    Market,
+    Method,
+    ModelKind,
+    Panel,
+    Reason,
+    TrainedModel,
+    Verdict,
+)
+
+FEWEST = 5
+"""Tickers with a return that a session needs for the market to be known, as in store/market.py."""
+LONG_AGO = np.datetime64("1990-01-01").item()
+
+ROLLING, EWMA, GARCH = "rolling quantile", "EWMA", "GARCH(1,1)-t"
+BASE, RAW, CALIBRATED = "base alone, raw", "LSTM, raw", "LSTM, calibrated"
+METHODS = {Method.ROLLING_QUANTILE: ROLLING, Method.EWMA: EWMA, Method.GARCH: GARCH}
+
+
+class Trainer(Protocol):
+    """What `jobs.training.TrainingProcess` offers."""
+
+    def fit(self, *arguments: Any, **options: Any) -> Any: ...
+
+    def fit_pooled(self, *arguments: Any, **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """Forecasts of the test sessions, arrays starting with (tickers, sessions), NaN: none."""
+
+    sessions: NDArray[np.datetime64]
+    actual: Floats
+    """Log returns that came."""
+    quantiles: dict[str, Floats]
+    """By method, (tickers, sessions, 9)."""
+    points: dict[str, Floats]
+    own: NDArray[np.bool_]
+    """Whether the ticker had left its base."""
+    shrinkage: Floats
+    dissimilarity: Floats
+    bases: list[TrainedModel] = field(default_factory=list)
+    trained: list[TrainedModel] = field(default_factory=list)
+    """Every ticker model, whether it came into use or not."""
+
+
+@dataclass(slots=True)
+class _Models:
+    """The models in use at one time, by row."""
+
+    base: TrainedModel | None = None
+    newest: dict[int, TrainedModel] = field(default_factory=dict)
+    own: dict[int, TrainedModel] = field(default_factory=dict)
+    garch: Floats = field(default_factory=lambda: np.empty(0))
+
+
+def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel]:
+    """Return every ticker and its accepted bars on all sessions from the first to the last one."""
+    requests = [
+        BarRequest(symbol=listing.symbol, first=None, last=np.datetime64("2100-01-01").item())
+        for listing in provider.listings()
+    ]
+    fetched = list(provider.fetch(requests))
+    for answer in fetched:
+        if isinstance(answer, ProviderError):
+            raise answer
+    first, last = (
+        choose(choose(answer.bars.sessions) for answer in fetched).item() for choose in (min, max)
+    )
+    days = sessions.load(code, last).between(first, last)
+    shape = (len(fetched), len(days))
+    prices = {name: np.full(shape, np.nan) for name in ("open", "high", "low", "close")}
+    actions = {"split": np.ones(shape), "dividend": np.zeros(shape)}
+    for row, answer in enumerate(fetched):
+        checked = quality.check(answer, days, last)
+        columns = np.searchsorted(days, checked.accepted.sessions)
+        for name, values in prices.items():
+            values[row, columns] = getattr(checked.accepted, name)
+        for action in checked.actions:
+            column = np.searchsorted(days, np.datetime64(action.session))
+            actions[action.kind][row, column] = action.value
+    tickers = tuple(answer.symbol for answer in fetched)
+    listed = [
+        Instrument(id=row, ticker=ticker, symbol=ticker, provider="csv", calendar=code)
+        for row, ticker in enumerate(tickers)
+    ]
+    return listed, Panel(tickers=tickers, sessions=days, **prices, **actions)
+
+
+def prepare(instruments: Sequence[Instrument], panel: Panel) -> Material:
+    """Return the material of all sessions; every one of its columns knows nothing later."""
+    size = np.sort(np.abs(total_log_returns(panel)), axis=0)  # NaN comes last
+    known = np.isfinite(size).sum(axis=0)
+    middle = np.array([np.median(column[:n]) if n else np.nan for column, n in zip(size.T, known)])
+    moves = np.where(known >= FEWEST, middle, np.nan)
+    market = Market(sessions=panel.sessions, absolute_return=moves)
+    return material.prepare(instruments, panel, market)
+
+
+def until(whole: Material, column: int, settings: Settings) -> Material:
+    """Return what a run for the session of `column` would have loaded."""
+    some = slice(max(column + 1 - material.sessions_needed(settings), 0), column + 1)
+
+    def cut(record: Any, *others: str) -> Any:
+        arrays = {
+            name: getattr(record, name)[:, some]
+            for name in record.__dataclass_fields__
+            if name not in others
+        }
+        return arrays
+
+    panel = whole.panel
+    return replace(
+        whole,
+        panel=replace(
+            panel, sessions=panel.sessions[some], **cut(panel, "tickers", "sessions")
+        ),
+        features=replace(whole.features, **cut(whole.features)),
+    )
+
+
+def walk(
+    whole: Material,
+    first: int,
+    last: int,
+    settings: Settings,
+    trainer: Trainer,
+    *,
+    with_garch: bool = True,
+) -> Walk:
+    """Forecast the sessions of the columns `first` to `last`, each from the session before.
+
+    The base is refitted every `base_after_sessions`, the tickers every `retrain_after_sessions`;
+    all sessions in between are forecast in one pass. Raw quantiles are carried from one pass to
+    the next, for calibration; drift is not looked for.
+    """
+    shape = whole.panel.close.shape
+    result = Walk(
+        sessions=whole.panel.sessions,
+        actual=whole.features.returns,
+        quantiles={name: np.full((*shape, len(QUANTILES)), np.nan) for name in _names(with_garch)},
+        points={},
+        own=np.zeros(shape, np.bool_),
+        shrinkage=np.full(shape, np.nan),
+        dissimilarity=np.full(shape, np.nan),
+    )
+    models = _Models(garch=np.full((len(shape) and shape[0], len(garch.PARAMETERS)), np.nan))
+    for start, stop in _blocks(first, last, settings):
+        _refit(until(whole, start - 1, settings), models, settings, trainer, result, with_garch)
+        block = until(whole, stop - 2, settings)
+        _forecast(block, slice(start, stop), models, settings.model, result)
+    return _only(result, slice(first, last + 1))
+
+
+def _names(with_garch: bool) -> list[str]:
+    return [ROLLING, EWMA, *([GARCH] if with_garch else []), BASE, RAW, CALIBRATED]
+
+
+def _blocks(first: int, last: int, settings: Settings) -> Iterator[tuple[int, int]]:
+    """Yield first and end of the sessions forecast between two refits."""
+    every = (settings.retrain_after_sessions, settings.base_after_sessions)
+    starts = {column for step in every for column in range(first, last + 1, step)}
+    ordered = [*sorted(starts), last + 1]
+    yield from zip(ordered[:-1], ordered[1:], strict=True)
+
+
+def _refit(
+    known: Material,
+    models: _Models,
+    settings: Settings,
+    trainer: Trainer,
+    result: Walk,
+    with_garch: bool,
+) -> None:
+    """Do what a run for the last session of `known` does to the models."""
+    rows = np.flatnonzero(known.features.present[:, -1]).tolist()
+    last = LONG_AGO if models.base is None else models.base.last_session
+    age = int(np.sum(known.panel.sessions > np.datetime64(last)))
+    reason = learning.decide_base(models.base, age, len(rows), settings)
+    if reason is not Reason.FRESH:
+        base = learning.train_base([known], reason, settings, trainer.fit_pooled)
+        assert base is not None, "no ticker has enough history for a base model"
+        models.base = replace(base, id=len(result.bases))
+        result.bases.append(models.base)
+    assert models.base is not None
+    reasons = {
+        row: learning.decide(known, row, models.newest.get(row), models.base, settings)
+        for row in rows
+    }
+    due = {row: why for row, why in reasons.items() if why in learning.TRAIN}
+    size = settings.chunk_tickers
+    for start in range(0, len(due), size):
+        chunk = dict(list(due.items())[start : start + size])
+        new = learning.train(known, chunk, models.own, models.base, settings, trainer.fit)
+        result.trained.extend(new.values())
+        models.newest |= new
+        for row, model in new.items():
+            if model.verdict is Verdict.PROMOTED:
+                models.own[row] = model
+            elif model.verdict is Verdict.BASE_KEPT:
+                models.own.pop(row, None)
+    for row in due if with_garch else ():
+        returns = known.features.returns[row, -settings.model.history_sessions :]
+        parameters = garch.fit_garch(returns)
+        if parameters is not None:
+            models.garch[row] = parameters
+
+
+def _forecast(
+    block: Material, targets: slice, models: _Models, settings: Any, result: Walk
+) -> None:
+    """Forecast the sessions of the columns `targets`, whose origins end `block`."""
+    origins = targets.stop - targets.start
+    assert models.base is not None
+    bases = dict.fromkeys(range(len(block.instruments)), models.base)
+    past = np.full((len(bases), forecasting.PAST, len(QUANTILES)), np.nan)
+    carried = result.quantiles[RAW][:, max(targets.start - forecasting.PAST, 0) : targets.start]
+    past[:, past.shape[1] - carried.shape[1] :] = carried
+    lstm = forecasting.lstm_quantiles(
+        block, bases | models.own, models.base, past, settings, origins
+    )
+    answers = forecasting.baseline_quantiles(block, models.garch, origins)
+    for method, quantiles in answers.items():
+        if METHODS[method] in result.quantiles:
+            result.quantiles[METHODS[method]][:, targets] = quantiles
+    result.quantiles[BASE][:, targets] = forecasting.raw_quantiles(block, bases, settings, origins)
+    result.quantiles[RAW][:, targets] = lstm.raw
+    result.quantiles[CALIBRATED][:, targets] = lstm.calibrated
+    result.shrinkage[:, targets] = lstm.shrinkage
+    result.dissimilarity[:, targets] = lstm.dissimilarity
+    result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
+
+
+def _only(whole: Walk, test: slice) -> Walk:
+    quantiles = {name: values[:, test] for name, values in whole.quantiles.items()}
+    points = {name: values[..., forecasting.MEDIAN] for name, values in quantiles.items()}
+    points[CALIBRATED] = whole.shrinkage[:, test] * points[CALIBRATED]
+    return replace(
+        whole,
+        sessions=whole.sessions[test],
+        actual=whole.actual[:, test],
+        quantiles=quantiles,
+        points=points,
+        own=whole.own[:, test],
+        shrinkage=whole.shrinkage[:, test],
+        dissimilarity=whole.dissimilarity[:, test],
+    )
