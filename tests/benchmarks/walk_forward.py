@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -110,7 +111,9 @@ def prepare(instruments: Sequence[Instrument], panel: Panel) -> Material:
     """Return the material of all sessions; every one of its columns knows nothing later."""
     size = np.sort(np.abs(total_log_returns(panel)), axis=0)  # NaN comes last
     known = np.isfinite(size).sum(axis=0)
-    middle = np.array([np.median(column[:n]) if n else np.nan for column, n in zip(size.T, known)])
+    middle = np.array(
+        [np.median(column[:n]) if n else np.nan for column, n in zip(size.T, known, strict=True)]
+    )
     moves = np.where(known >= FEWEST, middle, np.nan)
     market = Market(sessions=panel.sessions, absolute_return=moves)
     return material.prepare(instruments, panel, market)
@@ -121,19 +124,16 @@ def until(whole: Material, column: int, settings: Settings) -> Material:
     some = slice(max(column + 1 - material.sessions_needed(settings), 0), column + 1)
 
     def cut(record: Any, *others: str) -> Any:
-        arrays = {
+        return {
             name: getattr(record, name)[:, some]
             for name in record.__dataclass_fields__
             if name not in others
         }
-        return arrays
 
     panel = whole.panel
     return replace(
         whole,
-        panel=replace(
-            panel, sessions=panel.sessions[some], **cut(panel, "tickers", "sessions")
-        ),
+        panel=replace(panel, sessions=panel.sessions[some], **cut(panel, "tickers", "sessions")),
         features=replace(whole.features, **cut(whole.features)),
     )
 
@@ -163,7 +163,7 @@ def walk(
         shrinkage=np.full(shape, np.nan),
         dissimilarity=np.full(shape, np.nan),
     )
-    models = _Models(garch=np.full((len(shape) and shape[0], len(garch.PARAMETERS)), np.nan))
+    models = _Models(garch=np.full((shape[0], len(garch.PARAMETERS)), np.nan))
     for start, stop in _blocks(first, last, settings):
         _refit(until(whole, start - 1, settings), models, settings, trainer, result, with_garch)
         block = until(whole, stop - 2, settings)
@@ -180,7 +180,7 @@ def _blocks(first: int, last: int, settings: Settings) -> Iterator[tuple[int, in
     every = (settings.retrain_after_sessions, settings.base_after_sessions)
     starts = {column for step in every for column in range(first, last + 1, step)}
     ordered = [*sorted(starts), last + 1]
-    yield from zip(ordered[:-1], ordered[1:], strict=True)
+    yield from pairwise(ordered)
 
 
 def _refit(
