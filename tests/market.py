@@ -39,7 +39,11 @@ MODEL = ModelSettings(
     epochs=3,
     patience=2,
     history_sessions=100,
+    stopping_sessions=15,
+    comparison_sessions=10,
     minimum_history=60,
+    base_epochs=3,
+    base_batch=16,
 )
 RETRAIN_AFTER = 5
 
@@ -208,9 +212,18 @@ class PlainTrainer:
 
     pid = None
 
-    def fit(self, inputs: Any, targets: Any, *masks: Any, progress: Any = None) -> Fitted:
+    def fit(
+        self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, progress: Any = None
+    ) -> Fitted:
         _, _, seeds, settings = masks
-        made = [self._weights(*one, settings) for one in zip(inputs, targets, seeds, strict=True)]
+        return self._fitted(zip(inputs, targets, seeds, strict=True), settings)
+
+    def fit_pooled(self, inputs: Any, targets: Any, *masks: Any, progress: Any = None) -> Fitted:
+        _, _, seeds, settings = masks
+        return self._fitted([(inputs, targets, seeds[0])], settings)
+
+    def _fitted(self, tickers: Any, settings: ModelSettings) -> Fitted:
+        made = [self._weights(*one, settings) for one in tickers]
         epochs = (len(made), settings.epochs)
         return Fitted(
             weights=stack(made),

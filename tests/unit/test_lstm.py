@@ -23,6 +23,7 @@ SETTINGS = ModelSettings(
     clip_norm=0.5,
     epochs=3,
     patience=3,
+    anchor=0.0,
 )
 RANDOM = np.random.default_rng(0)
 DATA = {
@@ -304,3 +305,30 @@ def test_an_exported_file_needs_nothing_but_keras(tmp_path):
     assert done.stdout.split() == ["keras"], done.stderr
     expected = inference.quantiles(weights, DATA["inputs"][None, :4])
     assert_allclose(np.load(tmp_path / "outputs.npy"), expected[0], atol=1e-5)
+
+
+def test_an_anchor_keeps_weights_near_where_they_started():
+    free = fit(slice(0, 4))
+    pulled = fit(slice(0, 4), SETTINGS.model_copy(update={"anchor": 30.0}))
+    start = lstm.initial_weights(DATA["seeds"][:4], INPUTS, SETTINGS)
+    for name, before in start.items():
+        near = np.abs(pulled.weights[name] - before).mean()
+        assert near < np.abs(free.weights[name] - before).mean(), name
+
+
+def test_the_base_is_one_network_for_the_windows_of_all_tickers():
+    settings = SETTINGS.model_copy(
+        update={"base_epochs": 4, "base_batch": 16, "base_learning_rate": 0.01}
+    )
+    given = pick(slice(0, 6)) | {"seeds": np.array([7], np.uint64)}
+    told = []
+    found = lstm.fit_pooled(
+        **given, settings=settings, progress=lambda done, total: told.append((done, total))
+    )
+    assert found.weights["lstm_0.kernel"].shape[0] == 1
+    assert told[-1] == (4, 4)
+    assert np.isfinite(found.validation_loss[0, 0])
+    assert found.validation_loss[0].min() <= found.initial_loss[0] + 1e-6
+    again = lstm.fit_pooled(**given, settings=settings)
+    for name, array in found.weights.items():
+        assert_array_equal(array, again.weights[name])
