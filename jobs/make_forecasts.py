@@ -149,9 +149,16 @@ def _what_was_done(material: Material, trained: Trained, row: int) -> tuple[Acti
 
 
 def _what_came_of(model: TrainedModel) -> str:
-    stopped = f"epoch {model.best_epoch} of {len(model.validation_loss)} was best"
+    """Say why training stopped where it did, and why the model is used or not."""
+    ran, best = len(model.validation_loss), model.best_epoch
+    since = f"none better since epoch {best}" if best else "none better than the base"
+    stopped = f"stopped after epoch {ran} of at most {model.parameters['epochs']}, {since}"
+    if best == ran:
+        stopped = f"all {ran} epochs run, the last was best"
+    verdict = model.verdict.replace("_", " ")
     if model.comparison is None:
-        return f"{stopped}; {model.verdict}"
+        return f"{stopped}; too few sessions to compare it with the base: {verdict}"
     gain = 100 * model.comparison.gain / model.comparison.base_loss
     error = 100 * model.comparison.gain_error / model.comparison.base_loss
-    return f"{stopped}; {gain:+.2f} ± {error:.2f} % against the base: {model.verdict}"
+    word = "better" if gain >= 0 else "worse"
+    return f"{stopped}; {abs(gain):.2f} ± {error:.2f} % {word} than the base: {verdict}"

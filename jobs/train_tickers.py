@@ -21,7 +21,7 @@ from stockbatch.records import (
     TrainedModel,
     Verdict,
 )
-from stockbatch.store import bars, models, scores
+from stockbatch.store import bars, models, promotions, scores
 
 Models = Mapping[int, TrainedModel]
 """By row of a chunk."""
@@ -125,7 +125,7 @@ def save(
         for row, model in used.items()
         if model.id is not None and _id(chunk.champions.get(row)) != model.id
     }
-    models.promote(
+    promotions.add(
         db,
         {id_of[row]: model_id for row, model_id in changed.items()},
         run.session,

@@ -21,6 +21,8 @@ WINDOWS = (20, 60, 250)
 BASELINES = (Method.NAIVE, Method.ROLLING_QUANTILE)
 """What points, and what quantiles, are compared with."""
 PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
+RIVALS = (Method.ROLLING_QUANTILE, Method.EWMA)
+"""Whom the leaderboard states every method's skill against."""
 Scored = Mapping[str, Floats]
 
 
@@ -34,7 +36,8 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
         instruments = instrument_store.active(db, run.calendar)
         scored = metric_store.scored(db, instruments, sessions)
 
-    rows = list(_rows(scored, instruments))
+    in_all = np.array([not instrument.demo for instrument in instruments], dtype=bool)
+    rows = [*_rows(scored, instruments, in_all), *_leaderboard(scored, in_all)]
 
     with app.transaction() as db:
         runs.lock(db, run)
@@ -44,10 +47,10 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
 def _rows(
     scored: Mapping[tuple[Method, Kind], Scored],
     instruments: Sequence[Instrument],
+    in_all: NDArray[np.bool_],
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of `store.metrics.save`: of every instrument, then of ALL."""
     ids = [instrument.id for instrument in instruments]
-    in_all = np.array([not instrument.demo for instrument in instruments])
     for (method, kind), forecasts in scored.items():
         for window in WINDOWS:
             own = _last(forecasts, window)
@@ -61,6 +64,46 @@ def _rows(
                 for row in _metrics([None], key, *sides):
                     if row[4] in metrics.RETURN_METRICS:
                         yield row
+
+
+def _leaderboard(
+    scored: Mapping[tuple[Method, Kind], Scored], in_all: NDArray[np.bool_]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield rows of ALL that compare the quantiles of the methods of one kind."""
+    losses = {
+        key: metrics.pinball(forecasts["actual_log_return"], _quantiles(forecasts))[in_all]
+        for key, forecasts in scored.items()
+    }
+    for (method, kind), loss in losses.items():
+        for window in WINDOWS:
+            key = method.value, kind.value, window
+            of_kind = {m: other[:, -window:] for (m, k), other in losses.items() if k is kind}
+            for metric, n, value in _comparisons(method, loss[:, -window:], of_kind):
+                if n:
+                    yield None, *key, metric, n, _known(value), None, None
+
+
+def _comparisons(
+    method: Method, own: Floats, losses: Mapping[Method, Floats]
+) -> Iterator[tuple[str, int, float]]:
+    """Yield metric, n and value of the comparisons of a method, over what both forecast."""
+    for rival in RIVALS:
+        if rival in losses:
+            n = _common(own, losses[rival])
+            skill = metrics.clustered_skill(own, losses[rival])
+            yield f"skill_vs_{rival}", n, skill.value
+            yield f"skill_vs_{rival}_error", n, skill.standard_error
+    rolling, lstm = losses.get(Method.ROLLING_QUANTILE), losses.get(Method.LSTM)
+    if rolling is not None and method is not Method.ROLLING_QUANTILE:
+        yield "share_better", _common(own, rolling), metrics.share_better(own, rolling)
+    if lstm is not None and method is not Method.LSTM:
+        n, test = _common(own, lstm), metrics.diebold_mariano(own, lstm)
+        yield "dm_statistic", n, test.statistic
+        yield "dm_p_value", n, test.p_value
+
+
+def _common(one: Floats, other: Floats) -> int:
+    return int(np.count_nonzero(np.isfinite(one) & np.isfinite(other)))
 
 
 def _last(forecasts: Scored, window: int) -> Scored:
@@ -99,8 +142,12 @@ def _metrics(
             yield ids[row], *key, metric, int(n[row]), *(_known(x) for x in numbers)
 
 
+def _quantiles(forecasts: Scored) -> Floats:
+    return np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
+
+
 def _summarise(forecasts: Scored) -> dict[str, Average]:
-    quantiles = np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
+    quantiles = _quantiles(forecasts)
     points_only = bool(np.isnan(quantiles).all())
     return metrics.summarise(
         close=forecasts["close"],

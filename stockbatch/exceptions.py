@@ -35,6 +35,9 @@ StockbatchError
 │   └── BadFile
 └── ModelError
     ├── NoModel
+    ├── UnknownModel
+    ├── UnsuitableModel
+    ├── NothingToRollBack
     └── TrainingFailed
 
 The docstring of an exception is its message; the braces name the values it carries:
@@ -210,6 +213,24 @@ class ModelError(StockbatchError):
 
 class NoModel(ModelError):
     """{ticker} has no trained model{when}: 'stockbatch run' trains one"""
+
+
+class UnknownModel(ModelError):
+    """There is no model {model_id}: 'stockbatch models list {ticker}' shows those of {ticker}"""
+
+    exit_code = 2
+
+
+class UnsuitableModel(ModelError):
+    """Model {model_id} cannot serve {ticker}: {reason}"""
+
+    exit_code = 2
+
+
+class NothingToRollBack(ModelError):
+    """{ticker} had no other model in use before: there is nothing to roll back to"""
+
+    exit_code = 2
 
 
 class TrainingFailed(ModelError):

@@ -331,6 +331,7 @@ def _model(
         best_epoch=int(fitted.best_epoch[position]),
         training_loss=tuple(fitted.training_loss[position, ran].tolist()),
         validation_loss=tuple(fitted.validation_loss[position, ran].tolist()),
+        initial_loss=float(fitted.initial_loss[position]),
         libraries={name: version(name) for name in LIBRARIES},
         reason=reason,
     )

@@ -266,6 +266,8 @@ class TrainedModel:
     best_epoch: int | None = None
     training_loss: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()
+    initial_loss: float | None = None
+    """Validation loss of the weights it started from."""
     comparison: Comparison | None = None
     tickers: int = 1
     """How many it learned from."""

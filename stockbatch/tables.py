@@ -273,6 +273,9 @@ class RunRow(Base):
     instruments: Mapped[int] = mapped_column(server_default="0", comment="final outcomes")
     trained: Mapped[int] = mapped_column(server_default="0", comment="outcomes: newly trained")
     reused: Mapped[int] = mapped_column(server_default="0", comment="outcomes: model reused")
+    base: Mapped[int] = mapped_column(
+        server_default="0", comment="outcomes: base model, no training"
+    )
     naive: Mapped[int] = mapped_column(server_default="0", comment="outcomes: baselines only")
     none: Mapped[int] = mapped_column(server_default="0", comment="outcomes: no forecast")
     message: Mapped[str | None] = mapped_column(comment="why it failed")
@@ -364,6 +367,9 @@ class ModelRow(Base):
     validation_loss: Mapped[float | None] = mapped_column(
         comment="pinball loss at that epoch on the sessions that stopped it"
     )
+    initial_loss: Mapped[float | None] = mapped_column(
+        comment="the same before the first epoch, of the weights it started from"
+    )
     comparison_loss: Mapped[float | None] = mapped_column(
         comment="pinball loss on the sessions that chose between models"
     )
@@ -376,14 +382,21 @@ class ModelRow(Base):
     trained_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was stored")
 
 
+MANUAL, ROLLBACK = "manual", "rollback"
+"""Reasons of promotions that somebody typed."""
+
+
 class PromotionRow(Base):
-    """One row per instrument, first origin session and promoted model.
+    """One row per time a model was put into use for an instrument.
 
     The champion of an origin is the newest promotion whose `from_session` is not after it.
     """
 
     __tablename__ = "promotions"
-    __table_args__ = (UniqueConstraint("instrument_id", "from_session", "model_id"),)
+    __table_args__ = (
+        Index(None, "instrument_id", "from_session"),
+        _one_of("reason", (*Reason, MANUAL, ROLLBACK)),
+    )
 
     id: Mapped[int] = _id()
     instrument_id: Mapped[int] = _instrument()
@@ -391,7 +404,9 @@ class PromotionRow(Base):
         ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), comment="model in use from then on"
     )
     from_session: Mapped[date] = mapped_column(comment="first origin session it serves")
-    reason: Mapped[str] = mapped_column(comment="why it was promoted")
+    reason: Mapped[str] = mapped_column(
+        comment="why it was promoted: as the run that did it says, or manual or rollback"
+    )
     recorded_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
 
 

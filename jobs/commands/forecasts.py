@@ -36,7 +36,7 @@ def views_table(rows: list[dict[str, object]]) -> None:
     """Print rows of bi.next_session_forecast for people."""
     columns = [("ticker", "left"), ("session", "left"), ("method", "left"), ("kind", "left")]
     columns += [(name, "right") for name in ("last close", "forecast", "change", "80 % interval")]
-    columns += [("95 % interval", "right"), ("P(rise)", "right")]
+    columns += [("95 % interval", "right"), ("P(rise)", "right"), ("inputs", "left")]
     context.show_table(
         "forecasts (not investment advice)",
         columns,
@@ -52,6 +52,7 @@ def views_table(rows: list[dict[str, object]]) -> None:
                 _interval(row["close_low_80"], row["close_high_80"]),
                 _interval(row["close_low_95"], row["close_high_95"]),
                 _percent(row["probability_of_rise_pct"]),
+                "unlike those trained on" if row["is_trusted"] is False else "",
             )
             for row in rows
         ],

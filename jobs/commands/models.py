@@ -1,33 +1,42 @@
-"""`stockbatch models`: list, look at and take away trained models."""
+"""`stockbatch models`: list, look at, choose and take away trained models."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobs.commands import context
 
-models = typer.Typer(name="models", no_args_is_help=True, help="See and export trained models.")
+models = typer.Typer(name="models", no_args_is_help=True, help="See, choose and export models.")
 Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
 
 
 @models.command("list")
-def list_() -> None:
-    """Show the model in use of every ticker."""
+def list_(ticker: Annotated[str | None, typer.Argument(metavar="[TICKER]")] = None) -> None:
+    """Show the model in use of every ticker, or all that one ticker has had."""
     from jobs.app import running
+    from stockbatch.exceptions import NoModel
     from stockbatch.store import models as store
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        rows = store.summaries(db)
-    columns = [("ticker", "left"), ("model", "right"), ("trained through", "left")]
-    columns += [("reason", "left"), ("best epoch", "right"), ("validation loss", "right")]
-    context.show_table(
-        f"{len(rows)} models",
-        columns,
-        [
-            (r.ticker, r.id, r.last_session, r.reason, r.best_epoch, _number(r.validation_loss))
-            for r in rows
-        ],
+        rows = store.summaries(db) if ticker is None else store.of_ticker(db, ticker)
+    if ticker and not rows:
+        raise NoModel(ticker=ticker, when="")
+    columns = [("ticker", "left"), ("model", "right"), ("kind", "left"), ("base", "right")]
+    columns += [(name, "left") for name in ("trained through", "reason", "verdict", "in use from")]
+    columns += [(name, "right") for name in ("validation loss", "comparison loss", "base's")]
+    columns += [("champion's", "right"), ("gain on the base", "right")]
+    context.show_table(f"{len(rows)} models", columns, [_listed(row) for row in rows])
+
+
+def _listed(row: Any) -> tuple[object, ...]:
+    used = row.in_use_from and f"{row.in_use_from} ({row.in_use_because})"
+    return (
+        *(row.ticker, row.id, row.kind, row.parent_id, row.last_session, row.reason),
+        *(row.verdict, "pruned" if row.pruned else used),
+        *(_number(row.validation_loss), _number(row.comparison_loss), _number(row.base_loss)),
+        *(_number(row.champion_loss), _gain(row.gain, row.gain_error, row.base_loss)),
     )
 
 
@@ -41,6 +50,40 @@ def show(ticker: Ticker) -> None:
         row = store.details(db, ticker)
     columns = [("", "left"), ("", "left")]
     context.show_table(f"model of {ticker}", columns, list(row.items()))
+
+
+@models.command()
+def promote(
+    ticker: Ticker,
+    model: Annotated[int, typer.Argument(metavar="MODEL_ID")],
+    first: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="First session to forecast from with it; default: the next run's.",
+        ),
+    ] = None,
+) -> None:
+    """Put a model of your choice into use; it stays until a run trains and promotes another."""
+    from jobs import promote_models
+    from jobs.app import running
+
+    with running(context.settings(), create=False) as app:
+        since = promote_models.promote(app, ticker, model, first and first.date())
+    typer.echo(f"{ticker}: model {model} is in use from {since} on")
+
+
+@models.command()
+def rollback(ticker: Ticker) -> None:
+    """Put the model in use before back into use; once more goes further back."""
+    from jobs import promote_models
+    from jobs.app import running
+
+    with running(context.settings(), create=False) as app:
+        model, since = promote_models.roll_back(app, ticker)
+    typer.echo(f"{ticker}: back to model {model}, in use from {since} on")
 
 
 @models.command()
@@ -66,3 +109,10 @@ def export(
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _gain(gain: float | None, error: float | None, base_loss: float | None) -> str:
+    """Return a gain on the base, with its standard error, in percent of the base's loss."""
+    if gain is None or error is None or not base_loss:
+        return ""
+    return f"{100 * gain / base_loss:+.2f} ± {100 * error / base_loss:.2f} %"

@@ -22,7 +22,8 @@ def status() -> None:
         runs = views.run_history(db, 10)
         accuracy = views.accuracy_of_all(db, WINDOW)
     columns = [("exchange", "left"), ("session", "left"), ("status", "left"), ("started", "left")]
-    columns += [(c, "right") for c in ("seconds", "tickers", "trained", "reused", "naive", "none")]
+    actions = ("trained", "reused", "base", "naive", "none")
+    columns += [(c, "right") for c in ("seconds", "tickers", *actions)]
     context.show_table(
         "last runs",
         [*columns, ("message", "left")],
@@ -33,7 +34,7 @@ def status() -> None:
                 r["status"],
                 f"{r['started_at']:%Y-%m-%d %H:%M}",
                 None if r["duration_seconds"] is None else f"{r['duration_seconds']:.1f}",
-                *(r[c] for c in ("instruments", "trained", "reused", "naive", "none", "message")),
+                *(r[c] for c in ("instruments", *actions, "message")),
             )
             for r in runs
         ],

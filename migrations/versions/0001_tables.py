@@ -168,6 +168,13 @@ def upgrade() -> None:
             comment="outcomes: model reused",
         ),
         sa.Column(
+            "base",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="outcomes: base model, no training",
+        ),
+        sa.Column(
             "naive",
             sa.Integer(),
             server_default="0",
@@ -551,6 +558,12 @@ def upgrade() -> None:
             sa.Double(),
             nullable=True,
             comment="pinball loss at that epoch on the sessions that stopped it",
+        ),
+        sa.Column(
+            "initial_loss",
+            sa.Double(),
+            nullable=True,
+            comment="the same before the first epoch, of the weights it started from",
         ),
         sa.Column(
             "comparison_loss",
@@ -969,13 +982,22 @@ def upgrade() -> None:
         sa.Column(
             "from_session", sa.Date(), nullable=False, comment="first origin session it serves"
         ),
-        sa.Column("reason", sa.Text(), nullable=False, comment="why it was promoted"),
+        sa.Column(
+            "reason",
+            sa.Text(),
+            nullable=False,
+            comment="why it was promoted: as the run that did it says, or manual or rollback",
+        ),
         sa.Column(
             "recorded_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
             comment="when it was written",
+        ),
+        sa.CheckConstraint(
+            "reason IN ('no_model', 'expired', 'configuration_changed', 'history_restated', 'forced', 'base_changed', 'universe_changed', 'drift', 'fresh', 'short_history', 'diverged', 'no_bar', 'bar_refused', 'fetch_failed', 'manual', 'rollback')",
+            name=op.f("promotions_reason_check"),
         ),
         sa.ForeignKeyConstraint(
             ["instrument_id"],
@@ -990,14 +1012,15 @@ def upgrade() -> None:
             ondelete="RESTRICT",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("promotions_pkey")),
-        sa.UniqueConstraint(
-            "instrument_id",
-            "from_session",
-            "model_id",
-            name=op.f("promotions_instrument_id_from_session_model_id_key"),
-        ),
         schema="stockbatch",
-        comment="One row per instrument, first origin session and promoted model.\n\nThe champion of an origin is the newest promotion whose `from_session` is not after it.",
+        comment="One row per time a model was put into use for an instrument.\n\nThe champion of an origin is the newest promotion whose `from_session` is not after it.",
+    )
+    op.create_index(
+        op.f("promotions_instrument_id_from_session_idx"),
+        "promotions",
+        ["instrument_id", "from_session"],
+        unique=False,
+        schema="stockbatch",
     )
     op.create_table(
         "training_curves",

@@ -19,6 +19,8 @@ VIEWS = (
     "next_session_forecast",
     "price_and_forecast",
     "accuracy",
+    "leaderboard",
+    "training_history",
     "run_history",
 )
 

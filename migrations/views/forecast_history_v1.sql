@@ -38,7 +38,11 @@ SELECT
     f.deadline_at,
     f.model_id,
     f.run_id,
-    greatest(f.recorded_at, s.scored_at) AS updated_at
+    greatest(f.recorded_at, s.scored_at) AS updated_at,
+    100 * f.volatility AS volatility_pct,
+    f.shrinkage,
+    f.dissimilarity,
+    f.trusted AS is_trusted
 FROM (
     SELECT DISTINCT ON (instrument_id, target_session, method, horizon) *
     FROM stockbatch.forecasts
@@ -96,3 +100,7 @@ COMMENT ON COLUMN bi.forecast_history.deadline_at IS 'live only if made and reco
 COMMENT ON COLUMN bi.forecast_history.model_id IS 'model that made it; NULL: a baseline';
 COMMENT ON COLUMN bi.forecast_history.run_id IS 'run that made it';
 COMMENT ON COLUMN bi.forecast_history.updated_at IS 'last change of the row';
+COMMENT ON COLUMN bi.forecast_history.volatility_pct IS 'standard deviation of the return as known at the origin, percent';
+COMMENT ON COLUMN bi.forecast_history.shrinkage IS 'share of the median return that the point forecast kept; 0: the naive forecast';
+COMMENT ON COLUMN bi.forecast_history.dissimilarity IS 'distance of the inputs from those the model was trained on; above 1: unlike 99 % of them';
+COMMENT ON COLUMN bi.forecast_history.is_trusted IS 'false: the inputs are unlike those the model was trained on; NULL: a baseline';

@@ -25,7 +25,11 @@ SELECT
     h.issued_at,
     h.deadline_at,
     h.model_id,
-    h.updated_at
+    h.updated_at,
+    h.volatility_pct,
+    h.shrinkage,
+    h.dissimilarity,
+    h.is_trusted
 FROM stockbatch.instruments AS i
 CROSS JOIN LATERAL (
     SELECT max(target_session) AS session FROM stockbatch.forecasts WHERE instrument_id = i.id
@@ -61,3 +65,7 @@ COMMENT ON COLUMN bi.next_session_forecast.issued_at IS 'when the program made t
 COMMENT ON COLUMN bi.next_session_forecast.deadline_at IS 'live only if made and recorded before';
 COMMENT ON COLUMN bi.next_session_forecast.model_id IS 'model that made it; NULL: a baseline';
 COMMENT ON COLUMN bi.next_session_forecast.updated_at IS 'last change of the row';
+COMMENT ON COLUMN bi.next_session_forecast.volatility_pct IS 'standard deviation of the return as known at the origin, percent';
+COMMENT ON COLUMN bi.next_session_forecast.shrinkage IS 'share of the median return that the point forecast kept; 0: the naive forecast';
+COMMENT ON COLUMN bi.next_session_forecast.dissimilarity IS 'distance of the inputs from those the model was trained on; above 1: unlike 99 % of them';
+COMMENT ON COLUMN bi.next_session_forecast.is_trusted IS 'false: the inputs are unlike those the model was trained on; NULL: a baseline';

@@ -13,6 +13,7 @@ SELECT
     r.instruments,
     r.trained,
     r.reused,
+    r.base,
     r.naive,
     r.none,
     r.message,
@@ -36,6 +37,7 @@ COMMENT ON COLUMN bi.run_history.duration_seconds IS 'from first start to end, p
 COMMENT ON COLUMN bi.run_history.instruments IS 'tickers with a final outcome';
 COMMENT ON COLUMN bi.run_history.trained IS 'tickers whose model was newly trained';
 COMMENT ON COLUMN bi.run_history.reused IS 'tickers whose model was reused';
+COMMENT ON COLUMN bi.run_history.base IS 'tickers that could not be trained, forecast with the base model';
 COMMENT ON COLUMN bi.run_history.naive IS 'tickers with baseline forecasts only';
 COMMENT ON COLUMN bi.run_history.none IS 'tickers without a forecast';
 COMMENT ON COLUMN bi.run_history.message IS 'why the run failed';

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from stockbatch import features, inference
 from stockbatch.exceptions import NoModel
 from stockbatch.records import Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
-from stockbatch.tables import MODEL_KEY, ModelRow, PromotionRow, TrainingCurveRow
+from stockbatch.tables import MODEL_KEY, ModelRow, TrainingCurveRow
 
 _CHAMPIONS = text("""
 SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*
@@ -42,14 +42,35 @@ WHERE m.kind = 'base' AND m.calendar = :calendar AND m.demo = :demo
 ORDER BY m.last_session DESC, m.id DESC LIMIT 1
 """)
 
+_FACTS = """m.id, m.kind, m.parent_id, m.last_session, m.reason, m.verdict, m.best_epoch,
+    m.validation_loss, m.comparison_loss, m.base_loss, m.champion_loss, m.gain, m.gain_error,
+    m.weights IS NULL AS pruned"""
+
 _IN_USE = """
-SELECT DISTINCT ON (i.ticker) i.ticker, m.*
+SELECT DISTINCT ON (i.ticker) i.ticker, p.from_session AS in_use_from, p.reason AS in_use_because,
+    {columns}
 FROM stockbatch.promotions AS p
 JOIN stockbatch.models AS m ON m.id = p.model_id
 JOIN stockbatch.instruments AS i ON i.id = p.instrument_id
 WHERE i.ticker = :ticker OR (:ticker IS NULL AND i.active)
 ORDER BY i.ticker, p.from_session DESC, p.id DESC
 """
+
+_OF_TICKER = text(f"""
+SELECT i.ticker, p.from_session AS in_use_from, p.reason AS in_use_because, {_FACTS}
+FROM stockbatch.instruments AS i
+JOIN stockbatch.models AS m ON m.kind <> 'garch' AND (
+    m.instrument_id = i.id OR m.id IN (
+        SELECT model_id FROM stockbatch.promotions WHERE instrument_id = i.id
+    )
+)
+LEFT JOIN LATERAL (
+    SELECT from_session, reason FROM stockbatch.promotions
+    WHERE instrument_id = i.id AND model_id = m.id ORDER BY from_session DESC, id DESC LIMIT 1
+) AS p ON true
+WHERE i.ticker = :ticker
+ORDER BY m.last_session DESC, m.id DESC
+""")
 
 
 def add_base(db: Session, model: TrainedModel, run: Run, *, demo: bool) -> TrainedModel:
@@ -123,23 +144,6 @@ def _values(
     }
 
 
-def promote(
-    db: Session, models: Mapping[int, int], from_session: date, reasons: Mapping[int, str]
-) -> None:
-    """Put models into use from a session on; all mappings are by instrument id."""
-    rows = [
-        {
-            "instrument_id": instrument_id,
-            "model_id": model_id,
-            "from_session": from_session,
-            "reason": reasons[instrument_id],
-        }
-        for instrument_id, model_id in models.items()
-    ]
-    if rows:
-        db.execute(insert(PromotionRow).on_conflict_do_nothing(), rows)
-
-
 def base(db: Session, calendar: str, origin: date, *, demo: bool) -> TrainedModel | None:
     """Return the base model in use at `origin`, None where there is none."""
     row = db.execute(_BASE, {"calendar": calendar, "origin": origin, "demo": demo}).first()
@@ -163,14 +167,19 @@ def newest(
     return {row.instrument_id: _record(row) for row in found}
 
 
+def of_ticker(db: Session, ticker: str) -> Sequence[Any]:
+    """Return what is known of every LSTM trained for a ticker, and of bases it has used."""
+    return db.execute(_OF_TICKER, {"ticker": ticker}).all()
+
+
 def summaries(db: Session) -> Sequence[Any]:
-    """Return the model in use now of every ticker, by ticker."""
-    return db.execute(_in_use(), {"ticker": None}).all()
+    """Return what is known of the model in use now of every ticker, by ticker."""
+    return db.execute(_in_use(_FACTS), {"ticker": None}).all()
 
 
 def champion(db: Session, ticker: str) -> TrainedModel:
     """Return the model in use now of one ticker. Raises NoModel."""
-    row = db.execute(_in_use(), {"ticker": ticker}).first()
+    row = db.execute(_in_use("m.*"), {"ticker": ticker}).first()
     if row is None or row.weights is None:
         raise NoModel(ticker=ticker, when="")
     return _record(row)
@@ -178,7 +187,7 @@ def champion(db: Session, ticker: str) -> TrainedModel:
 
 def details(db: Session, ticker: str) -> dict[str, Any]:
     """Return everything known of the model in use now, weights aside. Raises NoModel."""
-    row = db.execute(_in_use(), {"ticker": ticker}).mappings().first()
+    row = db.execute(_in_use("m.*"), {"ticker": ticker}).mappings().first()
     if row is None:
         raise NoModel(ticker=ticker, when="")
     facts = dict(row)
@@ -188,8 +197,9 @@ def details(db: Session, ticker: str) -> dict[str, Any]:
     return facts
 
 
-def _in_use() -> TextClause:
-    return text(_IN_USE).bindparams(bindparam("ticker", type_=Text))
+def _in_use(columns: str) -> TextClause:
+    query = _IN_USE.format(columns=columns)
+    return text(query).bindparams(bindparam("ticker", type_=Text))
 
 
 def _record(row: Any) -> TrainedModel:

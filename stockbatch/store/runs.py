@@ -99,6 +99,7 @@ def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
         "SELECT count(*) AS instruments,"
         " count(*) FILTER (WHERE o.action = 'trained') AS trained,"
         " count(*) FILTER (WHERE o.action = 'reused') AS reused,"
+        " count(*) FILTER (WHERE o.action = 'base') AS base,"
         " count(*) FILTER (WHERE o.action = 'naive') AS naive,"
         " count(*) FILTER (WHERE o.action = 'none') AS none"
         " FROM stockbatch.outcomes AS o JOIN stockbatch.instruments AS i ON i.id = o.instrument_id"
@@ -126,6 +127,11 @@ def is_interrupted(db: Session, calendar: str, session: date) -> bool:
         .limit(1)
     )
     return status not in (None, "finished")
+
+
+def last_session(db: Session, calendar: str) -> date | None:
+    """Return the newest session that a run of `calendar` was for."""
+    return db.scalar(select(func.max(RunRow.session)).where(RunRow.calendar == calendar))
 
 
 def final_outcomes(
