@@ -14,6 +14,7 @@ from stockbatch.records import (
     Instrument,
     Listing,
     Method,
+    ModelKind,
     Outcome,
     PriceBasis,
     Run,
@@ -81,8 +82,10 @@ def naive_of(instrument: Instrument, **changes: Any) -> Forecast:
     return forecast_of(instrument, method=Method.NAIVE, **silent | changes)
 
 
-def model_of(ticker: str, last: date = ORIGIN, **changes: Any) -> TrainedModel:
+def model_of(ticker: str | None, last: date = ORIGIN, **changes: Any) -> TrainedModel:
+    """Return a ticker's model, or a base model for None."""
     values = {
+        "kind": ModelKind.TICKER if ticker else ModelKind.BASE,
         "ticker": ticker,
         "first_session": session(-100),
         "last_session": last,
@@ -94,6 +97,7 @@ def model_of(ticker: str, last: date = ORIGIN, **changes: Any) -> TrainedModel:
         "best_epoch": 2,
         "training_loss": (0.3, 0.2, 0.1),
         "validation_loss": (0.4, 0.3, 0.35),
+        "initial_loss": 0.5,
         "libraries": {"numpy": "2"},
     }
     return TrainedModel(**values | changes)

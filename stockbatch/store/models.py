@@ -113,6 +113,7 @@ def _values(
 ) -> dict[str, Any]:
     weights = inference.to_bytes(model.weights)
     best = slice(max((model.best_epoch or 0) - 1, 0), model.best_epoch or 0)
+    validation_loss = next(iter(model.validation_loss[best]), model.initial_loss)
     comparison = model.comparison
     return {
         "kind": model.kind,
@@ -133,7 +134,8 @@ def _values(
         "tickers": model.tickers,
         "best_epoch": model.best_epoch,
         "training_loss": next(iter(model.training_loss[best]), None),
-        "validation_loss": next(iter(model.validation_loss[best]), None),
+        "validation_loss": validation_loss,
+        "initial_loss": model.initial_loss,
         "comparison_loss": comparison and comparison.loss,
         "base_loss": comparison and comparison.base_loss,
         "champion_loss": comparison and comparison.champion_loss,

@@ -3,11 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
+from statistics import fmean, stdev
 
 import numpy as np
 import pytest
 from ledger import PAST, QUANTILES, bars_of, forecast_of, listed, naive_of, opened, store
 from market import NOW, calendar, fetch, session, small
+from scipy.stats import ttest_1samp
 from sklearn.metrics import (
     mean_absolute_error,
     mean_absolute_percentage_error,
@@ -196,13 +198,13 @@ def test_a_missing_bar_of_a_session_is_waited_for(app, one):
 TICKERS = ("AAA", "BBB", "CCC")
 DAYS = [session(offset) for offset in range(70)]
 POINTS = ("mae", "rmse", "bias", "mape", "smape", "mase")
-RETURNS = ("mae_return", "rmse_return", "bias_return")
+METHODS = (Method.NAIVE, Method.LSTM, Method.ROLLING_QUANTILE, Method.EWMA)
 COVERED = {f"coverage_{percent}": f"inside_{percent}" for percent in (50, 80, 90, 95)}
 
 
 @pytest.fixture
 def summed_up(app):
-    """Made-up forecasts by three methods over 70 sessions, scored and summed up."""
+    """Made-up forecasts by four methods over 70 sessions, scored and summed up."""
     rng = np.random.default_rng(7)
     with app.transaction() as db:
         instruments = [*listed(db, *TICKERS), *listed(db, "^DEMO", demo=True)]
@@ -227,7 +229,7 @@ def _forecasts(rng, instrument, day, close, target):
         "deadline_at": PAST,
     }
     yield naive_of(instrument, **common | {"close": close})
-    for method in (Method.LSTM, Method.ROLLING_QUANTILE):
+    for method in METHODS[1:]:
         if method is Method.LSTM and instrument.ticker == "BBB" and rng.random() < 0.3:
             continue
         quantiles = np.sort(rng.normal(0, 0.01, 9))
@@ -257,7 +259,7 @@ def test_metrics_are_what_scikit_learn_says_of_the_same_rows(app, summed_up):
     )
     expected = {
         (ticker, method, "late", window, metric): numbers
-        for ticker, method, window in product(("ALL", "^DEMO", *TICKERS), Method, WINDOWS)
+        for ticker, method, window in product(("ALL", "^DEMO", *TICKERS), METHODS, WINDOWS)
         for metric, numbers in plain_metrics(rows, ticker, method, window).items()
     }
     assert found.keys() == expected.keys()
@@ -294,7 +296,54 @@ def plain_metrics(rows, ticker, method, window):
             baseline = plain_values(other)[metric]
             skill = 1 - value / baseline
         answer[metric] = len(own), value, baseline, skill
+    if ticker == "ALL" and method is not Method.NAIVE:
+        losses = {
+            other: {
+                (row["target_session"], row["ticker"]): row["pinball"]
+                for row in all_
+                if row["method"] == other and row["target_session"] >= first
+            }
+            for other in METHODS
+        }
+        answer |= plain_comparisons(method, losses)
     return answer
+
+
+def plain_comparisons(method, losses):
+    """Return the metrics of the leaderboard; `losses` are by session and ticker, by method."""
+    answer = {}
+    for rival in (Method.ROLLING_QUANTILE, Method.EWMA):
+        places, days = common(losses[method], losses[rival])
+        own, other = (sum(losses[m][place] for place in places) for m in (method, rival))
+        left = [
+            sum(losses[method][p] - own / other * losses[rival][p] for p in places if p[0] == day)
+            for day in days
+        ]
+        error = stdev(left) * np.sqrt(len(days)) / other
+        answer[f"skill_vs_{rival}"] = len(places), 1 - own / other, None, None
+        answer[f"skill_vs_{rival}_error"] = len(places), error, None, None
+    if method is not Method.ROLLING_QUANTILE:
+        places, _ = common(losses[method], losses[Method.ROLLING_QUANTILE])
+        gain = {ticker: [] for ticker in TICKERS}
+        for place in places:
+            gain[place[1]].append(losses[Method.ROLLING_QUANTILE][place] - losses[method][place])
+        answer["share_better"] = len(places), fmean(fmean(g) > 0 for g in gain.values()), None, None
+    if method is not Method.LSTM:
+        places, days = common(losses[method], losses[Method.LSTM])
+        daily = [
+            fmean(losses[method][p] - losses[Method.LSTM][p] for p in places if p[0] == day)
+            for day in days
+        ]
+        test = ttest_1samp(daily, 0)
+        answer["dm_statistic"] = len(places), test.statistic, None, None
+        answer["dm_p_value"] = len(places), test.pvalue, None, None
+    return answer
+
+
+def common(one, other):
+    """Return what two methods have both forecast, and its sessions."""
+    places = sorted(one.keys() & other.keys())
+    return places, sorted({day for day, _ in places})
 
 
 def plain_values(rows):
@@ -350,3 +399,72 @@ def test_metrics_again_change_nothing_and_an_older_session_replaces_no_ticker(ap
         " ORDER BY 1",
     )
     assert [row["through_session"] for row in through] == [DAYS[30], DAYS[-1]]
+
+
+LEADERBOARD = {
+    "n": ("n", "mae_return", 1),
+    "pinball": ("value", "pinball", 1),
+    "skill_vs_rolling_quantile_pct": ("value", "skill_vs_rolling_quantile", 100),
+    "skill_vs_rolling_quantile_error_pct": ("value", "skill_vs_rolling_quantile_error", 100),
+    "skill_vs_ewma_pct": ("value", "skill_vs_ewma", 100),
+    "skill_vs_ewma_error_pct": ("value", "skill_vs_ewma_error", 100),
+    "share_better_pct": ("value", "share_better", 100),
+    "dm_statistic": ("value", "dm_statistic", 1),
+    "dm_p_value": ("value", "dm_p_value", 1),
+    "mae_return": ("value", "mae_return", 1),
+    "mae_return_skill_pct": ("skill", "mae_return", 100),
+    "coverage_80_pct": ("value", "coverage_80", 100),
+    "coverage_95_pct": ("value", "coverage_95", 100),
+}
+
+
+def test_the_leaderboard_has_a_row_per_method_and_window(app, summed_up):
+    rows = fetch(app.engine, "SELECT * FROM bi.leaderboard")
+    assert {(row["method"], row["window_sessions"]) for row in rows} == {*product(METHODS, WINDOWS)}
+    assert len(rows) == len(METHODS) * len(WINDOWS)
+    for row in rows:
+        assert (row["session"], row["calendar"], row["kind"]) == (DAYS[-1], "XNYS", "late")
+        stored = fetch(
+            app.engine,
+            "SELECT * FROM stockbatch.metrics WHERE instrument_id IS NULL AND method = :method"
+            " AND window_sessions = :window",
+            method=row["method"],
+            window=row["window_sessions"],
+        )
+        by_name = {one["metric"]: one for one in stored}
+        for column, (number, metric, factor) in LEADERBOARD.items():
+            expected = by_name.get(metric, {number: None})[number]
+            assert row[column] == (None if expected is None else pytest.approx(factor * expected))
+
+
+def test_the_leaderboard_compares_nobody_with_itself(app, summed_up):
+    rows = fetch(app.engine, "SELECT * FROM bi.leaderboard WHERE window_sessions = 60")
+    by_method = {row["method"]: row for row in rows}
+
+    def silent(method):
+        return {name for name in LEADERBOARD if by_method[method][name] is None}
+
+    assert silent("lstm") == {"dm_statistic", "dm_p_value"}
+    assert silent("rolling_quantile") == {"share_better_pct"}
+    assert silent("ewma") == set()
+    assert silent("naive") == LEADERBOARD.keys() - {"n", "mae_return", "mae_return_skill_pct"}
+    assert by_method["rolling_quantile"]["skill_vs_rolling_quantile_pct"] == 0
+
+
+def test_a_method_that_lacks_a_ticker_is_compared_on_the_others(app, summed_up):
+    with app.transaction() as db:
+        (new,) = listed(db, "NEW")
+        store(db, new, bars_of(DAYS, [100 + n % 3 for n in range(len(DAYS))]))
+        made = forecast_of(new, origin_session=DAYS[-2], target_session=DAYS[-1])
+        made = replace(made, method=Method.LSTM)
+        forecasts.add(db, [made], opened(db, DAYS[-1]), issued_at=NOW)
+        run = opened(db, DAYS[-1])
+    before = fetch(app.engine, "SELECT * FROM bi.leaderboard WHERE method = 'lstm' ORDER BY 6")
+    score_forecasts(app, run, calendar(), [*summed_up, new])
+    update_metrics(app, run, calendar())
+    after = fetch(app.engine, "SELECT * FROM bi.leaderboard WHERE method = 'lstm' ORDER BY 6")
+    for old, fresh in zip(before, after, strict=True):
+        assert fresh["n"] == old["n"] + 1
+        assert fresh["pinball"] != old["pinball"]
+        for column in ("skill_vs_rolling_quantile_pct", "skill_vs_ewma_pct", "share_better_pct"):
+            assert fresh[column] == pytest.approx(old[column])

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from ledger import FUTURE, PAST, QUANTILES, forecast_of, listed, model_of, naive_of, opened
 from market import NOW, ORIGIN, session
@@ -11,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import AccessDenied
 from stockbatch.records import Method
-from stockbatch.store import forecasts, models
-from stockbatch.tables import QUANTILE_COLUMNS
+from stockbatch.store import forecasts, models, promotions
+from stockbatch.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 
 
 def stored(db):
@@ -32,8 +33,10 @@ def given(db, one):
 
 
 def test_a_forecast_is_stored_as_it_was_made(db, one, given):
-    model_id = models.add(db, {one.id: model_of("AAA")}, given)[one.id]
-    made = forecast_of(one, method=Method.LSTM, model_id=model_id)
+    model_id = models.add(db, {one.id: model_of("AAA")}, given, demo=False)[one.id]
+    raw = tuple(1.5 * quantile for quantile in QUANTILES)
+    more = {"raw_quantiles": raw, "volatility": 0.02, "shrinkage": 0.4, "dissimilarity": 0.7}
+    made = forecast_of(one, method=Method.LSTM, model_id=model_id, **more)
     assert forecasts.add(db, [made], given, issued_at=NOW) == 1
     (row,) = stored(db)
     assert tuple(row[name] for name in QUANTILE_COLUMNS) == QUANTILES
@@ -41,6 +44,8 @@ def test_a_forecast_is_stored_as_it_was_made(db, one, given):
         assert row[name] == getattr(made, name)
     for name in ("origin_close", "close", "log_return", "probability_of_rise", "fingerprint"):
         assert row[name] == getattr(made, name)
+    assert tuple(row[name] for name in RAW_QUANTILE_COLUMNS) == raw
+    assert (row["volatility"], row["shrinkage"], row["dissimilarity"]) == (0.02, 0.4, 0.7)
     assert (row["model_id"], row["run_id"]) == (model_id, given.id)
     assert (row["issued_at"], row["deadline_at"]) == (NOW, PAST)
 
@@ -48,7 +53,14 @@ def test_a_forecast_is_stored_as_it_was_made(db, one, given):
 def test_a_point_forecast_states_no_distribution(db, one, given):
     forecasts.add(db, [naive_of(one)], given, issued_at=NOW)
     (row,) = stored(db)
-    assert {row[name] for name in (*QUANTILE_COLUMNS, "probability_of_rise", "model_id")} == {None}
+    silent = (*QUANTILE_COLUMNS, *RAW_QUANTILE_COLUMNS, "probability_of_rise", "model_id")
+    assert {row[name] for name in (*silent, "shrinkage", "dissimilarity", "trusted")} == {None}
+
+
+@pytest.mark.parametrize(("dissimilarity", "trusted"), [(0.2, True), (1.0, True), (1.01, False)])
+def test_inputs_unlike_those_trained_on_are_not_trusted(db, one, given, dissimilarity, trusted):
+    forecasts.add(db, [forecast_of(one, dissimilarity=dissimilarity)], given, issued_at=NOW)
+    assert [row["trusted"] for row in stored(db)] == [trusted]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +103,51 @@ def test_equal_inputs_add_no_row_also_when_late(db, one, given):
     again = forecast_of(one, deadline_at=PAST)
     assert forecasts.add(db, [again], given, issued_at=NOW) == 0
     assert [row["kind"] for row in stored(db)] == ["live"]
+
+
+def past(db, *instruments):
+    days = np.array([session(n) for n in range(1, 4)], dtype="datetime64[D]")
+    return forecasts.past_quantiles(db, instruments, days)
+
+
+def lstm_of(instrument, fingerprint, factor, **changes):
+    raw = tuple(factor * quantile for quantile in QUANTILES)
+    values = {"method": Method.LSTM, "raw_quantiles": raw, "fingerprint": fingerprint}
+    return forecast_of(instrument, **values | changes)
+
+
+def test_past_quantiles_are_the_raw_ones_of_the_lstm_by_ticker_and_session(db, one, given):
+    (two,) = listed(db, "BBB")
+    second = {"target_session": session(2)}
+    made = [lstm_of(one, "a", 1), lstm_of(two, "a", 2, **second), forecast_of(two)]
+    forecasts.add(
+        db, [*made, lstm_of(two, "b", 3, target_session=session(4))], given, issued_at=NOW
+    )
+    found = past(db, two, one)
+    assert found.shape == (2, 3, 9)
+    np.testing.assert_allclose(found[1, 0], QUANTILES)
+    np.testing.assert_allclose(found[0, 1], 2 * np.array(QUANTILES))
+    assert np.isfinite(found).all(axis=-1).sum() == 2
+    assert np.isnan(past(db, *listed(db, "CCC"))).all()
+
+
+def test_of_several_past_forecasts_of_a_session_the_live_one_counts(db, one, given):
+    forecasts.add(db, [lstm_of(one, "a", 1)], given, issued_at=NOW, backtest=True)
+    np.testing.assert_allclose(past(db, one)[0, 0], QUANTILES)
+    live = lstm_of(one, "b", 2, deadline_at=FUTURE)
+    for made, factor in ((lstm_of(one, "c", 3), 3), (live, 2), (lstm_of(one, "d", 4), 2)):
+        forecasts.add(db, [made], given, issued_at=NOW)
+        np.testing.assert_allclose(past(db, one)[0, 0], factor * np.array(QUANTILES))
+
+
+def test_only_a_backtest_of_these_origins_is_done(db, one, given):
+    (other,) = listed(db, "BBB")
+    forecasts.add(db, [naive_of(one)], given, issued_at=NOW)
+    forecasts.add(db, [naive_of(other)], given, issued_at=NOW, backtest=True)
+    for days, done in (((0, 1), {other.id}), ((-3, 0), {other.id}), ((1, 2), set())):
+        origins = np.array([session(n) for n in days], dtype="datetime64[D]")
+        assert forecasts.backtested(db, [one, other], origins) == done
+        assert forecasts.backtested(db, [one], origins) == set()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +219,8 @@ def test_the_writer_cannot_say_when_a_forecast_was_recorded(own_db, writer):
 
 
 def test_what_a_forecast_rests_on_cannot_be_deleted(db, one, given):
-    model_id = models.add(db, {one.id: model_of("AAA")}, given)[one.id]
+    model_id = models.add(db, {one.id: model_of("AAA")}, given, demo=False)[one.id]
+    promotions.add(db, {one.id: model_id}, ORIGIN, {one.id: "no_model"})
     forecasts.add(db, [forecast_of(one, model_id=model_id)], given, issued_at=NOW)
     db.execute(text("DELETE FROM stockbatch.promotions"))
     db.execute(text("DELETE FROM stockbatch.training_curves"))
