@@ -1,6 +1,8 @@
 """Sum up how good the forecasts of the last sessions were."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,44 @@ from stockbatch.tables import QUANTILE_COLUMNS
 
 WINDOWS = (20, 60, 250)
 """Target sessions a metric looks back at."""
-BASELINES = (Method.NAIVE, Method.ROLLING_QUANTILE)
+NAIVE, ROLLING = BASELINES = (Method.NAIVE, Method.ROLLING_QUANTILE)
 """What points, and what quantiles, are compared with."""
 PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
-RIVALS = (Method.ROLLING_QUANTILE, Method.EWMA)
+RIVALS = (ROLLING, Method.EWMA)
 """Whom the leaderboard states every method's skill against."""
-Scored = Mapping[str, Floats]
+Scored = Mapping[tuple[Method, Kind], Mapping[str, Floats]]
+Row = tuple[Any, ...]
+"""What `store.metrics.save` takes."""
+
+
+class _Sample:
+    """Scored forecasts of one method, kind and window: arrays (tickers, sessions) by name."""
+
+    def __init__(self, forecasts: Mapping[str, Floats]) -> None:
+        self.forecasts = forecasts
+        self.made = ~np.isnan(forecasts["close"])
+
+    @cached_property
+    def summary(self) -> dict[str, Average]:
+        """Return every metric of each ticker."""
+        one = self.forecasts
+        quantiles = _quantiles(one)
+        points_only = bool(np.isnan(quantiles).all())
+        return metrics.summarise(
+            close=one["close"],
+            actual_close=one["actual_close"],
+            log_return=one["log_return"],
+            actual_log_return=one["actual_log_return"],
+            origin_close=one["origin_close"],
+            quantiles=None if points_only else quantiles,
+            probability_of_rise=None if points_only else one["probability_of_rise"],
+        )
+
+    def where(self, both: NDArray[np.bool_]) -> "_Sample":
+        """Return the forecasts for which `both`, (tickers, sessions), is true."""
+        if not (self.made & ~both).any():
+            return self
+        return _Sample({n: np.where(both, values, np.nan) for n, values in self.forecasts.items()})
 
 
 def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
@@ -37,41 +71,81 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
         scored = metric_store.scored(db, instruments, sessions)
 
     in_all = np.array([not instrument.demo for instrument in instruments], dtype=bool)
-    rows = [*_rows(scored, instruments, in_all), *_leaderboard(scored, in_all)]
+    rows = list(_of_tickers(scored, [instrument.id for instrument in instruments]))
+    if in_all.any():
+        rows += _of_all(scored, in_all)
+        rows += _leaderboard(scored, in_all)
 
     with app.transaction() as db:
         runs.lock(db, run)
         metric_store.save(db, run.calendar, run.session, rows)
 
 
-def _rows(
-    scored: Mapping[tuple[Method, Kind], Scored],
-    instruments: Sequence[Instrument],
-    in_all: NDArray[np.bool_],
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of `store.metrics.save`: of every instrument, then of ALL."""
-    ids = [instrument.id for instrument in instruments]
-    for (method, kind), forecasts in scored.items():
-        for window in WINDOWS:
-            own = _last(forecasts, window)
-            naive, rolling = (
-                _last(scored.get((baseline, kind), {}), window) for baseline in BASELINES
-            )
-            key = method.value, kind.value, window
-            yield from _metrics(ids, key, own, naive, rolling)
-            if in_all.any():
-                sides = [_pooled(side, in_all) for side in (own, naive, rolling)]
-                for row in _metrics([None], key, *sides):
-                    if row[4] in metrics.RETURN_METRICS:
-                        yield row
+def _of_tickers(scored: Scored, ids: Sequence[int]) -> Iterator[Row]:
+    """Yield the metrics of every ticker."""
+    for key, own, others in _samples(scored, lambda values: values):
+        yield from _metrics(ids, key, own, others)
 
 
-def _leaderboard(
-    scored: Mapping[tuple[Method, Kind], Scored], in_all: NDArray[np.bool_]
-) -> Iterator[tuple[Any, ...]]:
-    """Yield rows of ALL that compare the quantiles of the methods of one kind."""
+def _of_all(scored: Scored, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+    """Yield the metrics of all forecasts of the chosen tickers together."""
+    for key, own, others in _samples(scored, lambda values: values[in_all].reshape(1, -1)):
+        for row in _metrics([None], key, own, others):
+            if row[4] in metrics.RETURN_METRICS:
+                yield row
+
+
+def _samples(
+    scored: Scored, layout: Callable[[Floats], Floats]
+) -> Iterator[tuple[tuple[str, str, int], _Sample, Mapping[Method, _Sample]]]:
+    """Yield the samples with their keys, each beside all those of its kind and window."""
+    for kind, window in product(dict.fromkeys(kind for _, kind in scored), WINDOWS):
+        samples = {
+            method: _Sample({name: layout(v[:, -window:]) for name, v in forecasts.items()})
+            for (method, of_kind), forecasts in scored.items()
+            if of_kind is kind
+        }
+        for method, own in samples.items():
+            yield (method.value, kind.value, window), own, samples
+
+
+def _metrics(
+    ids: Sequence[int | None],
+    key: tuple[str, str, int],
+    own: _Sample,
+    others: Mapping[Method, _Sample],
+) -> Iterator[Row]:
+    """Yield one row per id and metric that has a value.
+
+    Skill, and the baseline's value, are those of the forecasts that both methods made.
+    """
+    compared = {baseline: _compared(own, others.get(baseline)) for baseline in BASELINES}
+    for metric, (value, n) in own.summary.items():
+        mine, other = compared[ROLLING if metric in PROBABILISTIC else NAIVE]
+        baseline = skill = np.full(len(ids), np.nan)
+        if metric in metrics.SKILL_METRICS and metric in other:
+            baseline = other[metric].value
+            skill = metrics.skill(mine[metric].value, baseline)
+        columns = (_known(numbers) for numbers in (value, baseline, skill))
+        for id_, count, *numbers in zip(ids, n.tolist(), *columns, strict=True):
+            if count:
+                yield id_, *key, metric, count, *numbers
+
+
+def _compared(
+    own: _Sample, other: _Sample | None
+) -> tuple[Mapping[str, Average], Mapping[str, Average]]:
+    """Return the summaries of two methods over the forecasts that both made."""
+    if other is None:
+        return {}, {}
+    both = own.made & other.made
+    return own.where(both).summary, other.where(both).summary
+
+
+def _leaderboard(scored: Scored, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+    """Yield metrics of the chosen tickers that compare the quantiles of the methods of a kind."""
     losses = {
-        key: metrics.pinball(forecasts["actual_log_return"], _quantiles(forecasts))[in_all]
+        key: metrics.pinball(forecasts["actual_log_return"][in_all], _quantiles(forecasts)[in_all])
         for key, forecasts in scored.items()
     }
     for (method, kind), loss in losses.items():
@@ -80,7 +154,7 @@ def _leaderboard(
             of_kind = {m: other[:, -window:] for (m, k), other in losses.items() if k is kind}
             for metric, n, value in _comparisons(method, loss[:, -window:], of_kind):
                 if n:
-                    yield None, *key, metric, n, _known(value), None, None
+                    yield None, *key, metric, n, *_known(np.array([value])), None, None
 
 
 def _comparisons(
@@ -93,8 +167,8 @@ def _comparisons(
             skill = metrics.clustered_skill(own, losses[rival])
             yield f"skill_vs_{rival}", n, skill.value
             yield f"skill_vs_{rival}_error", n, skill.standard_error
-    rolling, lstm = losses.get(Method.ROLLING_QUANTILE), losses.get(Method.LSTM)
-    if rolling is not None and method is not Method.ROLLING_QUANTILE:
+    rolling, lstm = losses.get(ROLLING), losses.get(Method.LSTM)
+    if rolling is not None and method is not ROLLING:
         yield "share_better", _common(own, rolling), metrics.share_better(own, rolling)
     if lstm is not None and method is not Method.LSTM:
         n, test = _common(own, lstm), metrics.diebold_mariano(own, lstm)
@@ -106,59 +180,10 @@ def _common(one: Floats, other: Floats) -> int:
     return int(np.count_nonzero(np.isfinite(one) & np.isfinite(other)))
 
 
-def _last(forecasts: Scored, window: int) -> Scored:
-    return {name: values[:, -window:] for name, values in forecasts.items()}
-
-
-def _pooled(forecasts: Scored, tickers: NDArray[np.bool_]) -> Scored:
-    """Return all forecasts of the chosen tickers in one row."""
-    return {name: values[tickers].reshape(1, -1) for name, values in forecasts.items()}
-
-
-def _metrics(
-    ids: Sequence[int | None],
-    key: tuple[str, str, int],
-    own: Scored,
-    naive: Scored,
-    rolling: Scored,
-) -> Iterator[tuple[Any, ...]]:
-    """Yield one row per id and metric that has a value; skill compares the same sessions only."""
-    summary = _summarise(own)
-    unknown = np.isnan(own["close"])
-    by_naive, by_rolling = (
-        _summarise({name: np.where(unknown, np.nan, v) for name, v in side.items()}) if side else {}
-        for side in (naive, rolling)
-    )
-    for metric, (value, n) in summary.items():
-        baseline = np.full(len(ids), np.nan)
-        if metric in metrics.SKILL_METRICS:
-            other = (by_rolling if metric in PROBABILISTIC else by_naive).get(
-                metric, Average(baseline, n)
-            )
-            baseline = np.where(other.n == n, other.value, np.nan)
-        skill = metrics.skill(value, baseline)
-        for row in np.flatnonzero(n).tolist():
-            numbers = (value[row], baseline[row], skill[row])
-            yield ids[row], *key, metric, int(n[row]), *(_known(x) for x in numbers)
-
-
-def _quantiles(forecasts: Scored) -> Floats:
+def _quantiles(forecasts: Mapping[str, Floats]) -> Floats:
     return np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
 
 
-def _summarise(forecasts: Scored) -> dict[str, Average]:
-    quantiles = _quantiles(forecasts)
-    points_only = bool(np.isnan(quantiles).all())
-    return metrics.summarise(
-        close=forecasts["close"],
-        actual_close=forecasts["actual_close"],
-        log_return=forecasts["log_return"],
-        actual_log_return=forecasts["actual_log_return"],
-        origin_close=forecasts["origin_close"],
-        quantiles=None if points_only else quantiles,
-        probability_of_rise=None if points_only else forecasts["probability_of_rise"],
-    )
-
-
-def _known(number: float) -> float | None:
-    return None if np.isnan(number) else float(number)
+def _known(numbers: Floats) -> list[float | None]:
+    known: list[float | None] = np.where(np.isnan(numbers), None, numbers).tolist()
+    return known

@@ -144,7 +144,7 @@ class MarketInputRow(Base):
 
     calendar: Mapped[str] = mapped_column(primary_key=True, comment="exchange calendar code")
     session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
-    instruments: Mapped[int] = mapped_column(comment="tickers with a return in that session")
+    instruments: Mapped[int] = mapped_column(comment="tickers with a bar of that session")
     absolute_return: Mapped[float | None] = mapped_column(
         comment="median size of their log returns; NULL: too few tickers"
     )

@@ -90,7 +90,7 @@ def upgrade() -> None:
             "instruments",
             sa.Integer(),
             nullable=False,
-            comment="tickers with a return in that session",
+            comment="tickers with a bar of that session",
         ),
         sa.Column(
             "absolute_return",

@@ -9,8 +9,6 @@ from stockbatch.store.bulk import matrix
 
 FEWEST = 5
 """Tickers with a return that a session needs to count as known."""
-MORE = 1.5
-"""A session is summed up again once so many times the tickers have bars of it."""
 
 _UPDATE = text("""
 WITH numbered AS (
@@ -27,14 +25,14 @@ available AS (
     GROUP BY b.session
 ),
 wanted AS (
-    SELECT n.session, n.before
+    SELECT n.session, n.before, a.tickers
     FROM numbered AS n
     JOIN available AS a USING (session)
     LEFT JOIN stockbatch.market_inputs AS m ON m.calendar = :calendar AND m.session = n.session
-    WHERE n.before IS NOT NULL AND (m.session IS NULL OR a.tickers > :more * (m.instruments + 1))
+    WHERE n.before IS NOT NULL AND m.instruments IS DISTINCT FROM a.tickers
 ),
 returns AS (
-    SELECT w.session, abs(ln(
+    SELECT w.session, w.tickers, abs(ln(
         (b.close + coalesce(d.value, 0)) * coalesce(s.value, 1) / p.close
     )) AS size
     FROM wanted AS w
@@ -51,9 +49,9 @@ returns AS (
         AND d.retracted_at IS NULL
 )
 INSERT INTO stockbatch.market_inputs (calendar, session, instruments, absolute_return)
-SELECT :calendar, session, count(*),
+SELECT :calendar, session, tickers,
     CASE WHEN count(*) >= :fewest THEN percentile_cont(0.5) WITHIN GROUP (ORDER BY size) END
-FROM returns GROUP BY session
+FROM returns GROUP BY session, tickers
 ON CONFLICT (calendar, session) DO UPDATE SET
     instruments = excluded.instruments, absolute_return = excluded.absolute_return,
     updated_at = clock_timestamp()
@@ -61,12 +59,12 @@ ON CONFLICT (calendar, session) DO UPDATE SET
 
 
 def update(db: Session, calendar: str, sessions: Sessions) -> None:
-    """Sum up those of `sessions` that are not summed up yet, or were with far fewer tickers.
+    """Sum up those of `sessions` that are not summed up yet, or were with other tickers.
 
     Each is made of its own bars and those of the session before: nothing later is read.
     """
     span = {"first": sessions[0].item(), "last": sessions[-1].item()}
-    db.execute(_UPDATE, {"calendar": calendar, "fewest": FEWEST, "more": MORE, **span})
+    db.execute(_UPDATE, {"calendar": calendar, "fewest": FEWEST, **span})
 
 
 def load(db: Session, calendar: str, sessions: Sessions) -> Market:
