@@ -78,14 +78,13 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
     """
     engine = database.engine(settings, role="writer", create=create)
     try:
-        database.require_current(engine)
-    except SchemaOutOfDate:
-        if settings.database_url is not None:
-            raise
-        engine.dispose()
-        database.migrate(settings)
-        engine = database.engine(settings, role="writer", create=create)
-    try:
+        try:
+            database.require_current(engine)
+        except SchemaOutOfDate:
+            if settings.database_url is not None:
+                raise
+            database.migrate(settings)
+            engine.dispose()  # its connections took their role before the migration made it
         with TrainingProcess(settings.threads) as trainer:
             yield App(settings=settings, engine=engine, trainer=trainer)
     finally:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jobs.app import App
 from stockbatch import metrics
 from stockbatch.metrics import Average
-from stockbatch.records import Floats, Instrument, Kind, Method, Run
+from stockbatch.records import Floats, Kind, Method, Run
 from stockbatch.sessions import TradingCalendar
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
@@ -185,5 +185,7 @@ def _quantiles(forecasts: Mapping[str, Floats]) -> Floats:
 
 
 def _known(numbers: Floats) -> list[float | None]:
-    known: list[float | None] = np.where(np.isnan(numbers), None, numbers).tolist()
-    return known
+    known = numbers.astype(object)
+    known[np.isnan(numbers)] = None
+    values: list[float | None] = known.tolist()
+    return values

@@ -1,7 +1,8 @@
-"""What a stack of networks is fed: windows per ticker, in an order of its own (NumPy only)."""
+"""What a stack of networks starts from and is fed, drawn per ticker (NumPy only)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 from stockbatch import features
 from stockbatch.config import ModelSettings
-from stockbatch.inference import Bools
-from stockbatch.records import Floats
+from stockbatch.inference import LEVELS, MEDIAN, Bools
+from stockbatch.records import QUANTILES, Floats
 
 Singles = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -125,6 +126,33 @@ def _in_one_row(windows: Singles) -> Singles:
 def generator(seed: np.uint64, epoch: int) -> np.random.Generator:
     """Return the random numbers of one ticker and epoch; epoch 0 draws its initial weights."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+
+
+def initial_weights(
+    seeds: NDArray[np.uint64], inputs: int, settings: ModelSettings
+) -> dict[str, NDArray[np.float32]]:
+    """Draw weights (tickers, …) from each ticker's seed; they state standard normal quantiles."""
+    drawn = [_draw(seed, inputs, settings) for seed in seeds]
+    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+
+
+def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, NDArray[np.float32]]:
+    drawn = generator(seed, 0)
+    units = settings.units
+    weights: dict[str, NDArray[Any]] = {}
+    for number in range(settings.layers):
+        size = units if number else inputs
+        limit = np.sqrt(6 / (size + 4 * units))
+        bias = np.zeros(4 * units)
+        bias[units : 2 * units] = 1
+        square, triangle = np.linalg.qr(drawn.normal(size=(4 * units, units)))
+        weights[f"lstm_{number}.kernel"] = drawn.uniform(-limit, limit, (size, 4 * units))
+        weights[f"lstm_{number}.recurrent_kernel"] = (square * np.sign(np.diag(triangle))).T
+        weights[f"lstm_{number}.bias"] = bias
+    spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
+    weights["dense.kernel"] = np.zeros((units, LEVELS))
+    weights["dense.bias"] = np.insert(spreads - 1 / spreads, MEDIAN, 0.0)
+    return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
 def _rounded_up(used: Bools, batch: int) -> int:

@@ -17,6 +17,7 @@ Bools = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 """Told how many epochs are done and how many there are."""
 
+LEVELS = len(QUANTILES)
 MEDIAN = QUANTILES.index(0.5)
 
 
@@ -85,6 +86,16 @@ def all_quantiles(weights: Weights, inputs: NDArray[np.float32]) -> Floats:
         steps = _lstm(weights, layer, steps)
     raw = steps @ weights["dense.kernel"] + weights["dense.bias"][:, None]
     return np.moveaxis(_spread_out(raw), 0, 2)
+
+
+def accumulation() -> NDArray[np.float32]:
+    """Return the matrix (levels, levels) that adds spreads to the median on both sides."""
+    matrix = np.zeros((LEVELS, LEVELS), np.float32)
+    matrix[MEDIAN] = 1
+    for level in range(LEVELS):
+        matrix[level, : level + 1] -= level < MEDIAN
+        matrix[level, level:] += level > MEDIAN
+    return matrix
 
 
 def stack(weights: Sequence[Weights]) -> dict[str, NDArray[np.float32]]:

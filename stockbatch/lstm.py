@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import NormalDist
 from threading import Lock
 from typing import Any
 
@@ -18,13 +17,12 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from stockbatch import batches
-from stockbatch.batches import Windows
+from stockbatch import batches, inference
+from stockbatch.batches import Windows, initial_weights
 from stockbatch.config import ModelSettings
-from stockbatch.inference import MEDIAN, Bools, Fitted, Progress, Weights, join
+from stockbatch.inference import LEVELS, MEDIAN, Bools, Fitted, Progress, Weights
 from stockbatch.records import QUANTILES, Floats
 
-LEVELS = len(QUANTILES)
 SMALLEST_STACK, LARGEST_STACK = 16, 64
 """A product of one matrix is rounded differently from one of many; more tickers gain nothing."""
 
@@ -90,8 +88,8 @@ class StackedQuantiles(keras.layers.Layer):  # type: ignore[misc]
         spreads = (raw + ops.sqrt(raw * raw + 4)) * 0.5
         is_median = np.arange(LEVELS) == MEDIAN
         parts = ops.where(is_median, raw, spreads)
-        accumulation = np.tile(_accumulation(), (parts.shape[0], 1, 1))
-        return _affine(parts, accumulation, ops.zeros_like(self.bias))
+        adding = np.tile(inference.accumulation(), (parts.shape[0], 1, 1))
+        return _affine(parts, adding, ops.zeros_like(self.bias))
 
 
 def _affine(inputs: Any, kernel: Any, bias: Any) -> Any:
@@ -232,6 +230,7 @@ class Network(keras.Model):  # type: ignore[misc]
         for name, variable in self.by_name().items():
             variable.assign(weights[name])
         self.optimizer.reset()
+        self.take_losses()
 
     def read(self) -> dict[str, NDArray[np.float32]]:
         """Return the weights (tickers, …)."""
@@ -264,8 +263,9 @@ def fit(
     and `validation` (tickers, sessions). `progress` gets the epochs done and how many there are.
     """
     tickers, features = len(inputs), inputs.shape[2]
-    size = _power_of_two(-(-tickers // workers))
-    size = min(max(size, SMALLEST_STACK), LARGEST_STACK)
+    size = SMALLEST_STACK
+    while size * workers < tickers and size < LARGEST_STACK:
+        size *= 2
     windows = batches.cut(inputs, targets, train, validation, seeds, settings)
     start = initial or initial_weights(seeds, features, settings)
     firsts = range(0, tickers, size)
@@ -279,7 +279,7 @@ def fit(
         return fitted.first(piece.stop - first)
 
     with ThreadPoolExecutor(workers) as pool:
-        return join(list(pool.map(fit_from, firsts)))
+        return inference.join(list(pool.map(fit_from, firsts)))
 
 
 def fit_pooled(
@@ -297,18 +297,10 @@ def fit_pooled(
     """
     settings = settings.for_base()
     windows = batches.cut(inputs, targets, train, validation, seeds, settings).pooled()
-    start = initial_weights(seeds, inputs.shape[2], settings)
+    start = batches.initial_weights(seeds, inputs.shape[2], settings)
     counter = _Counter(progress, settings.epochs)
     with _network(1, inputs.shape[2], settings) as network:
         return _fit_stack(network, windows, start, counter.advance)
-
-
-def initial_weights(
-    seeds: NDArray[np.uint64], inputs: int, settings: ModelSettings
-) -> dict[str, NDArray[np.float32]]:
-    """Draw weights (tickers, …) from each ticker's seed; they state standard normal quantiles."""
-    drawn = [_draw(seed, inputs, settings) for seed in seeds]
-    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
 
 
 def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
@@ -331,37 +323,8 @@ def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
     outputs = total(keras.layers.Concatenate(name="raw")([median(steps), spreads(steps)]))
     for layer, columns in ((median, [MEDIAN]), (spreads, others)):
         layer.set_weights([weights["dense.kernel"][:, columns], weights["dense.bias"][columns]])
-    total.set_weights([_accumulation()[[MEDIAN, *others]]])
+    total.set_weights([inference.accumulation()[[MEDIAN, *others]]])
     keras.Model(inputs, outputs, name="stockbatch").save(path)
-
-
-def _accumulation() -> NDArray[np.float32]:
-    """Return the matrix (levels, levels) that adds spreads to the median on both sides."""
-    matrix = np.zeros((LEVELS, LEVELS), np.float32)
-    matrix[MEDIAN] = 1
-    for level in range(LEVELS):
-        matrix[level, : level + 1] -= level < MEDIAN
-        matrix[level, level:] += level > MEDIAN
-    return matrix
-
-
-def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, NDArray[np.float32]]:
-    drawn = batches.generator(seed, 0)
-    units = settings.units
-    weights: dict[str, NDArray[Any]] = {}
-    for number in range(settings.layers):
-        size = units if number else inputs
-        limit = np.sqrt(6 / (size + 4 * units))
-        bias = np.zeros(4 * units)
-        bias[units : 2 * units] = 1
-        square, triangle = np.linalg.qr(drawn.normal(size=(4 * units, units)))
-        weights[f"lstm_{number}.kernel"] = drawn.uniform(-limit, limit, (size, 4 * units))
-        weights[f"lstm_{number}.recurrent_kernel"] = (square * np.sign(np.diag(triangle))).T
-        weights[f"lstm_{number}.bias"] = bias
-    spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
-    weights["dense.kernel"] = np.zeros((units, LEVELS))
-    weights["dense.bias"] = np.insert(spreads - 1 / spreads, MEDIAN, 0.0)
-    return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
 _idle: defaultdict[tuple[int, int, ModelSettings], list[Network]] = defaultdict(list)
@@ -438,10 +401,6 @@ def _chosen(mask: Bools, new: Weights, old: Weights) -> dict[str, NDArray[np.flo
         name: np.where(mask.reshape(-1, *[1] * (array.ndim - 1)), array, old[name])
         for name, array in new.items()
     }
-
-
-def _power_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length()
 
 
 class _Counter:

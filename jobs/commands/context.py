@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -74,4 +76,7 @@ def show_table(
         table.add_column(heading, justify="right" if side == "right" else "left")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    console().print(table)
+    screen = console()
+    with screen.capture() as printed:
+        screen.print(table)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))

@@ -46,9 +46,12 @@ def run(
     )
     with running(settings) as app:
         if first and last:
+            summary = None
             walk = run_sessions(app, settings.exchange, first.date(), last.date(), **options)
             for summary in walk:
                 typer.echo(summary)
+            if summary is None:
+                raise typer.BadParameter(f"no session from {first:%Y-%m-%d} to {last:%Y-%m-%d}")
         else:
             one = session.date() if session else None
             typer.echo(run_session(app, settings.exchange, one, **options))

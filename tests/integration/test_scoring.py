@@ -468,3 +468,10 @@ def test_a_method_that_lacks_a_ticker_is_compared_on_the_others(app, summed_up):
         assert fresh["pinball"] != old["pinball"]
         for column in ("skill_vs_rolling_quantile_pct", "skill_vs_ewma_pct", "share_better_pct"):
             assert fresh[column] == pytest.approx(old[column])
+    for skill in fetch(
+        app.engine,
+        "SELECT a.skill_pct, l.skill_vs_rolling_quantile_pct AS expected FROM bi.accuracy AS a"
+        " JOIN bi.leaderboard AS l USING (method, window_sessions)"
+        " WHERE a.scope = 'calendar' AND a.metric = 'pinball' AND method = 'lstm'",
+    ):
+        assert skill["skill_pct"] == pytest.approx(skill["expected"])

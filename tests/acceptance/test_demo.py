@@ -1,0 +1,52 @@
+"""The first command a user types, as it is: an empty home, the embedded server, a real network."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("stockbatch")
+
+
+@pytest.mark.slow
+def test_the_demonstration_shows_forecasts_and_scores(server_home):
+    def stockbatch(*arguments):
+        return subprocess.run(
+            [PROGRAM, *arguments],
+            env={**os.environ, "STOCKBATCH_HOME": str(server_home)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    first = stockbatch("demo")
+    runs = re.findall(r"^XNYS (\S+) finished: 2 outcomes: (.+)$", first, re.MULTILINE)
+    assert len(runs) == 21
+    assert runs[0][1] == "2 trained (no_model)"
+    assert {what for _, what in runs[1:]} <= {"2 reused (fresh)", "2 trained (expired)"}
+    assert "forecasts (not investment advice)" in first
+    assert re.search(r"\^GSPC +\S+ +lstm +late", first)
+    assert re.search(r"\^IXIC +lstm +late +20 +pinball +20 ", first)
+    (url,) = re.findall(r"^connect: +(postgresql://reader:\S+)$", first, re.MULTILINE)
+
+    again = stockbatch("demo")
+    assert len(re.findall(r"^XNYS \S+ finished already", again, re.MULTILINE)) == 21
+    assert again.partition("forecasts (")[2] == first.partition("forecasts (")[2]
+
+    assert stockbatch("db", "url").strip() == url
+    forecasts = json.loads(stockbatch("forecasts", "--format", "json"))
+    assert [(row["ticker"], row["method"]) for row in forecasts] == [
+        ("^GSPC", "lstm"),
+        ("^IXIC", "lstm"),
+    ]
+    for row in forecasts:
+        assert row["close_low_95"] < row["close_low_80"] < row["median_close"]
+        assert row["median_close"] < row["close_high_80"] < row["close_high_95"]
+        assert 0.5 < row["close_low_95"] / row["origin_close"] < 1
+
+    assert stockbatch("db", "stop") == "stopped\n"
+    assert stockbatch("db", "stop") == "it was not running\n"

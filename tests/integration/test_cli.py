@@ -1,0 +1,500 @@
+"""The `stockbatch` command: what it prints, how it ends."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from market import ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
+
+from jobs import cli
+from stockbatch.config import PREFIX
+
+HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
+COMMANDS = (
+    *(("",), ("demo",), ("run",), ("status",), ("forecasts",), ("doctor",), ("migrate",)),
+    *(("tickers", name) for name in ("add", "import", "remove", "list")),
+    *(("models", name) for name in ("list", "show", "export")),
+    *(("db", name) for name in ("start", "stop", "url", "psql")),
+    ("config", "show"),
+)
+
+
+@dataclass
+class Answer:
+    status: int
+    out: str
+    err: str
+
+
+@contextmanager
+def plain_trainer(threads):
+    yield PlainTrainer()
+
+
+@pytest.fixture
+def stockbatch(monkeypatch, capsys, tmp_path):
+    """Call the command in this process, with a trainer that needs no TensorFlow."""
+    monkeypatch.setattr("jobs.app.TrainingProcess", plain_trainer)
+    monkeypatch.setenv(f"{PREFIX}HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"UNITS": 3, "LOOKBACK": 5, "HISTORY_SESSIONS": 100}.items():
+        monkeypatch.setenv(f"{PREFIX}MODEL__{name}", str(value))
+    monkeypatch.setenv(f"{PREFIX}MODEL__MINIMUM_HISTORY", "60")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["stockbatch", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Answer(ended.value.code or 0, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Let the command use the database of an App or of settings."""
+
+    def point(settings):
+        url = settings.database_url.get_secret_value()
+        monkeypatch.setenv(f"{PREFIX}DATABASE_URL", url)
+
+    return point
+
+
+@pytest.fixture(scope="module")
+def traded(make_lasting_app, tmp_path_factory):
+    """An App that has run two sessions; its tests only read."""
+    market = Market(tmp_path_factory.mktemp("market") / "market.csv")
+    app = make_lasting_app(market, trainer=PlainTrainer())
+    for day in (ORIGIN, session(1)):
+        run(app, day)
+    return app
+
+
+@pytest.fixture
+def reading(stockbatch, use, traded):
+    """The command on the database of `traded`."""
+    use(traded.settings)
+    return stockbatch
+
+
+def says(answer, status, *words):
+    """Assert that a command ended with one line of error that holds some words."""
+    assert answer.status == status, answer
+    assert answer.out == ""
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
+    for word in words:
+        assert word in answer.err
+
+
+# ---- the command line
+
+
+def test_help_needs_nothing_heavy():
+    """It is the imports that would make it slow."""
+    code = (
+        "import sys\n"
+        "from jobs import cli\n"
+        "try:\n    cli.main()\n"
+        "finally:\n    print('modules', *sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+    )
+    usage, _, modules = done.stdout.rpartition("modules ")
+    assert "Not investment advice" in usage
+    assert not HEAVY & set(modules.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(stockbatch, command):
+    answer = stockbatch(*filter(None, command), "--help")
+    assert answer.status == 0
+    assert answer.out.startswith(f"Usage: stockbatch {' '.join(command)}".rstrip())
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize("group", [(), ("tickers",), ("models",), ("db",), ("config",)])
+def test_a_group_alone_shows_its_help(stockbatch, group):
+    answer = stockbatch(*group)
+    assert answer.status == 2
+    assert "Usage: stockbatch" in answer.out + answer.err
+    assert "Commands:" in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["frobnicate"], 2, ["No such command 'frobnicate'", "'stockbatch --help' tells more"]),
+        (["run", "--sesion", "x"], 2, ["--sesion", "--session", "'stockbatch run --help'"]),
+        (["run", "--session", "yesterday"], 2, ["'yesterday' does not match", "%Y-%m-%d"]),
+        (["run", "--from", "2024-06-03"], 2, ["give --session, or both --from and --to"]),
+        (["run", "--to", "2024-06-03"], 2, ["give --session, or both --from and --to"]),
+        (
+            ["run", "--session", "2024-06-03", "--from", "2024-06-03", "--to", "2024-06-04"],
+            2,
+            ["give --session, or both --from and --to"],
+        ),
+        (["run", "--from", "2024-06-04", "--to", "2024-06-03"], 2, ["--from is after --to"]),
+        (["tickers", "add"], 2, ["name tickers, or give --all"]),
+        (["tickers", "add", "AAA", "--all"], 2, ["name tickers, or give --all"]),
+        (["tickers", "remove"], 2, ["Missing argument 'TICKER'"]),
+        (["models", "export", "AAA", "a.h5"], 2, ["must end in .keras"]),
+        (["forecasts", "--format", "xml"], 2, ["'xml' is not one of"]),
+        (["db", "url", "--role", "god"], 2, ["'god' is not one of"]),
+        (["--set", "model.unts=2", "config", "show"], 2, ["model.unts", "did you mean units?"]),
+        (["--set", "model.units=0", "config", "show"], 2, ["model.units", "greater than"]),
+        (["--set", "units", "config", "show"], 2, ["units: write it as KEY=VALUE"]),
+        (["--set", "a=1", "--set", "a.b=2", "config", "show"], 2, ["a has a value"]),
+        (["--config", "nowhere.toml", "status"], 2, ["nowhere.toml", "there is no such file"]),
+        *(
+            (command, 3, ["There is no database in", "'stockbatch db start' or 'stockbatch demo'"])
+            for command in (
+                ["status"],
+                ["forecasts"],
+                ["tickers", "list"],
+                ["tickers", "remove", "AAA"],
+                ["models", "list"],
+                ["models", "show", "AAA"],
+                ["models", "export", "AAA", "a.keras"],
+                ["db", "url"],
+                ["db", "psql"],
+            )
+        ),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else None,
+)
+def test_an_error_is_one_line_and_an_exit_status(stockbatch, tmp_path, arguments, status, words):
+    says(stockbatch(*arguments), status, *words)
+    assert not (tmp_path / "home").exists(), "reading creates no database"
+
+
+def fail(error):
+    def check(*arguments, **options):
+        raise error
+
+    return check
+
+
+def test_what_nobody_expected_is_one_line_too(reading, monkeypatch):
+    monkeypatch.setattr("jobs.daily.run_session", fail(ZeroDivisionError("of\nall things")))
+    says(reading("run"), 70, "unexpected ZeroDivisionError: of all things", "--debug")
+
+
+def test_debug_shows_where(reading, monkeypatch):
+    monkeypatch.setattr("jobs.daily.run_session", fail(ZeroDivisionError("of all things")))
+    answer = reading("--debug", "run")
+    assert answer.status == 70
+    assert answer.err.startswith("Traceback")
+    assert "in check" in answer.err
+    answer = reading("--debug", "models", "show", "ZZZ")
+    assert answer.status == 1
+    assert "Traceback" in answer.err
+    assert answer.err.endswith("error: ZZZ has no trained model: 'stockbatch run' trains one\n")
+
+
+def test_an_interruption_says_that_nothing_is_lost(reading, monkeypatch):
+    monkeypatch.setattr("jobs.daily.run_session", fail(KeyboardInterrupt()))
+    says(reading("run"), 130, "interrupted: what was committed stays")
+
+
+# ---- the watchlist
+
+
+@pytest.fixture
+def fresh(stockbatch, use, settings):
+    """The command on an empty, migrated database."""
+    use(settings)
+    return stockbatch
+
+
+def test_tickers_are_added_listed_and_removed(fresh, market, engine):
+    provider = ("--provider", f"csv:{market.file.name}")
+    assert fresh("tickers", "add", "BBB", "AAA", "BBB", *provider).out == "2 added\n"
+    listed = fetch(engine, "SELECT ticker, provider, active FROM stockbatch.instruments ORDER BY 1")
+    assert listed == [
+        {"ticker": ticker, "provider": market.specification, "active": True}
+        for ticker in ("AAA", "BBB")
+    ]
+    says(
+        fresh("tickers", "add", "CCC", "AAA", *provider), 2, "AAA is on the watchlist already, fed"
+    )
+    answer = fresh("tickers", "list")
+    assert answer.out.startswith("2 tickers\n")
+    assert market.specification in answer.out
+
+    assert fresh("tickers", "remove", "AAA").out == "removed: AAA\n"
+    says(fresh("tickers", "remove", "AAA"), 2, "AAA is not on the watchlist")
+    assert fresh("tickers", "add", "AAA", *provider).out == "1 added\n"
+
+
+def test_all_tickers_of_a_provider_are_added(fresh, market):
+    provider = ("--provider", market.specification)
+    fresh("tickers", "add", "BBB", *provider)
+    answer = fresh("tickers", "add", "--all", *provider)
+    assert answer.out == "2 added, 1 on the watchlist already\n"
+    answer = fresh("tickers", "add", "--all", *provider)
+    assert answer.out == "0 added, 3 on the watchlist already\n"
+    says(fresh("tickers", "add", "--all", "--provider", "yfinance"), 4, "cannot list its tickers")
+
+
+def test_an_unknown_ticker_or_provider_is_not_added(fresh, market, engine, tmp_path):
+    market.list("GOOGL")
+    answer = fresh("tickers", "add", "AAA", "GOGL", "--provider", market.specification)
+    says(answer, 4, "csv does not know GOGL", "did you mean GOOGL?")
+    says(fresh("tickers", "add", "AAA", "--provider", "telex"), 4, "telex is not a provider")
+    says(fresh("tickers", "add", "--all", "--provider", "csv:none.csv"), 4, "cannot be read")
+    bad = tmp_path / "bad.csv"
+    bad.write_text("date,open,high,low\n")
+    says(fresh("tickers", "add", "--all", "--provider", f"csv:{bad}"), 4, str(bad), "column close")
+    assert fetch(engine, "SELECT * FROM stockbatch.instruments") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "AAA\nCCC\n",
+        "# mine\n\n  AAA \nCCC\nAAA\n",
+        "name,Ticker\nAlpha,AAA\nGamma,CCC\n",
+        "\ufeffticker;\nAAA\nCCC\n".replace(";", ""),
+    ],
+)
+def test_a_file_of_tickers_is_imported(fresh, market, tmp_path, content):
+    file = tmp_path / "mine.txt"
+    file.write_text(content, encoding="utf-8")
+    provider = ("--provider", market.specification)
+    fresh("tickers", "add", "CCC", *provider)
+    answer = fresh("tickers", "import", file, *provider)
+    assert answer.out == "1 added, 1 on the watchlist already\n"
+    assert fresh("tickers", "import", file, *provider).out.startswith("0 added, 2 on")
+
+
+def test_a_file_without_tickers_is_refused(fresh, tmp_path):
+    says(fresh("tickers", "import", "nowhere.txt"), 4, "nowhere.txt cannot be read: No such file")
+    (tmp_path / "empty.txt").write_text("ticker\n")
+    says(fresh("tickers", "import", "empty.txt"), 4, "empty.txt", "it names no ticker")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    says(fresh("tickers", "import", "binary.txt"), 4, "binary.txt")
+
+
+# ---- runs
+
+
+def test_a_run_says_what_it_did(fresh, market):
+    says(fresh("run", "--session", ORIGIN), 2, "The watchlist of XNYS is empty")
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    says(fresh("run", "--session", "2024-06-01"), 2, "2024-06-01 is not a trading session of XNYS")
+    says(fresh("run", "--session", ORIGIN, "--exchange", "NYES"), 2, "did you mean", "XNYS")
+    says(fresh("run", "--session", ORIGIN, "--tickers", "ZZZ"), 2, "ZZZ is not on the watchlist")
+    says(fresh("run", "--session", ORIGIN, "--provider", "telex"), 4, "telex is not a provider")
+
+    answer = fresh("run", "--session", ORIGIN, "--tickers", "AAA, CCC")
+    assert answer.out == f"XNYS {ORIGIN} finished: 2 outcomes: 2 trained (no_model)\n"
+    answer = fresh("run", "--from", "2024-06-01", "--to", session(1))
+    assert answer.out.splitlines() == [
+        f"XNYS {ORIGIN} finished: 3 outcomes: 3 trained (no_model)",
+        f"XNYS {session(1)} finished: 3 outcomes: 3 reused (fresh)",
+    ]
+    answer = fresh("run", "--session", session(1))
+    assert answer.out == f"XNYS {session(1)} finished already: 3 outcomes: 3 reused (fresh)\n"
+    answer = fresh("run", "--session", session(1), "--retrain", "--tickers", "BBB")
+    assert answer.out == f"XNYS {session(1)} finished: 1 outcomes: 1 trained (forced)\n"
+    assert answer.err == ""
+
+
+def test_a_walk_without_sessions_says_so(fresh, market):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    says(fresh("run", "--from", "2024-06-01", "--to", "2024-06-02"), 2, "2024-06-01", "2024-06-02")
+
+
+def test_an_external_database_is_migrated_by_its_own_command(stockbatch, use, empty_settings):
+    use(empty_settings)
+    says(stockbatch("run"), 3, "is at revision none", "'stockbatch migrate' brings it there")
+    answer = stockbatch("migrate")
+    assert answer.status == 0
+    assert "is at revision" in answer.out
+    assert password(empty_settings) not in answer.out
+    says(stockbatch("run"), 2, "The watchlist of XNYS is empty")
+
+
+def test_an_external_server_is_not_started_or_stopped(fresh):
+    says(fresh("db", "start"), 2, "external server")
+    says(fresh("db", "stop"), 2, "external server")
+
+
+def password(settings):
+    from sqlalchemy import make_url
+
+    return make_url(settings.database_url.get_secret_value()).password
+
+
+# ---- answers
+
+
+def test_forecasts_are_printed_as_a_table(reading):
+    answer = reading("forecasts")
+    assert answer.status == 0
+    title, heading, _, *rows = filter(None, answer.out.splitlines())
+    assert title == "forecasts (not investment advice)"
+    assert heading.split()[:4] == ["ticker", "session", "method", "kind"]
+    assert [row.split()[:3] for row in rows] == [[t, str(session(2)), "lstm"] for t in TICKERS]
+    assert "late, session over" in rows[0]
+
+
+@pytest.mark.parametrize("ticker", [None, "BBB"])
+def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker):
+    where = "method = 'lstm'" if ticker is None else "ticker = 'BBB'"
+    query = f"SELECT * FROM bi.next_session_forecast WHERE {where} ORDER BY ticker, method"
+    expected = fetch(traded.engine, query)
+    arguments = [ticker] if ticker else []
+    found = json.loads(reading("forecasts", *arguments, "--format", "json").out)
+    assert found == json.loads(json.dumps(expected, default=str))
+    rows = list(
+        csv.DictReader(io.StringIO(reading("forecasts", *arguments, "--format", "csv").out))
+    )
+    assert len(rows) == len(expected)
+    for row, wanted in zip(rows, expected, strict=True):
+        assert row == {name: "" if v is None else str(v) for name, v in wanted.items()}
+
+
+def test_forecasts_of_nobody_are_none(reading, fresh):
+    assert json.loads(fresh("forecasts", "--format", "json").out) == []
+    assert fresh("forecasts", "--format", "csv").out == ""
+    says(fresh("forecasts", "AAA"), 2, "AAA is not on the watchlist")
+
+
+def test_status_names_the_database_and_what_is_in_it(reading, traded):
+    answer = reading("status")
+    assert answer.status == 0
+    assert answer.out.startswith("database: postgresql://owner:***@127.0.0.1:")
+    assert password(traded.settings) not in answer.out
+    lines = answer.out.splitlines()
+    for line in ("tickers: 3", f"last bar: {session(1)}", "models: 3"):
+        assert line in lines
+    (of_run,) = [line.split() for line in lines if line.split()[:2] == ["XNYS", str(session(1))]]
+    assert of_run[2] == "finished"
+    assert of_run[-5:] == ["3", "0", "3", "0", "0"]
+    assert any("all of XNYS" in line and " pinball " in line for line in lines)
+
+
+def test_status_of_nothing_is_no_error(fresh):
+    answer = fresh("status")
+    assert answer.status == 0
+    assert "tickers: 0" in answer.out
+
+
+def test_a_healthy_installation_is_all_right(reading):
+    answer = reading("doctor")
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert {line[:6] for line in lines} == {"ok    "}
+    checks = [line[7:].split(":")[0].split()[0] for line in lines]
+    assert checks == [
+        *("settings", "disk", "database", "migrations", "watchlist"),
+        *("provider", "calendar"),
+    ]
+
+
+def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(fresh, market):
+    answer = fresh("doctor")
+    assert answer.status == 1
+    assert "wrong  watchlist: The watchlist is empty: 'stockbatch tickers add" in answer.out
+
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    market.file.write_text("nothing of use")
+    answer = fresh("doctor")
+    assert answer.status == 1
+    (wrong,) = [line for line in answer.out.splitlines() if line.startswith("wrong")]
+    assert wrong.startswith(f"wrong  provider {market.specification}: {market.file}, line 1")
+    assert answer.err == ""
+
+
+def test_the_doctor_names_an_outdated_schema(stockbatch, use, empty_settings):
+    use(empty_settings)
+    answer = stockbatch("doctor")
+    assert answer.status == 1
+    assert "ok     database: PostgreSQL" in answer.out
+    assert "wrong  migrations:" in answer.out
+    assert "'stockbatch migrate' brings it there" in answer.out
+
+
+def test_the_doctor_names_a_server_out_of_reach(stockbatch, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:1/stocks")
+    answer = stockbatch("doctor")
+    assert answer.status == 1
+    assert "wrong  database: No connection to postgresql://me:***@127.0.0.1:1/stocks" in answer.out
+    assert "hunter2" not in answer.out + answer.err
+    says(stockbatch("run"), 3, "No connection to postgresql://me:***@127.0.0.1:1/stocks")
+
+
+def test_the_settings_are_shown_without_passwords(stockbatch, monkeypatch, tmp_path):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me:hunter2@db.example/stocks")
+    file = tmp_path / "mine.toml"
+    file.write_text("retrain_after_sessions = 7\nchunk_tickers = 8\n")
+    answer = stockbatch("--config", file, "--set", "chunk_tickers=9", "config", "show")
+    assert answer.status == 0
+    assert "hunter2" not in answer.out
+    assert 'database_url = "postgresql://me:***@db.example/stocks"' in answer.out
+    assert "retrain_after_sessions = 7 " in answer.out
+    assert "chunk_tickers = 9 " in answer.out
+    assert "units = 3 " in answer.out
+
+
+def test_models_are_listed_and_shown(reading, traded):
+    answer = reading("models", "list")
+    title, _, _, *rows = filter(None, answer.out.splitlines())
+    assert title == "3 models"
+    assert [row.split()[0] for row in rows] == list(TICKERS)
+    assert all(str(ORIGIN) in row and "no_model" in row for row in rows)
+    answer = reading("models", "show", "BBB")
+    assert answer.status == 0
+    for word in ("fingerprint", "'units': 3", "return, overnight_gap", " bytes"):
+        assert word in answer.out
+    says(reading("models", "show", "ZZZ"), 1, "ZZZ has no trained model")
+    says(reading("models", "export", "ZZZ", "z.keras"), 1, "ZZZ has no trained model")
+
+
+PREDICT = """
+import sys
+from jobs import cli
+try:
+    cli.main()
+except SystemExit as ended:
+    assert not ended.code
+import keras, numpy as np
+model = keras.saving.load_model(sys.argv[-1])
+inputs = np.random.default_rng(0).normal(size=(4, 6, 11)).astype("float32")
+np.save(sys.argv[-1] + ".npy", model.predict(inputs, verbose=0))
+"""
+
+
+def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, use):
+    import numpy as np
+
+    from stockbatch import inference
+    from stockbatch.store import models
+
+    use(traded.settings)
+    file = tmp_path / "bbb.keras"
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, "models", "export", "BBB", file],
+        env={**os.environ, f"{PREFIX}HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"{file}: model ")
+    with traded.transaction() as db:
+        model = models.champion(db, "BBB")
+    inputs = np.random.default_rng(0).normal(size=(4, 6, 11)).astype("float32")
+    expected = inference.quantiles(inference.stack([model.weights]), inputs[None])[0]
+    predicted = np.load(f"{file}.npy")
+    np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
