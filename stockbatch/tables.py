@@ -589,7 +589,10 @@ class MetricRow(Base):
     n: Mapped[int] = mapped_column(comment="scored forecasts behind it")
     value: Mapped[float | None] = mapped_column(comment="the metric")
     baseline: Mapped[float | None] = mapped_column(
-        comment="the same of the baseline: naive for points, rolling quantile for pinball"
+        comment="the same of the baseline (naive for points, rolling quantile for quantiles), of the"
+        " forecasts that both made"
     )
-    skill: Mapped[float | None] = mapped_column(comment="1 - value / baseline; above 0 is better")
+    skill: Mapped[float | None] = mapped_column(
+        comment="1 - value / baseline of the forecasts that both made; above 0 is better"
+    )
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")

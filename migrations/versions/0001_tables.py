@@ -450,10 +450,13 @@ def upgrade() -> None:
             "baseline",
             sa.Double(),
             nullable=True,
-            comment="the same of the baseline: naive for points, rolling quantile for pinball",
+            comment="the same of the baseline (naive for points, rolling quantile for quantiles), of the forecasts that both made",
         ),
         sa.Column(
-            "skill", sa.Double(), nullable=True, comment="1 - value / baseline; above 0 is better"
+            "skill",
+            sa.Double(),
+            nullable=True,
+            comment="1 - value / baseline of the forecasts that both made; above 0 is better",
         ),
         sa.Column(
             "updated_at",

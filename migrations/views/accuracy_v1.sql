@@ -34,6 +34,6 @@ COMMENT ON COLUMN bi.accuracy.window_sessions IS 'target sessions looked back at
 COMMENT ON COLUMN bi.accuracy.metric IS 'name of the metric';
 COMMENT ON COLUMN bi.accuracy.n IS 'scored forecasts behind it';
 COMMENT ON COLUMN bi.accuracy.value IS 'the metric; coverage and hit rates are shares from 0 to 1';
-COMMENT ON COLUMN bi.accuracy.baseline IS 'the same metric of the baseline: naive for point errors, rolling quantile for quantiles';
-COMMENT ON COLUMN bi.accuracy.skill_pct IS 'percent better than the baseline; below 0: worse; NULL where skill has no meaning';
+COMMENT ON COLUMN bi.accuracy.baseline IS 'the same metric of the baseline (naive for point errors, rolling quantile for quantiles), of the forecasts that both made';
+COMMENT ON COLUMN bi.accuracy.skill_pct IS 'percent better than the baseline, of the forecasts that both made; below 0: worse; NULL where skill has no meaning';
 COMMENT ON COLUMN bi.accuracy.updated_at IS 'last change of the row';
