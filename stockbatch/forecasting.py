@@ -44,8 +44,8 @@ def lstm_quantiles(
     """Forecast from each of the last `origins` sessions with the models given by row.
 
     `past` holds the raw quantiles forecast for the PAST sessions that end at the first origin, of
-    shape (tickers, PAST, 9), NaN where there was none; there, forecasts for sessions that a model
-    was stopped and chosen by stand in. Nothing later than an origin is used for it.
+    shape (tickers, PAST, 9), NaN where there was none; there, forecasts for the sessions that
+    a model was chosen by stand in. Nothing later than an origin is used for it.
     """
     raw = raw_quantiles(material, models, settings, origins)
     before = np.where(np.isnan(past), _validated(material, models, settings, origins), past)
@@ -90,10 +90,10 @@ def _validated(
 ) -> Floats:
     """Return what the models say of sessions they were not fitted on, laid out like `past`.
 
-    Those are the sessions that stopped and chose a model; the windows end at the last session it
+    Those are the sessions that chose a model; the windows end at the last session it
     learned from, whatever the origin, so that every origin sees the same.
     """
-    count = settings.stopping_sessions + settings.comparison_sessions
+    count = settings.comparison_sessions
     sessions = len(material.panel.sessions)
     answer = np.full((len(material.instruments), PAST + sessions + 1, len(QUANTILES)), np.nan)
     by_end: dict[date, list[int]] = {}

@@ -21,6 +21,7 @@ from stockbatch.records import (
     Floats,
     ModelKind,
     Reason,
+    Sessions,
     TrainedModel,
     Verdict,
 )
@@ -47,6 +48,9 @@ INCOMPARABLE = frozenset(
 )
 """Reasons after which the champion before is no measure of the model just trained."""
 LIBRARIES = ("keras", "numpy", "stockbatch")
+STOPPING_BLOCKS = 5
+"""One block of sessions in so many stops the training."""
+EPOCH = np.datetime64("1970-01-01")
 MORE_TICKERS = 1.5
 """So many times the tickers a base was trained on call for another one."""
 
@@ -59,22 +63,19 @@ class Splits(NamedTuple):
     comparing: Bools
 
 
-def split(targets: Floats, settings: ModelSettings) -> Splits:
-    """Split the steps whose target is known.
+def split(targets: Floats, sessions: Sessions, settings: ModelSettings) -> Splits:
+    """Split the steps (T, S) of `sessions` whose target is known.
 
-    A step belongs to the side its target session, the one after it, is on; the cuts are the same
-    sessions for every ticker and for the base, which therefore never sees what judges a ticker.
+    The newest targets compare. Of what is before, every fifth block of sessions stops the fit, so
+    that calm times and wild ones both have a say in it. Blocks are the same sessions for every
+    ticker, for the base and whenever a model is trained: what stops one has taught none.
     """
     steps = targets.shape[1]
-    compared_from = steps - settings.comparison_sessions
-    stopped_from = compared_from - settings.stopping_sessions
-    target = np.arange(steps) + 1
+    compared = np.arange(steps) + 1 >= steps - settings.comparison_sessions
+    block = np.busday_count(EPOCH, sessions.astype("datetime64[D]")) // settings.stopping_sessions
+    stopping = block % STOPPING_BLOCKS == 0
     known = np.isfinite(targets)
-    return Splits(
-        known & (target < stopped_from),
-        known & (stopped_from <= target) & (target < compared_from),
-        known & (compared_from <= target),
-    )
+    return Splits(known & ~compared & ~stopping, known & ~compared & stopping, known & compared)
 
 
 def configuration(settings: Settings) -> str:
@@ -150,7 +151,7 @@ def train_base(
     if not prints:
         return None
     pooled_inputs, pooled_targets = np.concatenate(inputs), np.concatenate(targets)
-    steps = split(pooled_targets, settings.model)
+    steps = split(pooled_targets, materials[0].panel.sessions[history], settings.model)
     origin = materials[0].origin
     fitted = fit_pooled(
         pooled_inputs,
@@ -194,7 +195,7 @@ def train(
     history = slice(-settings.model.history_sessions, None)
     targets = features.targets(material.features)[rows, history]
     inputs = material.features.inputs[rows, history]
-    steps = split(targets, settings.model)
+    steps = split(targets, material.panel.sessions[history], settings.model)
     start = inference.network(base.weights)
     names = [material.panel.tickers[row] for row in rows]
     fitted = fit(

@@ -23,6 +23,8 @@ from stockbatch.config import ModelSettings
 from stockbatch.inference import LEVELS, MEDIAN, Bools, Fitted, Progress, Weights
 from stockbatch.records import QUANTILES, Floats
 
+FEWEST_STEPS, SMALLEST_BATCH = 50, 4
+"""A base of few tickers learns in smaller batches, so that an epoch has about so many steps."""
 SMALLEST_STACK, LARGEST_STACK = 16, 64
 """A product of one matrix is rounded differently from one of many; more tickers gain nothing."""
 
@@ -297,6 +299,10 @@ def fit_pooled(
     """
     settings = settings.for_base()
     windows = batches.cut(inputs, targets, train, validation, seeds, settings).pooled()
+    batch = min(settings.batch, SMALLEST_BATCH)
+    while batch * 2 * FEWEST_STEPS <= windows.inputs.shape[1] and batch * 2 <= settings.batch:
+        batch *= 2
+    settings = settings.model_copy(update={"batch": batch})
     start = batches.initial_weights(seeds, inputs.shape[2], settings)
     counter = _Counter(progress, settings.epochs)
     with _network(1, inputs.shape[2], settings) as network:

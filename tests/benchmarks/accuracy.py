@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TrainingProcess(options.threads) as trainer:
         result = walk(whole, first, last, settings, trainer, with_garch=options.garch)
     complete = np.isfinite(panel.close).mean(axis=1) >= options.complete
-    spread = np.nanstd(whole.features.returns[:, :first], axis=1)
+    spread = _spread(whole.features.returns[:, :first])
     print(f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, changed: {changes}")
     print("\n".join(report(result, spread, complete)))
     print(f"wall time {time.perf_counter() - started:.0f} s")
@@ -172,6 +172,12 @@ def _about_trust(result: Walk, known: Any, losses: dict[str, Floats]) -> list[st
             f" loss {np.nanmean(loss):.5f}, {_skill(loss, rolling)} against the rolling quantile"
         )
     return lines
+
+
+def _spread(returns: Floats) -> Floats:
+    """Return the standard deviation of each row, NaN where no two returns are known."""
+    rows = [row[np.isfinite(row)] for row in returns]
+    return np.array([row.std() if len(row) > 1 else np.nan for row in rows])
 
 
 def _window(sessions: Any, options: argparse.Namespace) -> tuple[int, int]:
