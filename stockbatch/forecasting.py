@@ -54,14 +54,10 @@ def lstm_quantiles(
     known = material.features.returns[:, -(PAST + origins - 1) :]
     actual[:, -1 - known.shape[1] : -1] = known
     median = raw_by_target[..., MEDIAN]
-    shrinkage = [
-        calibration.shrinkage(median[:, k : k + PAST], actual[:, k : k + PAST])
-        for k in range(origins)
-    ]
     return Quantiles(
         raw=raw,
         calibrated=calibration.calibrate_by_origin(raw_by_target, actual, origins),
-        shrinkage=np.stack(shrinkage, axis=1),
+        shrinkage=calibration.shrinkage_by_origin(median, actual, origins),
         dissimilarity=trust.dissimilarity(base.weights, material.features.inputs[:, -origins:]),
     )
 
