@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from market import NOW, Market, small, watch
@@ -28,6 +29,9 @@ from stockbatch.config import Settings
 from stockbatch.embedded_server import Server
 
 SERVERS = pytest.StashKey[Path]()
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
