@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     started = time.perf_counter()
     try:
-        instruments, panel = read(create(f"csv:{path}", settings), options.calendar)
+        instruments, panel, complete = read(create(f"csv:{path}", settings), options.calendar)
     except StockbatchError as error:
         print(error, file=sys.stderr)
         return 2
@@ -56,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     with TrainingProcess(options.threads) as trainer:
         result = walk(whole, first, last, settings, trainer, with_garch=options.garch)
-    complete = np.isfinite(panel.close).mean(axis=1) >= options.complete
     spread = _spread(whole.features.returns[:, :first])
     print(f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, changed: {changes}")
-    print("\n".join(report(result, spread, complete)))
+    print("\n".join(report(result, spread, complete | (not options.complete))))
     print(f"wall time {time.perf_counter() - started:.0f} s")
     return 0
 
@@ -200,11 +199,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tickers-every", type=int, default=20, help="sessions")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--garch", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--complete", type=float, help="share of bars a scored ticker must have")
+    parser.add_argument(
+        "--complete",
+        action=argparse.BooleanOptionalAction,
+        help="score only tickers with a bar of every session; the default for sp500_5yr",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="units=24")
     options = parser.parse_args(arguments)
     if options.complete is None:
-        options.complete = 0.98 if options.data == "sp500_5yr" else 0.0
+        options.complete = options.data == "sp500_5yr"
     return options
 
 
