@@ -589,8 +589,8 @@ class MetricRow(Base):
     n: Mapped[int] = mapped_column(comment="scored forecasts behind it")
     value: Mapped[float | None] = mapped_column(comment="the metric")
     baseline: Mapped[float | None] = mapped_column(
-        comment="the same of the baseline (naive for points, rolling quantile for quantiles), of the"
-        " forecasts that both made"
+        comment="the same of the baseline (naive for points, rolling quantile for quantiles),"
+        " of the forecasts that both made"
     )
     skill: Mapped[float | None] = mapped_column(
         comment="1 - value / baseline of the forecasts that both made; above 0 is better"

@@ -1,57 +1,51 @@
 """What all tickers of a calendar did together."""
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch.records import Market, Sessions
+from stockbatch.records import Floats, Market, Sessions
 from stockbatch.store.bulk import matrix
 
 FEWEST = 5
 """Tickers with a return that a session needs to count as known."""
 
-_UPDATE = text("""
-WITH numbered AS (
-    SELECT session, lag(session) OVER (ORDER BY session) AS before
-    FROM stockbatch.sessions
-    WHERE calendar = :calendar AND session BETWEEN :first AND :last
-),
-available AS (
+_CHANGED = """
+SELECT a.session - date '1970-01-01' AS day, a.tickers
+FROM (
     SELECT b.session, count(*) AS tickers
     FROM stockbatch.bars AS b
     JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
-    WHERE i.calendar = :calendar AND i.active AND NOT i.demo AND b.state <> 'quarantined'
-        AND b.session BETWEEN :first AND :last
+    WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> 'quarantined'
+        AND b.session BETWEEN %(first)s AND %(last)s
     GROUP BY b.session
-),
-wanted AS (
-    SELECT n.session, n.before, a.tickers
-    FROM numbered AS n
-    JOIN available AS a USING (session)
-    LEFT JOIN stockbatch.market_inputs AS m ON m.calendar = :calendar AND m.session = n.session
-    WHERE n.before IS NOT NULL AND m.instruments IS DISTINCT FROM a.tickers
-),
-returns AS (
-    SELECT w.session, w.tickers, abs(ln(
-        (b.close + coalesce(d.value, 0)) * coalesce(s.value, 1) / p.close
-    )) AS size
-    FROM wanted AS w
-    JOIN stockbatch.bars AS b ON b.session = w.session AND b.state <> 'quarantined'
-    JOIN stockbatch.instruments AS i
-        ON i.id = b.instrument_id AND i.calendar = :calendar AND i.active AND NOT i.demo
-    JOIN stockbatch.bars AS p
-        ON p.instrument_id = b.instrument_id AND p.session = w.before AND p.state <> 'quarantined'
-    LEFT JOIN stockbatch.corporate_actions AS s
-        ON s.instrument_id = b.instrument_id AND s.session = w.session AND s.kind = 'split'
-        AND s.retracted_at IS NULL
-    LEFT JOIN stockbatch.corporate_actions AS d
-        ON d.instrument_id = b.instrument_id AND d.session = w.session AND d.kind = 'dividend'
-        AND d.retracted_at IS NULL
-)
+) AS a
+LEFT JOIN stockbatch.market_inputs AS m ON m.calendar = %(calendar)s AND m.session = a.session
+WHERE m.instruments IS DISTINCT FROM a.tickers
+ORDER BY a.session
+"""
+
+_PRICES = """
+SELECT b.instrument_id, b.session - date '1970-01-01' AS day, b.close,
+    (b.close + coalesce(dividend.value, 0)) * coalesce(split.value, 1) AS restated
+FROM stockbatch.bars AS b
+JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+LEFT JOIN stockbatch.corporate_actions AS split
+    ON split.instrument_id = b.instrument_id AND split.session = b.session
+    AND split.kind = 'split' AND split.retracted_at IS NULL
+LEFT JOIN stockbatch.corporate_actions AS dividend
+    ON dividend.instrument_id = b.instrument_id AND dividend.session = b.session
+    AND dividend.kind = 'dividend' AND dividend.retracted_at IS NULL
+WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> 'quarantined'
+    AND b.session BETWEEN %(first)s AND %(last)s
+"""
+
+_SAVE = text("""
 INSERT INTO stockbatch.market_inputs (calendar, session, instruments, absolute_return)
-SELECT :calendar, session, tickers,
-    CASE WHEN count(*) >= :fewest THEN percentile_cont(0.5) WITHIN GROUP (ORDER BY size) END
-FROM returns GROUP BY session, tickers
+SELECT :calendar, n.* FROM unnest(
+    cast(:sessions AS date[]), cast(:tickers AS int[]), cast(:moves AS float8[])
+) AS n
 ON CONFLICT (calendar, session) DO UPDATE SET
     instruments = excluded.instruments, absolute_return = excluded.absolute_return,
     updated_at = clock_timestamp()
@@ -63,8 +57,43 @@ def update(db: Session, calendar: str, sessions: Sessions) -> None:
 
     Each is made of its own bars and those of the session before: nothing later is read.
     """
-    span = {"first": sessions[0].item(), "last": sessions[-1].item()}
-    db.execute(_UPDATE, {"calendar": calendar, "fewest": FEWEST, **span})
+    days = _days(sessions)
+    span = {"calendar": calendar, "first": sessions[0].item(), "last": sessions[-1].item()}
+    changed = matrix(db, _CHANGED, span)
+    columns, known = _places(days, changed[:, 0])
+    known &= columns > 0  # the first session is only there to be the one before
+    columns, tickers = columns[known], changed[known, 1]
+    if not len(columns):
+        return
+    begin, end = columns[0] - 1, columns[-1] + 1
+    span |= {"first": sessions[begin].item(), "last": sessions[end - 1].item()}
+    moves = _moves(matrix(db, _PRICES, span), days[begin:end])[columns - begin]
+    db.execute(
+        _SAVE,
+        {
+            "calendar": calendar,
+            "sessions": sessions[columns].tolist(),
+            "tickers": tickers.astype(int).tolist(),
+            "moves": [None if np.isnan(move) else move for move in moves.tolist()],
+        },
+    )
+
+
+def _moves(prices: Floats, days: NDArray[np.int64]) -> Floats:
+    """Return the median size of the log returns of each day, NaN of the first and of small days.
+
+    `prices` have columns instrument, day, close, and close before dividend and split.
+    """
+    column, known = _places(days, prices[:, 1])
+    instruments, row = np.unique(prices[:, 0], return_inverse=True)
+    row, column = row[known], column[known]
+    close, restated = np.full((2, len(instruments), len(days)), np.nan)
+    close[row, column], restated[row, column] = prices[known, 2:].T
+    size = np.abs(np.log(restated[:, 1:] / close[:, :-1]))
+    moves = np.full(len(days), np.nan)
+    enough = np.isfinite(size).sum(axis=0) >= FEWEST
+    moves[1:][enough] = np.nanmedian(size[:, enough], axis=0)
+    return moves
 
 
 def load(db: Session, calendar: str, sessions: Sessions) -> Market:
@@ -80,8 +109,16 @@ def load(db: Session, calendar: str, sessions: Sessions) -> Market:
         },
     )
     moves = np.full(len(sessions), np.nan)
-    days = sessions.astype("datetime64[D]").astype(np.int64)
-    column = np.minimum(np.searchsorted(days, rows[:, 0]), len(days) - 1)
-    known = days[column] == rows[:, 0]
+    column, known = _places(_days(sessions), rows[:, 0])
     moves[column[known]] = rows[known, 1]
     return Market(sessions=sessions, absolute_return=moves)
+
+
+def _days(sessions: Sessions) -> NDArray[np.int64]:
+    return sessions.astype("datetime64[D]").astype(np.int64)
+
+
+def _places(days: NDArray[np.int64], wanted: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return where in `days` each wanted day is, and whether it is there at all."""
+    place = np.minimum(np.searchsorted(days, wanted), len(days) - 1)
+    return place, days[place] == wanted

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     started = time.perf_counter()
     try:
-        instruments, panel = read(create(f"csv:{path}", settings), options.calendar)
+        instruments, panel, complete = read(create(f"csv:{path}", settings), options.calendar)
     except StockbatchError as error:
         print(error, file=sys.stderr)
         return 2
@@ -56,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     with TrainingProcess(options.threads) as trainer:
         result = walk(whole, first, last, settings, trainer, with_garch=options.garch)
-    complete = np.isfinite(panel.close).mean(axis=1) >= options.complete
     spread = _spread(whole.features.returns[:, :first])
     print(f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, changed: {changes}")
-    print("\n".join(report(result, spread, complete)))
+    print("\n".join(report(result, spread, complete | (not options.complete))))
     print(f"wall time {time.perf_counter() - started:.0f} s")
     return 0
 
@@ -67,19 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
     """Return the lines of the tables; `spread` (tickers,) scales losses, `rows` are scored."""
     known = np.isfinite(result.actual) & rows[:, None] & (spread > 0)[:, None]
-    for quantiles in result.quantiles.values():
-        known &= np.isfinite(quantiles).all(axis=-1)
+    made = {name: np.isfinite(q).all(axis=-1) for name, q in result.quantiles.items()}
+    methods = [name for name, forecast in made.items() if forecast.any()]
+    known &= np.all([made[name] for name in methods], axis=0)
     actual = np.where(known, result.actual, np.nan)
     losses = {
-        name: metrics.pinball(actual, quantiles) / spread[:, None]
-        for name, quantiles in result.quantiles.items()
+        name: metrics.pinball(actual, result.quantiles[name]) / spread[:, None] for name in methods
     }
     up = float(np.mean(actual[known & (actual != 0)] > 0))
     return [
         f"{known.any(axis=1).sum()} tickers, {known.any(axis=0).sum()} sessions,"
         f" {known.sum()} forecasts of each method",
         "",
-        *_table(result, actual, losses),
+        *_table(result, actual, spread, losses),
         f"always up: {100 * up:.2f} % of directions",
         "",
         *_about_models(result, known, losses),
@@ -88,7 +87,7 @@ def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
     ]
 
 
-def _table(result: Walk, actual: Floats, losses: dict[str, Floats]) -> list[str]:
+def _table(result: Walk, actual: Floats, spread: Floats, losses: dict[str, Floats]) -> list[str]:
     heads = ("pinball", "vs rolling", "vs EWMA", "better", "in 80", "in 90", "in 95")
     heads += ("MSE skill", "direction", "DM (p) of LSTM against it")
     lines = [f"{'':17}" + "".join(f"{head:>16}" for head in heads[:3])]
@@ -100,9 +99,8 @@ def _table(result: Walk, actual: Floats, losses: dict[str, Floats]) -> list[str]
             np.nanmean(metrics.inside(actual, *metrics.interval(quantiles, percent)))
             for percent in (80, 90, 95)
         ]
-        spread = np.nanstd(actual, axis=1, keepdims=True)
-        naive = np.where(spread > 0, actual / spread, np.nan) ** 2
-        error = np.where(spread > 0, (actual - result.points[name]) / spread, np.nan) ** 2
+        naive = (actual / spread[:, None]) ** 2
+        error = ((actual - result.points[name]) / spread[:, None]) ** 2
         hits = metrics.direction_hit(actual, probability_of_rise(quantiles))
         test = metrics.diebold_mariano(losses[CALIBRATED], loss)
         lines.append(
@@ -200,11 +198,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tickers-every", type=int, default=20, help="sessions")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--garch", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--complete", type=float, help="share of bars a scored ticker must have")
+    parser.add_argument(
+        "--complete",
+        action=argparse.BooleanOptionalAction,
+        help="score only tickers with a bar of every session; the default for sp500_5yr",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="units=24")
     options = parser.parse_args(arguments)
     if options.complete is None:
-        options.complete = 0.98 if options.data == "sp500_5yr" else 0.0
+        options.complete = options.data == "sp500_5yr"
     return options
 
 

@@ -74,8 +74,11 @@ class _Models:
     garch: Floats = field(default_factory=lambda: np.empty(0))
 
 
-def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel]:
-    """Return every ticker and its accepted bars on all sessions from the first to the last one."""
+def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDArray[np.bool_]]:
+    """Return every ticker and its accepted bars on all sessions from the first to the last one.
+
+    The last value, (tickers,), says whether the provider had all prices of every session.
+    """
     requests = [
         BarRequest(symbol=listing.symbol, first=None, last=np.datetime64("2100-01-01").item())
         for listing in provider.listings()
@@ -91,7 +94,10 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel]:
     shape = (len(fetched), len(days))
     prices = {name: np.full(shape, np.nan) for name in ("open", "high", "low", "close")}
     actions = {"split": np.ones(shape), "dividend": np.zeros(shape)}
+    complete = np.zeros(len(fetched), np.bool_)
     for row, answer in enumerate(fetched):
+        stated = [np.isfinite(getattr(answer.bars, name)) for name in prices]
+        complete[row] = np.all(stated, axis=0).sum() == len(days)
         checked = quality.check(answer, days, last)
         columns = np.searchsorted(days, checked.accepted.sessions)
         for name, values in prices.items():
@@ -104,7 +110,7 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel]:
         Instrument(id=row, ticker=ticker, symbol=ticker, provider="csv", calendar=code)
         for row, ticker in enumerate(tickers)
     ]
-    return listed, Panel(tickers=tickers, sessions=days, **prices, **actions)
+    return listed, Panel(tickers=tickers, sessions=days, **prices, **actions), complete
 
 
 def prepare(instruments: Sequence[Instrument], panel: Panel) -> Material:

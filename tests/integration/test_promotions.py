@@ -45,7 +45,7 @@ class Ledger:
             self.one, self.other = listed(db, "AAA", "BBB")
 
     def train(self, day, instrument=None, run=None, **changes):
-        """Store a model of AAA trained at `day`, or with `ticker=None` a base, and return its id."""
+        """Store a model of AAA trained at `day`, or for `ticker=None` a base; return its id."""
         instrument = instrument or self.one
         demo = changes.pop("demo", False)
         settings = {"configuration": learning.configuration(self.app.settings)}
