@@ -31,7 +31,7 @@ def moments(inputs: Singles) -> dict[str, Singles]:
     return {
         MEAN: mean.astype(np.float32),
         PRECISION: precision.astype(np.float32),
-        LIMIT: np.array([limit], np.float32),
+        LIMIT: np.maximum([limit], LEAST_VARIANCE).astype(np.float32),
     }
 
 
