@@ -1,4 +1,4 @@
-"""The first command a user types, as it is: an empty home, the embedded server, a real network."""
+"""The first command a user types: an empty home, the embedded server, a real network."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+SMALLER = {"STOCKBATCH_MODEL__UNITS": "8", "STOCKBATCH_MODEL__EPOCHS": "2"}
 PROGRAM = Path(sys.executable).with_name("stockbatch")
 
 
@@ -17,7 +18,7 @@ def test_the_demonstration_shows_forecasts_and_scores(server_home):
     def stockbatch(*arguments):
         return subprocess.run(
             [PROGRAM, *arguments],
-            env={**os.environ, "STOCKBATCH_HOME": str(server_home)},
+            env={**os.environ, **SMALLER, "STOCKBATCH_HOME": str(server_home)},
             capture_output=True,
             text=True,
             check=True,

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from market import Market, PlainTrainer, assert_same, facts, fetch, run, session
+from market import CODE, Market, PlainTrainer, assert_same, facts, fetch, run, session
 
 from stockbatch.exceptions import RunInProgress
+from stockbatch.store import runs
 
 EVENTS = (
     ("fetch", 1),
@@ -27,58 +28,92 @@ EVENTS = (
 )
 """Every phase, and how often it has come when the run is killed."""
 
-PROCESS = """
-import json, os, signal, sys
+VICTIMS = """
+import json, os, signal, sys, traceback
 from datetime import date
+from pathlib import Path
+from jobs import daily
 from jobs.app import App
 from jobs.training import TrainingProcess
 from market import NOW, PlainTrainer, run, small
 from stockbatch import config, database
 
-order = json.loads(sys.argv[1])
-settings = small(config.Settings(home=order["home"], database_url=order["url"]))
-trainer = TrainingProcess(1) if order["trains"] else PlainTrainer()
-left = order["count"]
 
-def on_event(event):
-    global left
-    left -= event == order["event"]
-    if event == order["event"] and left == 0:
-        print(trainer.pid, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
+def victim(order):
+    settings = small(config.Settings(home=order["home"], database_url=order["url"]))
+    trainer = TrainingProcess(1) if order["trains"] else PlainTrainer()
+    left = order["count"]
 
-engine = database.engine(settings)
-app = App(settings=settings, engine=engine, trainer=trainer, clock=lambda: NOW, on_event=on_event)
-run(app, date.fromisoformat(order["session"]))
+    def on_event(event):
+        nonlocal left
+        left -= event == order["event"]
+        if event == order["event"] and left == 0:
+            Path(order["child"]).write_text(str(trainer.pid))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine = database.engine(settings)
+    app = App(settings=settings, engine=engine, trainer=trainer, clock=lambda: NOW)
+    app.on_event = on_event
+    run(app, date.fromisoformat(order["session"]))
+
+
+for line in sys.stdin:
+    process = os.fork()
+    if process == 0:
+        try:
+            victim(json.loads(line))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
-def killed(app, day, event, count, *, trains=False):
-    """Run a session in a process that kills itself at an event; return its child's id."""
-    order = {
-        "home": str(app.settings.home),
-        "url": app.settings.database_url.get_secret_value(),
-        "session": day.isoformat(),
-        "event": event,
-        "count": count,
-        "trains": trains,
-    }
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROCESS, json.dumps(order)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+@pytest.fixture(scope="module")
+def victims():
+    """A process with all imports done that forks one to be killed for every order it reads."""
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", VICTIMS],
+        env=os.environ | environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
-    return done.stdout.strip()
+    ) as process:
+        yield process
+        process.stdin.close()
 
 
-def resume(app, day):
-    """Run a session again, once the server has noticed that the killed process is gone."""
+@pytest.fixture
+def kill(victims, tmp_path):
+    """Run a session in a process that kills itself at an event; return its trainer's id."""
+
+    def kill(app, day, event, count=1, *, trains=False):
+        order = {
+            "home": str(app.settings.home),
+            "url": app.settings.database_url.get_secret_value(),
+            "session": day.isoformat(),
+            "event": event,
+            "count": count,
+            "trains": trains,
+            "child": str(tmp_path / "child"),
+        }
+        victims.stdin.write(json.dumps(order) + "\n")
+        victims.stdin.flush()
+        assert victims.stdout.readline() == f"{-signal.SIGKILL}\n"
+        until_free(app)
+        return (tmp_path / "child").read_text()
+
+    return kill
+
+
+def until_free(app):
+    """Wait for the server to notice that the process that held its lock is gone."""
     for _ in range(500):
         try:
-            return run(app, day)
+            with runs.exclusive(app.engine, CODE):
+                return
         except RunInProgress:
             time.sleep(0.02)
     raise AssertionError("the killed process still holds its lock")
@@ -100,32 +135,32 @@ def undisturbed(make_lasting_app, market):
 
 @pytest.mark.parametrize(("event", "count"), EVENTS)
 def test_a_run_killed_at_a_phase_is_finished_by_the_next(
-    make_app, market, undisturbed, event, count
+    make_app, market, kill, undisturbed, event, count
 ):
     app = make_app(market, trainer=PlainTrainer())
     run(app, session(0))
-    killed(app, session(1), event, count)
+    kill(app, session(1), event, count)
     (row,) = fetch(app.engine, "SELECT * FROM stockbatch.runs WHERE session = :d", d=session(1))
     assert row["status"] == "running"
-    assert not resume(app, session(1)).done_before
+    assert not run(app, session(1)).done_before
     assert run(app, session(1)).done_before
     assert_same(facts(app.engine), undisturbed)
 
 
-def test_a_run_killed_again_and_again_gets_there(make_app, market, undisturbed):
+def test_a_run_killed_again_and_again_gets_there(make_app, market, kill, undisturbed):
     app = make_app(market, trainer=PlainTrainer())
     for event in ("score", "forecasts: commit", "metrics"):
-        killed(app, session(0), event, 1)
-    resume(app, session(0))
+        kill(app, session(0), event)
+    run(app, session(0))
     run(app, session(1))
     assert_same(facts(app.engine), undisturbed)
 
 
-def test_training_is_finished_alike_and_its_process_ends_with_its_parent(make_app, market):
+def test_training_is_finished_alike_and_its_process_ends_with_its_parent(make_app, market, kill):
     undisturbed, app = make_app(market), make_app(market)
     run(undisturbed)
-    child = killed(app, session(0), "forecasts: save", 2, trains=True)
-    resume(app, session(0))
+    child = kill(app, session(0), "forecasts: save", 2, trains=True)
+    run(app, session(0))
     assert_same(facts(app.engine), facts(undisturbed.engine))
     for _ in range(500):
         if not Path(f"/proc/{child}").exists():
