@@ -15,18 +15,20 @@ from stockbatch.exceptions import RunInProgress
 from stockbatch.store import runs
 
 EVENTS = (
-    ("fetch", 1),
-    ("score", 1),
-    ("forecast", 1),
-    ("forecasts: load", 1),
-    ("forecasts: compute", 2),
-    ("forecasts: save", 1),
-    ("forecasts: commit", 1),
-    ("forecasts: commit", 2),
-    ("metrics", 1),
-    ("finish", 1),
+    (0, "base: compute", 1),
+    (0, "base: save", 1),
+    (0, "forecasts: save", 2),
+    (1, "fetch", 1),
+    (1, "score", 1),
+    (1, "forecast", 1),
+    (1, "forecasts: load", 1),
+    (1, "forecasts: compute", 2),
+    (1, "forecasts: commit", 1),
+    (1, "forecasts: commit", 2),
+    (1, "metrics", 1),
+    (1, "finish", 1),
 )
-"""Every phase, and how often it has come when the run is killed."""
+"""Every phase: of which session, its name, and how often it has come when the run is killed."""
 
 VICTIMS = """
 import json, os, signal, sys, traceback
@@ -133,17 +135,18 @@ def undisturbed(make_lasting_app, market):
     return facts(app.engine)
 
 
-@pytest.mark.parametrize(("event", "count"), EVENTS)
+@pytest.mark.parametrize(("offset", "event", "count"), EVENTS)
 def test_a_run_killed_at_a_phase_is_finished_by_the_next(
-    make_app, market, kill, undisturbed, event, count
+    make_app, market, kill, undisturbed, offset, event, count
 ):
     app = make_app(market, trainer=PlainTrainer())
-    run(app, session(0))
-    kill(app, session(1), event, count)
-    (row,) = fetch(app.engine, "SELECT * FROM stockbatch.runs WHERE session = :d", d=session(1))
-    assert row["status"] == "running"
-    assert not run(app, session(1)).done_before
-    assert run(app, session(1)).done_before
+    for day in (session(0), session(1)):
+        if day == session(offset):
+            kill(app, day, event, count)
+            query = "SELECT status FROM stockbatch.runs WHERE session = :day"
+            assert fetch(app.engine, query, day=day) == [{"status": "running"}]
+        assert not run(app, day).done_before
+        assert run(app, day).done_before
     assert_same(facts(app.engine), undisturbed)
 
 

@@ -9,11 +9,14 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from market import ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
 
 from jobs import cli
+from stockbatch import features, inference
 from stockbatch.config import PREFIX
+from stockbatch.store import models
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
@@ -377,11 +380,12 @@ def test_status_names_the_database_and_what_is_in_it(reading, traded):
     assert answer.out.startswith("database: postgresql://owner:***@127.0.0.1:")
     assert password(traded.settings) not in answer.out
     lines = answer.out.splitlines()
-    for line in ("tickers: 3", f"last bar: {session(1)}", "models: 3"):
+    (count,) = fetch(traded.engine, "SELECT count(*) AS n FROM stockbatch.forecasts")
+    for line in ("tickers: 3", f"last bar: {session(1)}", f"forecasts: {count['n']}"):
         assert line in lines
     (of_run,) = [line.split() for line in lines if line.split()[:2] == ["XNYS", str(session(1))]]
     assert of_run[2] == "finished"
-    assert of_run[-5:] == ["3", "0", "3", "0", "0"]
+    assert of_run[-6:] == ["3", "0", "3", "0", "0", "0"]
     assert any("all of XNYS" in line and " pinball " in line for line in lines)
 
 
@@ -471,19 +475,15 @@ except SystemExit as ended:
     assert not ended.code
 import keras, numpy as np
 model = keras.saving.load_model(sys.argv[-1])
-inputs = np.random.default_rng(0).normal(size=(4, 6, 11)).astype("float32")
-np.save(sys.argv[-1] + ".npy", model.predict(inputs, verbose=0))
+np.save(sys.argv[-1] + ".npy", model.predict(np.load(sys.argv[-1] + ".inputs.npy"), verbose=0))
 """
 
 
 def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, use):
-    import numpy as np
-
-    from stockbatch import inference
-    from stockbatch.store import models
-
     use(traded.settings)
     file = tmp_path / "bbb.keras"
+    inputs = np.random.default_rng(0).normal(size=(4, 6, len(features.NAMES))).astype("float32")
+    np.save(f"{file}.inputs.npy", inputs)
     done = subprocess.run(
         [sys.executable, "-c", PREDICT, "models", "export", "BBB", file],
         env={**os.environ, f"{PREFIX}HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -494,7 +494,6 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     assert done.stdout.startswith(f"{file}: model ")
     with traded.transaction() as db:
         model = models.champion(db, "BBB")
-    inputs = np.random.default_rng(0).normal(size=(4, 6, 11)).astype("float32")
     expected = inference.quantiles(inference.stack([model.weights]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
