@@ -148,15 +148,17 @@ def _choose(
 ) -> TrainedModel | None:
     """Return the model to use: the new one if it was promoted, else its own before, else the base.
 
-    A new model that did not beat its base sends the ticker back to the base.
+    A new model that did not beat its base sends the ticker back to the base; so does a change of
+    settings, because another network cannot be stacked with the others.
     """
     if new is not None and new.verdict is Verdict.PROMOTED:
         return new
-    own = champion is not None and champion.kind is ModelKind.TICKER
-    sent_back = new is not None and new.verdict is Verdict.BASE_KEPT
-    if base is None or (own and not sent_back):
+    if base is None:
         return champion
-    return base
+    if champion is None or champion.kind is not ModelKind.TICKER:
+        return base
+    sent_back = new is not None and new.verdict is Verdict.BASE_KEPT
+    return base if sent_back or champion.configuration != base.configuration else champion
 
 
 def _id(model: TrainedModel | None) -> int | None:

@@ -41,7 +41,7 @@ COMMENT ON COLUMN bi.training_history.ticker IS 'ticker; NULL for a base model';
 COMMENT ON COLUMN bi.training_history.is_demo IS 'trained on demonstration data';
 COMMENT ON COLUMN bi.training_history.model_id IS 'model';
 COMMENT ON COLUMN bi.training_history.base_model_id IS 'base model it started from; NULL for a base model';
-COMMENT ON COLUMN bi.training_history.first_session IS 'first session it learned from';
+COMMENT ON COLUMN bi.training_history.first_session IS 'first session its inputs look back on';
 COMMENT ON COLUMN bi.training_history.tickers IS 'tickers it learned from';
 COMMENT ON COLUMN bi.training_history.reason IS 'why it was trained';
 COMMENT ON COLUMN bi.training_history.verdict IS 'promoted: put into use; base_kept, champion_kept: what was better';

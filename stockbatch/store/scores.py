@@ -135,13 +135,15 @@ def _value(value: Any, kind: str) -> Any:
 
 
 _DRIFT = text("""
-SELECT r.instrument_id
-FROM (
-    SELECT f.instrument_id, s.pinball / f.volatility AS loss, m.validation_loss AS expected,
-        row_number() OVER (PARTITION BY f.instrument_id ORDER BY f.target_session DESC) AS number
+WITH realised AS (
+    SELECT DISTINCT ON (f.instrument_id, f.target_session) f.instrument_id, f.target_session,
+        s.pinball / f.volatility AS loss, m.validation_loss AS expected
     FROM stockbatch.forecasts AS f
     JOIN stockbatch.models AS m ON m.id = f.model_id AND m.validation_loss IS NOT NULL
-    JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status = 'scored'
+    CROSS JOIN LATERAL (
+        SELECT status, pinball FROM stockbatch.scores
+        WHERE forecast_id = f.id ORDER BY revision DESC LIMIT 1
+    ) AS s
     JOIN LATERAL (
         SELECT max(last_session) AS session FROM stockbatch.models AS newest
         WHERE newest.instrument_id = f.instrument_id AND newest.kind = 'ticker'
@@ -149,12 +151,20 @@ FROM (
     ) AS trained ON f.origin_session >= trained.session
     WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
         AND f.target_session > :since AND f.method = 'lstm' AND f.volatility > 0
-) AS r
-WHERE r.number <= :count
-GROUP BY r.instrument_id
+        AND f.horizon = 1 AND s.status = 'scored'
+    ORDER BY f.instrument_id, f.target_session,
+        CASE f.kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END, f.recorded_at DESC, f.id DESC
+),
+numbered AS (
+    SELECT *, row_number() OVER (PARTITION BY instrument_id ORDER BY target_session DESC) AS number
+    FROM realised
+)
+SELECT instrument_id FROM numbered
+WHERE number <= :count
+GROUP BY instrument_id
 HAVING count(*) = :count
-    AND avg(r.loss) > :ratio * avg(r.expected)
-    AND avg(r.loss) - avg(r.expected) > :errors * stddev_samp(r.loss) / sqrt(:count)
+    AND avg(loss) > :ratio * avg(expected)
+    AND avg(loss) - avg(expected) > :errors * stddev_samp(loss) / sqrt(:count)
 """)
 DRIFT_FORECASTS = 10
 """Scored forecasts, made since the last training, that are looked at for drift."""

@@ -20,9 +20,10 @@ from stockbatch.store import models
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
-    *(("",), ("demo",), ("run",), ("status",), ("forecasts",), ("doctor",), ("migrate",)),
+    *(("",), ("demo",), ("run",), ("backtest",), ("status",), ("forecasts",)),
+    *(("doctor",), ("migrate",)),
     *(("tickers", name) for name in ("add", "import", "remove", "list")),
-    *(("models", name) for name in ("list", "show", "export")),
+    *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("db", name) for name in ("start", "stop", "url", "psql")),
     ("config", "show"),
 )
@@ -151,6 +152,8 @@ def test_a_group_alone_shows_its_help(stockbatch, group):
         (["tickers", "add", "AAA", "--all"], 2, ["name tickers, or give --all"]),
         (["tickers", "remove"], 2, ["Missing argument 'TICKER'"]),
         (["models", "export", "AAA", "a.h5"], 2, ["must end in .keras"]),
+        (["models", "promote", "AAA", "best"], 2, ["MODEL_ID", "valid integer"]),
+        (["models", "promote", "AAA", "1", "--from", "now"], 2, ["'now' does not match"]),
         (["forecasts", "--format", "xml"], 2, ["'xml' is not one of"]),
         (["db", "url", "--role", "god"], 2, ["'god' is not one of"]),
         (["--set", "model.unts=2", "config", "show"], 2, ["model.unts", "did you mean units?"]),
@@ -167,6 +170,8 @@ def test_a_group_alone_shows_its_help(stockbatch, group):
                 ["tickers", "remove", "AAA"],
                 ["models", "list"],
                 ["models", "show", "AAA"],
+                ["models", "promote", "AAA", "1"],
+                ["models", "rollback", "AAA"],
                 ["models", "export", "AAA", "a.keras"],
                 ["db", "url"],
                 ["db", "psql"],
@@ -368,6 +373,14 @@ def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker
         assert row == {name: "" if v is None else str(v) for name, v in wanted.items()}
 
 
+def test_forecasts_that_are_not_to_be_trusted_are_marked(reading, traded):
+    query = "SELECT ticker, is_trusted FROM bi.next_session_forecast WHERE method = 'lstm'"
+    trusted = {row["ticker"]: row["is_trusted"] for row in fetch(traded.engine, query)}
+    _, _, rows = table(reading("forecasts"))
+    for row in rows:
+        assert row.endswith("unlike those trained on") != trusted[row.split()[0]], row
+
+
 def test_forecasts_of_nobody_are_none(reading, fresh):
     assert json.loads(fresh("forecasts", "--format", "json").out) == []
     assert fresh("forecasts", "--format", "csv").out == ""
@@ -386,6 +399,8 @@ def test_status_names_the_database_and_what_is_in_it(reading, traded):
     (of_run,) = [line.split() for line in lines if line.split()[:2] == ["XNYS", str(session(1))]]
     assert of_run[2] == "finished"
     assert of_run[-6:] == ["3", "0", "3", "0", "0", "0"]
+    (heading,) = [line.split() for line in lines if "exchange" in line]
+    assert heading[-7:-1] == ["tickers", "trained", "reused", "base", "naive", "none"]
     assert any("all of XNYS" in line and " pinball " in line for line in lines)
 
 
@@ -452,21 +467,80 @@ def test_the_settings_are_shown_without_passwords(stockbatch, monkeypatch, tmp_p
     assert "units = 3 " in answer.out
 
 
+def table(answer):
+    """Return title, headings and rows of a printed table."""
+    assert answer.status == 0, answer
+    title, headings, _, *rows = filter(None, answer.out.splitlines())
+    return title, headings, rows
+
+
 def test_models_are_listed_and_shown(reading, traded):
-    answer = reading("models", "list")
-    title, _, _, *rows = filter(None, answer.out.splitlines())
+    title, headings, rows = table(reading("models", "list"))
     assert title == "3 models"
+    for word in ("kind", "base", "verdict", "in use from", "comparison loss", "gain on the base"):
+        assert word in headings
     assert [row.split()[0] for row in rows] == list(TICKERS)
     assert all(str(ORIGIN) in row and "no_model" in row for row in rows)
     answer = reading("models", "show", "BBB")
     assert answer.status == 0
     for word in ("fingerprint", "'units': 3", "return, overnight_gap", " bytes"):
         assert word in answer.out
+    for word in ("kind", "parent_id", "verdict", "comparison_loss", "champion_loss", "gain_error"):
+        assert word in answer.out
     says(reading("models", "show", "ZZZ"), 1, "ZZZ has no trained model")
+    says(reading("models", "list", "ZZZ"), 1, "ZZZ has no trained model")
     says(reading("models", "export", "ZZZ", "z.keras"), 1, "ZZZ has no trained model")
 
 
-PREDICT = """
+def test_the_models_a_ticker_has_had_say_how_they_compared(reading, traded):
+    (known,) = fetch(
+        traded.engine,
+        "SELECT m.* FROM stockbatch.models AS m JOIN stockbatch.instruments AS i"
+        " ON i.id = m.instrument_id WHERE ticker = 'BBB' AND m.kind = 'ticker'",
+    )
+    _, _, rows = table(reading("models", "list", "BBB"))
+    (row,) = [row for row in rows if row.split()[1:3] == [str(known["id"]), "ticker"]]
+    gain, error = (100 * known[name] / known["base_loss"] for name in ("gain", "gain_error"))
+    assert row.split()[3] == str(known["parent_id"])
+    assert known["verdict"] in row
+    for words in (f"{known['comparison_loss']:.4f}", f"{gain:+.2f} ± {error:.2f} %"):
+        assert words in row
+
+
+def test_a_model_is_put_into_use_and_back(fresh, market, engine):
+    fresh("tickers", "add", "AAA", "BBB", "--provider", market.specification)
+    for day in (ORIGIN, session(1)):
+        assert fresh("run", "--session", day, "--retrain").status == 0
+    made = fetch(
+        engine,
+        "SELECT m.id, m.kind, i.ticker FROM stockbatch.models AS m"
+        " LEFT JOIN stockbatch.instruments AS i ON i.id = m.instrument_id ORDER BY m.id",
+    )
+    first, second = (m["id"] for m in made if (m["ticker"], m["kind"]) == ("AAA", "ticker"))
+    other = next(m["id"] for m in made if m["ticker"] == "BBB")
+    for model, day, arguments in (
+        (first, session(2), ()),
+        (second, session(9), ("--from", session(9))),
+    ):
+        answer = fresh("models", "promote", "AAA", model, *arguments)
+        assert answer.out == f"AAA: model {model} is in use from {day} on\n"
+    answer = fresh("models", "rollback", "AAA")
+    assert answer.out == f"AAA: back to model {first}, in use from {session(9)} on\n"
+    _, _, rows = table(fresh("models", "list"))
+    assert rows[0].split()[:3] == ["AAA", str(first), "ticker"]
+    assert f"{session(9)} (rollback)" in rows[0]
+
+    says(fresh("models", "promote", "AAA", other), 2, "cannot serve AAA: it belongs to BBB")
+    says(fresh("models", "promote", "AAA", "999"), 2, "There is no model 999")
+    says(fresh("models", "promote", "ZZZ", first), 2, "ZZZ is not on the watchlist")
+    before = ("--from", session(0))
+    says(fresh("models", "promote", "AAA", second, *before), 2, f"up to {session(1)}, and {ORIGIN}")
+    says(fresh("models", "promote", "AAA", first, "--from", "2024-06-08"), 2, "is not a trading")
+    says(fresh("--set", "model.units=4", "models", "promote", "AAA", first), 2, "other settings")
+
+
+FEATURES = len(features.NAMES)
+PREDICT = f"""
 import sys
 from jobs import cli
 try:
@@ -494,6 +568,7 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     assert done.stdout.startswith(f"{file}: model ")
     with traded.transaction() as db:
         model = models.champion(db, "BBB")
-    expected = inference.quantiles(inference.stack([model.weights]), inputs[None])[0]
+    network = inference.network(model.weights)
+    expected = inference.quantiles(inference.stack([network]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)

@@ -2,12 +2,14 @@
 
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from ledger import listed, model_of, opened
 from market import (
     CODE,
     NOW,
     ORIGIN,
+    TICKERS,
     PlainTrainer,
     calendar,
     fetch,
@@ -232,13 +234,14 @@ def test_back_to_the_base_is_back_to_the_base_in_use(ledger):
 # ---- what the runs make of it
 
 
-def served(app, day):
-    """Return the model that AAA was forecast with from a session."""
+def served(app, day, ticker="AAA"):
+    """Return the model that a ticker was forecast with from a session."""
     (row,) = fetch(
         app.engine,
         "SELECT model_id FROM stockbatch.forecasts JOIN stockbatch.instruments AS i"
-        " ON i.id = instrument_id WHERE ticker = 'AAA' AND method = 'lstm'"
+        " ON i.id = instrument_id WHERE ticker = :ticker AND method = 'lstm'"
         " AND origin_session = :day",
+        ticker=ticker,
         day=day,
     )
     return row["model_id"]
@@ -275,3 +278,27 @@ def test_runs_use_a_chosen_model_until_one_of_them_promotes_another(make_app, ma
     ]
     expected = {"promoted": new, "champion_kept": chosen}
     assert served(app, session(10)) == expected.get(verdict, served(app, ORIGIN)), verdict
+
+
+class DivergingTrainer(PlainTrainer):
+    """Makes up base models only."""
+
+    def fit(self, *arguments, **options):
+        fitted = super().fit(*arguments, **options)
+        fitted.validation_loss[:] = np.nan
+        return fitted
+
+
+def test_a_model_of_other_settings_is_never_used(make_app, market):
+    app = make_app(market, trainer=PlainTrainer())
+    run(app)
+    own = fetch(app.engine, "SELECT id FROM stockbatch.models WHERE kind = 'ticker'")
+    assert {row["id"] for row in own} & {served(app, ORIGIN, ticker) for ticker in TICKERS}
+
+    model = app.settings.model.model_copy(update={"units": 4})
+    app.settings = app.settings.model_copy(update={"model": model})
+    app.trainer = DivergingTrainer()
+    run(app, session(1))
+    assert set(outcomes(app.engine, session(1)).values()) == {(Action.BASE, Reason.DIVERGED)}
+    (base,) = {served(app, session(1), ticker) for ticker in TICKERS}
+    assert base not in {row["id"] for row in own}

@@ -182,16 +182,26 @@ def test_reprocessing_replaces_an_outcome_by_its_equal(db):
 
 
 def test_a_closed_run_counts_the_final_outcomes_of_its_session(db):
-    chosen = listed(db, *"ABCDE")
+    *chosen, last = listed(db, *"ABCDEF")
     run = opened(db)
-    first = [NO_BAR, TRAINED, (Action.REUSED, Reason.FRESH), (Action.NAIVE, Reason.SHORT_HISTORY)]
+    first = [NO_BAR, TRAINED, (Action.REUSED, Reason.FRESH)]
+    first += [(action, Reason.SHORT_HISTORY) for action in (Action.NAIVE, Action.BASE)]
     runs.add_outcomes(
-        db, run, chosen, [outcome_of(i, *o) for i, o in zip(chosen[:4], first, strict=True)]
+        db, run, chosen, [outcome_of(i, *o) for i, o in zip(chosen, first, strict=True)]
     )
     runs.add_outcomes(db, run, chosen, [outcome_of(chosen[0], *TRAINED)])
     other = opened(db, session(1))
-    runs.add_outcomes(db, other, chosen, [outcome_of(chosen[4], *NO_BAR)])
+    runs.add_outcomes(db, other, [last], [outcome_of(last, *NO_BAR)])
     runs.close_run(db, run)
     row = stored(db, "runs")[0]
-    counts = {name: row[name] for name in ("instruments", "trained", "reused", "naive", "none")}
-    assert counts == {"instruments": 4, "trained": 2, "reused": 1, "naive": 1, "none": 0}
+    actions = {"trained": 2, "reused": 1, "base": 1, "naive": 1, "none": 0}
+    assert {name: row[name] for name in actions} == actions
+    assert row["instruments"] == 5
+
+
+def test_the_last_session_is_that_of_the_newest_run_of_the_calendar(db):
+    assert runs.last_session(db, "XNYS") is None
+    for day in (session(2), ORIGIN):
+        opened(db, day)
+    assert runs.last_session(db, "XNYS") == session(2)
+    assert runs.last_session(db, "XLON") is None

@@ -2,14 +2,24 @@
 
 import numpy as np
 import pytest
-from ledger import QUANTILES, bars_of, forecast_of, listed, naive_of, opened, store
+from ledger import (
+    FUTURE,
+    QUANTILES,
+    bars_of,
+    forecast_of,
+    listed,
+    model_of,
+    naive_of,
+    opened,
+    store,
+)
 from market import NOW, ORIGIN, session
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from stockbatch.exceptions import AccessDenied
-from stockbatch.records import BarState, CorporateAction
-from stockbatch.store import bars, forecasts, scores
+from stockbatch.records import BarState, CorporateAction, Method
+from stockbatch.store import bars, forecasts, models, scores
 from stockbatch.tables import QUANTILE_COLUMNS
 
 TARGET = session(1)
@@ -172,3 +182,83 @@ def test_the_writer_cannot_change_a_score(own_db, writer):
     ):
         with pytest.raises(AccessDenied), writer.begin() as connection:
             connection.execute(text(statement))
+
+
+# ---- drift
+
+PROMISED = 0.3
+"""The validation loss of `model_of`."""
+LAST = session(scores.DRIFT_FORECASTS)
+
+
+@pytest.fixture
+def trained(db, one):
+    """The id of a model of AAA trained at ORIGIN."""
+    return models.add(db, {one.id: model_of("AAA")}, opened(db), demo=False)[one.id]
+
+
+def realise(db, instrument, model_id, losses, first=0, **changes):
+    """Store forecasts from successive origins and scores of these losses, by volatility."""
+    for number, loss in enumerate(losses, start=first):
+        common = {"method": Method.LSTM, "model_id": model_id, "volatility": 0.02}
+        days = {"origin_session": session(number), "target_session": session(number + 1)}
+        made(db, forecast_of(instrument, **common | days | changes))
+        newest = db.scalar(text("SELECT max(id) FROM stockbatch.forecasts"))
+        scores.add(db, row_of(newest, pinball=0.02 * loss), opened(db))
+
+
+def around(mean, spread=0.1, count=scores.DRIFT_FORECASTS):
+    return [mean + spread * (-1) ** n for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "drifted"),
+    [
+        (around(PROMISED), False),
+        (around(1.4 * PROMISED, 0.001), False),
+        (around(1.6 * PROMISED, 0.1), True),
+        (around(1.6 * PROMISED, 0.4), False),
+        (around(3 * PROMISED, 0.1)[1:], False),
+        ([*around(3 * PROMISED, count=4), *around(PROMISED)], False),
+    ],
+    ids=["as promised", "a little worse", "worse", "noise", "too few", "long ago"],
+)
+def test_a_loss_far_above_what_validation_promised_is_drift(db, one, trained, losses, drifted):
+    realise(db, one, trained, losses)
+    (other,) = listed(db, "BBB")
+    assert scores.drifted(db, [one, other], session(len(losses))) == (
+        {one.id} if drifted else set()
+    )
+    assert scores.drifted(db, [other], session(len(losses))) == set()
+
+
+def test_only_forecasts_since_the_last_training_count_even_if_it_was_in_vain(db, one, trained):
+    realise(db, one, trained, around(3 * PROMISED))
+    assert scores.drifted(db, [one], LAST) == {one.id}
+    models.add(db, {one.id: model_of("AAA", session(3))}, opened(db), demo=False)
+    assert scores.drifted(db, [one], LAST) == set()
+
+
+def test_nothing_after_the_origin_counts(db, one, trained):
+    realise(db, one, trained, around(3 * PROMISED))
+    assert scores.drifted(db, [one], session(9)) == set()
+
+
+def test_every_session_counts_once(db, one, trained):
+    half = scores.DRIFT_FORECASTS // 2
+    realise(db, one, trained, around(3 * PROMISED, count=half))
+    realise(db, one, trained, around(3 * PROMISED, count=half), fingerprint="b")
+    realise(db, one, trained, around(3 * PROMISED, count=half), deadline_at=FUTURE, fingerprint="c")
+    assert scores.drifted(db, [one], LAST) == set()
+
+
+def test_of_several_scores_and_forecasts_of_a_session_the_best_known_counts(db, one, trained):
+    realise(db, one, trained, around(3 * PROMISED))
+    assert scores.drifted(db, [one], LAST) == {one.id}
+    first = db.scalar(text("SELECT min(id) FROM stockbatch.forecasts"))
+    masked = {name: [None] for name in ("actual_close", "error", "absolute_error")}
+    scores.add(db, row_of(first, revision=2) | masked | {"status": ["masked"]}, opened(db))
+    assert scores.drifted(db, [one], LAST) == set()
+    realise(db, one, trained, around(PROMISED), deadline_at=FUTURE, fingerprint="live")
+    realise(db, one, trained, around(3 * PROMISED), fingerprint="late again")
+    assert scores.drifted(db, [one], LAST) == set()

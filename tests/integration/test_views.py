@@ -4,24 +4,45 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from ledger import FUTURE, PAST, QUANTILES, bars_of, forecast_of, listed, naive_of, opened, store
+from ledger import (
+    FUTURE,
+    PAST,
+    QUANTILES,
+    bars_of,
+    forecast_of,
+    listed,
+    model_of,
+    naive_of,
+    opened,
+    store,
+)
 from market import NOW, ORIGIN, calendar, fetch, session
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from stockbatch import database
 from stockbatch.exceptions import AccessDenied
-from stockbatch.records import Action, BarState, CorporateAction, Method, Reason
-from stockbatch.store import bars, forecasts, metrics, runs, scores
+from stockbatch.records import (
+    Action,
+    BarState,
+    Comparison,
+    CorporateAction,
+    Method,
+    ModelKind,
+    Reason,
+)
+from stockbatch.store import bars, forecasts, metrics, models, runs, scores
 from stockbatch.store.calendar import extend
 
 TARGET, AFTER = session(1), session(2)
 VIEWS = {
     "accuracy",
     "forecast_history",
+    "leaderboard",
     "next_session_forecast",
     "price_and_forecast",
     "run_history",
+    "training_history",
 }
 PLAIN_TYPES = {
     "bigint",
@@ -190,6 +211,16 @@ def test_forecast_history_is_the_forecast_and_what_became_of_it(db, one):
     assert point["updated_at"] == point["recorded_at"]
 
 
+def test_the_forecasts_say_how_far_they_can_be_trusted(db, one):
+    known = {"volatility": 0.02, "shrinkage": 0.25, "dissimilarity": 1.5}
+    issue(db, forecast_of(one, method=Method.LSTM, **known), naive_of(one))
+    for view in ("forecast_history", "next_session_forecast"):
+        query = f"SELECT volatility_pct, shrinkage, dissimilarity, is_trusted FROM bi.{view}"
+        lstm, naive = rows(db, f"{query} ORDER BY method")
+        assert list(lstm.values()) == [pytest.approx(2), 0.25, 1.5, False]
+        assert set(naive.values()) == {None}
+
+
 def test_live_comes_before_late_before_backtest_and_the_newest_first(db, one):
     def shown():
         ((row),) = rows(db, "SELECT kind, forecast_close FROM bi.forecast_history")
@@ -316,10 +347,97 @@ def test_accuracy_is_the_metrics_of_tickers_and_calendars(db, one):
     ]
 
 
+def test_the_leaderboard_is_what_was_summed_up_over_all_tickers(db, one):
+    def rows_of(method, window, instrument_id=None, **values):
+        for metric, value in values.items():
+            skill = 0.5 if metric == "mae_return" else None
+            yield instrument_id, method, "live", window, metric, 7, value, None, skill
+
+    numbers = {"pinball": 0.1, "coverage_80": 0.81, "coverage_95": 0.96, "mae_return": 0.2}
+    numbers |= {"skill_vs_rolling_quantile": 0.01, "skill_vs_rolling_quantile_error": 0.002}
+    numbers |= {"skill_vs_ewma": 0.02, "skill_vs_ewma_error": 0.003, "share_better": 0.7}
+    made = [*rows_of("lstm", 20, **numbers), *rows_of("lstm", 60, mae_return=0.3)]
+    made += rows_of("ewma", 20, dm_statistic=2.5, dm_p_value=0.01)
+    made += rows_of("garch", 20, one.id, pinball=9.0)
+    metrics.save(db, "XNYS", ORIGIN, rows_of("lstm", 20, pinball=0.3))
+    metrics.save(db, "XNYS", TARGET, made)
+    metrics.save(db, "XLON", TARGET, rows_of("lstm", 20, pinball=0.4))
+    query = "SELECT * FROM bi.leaderboard ORDER BY calendar, session, window_sessions, method"
+    shown = rows(db, query)
+    keys = ("calendar", "session", "window_sessions", "method", "kind", "pinball")
+    assert [tuple(row[key] for key in keys) for row in shown] == [
+        ("XLON", TARGET, 20, "lstm", "live", 0.4),
+        ("XNYS", ORIGIN, 20, "lstm", "live", 0.3),
+        ("XNYS", TARGET, 20, "ewma", "live", None),
+        ("XNYS", TARGET, 20, "lstm", "live", 0.1),
+        ("XNYS", TARGET, 60, "lstm", "live", None),
+    ]
+    ewma, lstm = shown[2:4]
+    assert (ewma["dm_statistic"], ewma["dm_p_value"], ewma["n"]) == (2.5, 0.01, None)
+    assert lstm["session_close_at"] == calendar().close(TARGET)
+    expected = {
+        "n": 7,
+        "skill_vs_rolling_quantile_pct": 1,
+        "skill_vs_rolling_quantile_error_pct": 0.2,
+        "skill_vs_ewma_pct": 2,
+        "skill_vs_ewma_error_pct": 0.3,
+        "share_better_pct": 70,
+        "dm_statistic": None,
+        "mae_return": 0.2,
+        "mae_return_skill_pct": 50,
+        "coverage_80_pct": 81,
+        "coverage_95_pct": 96,
+    }
+    assert {name: lstm[name] for name in expected} == pytest.approx(expected)
+
+
+def test_training_history_is_every_epoch_of_every_model(db, one):
+    run = opened(db)
+    base = models.add_base(db, model_of(None, tickers=5), run, demo=False).id
+    comparison = Comparison(loss=0.19, base_loss=0.2, champion_loss=0.195, gain_error=0.004)
+    child = model_of("AAA", TARGET, parent_id=base, comparison=comparison, reason=Reason.DRIFT)
+    (own,) = models.add(db, {one.id: child}, run, demo=False).values()
+    kept = model_of("AAA", AFTER, best_epoch=0, training_loss=(0.4,), validation_loss=(0.6,))
+    garch = model_of("AAA", kind=ModelKind.GARCH, training_loss=(), validation_loss=())
+    for model in (kept, garch):
+        models.add(db, {one.id: model}, run, demo=True)
+    shown = rows(db, "SELECT * FROM bi.training_history ORDER BY session, epoch")
+    keys = ("session", "model_kind", "ticker", "epoch", "is_best_epoch")
+    assert [tuple(row[key] for key in keys) for row in shown] == [
+        *((ORIGIN, "base", None, epoch, epoch == 2) for epoch in (1, 2, 3)),
+        *((TARGET, "ticker", "AAA", epoch, epoch == 2) for epoch in (1, 2, 3)),
+        (AFTER, "ticker", "AAA", 1, False),
+    ]
+    losses = [(r["training_loss"], r["validation_loss"], r["generalisation_gap"]) for r in shown]
+    assert np.array(losses[:3]) == pytest.approx(
+        np.array([[0.3, 0.4, 0.1], [0.2, 0.3, 0.1], [0.1, 0.35, 0.25]])
+    )
+    first, row, last = shown[0], shown[3], shown[-1]
+    assert (first["model_id"], first["base_model_id"], first["tickers"]) == (base, None, 5)
+    assert (first["comparison_loss"], first["gain_pct"]) == (None, None)
+    assert (row["model_id"], row["base_model_id"], row["tickers"]) == (own, base, 1)
+    assert (row["session_close_at"], row["calendar"]) == (calendar().close(TARGET), "XNYS")
+    assert (row["reason"], row["verdict"], row["is_demo"]) == ("drift", "promoted", False)
+    numbers = {
+        "initial_validation_loss": 0.5,
+        "comparison_loss": 0.19,
+        "base_comparison_loss": 0.2,
+        "champion_comparison_loss": 0.195,
+        "gain_pct": 5,
+        "gain_error_pct": 2,
+    }
+    assert {name: row[name] for name in numbers} == pytest.approx(numbers)
+    assert last["is_demo"] is True
+
+
 def test_run_history_is_every_run_with_its_counts(db, one):
     run = opened(db)
-    outcome = runs.Outcome(instrument_id=one.id, action=Action.NAIVE, reason=Reason.SHORT_HISTORY)
-    runs.add_outcomes(db, run, [one], [outcome])
+    two = [one, *listed(db, "BBB")]
+    short = [
+        runs.Outcome(instrument_id=instrument.id, action=action, reason=Reason.SHORT_HISTORY)
+        for instrument, action in zip(two, (Action.NAIVE, Action.BASE), strict=True)
+    ]
+    runs.add_outcomes(db, run, two, short)
     runs.close_run(db, run)
     failed = opened(db, TARGET)
     runs.close_run(db, failed, failure="no power")
@@ -331,8 +449,8 @@ def test_run_history_is_every_run_with_its_counts(db, one):
         (AFTER, "running", None),
     ]
     first, _, last = shown
-    counts = ("instruments", "trained", "reused", "naive", "none")
-    assert [first[name] for name in counts] == [1, 0, 0, 1, 0]
+    counts = ("instruments", "trained", "reused", "base", "naive", "none")
+    assert [first[name] for name in counts] == [2, 0, 0, 1, 1, 0]
     assert first["session_close_at"] == calendar().close(ORIGIN)
     took = (first["finished_at"] - first["started_at"]).total_seconds()
     assert first["duration_seconds"] == pytest.approx(took)
