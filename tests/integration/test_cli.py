@@ -539,8 +539,7 @@ def test_a_model_is_put_into_use_and_back(fresh, market, engine):
     says(fresh("--set", "model.units=4", "models", "promote", "AAA", first), 2, "other settings")
 
 
-FEATURES = len(features.NAMES)
-PREDICT = f"""
+PREDICT = """
 import sys
 from jobs import cli
 try:
