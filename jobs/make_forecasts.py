@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from jobs import train_tickers
 from jobs.app import App
 from jobs.train_base import train_base
-from jobs.train_tickers import Around, Trained
+from jobs.train_tickers import Around, Models, Trained
 from stockbatch import forecasting, learning
 from stockbatch.material import Material, sessions_needed
 from stockbatch.records import (
@@ -14,6 +14,7 @@ from stockbatch.records import (
     Forecast,
     Instrument,
     Method,
+    ModelKind,
     Outcome,
     Reason,
     Run,
@@ -97,7 +98,7 @@ def _make_chunk(
         found = zip((instrument.id for instrument in tickers), material.findings, strict=True)
         bars.add_findings(db, dict(found), run_id=run.id)
         seconds = (time.perf_counter() - started) / len(tickers)
-        outcomes = _outcomes(material, trained, made, problems, seconds)
+        outcomes = _outcomes(material, trained, used, made, problems, seconds)
         runs.add_outcomes(db, run, tickers, outcomes)
         app.on_event("forecasts: commit")
 
@@ -105,6 +106,7 @@ def _make_chunk(
 def _outcomes(
     material: Material,
     trained: Trained,
+    used: Models,
     made: Sequence[Forecast],
     problems: Mapping[int, Outcome],
     seconds: float,
@@ -122,7 +124,7 @@ def _outcomes(
             )
             outcomes.append(problems.get(instrument.id, missing))
             continue
-        action, reason, message = _what_was_done(material, trained, row)
+        action, reason, message = _what_was_done(material, trained, used.get(row), row)
         outcomes.append(
             Outcome(
                 instrument_id=instrument.id,
@@ -135,16 +137,20 @@ def _outcomes(
     return outcomes
 
 
-def _what_was_done(material: Material, trained: Trained, row: int) -> tuple[Action, Reason, str]:
+def _what_was_done(
+    material: Material, trained: Trained, used: TrainedModel | None, row: int
+) -> tuple[Action, Reason, str]:
     """Return action, reason and message of a ticker that an LSTM could forecast."""
     reason = trained.reasons[row]
+    its_own = used is not None and used.kind is ModelKind.TICKER
+    instead = Action.REUSED if its_own else Action.BASE
     if row in trained.new:
         return Action.TRAINED, reason, _what_came_of(trained.new[row])
     if reason is Reason.SHORT_HISTORY:
         known = int(material.features.present[row].sum())
-        return Action.BASE, reason, f"{known} bars are too few for a model of its own"
+        return instead, reason, f"{known} bars are too few for a model of its own"
     if reason in learning.TRAIN:
-        return Action.BASE, Reason.DIVERGED, f"training ({reason}) found no finite loss"
+        return instead, Reason.DIVERGED, f"training ({reason}) found no finite loss"
     return Action.REUSED, reason, ""
 
 

@@ -97,6 +97,8 @@ def _validated(
         by_end.setdefault(model.last_session, []).append(row)
     for end, rows in by_end.items():
         last = material.column(end)
+        if last == 0:
+            continue  # trained before the first session of the panel
         first = max(last - count, 0)
         weights = inference.stack([inference.network(models[row].weights) for row in rows])
         inputs = material.features.inputs[rows, max(first - settings.lookback, 0) : last]

@@ -113,10 +113,10 @@ def decide(
         return Reason.SHORT_HISTORY
     if last is None:
         return Reason.NO_MODEL
-    if force:
-        return Reason.FORCED
     if last.configuration != configuration(settings):
         return Reason.CONFIGURATION_CHANGED
+    if force:
+        return Reason.FORCED
     if base is not None and last.parent_id != base.id:
         return Reason.BASE_CHANGED
     age = int(np.sum(material.panel.sessions > np.datetime64(last.last_session)))

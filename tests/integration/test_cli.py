@@ -11,12 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from market import ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
+from ledger import forecast_of, listed, opened
+from market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
 
 from jobs import cli
 from stockbatch import features, inference
 from stockbatch.config import PREFIX
+<<<<<<< HEAD
 from stockbatch.store import models
+=======
+from stockbatch.records import Method
+from stockbatch.store import forecasts as forecast_store
+>>>>>>> engine
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
@@ -373,12 +379,15 @@ def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker
         assert row == {name: "" if v is None else str(v) for name, v in wanted.items()}
 
 
-def test_forecasts_that_are_not_to_be_trusted_are_marked(reading, traded):
-    query = "SELECT ticker, is_trusted FROM bi.next_session_forecast WHERE method = 'lstm'"
-    trusted = {row["ticker"]: row["is_trusted"] for row in fetch(traded.engine, query)}
-    _, _, rows = table(reading("forecasts"))
-    for row in rows:
-        assert row.endswith("unlike those trained on") != trusted[row.split()[0]], row
+def test_forecasts_that_are_not_to_be_trusted_are_marked(fresh, own_db):
+    one, two, three = listed(own_db, *TICKERS)
+    unlike, like = ({"method": Method.LSTM, "dissimilarity": value} for value in (1.2, 0.8))
+    made = [forecast_of(one, **unlike), forecast_of(two, **like), forecast_of(three)]
+    forecast_store.add(own_db, made, opened(own_db), issued_at=NOW)
+    own_db.commit()
+    _, _, rows = table(fresh("forecasts"))
+    marked = [row.endswith("unlike those trained on") for row in map(str.rstrip, rows)]
+    assert marked == [True, False, False]
 
 
 def test_forecasts_of_nobody_are_none(reading, fresh):

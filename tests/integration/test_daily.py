@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from market import (
+    BEFORE,
     CODE,
     MODEL,
     NOW,
@@ -46,6 +47,7 @@ from stockbatch.tables import QUANTILE_COLUMNS
 TRAINED = Action.TRAINED, Reason.NO_MODEL
 REUSED = Action.REUSED, Reason.FRESH
 NO_BAR = Action.NONE, Reason.NO_BAR
+DIVERGED = Action.BASE, Reason.DIVERGED
 METHODS = {"lstm", "naive", "rolling_quantile"}
 
 
@@ -58,6 +60,13 @@ def forecasts(app, day=ORIGIN):
         day=day,
     )
     return {(row["ticker"], row["method"]): row for row in rows}
+
+
+def model_kind(app, ticker, day=ORIGIN):
+    """Return the kind of the model behind the LSTM forecast of a ticker."""
+    model_id = forecasts(app, day)[ticker, "lstm"]["model_id"]
+    (row,) = fetch(app.engine, "SELECT kind FROM stockbatch.models WHERE id = :id", id=model_id)
+    return row["kind"]
 
 
 def last_run(app):
@@ -242,16 +251,23 @@ def test_training_can_be_forced_in_an_attempt_of_its_own(app):
     assert len(rows) == len(before) + 3, "only the forecasts of the new models are new"
 
 
-def test_a_short_history_gets_the_baselines_and_says_why(app, market):
+def test_a_short_history_gets_the_base_model_and_says_why(app, market):
     market.list("NEW", sessions=30)
     watch(app, market, ["NEW"])
     app.trainer = PlainTrainer()
     run(app)
-    assert outcomes(app.engine)["NEW"] == (Action.NAIVE, Reason.SHORT_HISTORY)
+    assert outcomes(app.engine)["NEW"] == (Action.BASE, Reason.SHORT_HISTORY)
     assert message(app, "NEW").startswith("31 bars are too few")
-    made = {method for ticker, method in forecasts(app) if ticker == "NEW"}
-    assert "naive" in made
-    assert "lstm" not in made
+    assert model_kind(app, "NEW") == "base"
+    assert ("NEW", "naive") in forecasts(app)
+    assert ("NEW", "rolling_quantile") not in forecasts(app)
+
+
+def test_where_all_histories_are_short_there_are_the_baselines(app):
+    app.trainer = PlainTrainer()
+    day = session(-BEFORE + 40)
+    run(app, day)
+    assert {reason for _, reason in outcomes(app.engine, day).values()} <= {Reason.SHORT_HISTORY}
 
 
 class Diverging(PlainTrainer):
@@ -267,22 +283,24 @@ class Diverging(PlainTrainer):
 def test_a_fit_without_a_finite_loss_is_an_outcome(app):
     app.trainer = Diverging()
     run(app, tickers=["AAA", "BBB"])
-    diverged = Action.NAIVE, Reason.DIVERGED
-    assert outcomes(app.engine) == {"AAA": diverged, "BBB": TRAINED}
+    assert outcomes(app.engine) == {"AAA": DIVERGED, "BBB": TRAINED}
     assert message(app, "AAA") == "training (no_model) found no finite loss"
-    assert ("AAA", "lstm") not in forecasts(app)
-    assert ("AAA", "naive") in forecasts(app)
+    assert model_kind(app, "AAA") == "base"
 
 
-def test_a_model_outlives_a_fit_that_found_none(app):
+def test_a_model_of_its_own_outlives_a_fit_that_found_none(app):
     app.trainer = PlainTrainer()
-    run(app, tickers=["AAA", "BBB"])
+    run(app)
+    own = {ticker for ticker in TICKERS if model_kind(app, ticker) == "ticker"}
+    assert own, "one of the made-up models is better than the base"
     app.trainer = Diverging()
-    run(app, session(RETRAIN_AFTER), tickers=["AAA", "BBB"])
-    assert outcomes(app.engine, session(RETRAIN_AFTER)) == {
-        "AAA": (Action.REUSED, Reason.DIVERGED),
-        "BBB": (Action.TRAINED, Reason.EXPIRED),
-    }
+    app.settings = app.settings.model_copy(update={"chunk_tickers": 1})
+    later = session(RETRAIN_AFTER)
+    run(app, later)
+    for ticker in TICKERS:
+        action = Action.REUSED if ticker in own else Action.BASE
+        assert outcomes(app.engine, later)[ticker] == (action, Reason.DIVERGED)
+        assert (model_kind(app, ticker, later) == "ticker") == (ticker in own)
 
 
 def test_a_model_of_other_settings_makes_no_forecasts(app):
@@ -293,9 +311,10 @@ def test_a_model_of_other_settings_makes_no_forecasts(app):
     app.trainer = Diverging()
     run(app, session(1), tickers=["AAA", "BBB"])
     assert outcomes(app.engine, session(1)) == {
-        "AAA": (Action.NAIVE, Reason.DIVERGED),
+        "AAA": DIVERGED,
         "BBB": (Action.TRAINED, Reason.CONFIGURATION_CHANGED),
     }
+    assert model_kind(app, "AAA", session(1)) == "base"
 
 
 # ---- missing and bad bars, poisonous tickers
@@ -410,25 +429,25 @@ def test_another_provider_can_stand_in_for_a_run(app, tmp_path, make_app, market
 def test_a_subset_and_then_the_rest_is_the_whole(app, make_app, market):
     app.trainer = PlainTrainer()
     whole = make_app(market, trainer=PlainTrainer())
-    for day in (session(0), session(1)):
-        run(app, day, tickers=["CCC"])
-        assert outcomes(app.engine, day).keys() == {"CCC"}
-        part = run(app, day)
-        assert not part.done_before
-        run(whole, day)
+    for one in (app, whole):
+        run(one)
+    run(app, session(1), tickers=["CCC"])
+    assert outcomes(app.engine, session(1)).keys() == {"CCC"}
+    assert not run(app, session(1)).done_before
     assert run(app, session(1)).done_before
     assert run(app, session(1), tickers=["AAA"]).done_before
-    # The base model learns from the tickers there are: forecasts of the LSTM may differ.
-    for ledger in ("outcomes", "scores"):
-        query = f"SELECT count(*) AS n FROM stockbatch.{ledger}"
-        assert fetch(app.engine, query) == fetch(whole.engine, query)
-    for day in (session(0), session(1)):
-        assert outcomes(app.engine, day) == outcomes(whole.engine, day)
-        parts, all_at_once = forecasts(app, day), forecasts(whole, day)
-        assert parts.keys() == all_at_once.keys()
-        for key, row in parts.items():
-            if key[1] != "lstm":
-                assert row["log_return"] == all_at_once[key]["log_return"]
+    run(whole, session(1))
+    assert_same(facts(app.engine), facts(whole.engine))
+
+
+def test_the_base_model_learns_from_the_tickers_there_are(app):
+    app.trainer = PlainTrainer()
+    run(app, tickers=["CCC"])
+    run(app)
+    run(app, session(1))
+    assert outcomes(app.engine) == dict.fromkeys(TICKERS, TRAINED)
+    changed = Action.TRAINED, Reason.BASE_CHANGED
+    assert outcomes(app.engine, session(1)) == {"AAA": REUSED, "BBB": REUSED, "CCC": changed}
 
 
 def test_a_ticker_named_twice_is_handled_once(app):
