@@ -17,12 +17,9 @@ from market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, sessi
 from jobs import cli
 from stockbatch import features, inference
 from stockbatch.config import PREFIX
-<<<<<<< HEAD
-from stockbatch.store import models
-=======
 from stockbatch.records import Method
 from stockbatch.store import forecasts as forecast_store
->>>>>>> engine
+from stockbatch.store import models
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
