@@ -128,4 +128,4 @@ def test_it_wants_closed_sessions(plain):
     with pytest.raises(NotASession):
         list(backtest(plain, CODE, ORIGIN.replace(day=2), session(1)))
     with pytest.raises(SessionNotClosed):
-        list(backtest(plain, CODE, ORIGIN, session(2000)))
+        list(backtest(plain, CODE, ORIGIN, session(200)))
