@@ -318,7 +318,7 @@ def test_an_anchor_keeps_weights_near_where_they_started():
 
 def test_the_base_is_one_network_for_the_windows_of_all_tickers():
     settings = SETTINGS.model_copy(
-        update={"base_epochs": 4, "base_batch": 16, "base_learning_rate": 0.01}
+        update={"base_epochs": 4, "base_batch": 16, "base_learning_rate": 0.002}
     )
     given = pick(slice(0, 6)) | {"seeds": np.array([7], np.uint64)}
     told = []
