@@ -1,6 +1,6 @@
 """How long the daily job takes on a CSV of bars, from nothing, in an embedded database of its own.
 
-    python -m tests.benchmarks.daily ../shared/data/sp500_5yr/all_stocks_5yr.csv.gz 2018-02-06
+    python -m tests.benchmarks.daily all_stocks_5yr.csv.gz 2018-02-06
 
 prints wall time and peak memory of: adding all tickers, the first session (bars loaded, every model
 trained), the same again (nothing to do), and the next session (models reused).
