@@ -183,6 +183,8 @@ class FetchedBars:
     symbol: str
     bars: Bars
     actions: tuple[CorporateAction, ...] = ()
+    currency: str | None = None
+    """As stated with these bars; None where the provider does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
