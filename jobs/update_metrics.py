@@ -25,39 +25,28 @@ NAIVE, ROLLING = BASELINES = (Method.NAIVE, Method.ROLLING_QUANTILE)
 PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
 RIVALS = (ROLLING, Method.EWMA)
 """Whom the leaderboard states every method's skill against."""
-Scored = Mapping[tuple[Method, Kind], Mapping[str, Floats]]
+Losses = Mapping[tuple[Method, Kind], Mapping[str, Floats]]
 Row = tuple[Any, ...]
 """What `store.metrics.save` takes."""
 
 
 class _Sample:
-    """Scored forecasts of one method, kind and window: arrays (tickers, sessions) by name."""
+    """Losses of the scored forecasts of one method, kind and window: (tickers, sessions)."""
 
-    def __init__(self, forecasts: Mapping[str, Floats]) -> None:
-        self.forecasts = forecasts
-        self.made = ~np.isnan(forecasts["close"])
+    def __init__(self, losses: Mapping[str, Floats]) -> None:
+        self.losses = losses
+        self.made = ~np.isnan(losses["absolute_error"])
 
     @cached_property
-    def summary(self) -> dict[str, Average]:
+    def averages(self) -> dict[str, Average]:
         """Return every metric of each ticker."""
-        one = self.forecasts
-        quantiles = _quantiles(one)
-        points_only = bool(np.isnan(quantiles).all())
-        return metrics.summarise(
-            close=one["close"],
-            actual_close=one["actual_close"],
-            log_return=one["log_return"],
-            actual_log_return=one["actual_log_return"],
-            origin_close=one["origin_close"],
-            quantiles=None if points_only else quantiles,
-            probability_of_rise=None if points_only else one["probability_of_rise"],
-        )
+        return metrics.averages(self.losses)
 
     def where(self, both: NDArray[np.bool_]) -> "_Sample":
         """Return the forecasts for which `both`, (tickers, sessions), is true."""
         if not (self.made & ~both).any():
             return self
-        return _Sample({n: np.where(both, values, np.nan) for n, values in self.forecasts.items()})
+        return _Sample({n: np.where(both, values, np.nan) for n, values in self.losses.items()})
 
 
 def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
@@ -70,39 +59,55 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
         instruments = instrument_store.active(db, run.calendar)
         scored = metric_store.scored(db, instruments, sessions)
 
+    losses = {key: _losses(forecasts) for key, forecasts in scored.items()}
     in_all = np.array([not instrument.demo for instrument in instruments], dtype=bool)
-    rows = list(_of_tickers(scored, [instrument.id for instrument in instruments]))
+    rows = list(_of_tickers(losses, [instrument.id for instrument in instruments]))
     if in_all.any():
-        rows += _of_all(scored, in_all)
-        rows += _leaderboard(scored, in_all)
+        rows += _of_all(losses, in_all)
+        rows += _leaderboard(losses, in_all)
 
     with app.transaction() as db:
         runs.lock(db, run)
         metric_store.save(db, run.calendar, run.session, rows)
 
 
-def _of_tickers(scored: Scored, ids: Sequence[int]) -> Iterator[Row]:
+def _losses(forecasts: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the losses of scored forecasts, arrays (tickers, sessions) by name."""
+    quantiles = np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
+    points_only = bool(np.isnan(quantiles).all())
+    return metrics.losses(
+        close=forecasts["close"],
+        actual_close=forecasts["actual_close"],
+        log_return=forecasts["log_return"],
+        actual_log_return=forecasts["actual_log_return"],
+        origin_close=forecasts["origin_close"],
+        quantiles=None if points_only else quantiles,
+        probability_of_rise=None if points_only else forecasts["probability_of_rise"],
+    )
+
+
+def _of_tickers(losses: Losses, ids: Sequence[int]) -> Iterator[Row]:
     """Yield the metrics of every ticker."""
-    for key, own, others in _samples(scored, lambda values: values):
+    for key, own, others in _samples(losses, lambda values: values):
         yield from _metrics(ids, key, own, others)
 
 
-def _of_all(scored: Scored, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+def _of_all(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
     """Yield the metrics of all forecasts of the chosen tickers together."""
-    for key, own, others in _samples(scored, lambda values: values[in_all].reshape(1, -1)):
+    for key, own, others in _samples(losses, lambda values: values[in_all].reshape(1, -1)):
         for row in _metrics([None], key, own, others):
             if row[4] in metrics.RETURN_METRICS:
                 yield row
 
 
 def _samples(
-    scored: Scored, layout: Callable[[Floats], Floats]
+    losses: Losses, layout: Callable[[Floats], Floats]
 ) -> Iterator[tuple[tuple[str, str, int], _Sample, Mapping[Method, _Sample]]]:
     """Yield the samples with their keys, each beside all those of its kind and window."""
-    for kind, window in product(dict.fromkeys(kind for _, kind in scored), WINDOWS):
+    for kind, window in product(dict.fromkeys(kind for _, kind in losses), WINDOWS):
         samples = {
-            method: _Sample({name: layout(v[:, -window:]) for name, v in forecasts.items()})
-            for (method, of_kind), forecasts in scored.items()
+            method: _Sample({name: layout(v[:, -window:]) for name, v in of_one.items()})
+            for (method, of_kind), of_one in losses.items()
             if of_kind is kind
         }
         for method, own in samples.items():
@@ -120,7 +125,7 @@ def _metrics(
     Skill, and the baseline's value, are those of the forecasts that both methods made.
     """
     compared = {baseline: _compared(own, others.get(baseline)) for baseline in BASELINES}
-    for metric, (value, n) in own.summary.items():
+    for metric, (value, n) in own.averages.items():
         mine, other = compared[ROLLING if metric in PROBABILISTIC else NAIVE]
         baseline = skill = np.full(len(ids), np.nan)
         if metric in metrics.SKILL_METRICS and metric in other:
@@ -135,23 +140,22 @@ def _metrics(
 def _compared(
     own: _Sample, other: _Sample | None
 ) -> tuple[Mapping[str, Average], Mapping[str, Average]]:
-    """Return the summaries of two methods over the forecasts that both made."""
+    """Return the metrics of two methods over the forecasts that both made."""
     if other is None:
         return {}, {}
     both = own.made & other.made
-    return own.where(both).summary, other.where(both).summary
+    return own.where(both).averages, other.where(both).averages
 
 
-def _leaderboard(scored: Scored, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+def _leaderboard(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
     """Yield metrics of the chosen tickers that compare the quantiles of the methods of a kind."""
-    losses = {
-        key: metrics.pinball(forecasts["actual_log_return"][in_all], _quantiles(forecasts)[in_all])
-        for key, forecasts in scored.items()
+    pinball = {
+        key: of_one["pinball"][in_all] for key, of_one in losses.items() if "pinball" in of_one
     }
-    for (method, kind), loss in losses.items():
+    for (method, kind), loss in pinball.items():
         for window in WINDOWS:
             key = method.value, kind.value, window
-            of_kind = {m: other[:, -window:] for (m, k), other in losses.items() if k is kind}
+            of_kind = {m: other[:, -window:] for (m, k), other in pinball.items() if k is kind}
             for metric, n, value in _comparisons(method, loss[:, -window:], of_kind):
                 if n:
                     yield None, *key, metric, n, *_known(np.array([value])), None, None
@@ -178,10 +182,6 @@ def _comparisons(
 
 def _common(one: Floats, other: Floats) -> int:
     return int(np.count_nonzero(np.isfinite(one) & np.isfinite(other)))
-
-
-def _quantiles(forecasts: Mapping[str, Floats]) -> Floats:
-    return np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
 
 
 def _known(numbers: Floats) -> list[float | None]:

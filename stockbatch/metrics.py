@@ -1,4 +1,4 @@
-"""Every measure of a forecast, defined once; scikit-learn computes those it has.
+"""Every measure of a forecast, defined once: losses of single forecasts, and their averages.
 
 Closes are in the instrument's currency, returns are log returns, both on the basis of the
 forecast's origin. Percentages are percent (1.5 is 1.5 %); hits, inside and coverage are shares from
@@ -6,17 +6,13 @@ forecast's origin. Percentages are percent (1.5 is 1.5 %); hits, inside and cove
 is NaN only where none is left or its scale is 0.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
-from sklearn.metrics import (
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_pinball_loss,
-    root_mean_squared_error,
-)
+from sklearn.metrics import mean_pinball_loss
 
 from stockbatch.records import QUANTILES, Floats
 
@@ -83,7 +79,7 @@ def score(
     }
 
 
-def summarise(
+def losses(
     *,
     close: Floats,
     actual_close: Floats,
@@ -92,29 +88,61 @@ def summarise(
     origin_close: Floats,
     quantiles: Floats | None = None,
     probability_of_rise: Floats | None = None,
-    scale: Floats | None = None,
-) -> dict[str, Average]:
-    """Return every metric of each ticker over its forecasts, of shape (T, N).
+) -> dict[str, Floats]:
+    """Return what `averages` takes: the losses of `score`, and those of single forecasts alone.
 
-    NaN stands where there was no forecast or no actual; `quantiles` have shape (T, N, 9), `scale`
-    is that of `mase`. What is None adds nothing to the answer.
+    NaN stands where there was no forecast or no actual.
     """
-    summary = {
-        "mae": mae(actual_close, close),
-        "rmse": rmse(actual_close, close),
-        "bias": mean(actual_close - close),
-        "mape": mape(actual_close, close),
-        "smape": smape(actual_close, close),
-        "mase": mase(actual_close, close, origin_close, scale),
-        "mae_return": mae(actual_log_return, log_return),
-        "rmse_return": rmse(actual_log_return, log_return),
-        "bias_return": mean(actual_log_return - log_return),
+    single = score(
+        close=close,
+        actual_close=actual_close,
+        log_return=log_return,
+        actual_log_return=actual_log_return,
+        quantiles=quantiles,
+        probability_of_rise=probability_of_rise,
+    )
+    absolute = single["absolute_error"]
+    return single | {
+        "absolute_percentage_error": np.abs(single["percentage_error"]),
+        "symmetric_percentage_error": 200 * _divide(absolute, np.abs(actual_close) + np.abs(close)),
+        "naive_absolute_error": np.where(
+            np.isnan(absolute), np.nan, abs(actual_close - origin_close)
+        ),
+        "absolute_log_return_error": np.abs(single["log_return_error"]),
+        "squared_log_return_error": single["log_return_error"] ** 2,
     }
-    losses = _distribution_losses(actual_log_return, quantiles, probability_of_rise)
-    for name, loss in losses.items():
-        name = name.replace("inside", "coverage").replace("direction_hit", "directional_accuracy")
-        summary[name] = mean(loss)
-    return summary
+
+
+def averages(losses: Mapping[str, Floats]) -> dict[str, Average]:
+    """Return every metric of each ticker from its `losses`, arrays of shape (T, N).
+
+    `mase` is the mean absolute scaled error, the scale being the naive forecast's error in the same
+    sessions (Hyndman & Koehler, "Another look at measures of forecast accuracy", International
+    Journal of Forecasting 22, 2006, take it from the history before); `smape` the symmetric mean
+    absolute percentage error, 0 to 200, with absolute values in the denominator as in the M4
+    competition (Makridakis, Spiliotis & Assimakopoulos, ibid. 36, 2020).
+    """
+    means = {name: mean(values) for name, values in losses.items()}
+    absolute, naive = means.pop("absolute_error"), means.pop("naive_absolute_error")
+    squared, squared_return = means.pop("squared_error"), means.pop("squared_log_return_error")
+    del means["percentage_error"]
+    return {
+        "mae": absolute,
+        "rmse": Average(np.sqrt(squared.value), squared.n),
+        "bias": means.pop("error"),
+        "mape": means.pop("absolute_percentage_error"),
+        "smape": means.pop("symmetric_percentage_error"),
+        "mase": Average(_divide(absolute.value, naive.value), absolute.n),
+        "mae_return": means.pop("absolute_log_return_error"),
+        "rmse_return": Average(np.sqrt(squared_return.value), squared_return.n),
+        "bias_return": means.pop("log_return_error"),
+        **{
+            name.replace("inside", "coverage").replace(
+                "direction_hit", "directional_accuracy"
+            ): average
+            for name, average in means.items()
+        },
+    }
 
 
 def skill(value: Floats, baseline: Floats) -> Floats:
@@ -179,54 +207,6 @@ def share_better(loss_a: Floats, loss_b: Floats) -> float:
     difference = mean(loss_a - loss_b).value
     difference = difference[~np.isnan(difference)]
     return float(np.mean(difference < 0)) if len(difference) else np.nan
-
-
-def mae(actual: Floats, forecast: Floats) -> Average:
-    """Return the mean absolute error of each row of (T, N)."""
-    return _by_row(mean_absolute_error, actual, forecast)
-
-
-def rmse(actual: Floats, forecast: Floats) -> Average:
-    """Return the root of the mean squared error of each row of (T, N)."""
-    return _by_row(root_mean_squared_error, actual, forecast)
-
-
-def mape(actual: Floats, forecast: Floats) -> Average:
-    """Return the mean absolute error in percent of the actual, of each row of (T, N)."""
-    value, n = _by_row(mean_absolute_percentage_error, actual, forecast)
-    return Average(100 * value, n)
-
-
-def smape(actual: Floats, forecast: Floats) -> Average:
-    """Return the symmetric mean absolute percentage error, 0 to 200, of each row of (T, N).
-
-    Makridakis, "Accuracy measures: theoretical and practical concerns", International Journal of
-    Forecasting 9 (1993), with absolute values in the denominator as in the M4 competition
-    (Makridakis, Spiliotis & Assimakopoulos, ibid. 36, 2020).
-    """
-    return mean(200 * _divide(np.abs(actual - forecast), np.abs(actual) + np.abs(forecast)))
-
-
-def mase(actual: Floats, forecast: Floats, origin: Floats, scale: Floats | None = None) -> Average:
-    """Return the mean absolute scaled error of each row of (T, N).
-
-    Hyndman & Koehler, "Another look at measures of forecast accuracy", International Journal of
-    Forecasting 22 (2006): the mean absolute error divided by that of the naive forecast in the
-    history before the first forecast, which is `scale`, of shape (T,), as `naive_scale` gives it.
-    Without it the naive forecast of the same sessions is the scale; `origin` is the naive forecast.
-    """
-    value, n = mae(actual, forecast)
-    if scale is None:
-        scale = mae(actual, np.where(np.isnan(forecast), np.nan, origin)).value
-    return Average(_divide(value, scale), n)
-
-
-def naive_scale(closes: Floats) -> Floats:
-    """Return the mean absolute change between neighbouring closes of each row of (T, S).
-
-    The closes must be adjusted for splits; NaN where no two neighbours are known.
-    """
-    return mae(closes[:, 1:], closes[:, :-1]).value
 
 
 def pinball(actual: Floats, quantiles: Floats) -> Floats:
@@ -303,23 +283,6 @@ def _distribution_losses(
                 losses[f"width_{percent}"] = np.where(np.isnan(actual), np.nan, upper - lower)
                 losses[f"winkler_{percent}"] = winkler(actual, lower, upper, percent)
     return losses
-
-
-def _by_row(metric: Any, actual: Floats, forecast: Floats) -> Average:
-    """Apply a metric of scikit-learn to the known part of each row of (T, N).
-
-    Known values are moved to the front, so that one call serves all rows with equally many.
-    """
-    known = ~np.isnan(actual) & ~np.isnan(forecast)
-    n = known.sum(axis=1)
-    front = np.argsort(~known, axis=1, kind="stable")
-    actual, forecast = (np.take_along_axis(side, front, axis=1) for side in (actual, forecast))
-    value = np.full(len(n), np.nan)
-    for count in np.unique(n[n > 0]):
-        rows = n == count
-        columns = actual[rows, :count].T, forecast[rows, :count].T
-        value[rows] = metric(*columns, multioutput="raw_values")
-    return Average(value, n)
 
 
 def _divide(above: Floats, below: Floats) -> Floats:
