@@ -36,17 +36,20 @@ def stage(
 def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     """Return the rows of `query`, all of whose columns are numbers, as an array (rows, columns).
 
-    NULL becomes NaN. The server packs all rows into one value, which needs no Python object per
-    row or number; a value holds 1 GB, 20 million rows of six columns.
+    NULL becomes NaN. The server packs every column into one value, which needs no Python object
+    per row or number; a value holds 1 GB, 134 million rows.
     """
     with _connection(db).cursor(binary=True) as cursor:
         cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
-        names = [column.name for column in cursor.description or ()]
-        packed = " || ".join(f"float8send(coalesce({name}::float8, 'NaN'))" for name in names)
-        cursor.execute(f"SELECT string_agg({packed}, ''::bytea) FROM ({query}) AS q", parameters)
-        row = cursor.fetchone()
-    data = (row[0] if row else None) or b""
-    return np.frombuffer(data, ">f8").astype(np.float64).reshape(-1, len(names))
+        packed = ", ".join(
+            f"string_agg(float8send(coalesce({column.name}::float8, 'NaN')), ''::bytea)"
+            for column in cursor.description or ()
+        )
+        cursor.execute(f"SELECT {packed} FROM ({query}) AS q", parameters)
+        columns = cursor.fetchone() or ()
+    return np.stack(
+        [np.frombuffer(column or b"", ">f8") for column in columns], axis=1, dtype=float
+    )
 
 
 def _connection(db: Session) -> psycopg.Connection[Any]:

@@ -26,13 +26,12 @@ _SCORED = f"""
 SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     array_position(%(methods)s::text[], f.method) AS method,
     array_position(%(kinds)s::text[], f.kind) AS kind,
-    f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
+    f.id AS forecast_id, s.revision, f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
     f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
 FROM stockbatch.forecasts AS f
 JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status <> 'no_session'
 WHERE f.instrument_id = ANY(%(ids)s)
     AND f.target_session BETWEEN %(first)s AND %(last)s AND f.horizon = 1
-ORDER BY f.recorded_at, f.id, s.revision
 """
 
 _COLUMNS = (
@@ -69,14 +68,16 @@ def scored(
             "kinds": [kind.value for kind in kinds],
         },
     )
+    rows = rows[np.lexsort((rows[:, 5], rows[:, 4]))]  # the server would sort them on disk
     ticker = np.array([row_of[int(i)] for i in rows[:, 0]], dtype=np.intp)
     column = np.searchsorted(sessions.astype("datetime64[D]").astype(np.int64), rows[:, 1])
     answer = {}
-    for code in np.unique(rows[:, 2:4], axis=0):
-        mine = (rows[:, 2:4] == code).all(axis=1)
+    found = len(kinds) * (rows[:, 2] - 1) + rows[:, 3] - 1
+    for code in np.unique(found).astype(int).tolist():
+        mine = found == code
         values = np.full((len(FIELDS), len(instruments), len(sessions)), np.nan)
-        values[:, ticker[mine], column[mine]] = rows[mine, 4:].T
-        key = methods[int(code[0]) - 1], kinds[int(code[1]) - 1]
+        values[:, ticker[mine], column[mine]] = rows[mine, 6:].T
+        key = methods[code // len(kinds)], kinds[code % len(kinds)]
         answer[key] = dict(zip(FIELDS, values, strict=True))
     return answer
 
