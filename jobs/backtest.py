@@ -5,7 +5,7 @@ sessions of the block are then forecast in one pass, by the functions a run uses
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import uuid4
 
@@ -111,9 +111,8 @@ def _block(
     with app.transaction() as db:
         market.update(db, calendar.code, window)
         known = market.load(db, calendar.code, window)
-    at_first = slice(None, len(window) - len(origins) + 1)
-    trained_at = window[at_first]
-    then = Market(sessions=trained_at, absolute_return=known.absolute_return[at_first])
+    then = known.first(len(window) - len(origins) + 1)
+    trained_at = then.sessions
     run = _run(calendar, as_date(origins[0]))
     base = train_base(app, run, trained_at, then, demo=demo)
     around = Around(sessions=trained_at, market=then, base=base, demo=demo)
@@ -181,20 +180,11 @@ def _pieces(
     begin = 0
     for end in ends:
         cut = len(panel.sessions) - origins + end
-        material = whole if end == origins else _until(tickers, panel, known, cut)
+        material = whole
+        if end < origins:
+            material = prepare(tickers, panel.first(cut), known.first(cut))
         yield _Piece(material=material, before=begin, origins=end - begin)
         begin = end
-
-
-def _until(tickers: Sequence[Instrument], panel: Panel, known: Market, end: int) -> Material:
-    """Return the material of the first `end` sessions."""
-    names = ("open", "high", "low", "close", "split", "dividend")
-    prices = {name: getattr(panel, name)[:, :end] for name in names}
-    return prepare(
-        tickers,
-        replace(panel, sessions=panel.sessions[:end], **prices),
-        Market(sessions=known.sessions[:end], absolute_return=known.absolute_return[:end]),
-    )
 
 
 def _forecast(

@@ -19,6 +19,7 @@ from jobs.commands.models import models
 from jobs.commands.run import run
 from jobs.commands.status import status
 from jobs.commands.tickers import tickers
+from jobs.commands.tune import tune
 
 INTERRUPTED = 130
 UNEXPECTED = 70
@@ -32,7 +33,7 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, backtest, status, forecasts, doctor, migrate):
+for command in (demo, run, backtest, tune, status, forecasts, doctor, migrate):
     app.command()(command)
 for group in (tickers, models, db, config):
     app.add_typer(group)

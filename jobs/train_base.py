@@ -33,7 +33,7 @@ def train_base(
         return base
 
     app.on_event("base: compute")
-    chosen = _sample(tickers, app.settings.model.base_tickers, app.settings.model.seed)
+    chosen = sample(tickers, app.settings.model.base_tickers, app.settings.model.seed)
     with app.progress() as progress:
         task = progress.add_task("base model", total=None)
         fitted = learning.train_base(
@@ -52,7 +52,7 @@ def train_base(
         return models.add_base(db, fitted, run, demo=demo)
 
 
-def _sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrument]:
+def sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrument]:
     """Return all of `tickers`, or a random sample of `most`, in their order."""
     if len(tickers) <= most:
         return list(tickers)

@@ -54,6 +54,11 @@ class TrainingProcess:
         if self._child:
             self._end(self._child, kill=error is not None)
 
+    def discard(self) -> None:
+        """End the child with all it has built; the next fit starts another."""
+        if self._child:
+            self._end(self._child, kill=False)
+
     @property
     def pid(self) -> int | None:
         """Return the process id of the child, None while there is none."""

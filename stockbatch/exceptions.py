@@ -38,6 +38,7 @@ StockbatchError
     ├── UnknownModel
     ├── UnsuitableModel
     ├── NothingToRollBack
+    ├── NothingToTrain
     └── TrainingFailed
 
 The docstring of an exception is its message; the braces name the values it carries:
@@ -229,6 +230,12 @@ class UnsuitableModel(ModelError):
 
 class NothingToRollBack(ModelError):
     """{ticker} had no other model in use before: there is nothing to roll back to"""
+
+    exit_code = 2
+
+
+class NothingToTrain(ModelError):
+    """No ticker has {bars} bars up to {session}: choose a later date or load more history"""
 
     exit_code = 2
 

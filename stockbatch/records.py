@@ -216,6 +216,19 @@ class Panel:
     split: Floats
     dividend: Floats
 
+    def first(self, sessions: int) -> "Panel":
+        """Return the first `sessions` of the panel."""
+        return Panel(
+            tickers=self.tickers,
+            sessions=self.sessions[:sessions],
+            open=self.open[:, :sessions],
+            high=self.high[:, :sessions],
+            low=self.low[:, :sessions],
+            close=self.close[:, :sessions],
+            split=self.split[:, :sessions],
+            dividend=self.dividend[:, :sessions],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
@@ -227,6 +240,12 @@ class Market:
     sessions: Sessions
     absolute_return: Floats
     """Median size of the log returns."""
+
+    def first(self, sessions: int) -> "Market":
+        """Return what was known after the first `sessions`."""
+        return Market(
+            sessions=self.sessions[:sessions], absolute_return=self.absolute_return[:sessions]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

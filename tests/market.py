@@ -212,6 +212,9 @@ class PlainTrainer:
 
     pid = None
 
+    def discard(self) -> None:
+        pass
+
     def fit(
         self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, progress: Any = None
     ) -> Fitted:

@@ -26,7 +26,8 @@ _SCORED = f"""
 SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     array_position(%(methods)s::text[], f.method) AS method,
     array_position(%(kinds)s::text[], f.kind) AS kind,
-    f.id AS forecast_id, s.revision, f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
+    f.id AS forecast_id, s.revision,
+    f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
     f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
 FROM stockbatch.forecasts AS f
 JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status <> 'no_session'

@@ -1,0 +1,88 @@
+"""`stockbatch tune`: which engine settings would have done better, and by how much."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.commands import context
+
+if TYPE_CHECKING:
+    from jobs.tune import Trial, Tuned
+    from stockbatch.config import ModelSettings
+    from stockbatch.metrics import Skill
+
+
+def tune(
+    before: Annotated[
+        datetime,
+        typer.Option(
+            formats=["%Y-%m-%d"], metavar="DATE", help="Nothing from here on is looked at."
+        ),
+    ],
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 20,
+    sessions: Annotated[
+        int, typer.Option(min=20, help="Sessions that choose; as many later ones confirm.")
+    ] = 126,
+    sample: Annotated[
+        int, typer.Option(min=1, help="At most so many tickers, drawn by lot.")
+    ] = 100,
+    exchange: Annotated[
+        str | None, typer.Option(help="Exchange calendar; default: the setting `exchange`.")
+    ] = None,
+    tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+) -> None:
+    """Search engine settings on past sessions and print what would change; nothing is changed."""
+    from jobs import tune as job
+    from jobs.app import running
+
+    settings = context.settings(exchange=exchange)
+    names = [t.strip() for t in tickers.split(",") if t.strip()] if tickers else None
+
+    def show(trial: "Trial") -> None:
+        changes = _changes(settings.model, trial.settings)
+        what = " ".join(f"{key}={value}" for key, value in changes.items()) or "settings in use"
+        typer.echo(f"loss {trial.loss:.5f}  {_percent(trial.skill)}  {what}")
+
+    with running(settings, create=False) as app:
+        tuned = job.tune(
+            app,
+            settings.exchange,
+            before.date(),
+            trials=trials,
+            judging=sessions,
+            most_tickers=sample,
+            tickers=names,
+            on_trial=show,
+        )
+    typer.echo(_conclusion(tuned, _changes(settings.model, tuned.best.settings)))
+
+
+def _conclusion(tuned: "Tuned", changes: dict[str, Any]) -> str:
+    if not changes:
+        return "\nNo trial did better than the settings in use: nothing to change."
+    lines = [
+        "",
+        f"Best on {tuned.chosen_on[0]} to {tuned.chosen_on[1]}: {_percent(tuned.best.skill)} less"
+        " loss than the settings in use, flattered by having been chosen.",
+        f"On {tuned.confirmed_on[0]} to {tuned.confirmed_on[1]}, which had no say:"
+        f" {_percent(tuned.confirmed)}.",
+    ]
+    if not tuned.is_better:
+        lines.append("That is no more than chance may give: keep the settings in use.")
+        return "\n".join(lines)
+    lines += [
+        "It would change, in stockbatch.toml (every ticker is then retrained):",
+        "",
+        "[model]",
+    ]
+    return "\n".join(lines + [f"{key} = {value}" for key, value in changes.items()])
+
+
+def _changes(current: "ModelSettings", proposed: "ModelSettings") -> dict[str, Any]:
+    old, new = current.model_dump(), proposed.model_dump()
+    return {key: value for key, value in new.items() if value != old[key]}
+
+
+def _percent(skill: "Skill") -> str:
+    return f"{100 * skill.value:+.2f} ± {100 * skill.standard_error:.2f} %"
