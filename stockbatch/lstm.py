@@ -91,7 +91,7 @@ class StackedQuantiles(keras.layers.Layer):  # type: ignore[misc]
         is_median = np.arange(LEVELS) == MEDIAN
         parts = ops.where(is_median, raw, spreads)
         adding = np.tile(inference.accumulation(), (parts.shape[0], 1, 1))
-        return _affine(parts, adding, ops.zeros_like(self.bias))
+        return _affine(parts, adding, ops.zeros(self.bias.shape))
 
 
 def _affine(inputs: Any, kernel: Any, bias: Any) -> Any:
@@ -145,31 +145,32 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
         factor = ops.minimum(self.clip_norm / ops.where(learns, norm, 1.0), 1.0)
         mean_bias, square_bias = self.mean_bias * 0.9, self.square_bias * 0.999
         rate = self.learning_rate * ops.sqrt(1 - square_bias) / (1 - mean_bias)
-        self.mean_bias.assign(ops.where(learns, mean_bias, self.mean_bias))
-        self.square_bias.assign(ops.where(learns, square_bias, self.square_bias))
-        for gradient, variable, mean, square, start in zip(
+        self.mean_bias.assign(ops.where(learns, mean_bias, self.mean_bias.value))
+        self.square_bias.assign(ops.where(learns, square_bias, self.square_bias.value))
+        for gradient, *own in zip(
             gradients, variables, self.means, self.squares, self.starts, strict=True
         ):
-            shape = (-1, *(1,) * (len(variable.shape) - 1))
+            before, mean, square, start = (one.value for one in own)
+            shape = (-1, *(1,) * (len(before.shape) - 1))
             mask, scale, step = (ops.reshape(one, shape) for one in (learns, factor, rate))
             gradient = ops.where(mask, gradient, 0.0) * scale
             moved = mean + (gradient - mean) * 0.1
             spread = square + (ops.square(gradient) - square) * 0.001
             change = step * moved / (ops.sqrt(spread) + 1e-7)
-            change = change + self.learning_rate * self.anchor * (variable - start)
-            variable.assign(ops.where(mask, variable - change, variable))
-            mean.assign(ops.where(mask, moved, mean))
-            square.assign(ops.where(mask, spread, square))
+            change = change + self.learning_rate * self.anchor * (before - start)
+            after = (before - change, moved, spread)
+            for variable, new, old in zip(own, after, (before, mean, square), strict=False):
+                variable.assign(ops.where(mask, new, old))
         self._iterations.assign_add(1)
 
     def reset(self) -> None:
         """Forget all that was learned about gradients and anchor the weights where they are."""
         for variable in (*self.means, *self.squares):
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape))
         for start, variable in zip(self.starts, self._trainable_variables, strict=True):
-            start.assign(variable)
+            start.assign(ops.copy(variable.value))
         for variable in (self.mean_bias, self.square_bias):
-            variable.assign(ops.ones_like(variable))
+            variable.assign(ops.ones(variable.shape))
 
 
 class Network(keras.Model):  # type: ignore[misc]
@@ -210,12 +211,13 @@ class Network(keras.Model):  # type: ignore[misc]
         training: bool = True,  # noqa: ARG002
     ) -> Any:
         """Return the sum over tickers of the mean pinball loss of each one's weighted steps."""
+        weights = ops.convert_to_tensor(sample_weight)
         error = ops.expand_dims(y, -1) - y_pred
         levels = ops.convert_to_tensor(np.asarray(QUANTILES, np.float32))
         losses = ops.mean(ops.maximum(levels * error, (levels - 1) * error), axis=-1)
-        total = ops.sum(losses * sample_weight, axis=(1, 2))
-        count = ops.sum(sample_weight, axis=(1, 2))
-        self.loss_sum.assign_add(total)
+        total = ops.sum(losses * weights, axis=(1, 2))
+        count = ops.sum(weights, axis=(1, 2))
+        self.loss_sum.assign_add(ops.stop_gradient(total))
         self.loss_count.assign_add(count)
         return ops.sum(total / ops.maximum(count, 1.0))
 
@@ -244,7 +246,7 @@ class Network(keras.Model):  # type: ignore[misc]
         """Return the mean loss per ticker since the last call, NaN where there was none."""
         total, count = (ops.convert_to_numpy(one) for one in (self.loss_sum, self.loss_count))
         for variable in (self.loss_sum, self.loss_count):
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape))
         return _mean(total.astype(np.float64), count.astype(np.float64))
 
 

@@ -44,11 +44,19 @@ def fit(tickers, settings=SETTINGS, **changes):
     return lstm.fit(**given, settings=settings)
 
 
+def assert_same(found, expected, name):
+    """TensorFlow gives the same bits in every stack; other backends round as they please."""
+    if keras.backend.backend() == "tensorflow":
+        assert_array_equal(found, expected, err_msg=name)
+    else:
+        assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 def assert_same_ticker(found, at, expected, where):
     for name, array in expected.weights.items():
-        assert_array_equal(found.weights[name][at], array[where], err_msg=name)
+        assert_same(found.weights[name][at], array[where], name)
     for name in ("training_loss", "validation_loss", "initial_loss", "best_epoch"):
-        assert_array_equal(getattr(found, name)[at], getattr(expected, name)[where], err_msg=name)
+        assert_same(getattr(found, name)[at], getattr(expected, name)[where], name)
 
 
 def drawn_weights(tickers=2, settings=SETTINGS):
@@ -115,7 +123,8 @@ def test_the_stack_equals_an_ordinary_lstm_per_ticker(layers):
     x, _, masks = some_windows(2, settings)
     found = network.predict_on_batch((x, masks))
     for ticker, own in enumerate(inference.split(weights)):
-        assert_allclose(found[ticker], ordinary_model(own, settings)(x[ticker]), atol=1e-5)
+        expected = ordinary_model(own, settings).predict(x[ticker], verbose=0)
+        assert_allclose(found[ticker], expected, atol=1e-5)
     assert_allclose(
         found, inference.all_quantiles(weights, x)[:, :, settings.lookback :], atol=1e-5
     )
@@ -187,7 +196,7 @@ def test_a_ticker_with_a_shorter_history_does_not_depend_on_the_panel(together):
     alone = lstm.fit(**short, seeds=DATA["seeds"][:1], settings=SETTINGS)
     beside = lstm.fit(**padded, seeds=DATA["seeds"][:1], settings=SETTINGS)
     for name, array in alone.weights.items():
-        assert_array_equal(beside.weights[name], array)
+        assert_same(beside.weights[name], array, name)
 
 
 def test_tickers_of_zero_weight_keep_their_weights():
