@@ -57,6 +57,10 @@ class CsvFiles:
         as_traded = self._contents().as_traded
         return PriceBasis.AS_TRADED if as_traded else PriceBasis.SPLIT_ADJUSTED
 
+    def state(self) -> str:
+        """Say how many tickers there are; raises what `listings` raises."""
+        return f"lists {len(self.listings())} tickers"
+
     def listings(self) -> list[Listing]:
         """Return every ticker; raises BadFile or UnreadableFile if one of the files is bad."""
         contents = self._contents()
