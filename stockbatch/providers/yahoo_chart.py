@@ -73,9 +73,7 @@ def _calendar(symbol: str, about: Mapping[str, Any]) -> str:
     return calendar
 
 
-def fetched_bars(
-    request: BarRequest, frame: pd.DataFrame, about: Mapping[str, Any]
-) -> FetchedBars:
+def fetched_bars(request: BarRequest, frame: pd.DataFrame, about: Mapping[str, Any]) -> FetchedBars:
     """Return the bars asked for, as traded, of a frame with a row per session; raises BadAnswer.
 
     The frame must go on to the present: splits later than the bars asked for are in their prices.
