@@ -197,8 +197,8 @@ class RateLimited(ProviderError):
 
 
 class QuotaSpent(RateLimited):
-    """{provider} was not asked for {ticker}: the {limit} requests of a day are spent, the next can
-    be made after {resets_at}"""
+    """{provider} does not answer for {ticker}: the {limit} requests of a day are spent, the next
+    can be made after {resets_at}"""
 
 
 class ProviderUnavailable(ProviderError):

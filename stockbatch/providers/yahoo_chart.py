@@ -109,7 +109,8 @@ def _as_traded(symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[CorporateAc
     stated = (split != 0) & ~np.isnan(split)
     usable = (split > 0) & (split < np.inf)
     ratio = np.where(usable, split, 1.0)
-    later = np.append(np.cumprod(ratio[::-1])[::-1], 1.0)[1:]
+    onwards = np.append(np.cumprod(ratio[::-1])[::-1], 1.0)
+    later = onwards[np.searchsorted(sessions, sessions, side="right")]
     known = np.ones(len(sessions), bool)
     known[: np.flatnonzero(stated & ~usable)[-1:].sum()] = False
     bars = Bars(
@@ -142,8 +143,9 @@ def _sorted(symbol: str, frame: pd.DataFrame) -> tuple[Sessions, Floats]:
     order = order[dates.notna()[order]]
     sessions = dates.tz_localize(None).to_numpy().astype("datetime64[D]")[order]
     numbers = np.array([_numbers(frame[name]) for name in _COLUMNS])[:, order]
-    again = np.append(False, sessions[1:] == sessions[:-1])[: len(sessions)]
-    numbers[-2:, again] = 0
+    for events in numbers[-2:]:
+        again = pd.DataFrame({"session": sessions, "event": events}).duplicated()
+        events[again.to_numpy()] = 0
     return sessions, numbers
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.csv_parsing all_stocks_5yr.csv.gz 2500000
 
-prints the wall time of parsing the file alone, then that of a file with so many rows made of it (its
-tickers again and again under other names), with the peak memory of the process after each.
+prints the wall time of parsing the file alone, then that of a file with so many rows made of it
+(its tickers again and again under other names), with the peak memory of the process after each.
 """
 
 import gzip
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _repeat(file: Path, large: Path, rows: int) -> None:
-    """Write `rows` rows of a plain or packed file, the last cell of each with a number behind it."""
+    """Write `rows` rows of a plain or packed file, a number behind the last cell of each."""
     written = 0
     with large.open("w") as out:
         while written < rows:
