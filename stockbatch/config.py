@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     )
     alpha_vantage_format: Literal["json", "csv"] = Field("json", description="form of its answers")
     alpha_vantage_requests_per_second: float = Field(0.8, gt=0, le=100, description="pace there")
-    alpha_vantage_requests_per_day: int = Field(25, ge=0, description="quota there; 0: none")
+    alpha_vantage_requests_per_day: int = Field(25, ge=0, description="at most; 0: no limit")
     model: ModelSettings = ModelSettings()
 
     @field_validator("home", "alpha_vantage_key_file", mode="after")

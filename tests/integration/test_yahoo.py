@@ -478,6 +478,19 @@ def test_a_split_of_today_is_seen_before_the_open(make_yahoo, yahoo_server):
     assert fetch(yahoo, last=week()[3]).bars.close.tolist() == [40, 44, 48, 52]
 
 
+def test_an_event_in_a_hole_of_the_bars_is_dated_before_it(yahoo, yahoo_server):
+    """What yfinance does, as the README says; a row of nulls keeps the date."""
+    days = [week()[0], week()[1], week()[3]]
+    yahoo_server.charts["TEST"] = chart(days, [10, 11, 12], dividends=[(week()[2], 0.5)])
+    assert [action.session for action in fetch(yahoo).actions] == [week()[1]]
+    yahoo_server.charts["TEST"] = chart(
+        week(4), [10, 11, None, 12], dividends=[(week()[2], 0.5)], splits=[(week()[2], 2, 1)]
+    )
+    answer = fetch(yahoo)
+    assert {action.session for action in answer.actions} == {week()[2]}
+    assert answer.bars.close.tolist() == [20, 22, 12]
+
+
 def test_prices_stay_in_the_unit_they_are_quoted_in(yahoo, yahoo_server):
     for symbol, unit in (("OCDO.L", "GBp"), ("NPN.JO", "ZAc"), ("TEVA.TA", "ILA")):
         zone = "Europe/London"
