@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +21,7 @@ from stockbatch import database, providers
 from stockbatch.config import Settings
 from stockbatch.exceptions import SchemaOutOfDate
 from stockbatch.providers import BarProvider
+from stockbatch.store import quota
 
 
 def _now() -> datetime:
@@ -29,6 +30,18 @@ def _now() -> datetime:
 
 def _ignore(event: str) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class RequestLedger:
+    """Counts requests in the database, each in a transaction that no failure of a job undoes."""
+
+    engine: Engine
+
+    def spend(self, provider: str, day: date, limit: int) -> bool:
+        """Count one more request; False, and none counted, where `limit` were made that day."""
+        with Session(self.engine) as db, db.begin():
+            return quota.spend(db, provider, day, limit)
 
 
 @dataclass(kw_only=True)
@@ -53,7 +66,9 @@ class App:
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""
         if specification not in self._providers:
-            self._providers[specification] = providers.create(specification, self.settings)
+            self._providers[specification] = providers.create(
+                specification, self.settings, RequestLedger(self.engine)
+            )
         return self._providers[specification]
 
     def progress(self) -> Progress:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -93,12 +93,25 @@ class Settings(BaseSettings):
     chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
     threads: int = Field(0, ge=0, description="threads for training; 0: one per core")
     close_delay_minutes: int = Field(45, ge=0, description="wait after the close for its bar")
+    yfinance_requests_per_second: float = Field(1.0, gt=0, le=100, description="pace at Yahoo's")
+    yfinance_workers: int = Field(3, ge=1, le=8, description="requests to Yahoo under way at once")
+    yfinance_patience_minutes: float = Field(
+        60.0, ge=0, description="wait in all while Yahoo refuses, then the rest is given up"
+    )
+    alpha_vantage_key: SecretStr | None = Field(None, description="key of Alpha Vantage")
+    alpha_vantage_key_file: Path | None = Field(None, description="file that holds the key instead")
+    alpha_vantage_premium: bool = Field(
+        False, description="the key is a premium one: whole history, splits and dividends"
+    )
+    alpha_vantage_format: Literal["json", "csv"] = Field("json", description="form of its answers")
+    alpha_vantage_requests_per_second: float = Field(0.8, gt=0, le=100, description="pace there")
+    alpha_vantage_requests_per_day: int = Field(25, ge=0, description="at most; 0: no limit")
     model: ModelSettings = ModelSettings()
 
-    @field_validator("home", mode="after")
+    @field_validator("home", "alpha_vantage_key_file", mode="after")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
 
     @classmethod
     def settings_customise_sources(
@@ -158,7 +171,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def describe(settings: Settings) -> str:
-    """Return the settings as TOML with what each is for; the password is hidden."""
+    """Return the settings as TOML with what each is for; passwords and keys are hidden."""
     lines = []
     for owner, heading in ((settings, None), (settings.model, "[model]")):
         lines += ["", heading] if heading else []
@@ -177,9 +190,11 @@ def _toml(value: object) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
-def _redacted(url: str) -> str:
-    """Return a URL without its password and without its query, where another may hide."""
-    parts = urlsplit(url)
+def _redacted(secret: str) -> str:
+    """Return a URL without its password and without its query, of anything else nothing."""
+    if "://" not in secret:
+        return "***"
+    parts = urlsplit(secret)
     login, at, host = parts.netloc.rpartition("@")
     user, colon, _ = login.partition(":")
     return urlunsplit((parts.scheme, f"{user}{colon and ':***'}{at}{host}", parts.path, "", ""))

@@ -29,7 +29,12 @@ StockbatchError
 │   ├── CannotList
 │   ├── NoData
 │   ├── RateLimited
+│   │   └── QuotaSpent
 │   ├── ProviderUnavailable
+│   │   └── BadAnswer
+│   ├── KeyRefused
+│   │   └── NoKey
+│   ├── PremiumOnly
 │   ├── NoCalendar
 │   ├── UnreadableFile
 │   └── BadFile
@@ -192,8 +197,30 @@ class RateLimited(ProviderError):
     """{provider} refused {ticker}: too many requests"""
 
 
+class QuotaSpent(RateLimited):
+    """{provider} does not answer for {ticker}: the {limit} requests of a day are spent, the next
+    can be made after {resets_at}"""
+
+
 class ProviderUnavailable(ProviderError):
     """{provider} could not be reached for {ticker}: {reason}"""
+
+
+class BadAnswer(ProviderUnavailable):
+    """{provider} gave an answer about {ticker} that cannot be read: {reason}"""
+
+
+class KeyRefused(ProviderError):
+    """{provider} refused its key for {ticker}: {reason}"""
+
+
+class NoKey(KeyRefused):
+    """{provider} needs a key{reason}: set STOCKBATCH_ALPHA_VANTAGE_KEY in the environment, or name
+    a file that holds it by the setting alpha_vantage_key_file"""
+
+
+class PremiumOnly(ProviderError):
+    """{provider} gives this about {ticker} to premium keys only: {reason}"""
 
 
 class NoCalendar(ProviderError):

@@ -596,3 +596,17 @@ class MetricRow(Base):
         comment="1 - value / baseline of the forecasts that both made; above 0 is better"
     )
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
+
+
+class ProviderRequestRow(Base):
+    """One row per provider and day of its quota; it survives restarts of the program."""
+
+    __tablename__ = "provider_requests"
+    __table_args__ = (CheckConstraint("requests > 0", name="requests"),)
+
+    provider: Mapped[str] = mapped_column(primary_key=True, comment="name of the provider")
+    day: Mapped[date] = mapped_column(primary_key=True, comment="day of the provider's own clock")
+    requests: Mapped[int] = mapped_column(comment="requests made on that day")
+    updated_at: Mapped[datetime] = mapped_column(
+        server_default=NOW, comment="when the last request was counted"
+    )

@@ -122,12 +122,8 @@ def _described(watchlist: list[Instrument]) -> str:
 
 def _provider(settings: Settings, specification: str) -> str:
     from stockbatch import providers
-    from stockbatch.exceptions import CannotList
 
-    try:
-        return f"lists {len(providers.create(specification, settings).listings())} tickers"
-    except CannotList:
-        return "installed; it is asked only when bars are fetched"
+    return providers.create(specification, settings).state()
 
 
 def _calendar(code: str) -> str:

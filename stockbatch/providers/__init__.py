@@ -1,14 +1,24 @@
 """Sources of daily bars: one client per module, behind one protocol."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from difflib import get_close_matches
 from typing import Protocol
 
 from stockbatch.config import Settings
 from stockbatch.exceptions import ProviderError, UnknownProvider, UnknownTicker
+from stockbatch.providers.pacing import TokenBucket
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
-KNOWN = "csv:PATH, demo or yfinance"
+KNOWN = "csv:PATH, demo, yfinance or alpha_vantage"
+
+
+class Quota(Protocol):
+    """Counts the requests that a provider allows so many of in a day, whoever makes them."""
+
+    def spend(self, provider: str, day: date, limit: int) -> bool:
+        """Count one more request; False, and none counted, where `limit` were made that day."""
+        ...
 
 
 class BarProvider(Protocol):
@@ -29,6 +39,10 @@ class BarProvider(Protocol):
         """What the delivered prices are adjusted for."""
         ...
 
+    def state(self) -> str:
+        """Say what there is to use, asking nobody; raises a StockbatchError saying what lacks."""
+        ...
+
     def listings(self) -> list[Listing]:
         """Return every ticker there is; raises CannotList."""
         ...
@@ -42,10 +56,11 @@ class BarProvider(Protocol):
         ...
 
 
-def create(specification: str, settings: Settings) -> BarProvider:
-    """Return the provider that `csv:PATH`, `demo` or `yfinance` names; raises UnknownProvider.
+def create(specification: str, settings: Settings, quota: Quota | None = None) -> BarProvider:
+    """Return the provider that a specification names; raises UnknownProvider.
 
-    Nothing is read or asked for before the provider is used.
+    Nothing is read or asked for before the provider is used. Without `quota`, a provider whose
+    requests are counted by the day makes none.
     """
     kind, _, rest = specification.partition(":")
     if kind == "csv" and rest:
@@ -57,10 +72,35 @@ def create(specification: str, settings: Settings) -> BarProvider:
 
         return Demo()
     if specification == "yfinance":
-        from stockbatch.providers.yahoo import Yahoo
-
-        return Yahoo(settings.home / "yfinance")
+        return _yahoo(settings)
+    if specification == "alpha_vantage":
+        return _alpha_vantage(settings, quota)
     raise UnknownProvider(provider=specification or "''", known=KNOWN)
+
+
+def _yahoo(settings: Settings) -> BarProvider:
+    from stockbatch.providers.yahoo import PacedSession, Yahoo
+
+    return Yahoo(
+        settings.home / "yfinance",
+        PacedSession(TokenBucket(settings.yfinance_requests_per_second)),
+        workers=settings.yfinance_workers,
+        patience=60 * settings.yfinance_patience_minutes,
+    )
+
+
+def _alpha_vantage(settings: Settings, quota: Quota | None) -> BarProvider:
+    from stockbatch.providers.alpha_vantage import AlphaVantage
+
+    return AlphaVantage(
+        settings.alpha_vantage_key,
+        settings.alpha_vantage_key_file,
+        quota=quota,
+        requests_per_day=settings.alpha_vantage_requests_per_day,
+        bucket=TokenBucket(settings.alpha_vantage_requests_per_second),
+        premium=settings.alpha_vantage_premium,
+        form=settings.alpha_vantage_format,
+    )
 
 
 def unknown_ticker(provider: str, ticker: str, known: Iterable[str]) -> UnknownTicker:

@@ -1,11 +1,10 @@
 """Bars from CSV files: one long file with a ticker column, or a folder with a file per ticker."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from stockbatch.exceptions import BadFile, NoData, ProviderError, UnreadableFile
 from stockbatch.providers import answers, unknown_ticker
@@ -13,10 +12,19 @@ from stockbatch.providers.csv_table import Header, Table, read, read_header, tic
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
 SUFFIXES = (".csv", ".csv.gz")
+"""Of the files of a folder; a pattern may name any."""
 
-Content = TypeVar("Content")
 Stamp = tuple[int, int]
 """When a file was last changed, and its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered of a file while its stamp stays the same."""
+
+    stamp: Stamp
+    header: Header
+    tickers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +45,10 @@ class _Contents:
 
 
 class CsvFiles:
-    """The bars of a file or of the CSV files of a folder, parsed once and again when they change.
+    """The bars of a file, of the CSV files of a folder, or of the files a pattern with * names.
 
     A file that states its splits holds prices as traded; the prices of any other are taken to be
-    adjusted for splits. A folder holds one kind only.
+    adjusted for splits. All files are of one kind. The one read last stays in memory.
     """
 
     name = "csv"
@@ -48,14 +56,18 @@ class CsvFiles:
     def __init__(self, path: str) -> None:
         self._path = Path(os.path.normpath(Path(path).expanduser().absolute()))
         self.specification = f"csv:{self._path}"
-        self._headers: dict[Path, tuple[Stamp, Header]] = {}
-        self._tables: dict[Path, tuple[Stamp, Table]] = {}
+        self._known: dict[Path, _Known] = {}
+        self._last: tuple[Path, Stamp, Table] | None = None
 
     @property
     def price_basis(self) -> PriceBasis:
         """Tell by the first good file; raises BadFile or UnreadableFile where there is none."""
         as_traded = self._contents().as_traded
         return PriceBasis.AS_TRADED if as_traded else PriceBasis.SPLIT_ADJUSTED
+
+    def state(self) -> str:
+        """Say how many tickers there are; raises what `listings` raises."""
+        return f"lists {len(self.listings())} tickers"
 
     def listings(self) -> list[Listing]:
         """Return every ticker; raises BadFile or UnreadableFile if one of the files is bad."""
@@ -71,12 +83,16 @@ class CsvFiles:
         return Listing(ticker=ticker, symbol=ticker)
 
     def fetch(self, requests: Sequence[BarRequest]) -> Iterator[FetchedBars | ProviderError]:
-        """Yield one answer per request, in their order."""
+        """Yield one answer per request, file by file."""
         try:
             contents = self._contents()
         except ProviderError as error:
             contents = _Contents({request.symbol: error for request in requests}, as_traded=False)
-        yield from answers(requests, partial(self._bars, contents))
+        by_file: dict[Path | ProviderError | None, list[BarRequest]] = {}
+        for request in requests:
+            by_file.setdefault(contents.files.get(request.symbol), []).append(request)
+        for of_one in by_file.values():
+            yield from answers(of_one, partial(self._bars, contents))
 
     def _bars(self, contents: _Contents, request: BarRequest) -> FetchedBars:
         file = contents.file_of(request.symbol)
@@ -98,13 +114,12 @@ class CsvFiles:
         for file in self._files():
             stem = ticker_of(file)
             try:
-                header = self._header(file)
-                bases.append(header.as_traded)
-                tickers = self._table(file).tickers if "ticker" in header.columns else (stem,)
+                known = self._look(file)
+                bases.append(known.header.as_traded)
             except ProviderError as error:
                 files[stem] = error
                 continue
-            for ticker in tickers:
+            for ticker in known.tickers:
                 reason = f"{ticker} is in {files.get(ticker)} already"
                 twice = BadFile(path=file, line=1, column=1, reason=reason)
                 files[ticker] = twice if ticker in files else file
@@ -113,32 +128,48 @@ class CsvFiles:
         return _Contents(files, as_traded=bases[0])
 
     def _files(self) -> list[Path]:
-        if not self._path.is_dir():
+        if self._path.is_dir():
+            files = [f for f in _content(self._path) if f.name.lower().endswith(SUFFIXES)]
+            lacking = "it has no CSV files"
+        elif set("*?[") & set(str(self._path)) and not self._path.exists():
+            pattern = str(self._path.relative_to(self._path.anchor))
+            files = [file for file in Path(self._path.anchor).glob(pattern) if file.is_file()]
+            lacking = "it fits no file"
+        else:
             return [self._path]
-        try:
-            files = [f for f in self._path.iterdir() if f.name.lower().endswith(SUFFIXES)]
-        except OSError as error:
-            raise UnreadableFile(path=self._path, reason=error.strerror) from None
         if not files:
-            raise UnreadableFile(path=self._path, reason="it has no CSV files")
+            raise UnreadableFile(path=self._path, reason=lacking)
         return sorted(files)
 
-    def _header(self, file: Path) -> Header:
-        return _fresh(self._headers, file, read_header)
+    def _look(self, file: Path) -> _Known:
+        """Return what is known of a file, looking into it if it has changed."""
+        known = self._known.get(file)
+        stamp = _stamp(file)
+        if known is None or known.stamp != stamp:
+            header = read_header(file)
+            long = "ticker" in header.columns
+            tickers = self._table(file).tickers if long else (ticker_of(file),)
+            self._known[file] = known = _Known(stamp, header, tickers)
+        return known
 
     def _table(self, file: Path) -> Table:
-        return _fresh(self._tables, file, read)
+        stamp = _stamp(file)
+        if self._last is None or self._last[:2] != (file, stamp):
+            self._last = None  # two are never in memory
+            self._last = file, stamp, read(file)
+        return self._last[2]
 
 
-def _fresh(
-    held: dict[Path, tuple[Stamp, Content]], file: Path, load: Callable[[Path], Content]
-) -> Content:
-    """Return what `load` made of the file, loading again if it has changed since."""
+def _content(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise UnreadableFile(path=folder, reason=error.strerror) from None
+
+
+def _stamp(file: Path) -> Stamp:
     try:
         status = file.stat()
     except OSError as error:
         raise UnreadableFile(path=file, reason=error.strerror) from None
-    stamp = (status.st_mtime_ns, status.st_size)
-    if file not in held or held[file][0] != stamp:
-        held[file] = stamp, load(file)
-    return held[file][1]
+    return status.st_mtime_ns, status.st_size

@@ -1,15 +1,17 @@
 """One CSV file of daily bars, plain or gzip: parsed fast, or refused naming the bad cell."""
 
+import codecs
 import csv
 import gzip
+import io
 import re
-import warnings
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 from urllib.parse import unquote
@@ -17,9 +19,16 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.errors import ParserWarning
 
 from stockbatch.exceptions import BadFile, UnreadableFile
+from stockbatch.providers.cells import (
+    UNKNOWN,
+    as_number,
+    as_session,
+    day_first,
+    decimal_mark,
+    simple_ratios,
+)
 from stockbatch.records import Bars, CorporateAction, Floats, Sessions
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -38,14 +47,15 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 Yahoo's "Stock Splits" is left out on purpose: the prices beside it are adjusted for them already.
 """
 REQUIRED = ("session", "open", "high", "low", "close")
-UNKNOWN = ("", "NaN", "nan", "null", "NULL", "None", "NA", "N/A")
-"""Cells that state no number."""
-SIMPLE_RATIO_ERROR = 1e-4
-"""A split ratio so close to a fraction of small numbers is taken for it: 7.000007 is 7."""
+DELIMITERS = ",;\t|"
+BLOCK_BYTES = 2**22
+"""So much text is in memory at a time."""
+MOST_LINES_OF_A_CELL = 100
+SAMPLE_ROWS = 1000
+"""So many show how a file writes its numbers."""
 
+_TEXTS = ("session", "ticker")
 _NUMBERS = ("open", "high", "low", "close", "volume", "dividend", "split")
-_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.IGNORECASE | re.ASCII)
-_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})([T ].*)?|\d{8}", re.ASCII)
 _BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -55,6 +65,7 @@ class Header:
 
     cells: tuple[str, ...]
     columns: Mapping[str, int]
+    delimiter: str
     lines: int
     """Physical lines through the header."""
 
@@ -77,7 +88,7 @@ class Table:
 
     def rows(self, ticker: str, first: date | None, last: date) -> slice:
         """Return where the rows of `ticker` from `first` to `last` are, both included."""
-        position = self.tickers.index(ticker)
+        position = bisect_left(self.tickers, ticker)
         start, end = self.offsets[position : position + 2].tolist()
         sessions = self.sessions[start:end]
         end = start + int(np.searchsorted(sessions, np.datetime64(last, "D"), side="right"))
@@ -113,19 +124,22 @@ class Table:
 
 def read_header(path: Path) -> Header:
     """Read the first line that is not blank; raises BadFile unless it names what is needed."""
-    with closing(_lines(path)) as lines:
-        reader = csv.reader(lines, skipinitialspace=True)
+    refusals = []
+    for delimiter in DELIMITERS:
         try:
-            cells = next((row for row in reader if any(row)), None)
-        except csv.Error as error:
-            _refuse(path, reader.line_num, 1, str(error))
-        if cells is None:
-            _refuse(path, 1, 1, "the file is empty")
-        return Header(
-            cells=tuple(cells),
-            columns=_columns(path, reader.line_num, cells),
-            lines=reader.line_num,
-        )
+            return _header(path, delimiter)
+        except BadFile as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _header(path: Path, delimiter: str) -> Header:
+    with closing(_rows(path, delimiter)) as rows:
+        line, cells = next(rows, (1, []))
+    if not cells:
+        _refuse(path, 1, 1, "the file is empty")
+    columns = _columns(path, line, cells)
+    return Header(cells=tuple(cells), columns=columns, delimiter=delimiter, lines=line)
 
 
 def _columns(path: Path, line: int, cells: list[str]) -> dict[str, int]:
@@ -155,108 +169,173 @@ def read(path: Path) -> Table:
     Raises BadFile naming line and column, UnreadableFile where there is nothing to read.
     """
     header = read_header(path)
+    mark: str | None = "."
     try:
-        with _opened(path) as stream:
-            for _ in range(header.lines):
-                stream.readline()
-            table = _table(_parse(stream, header), header, ticker_of(path))
-    except (ValueError, ParserWarning, *_BROKEN) as error:
-        _locate(path, header)
+        try:
+            table = _table(_parsed(path, header, "."), header, ticker_of(path))
+        except (ValueError, csv.Error):  # not all cells are plain numbers
+            mark = _mark(path, header)
+            table = _table(_read_with_care(path, header, mark), header, ticker_of(path))
+    except (ValueError, csv.Error, *_BROKEN) as error:
+        _locate(path, header, mark)
         _refuse(path, header.lines + 1, 1, str(error).partition("\n")[0])
     if not len(table.sessions):
         _refuse(path, header.lines + 1, 1, "there are no rows below the header")
     return table
 
 
-class _WithoutNul:
-    """A stream that refuses the NUL bytes a crash leaves, at which the parser would cut a cell."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._stream.read(size)
-        if b"\0" in chunk:
-            raise ValueError("there is a NUL byte")
-        return chunk
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
+def _mark(path: Path, header: Header) -> str | None:
+    """Tell what marks decimals in a file, by its first rows."""
+    positions = _number_positions(header)
+    with closing(_rows(path, header.delimiter)) as rows:
+        sample = islice(rows, 1, 1 + SAMPLE_ROWS)
+        return decimal_mark(row[at] for _, row in sample for at in positions if at < len(row))
 
 
-def _parse(stream: IO[bytes], header: Header) -> pd.DataFrame:
-    """Return the rows below the header; columns are numbered, text is categorical."""
-    numbers: list[Any] = [header.columns[name] for name in _NUMBERS if name in header.columns]
-    positions: Any = range(len(header.cells))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ParserWarning)  # a first row longer than the header
-        return pd.read_csv(
-            cast(Any, _WithoutNul(stream)),
+def _parsed(path: Path, header: Header, mark: str) -> Iterator[pd.DataFrame]:
+    """Yield the rows below the header, columns numbered; raises ValueError for odd numbers."""
+    yield from _chunks(path, header, "float64", decimal=mark, na_values=list(UNKNOWN))
+
+
+def _read_with_care(path: Path, header: Header, mark: str | None) -> Iterator[pd.DataFrame]:
+    """Yield what `_parsed` does of numbers that `as_number` can read."""
+    for frame in _chunks(path, header, "object"):
+        for at in _number_positions(header):
+            frame[at] = [
+                as_number(cell, mark) if isinstance(cell, str) else np.nan for cell in frame[at]
+            ]
+        yield frame
+
+
+def _number_positions(header: Header) -> list[int]:
+    return [header.columns[name] for name in _NUMBERS if name in header.columns]
+
+
+def _chunks(
+    path: Path, header: Header, numbers: str, *, na_values: list[str] | None = None, **options: Any
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a block at a time: numbers of the type `numbers`, texts categorical.
+
+    Raises ValueError for a row with more cells than there are headings.
+    """
+    width = len(header.cells)
+    of_numbers = _number_positions(header)
+    types = dict.fromkeys(range(width + 1), "object")  # the last column is of cells too many
+    types |= {header.columns[name]: "category" for name in _TEXTS if name in header.columns}
+    types |= dict.fromkeys(of_numbers, numbers)
+    for block in _blocks(path, header):
+        frame = pd.read_csv(
+            io.BytesIO(block),
             header=None,
-            names=positions,
+            names=cast(Any, range(width + 1)),
             index_col=False,
-            dtype={at: "float64" if at in numbers else "category" for at in positions},
+            sep=header.delimiter,
+            dtype=cast(Any, types),
             keep_default_na=False,
-            na_values={at: list(UNKNOWN) for at in numbers},
+            na_values=cast(Any, dict.fromkeys(of_numbers, na_values) if na_values else None),
             skipinitialspace=True,
+            low_memory=False,
+            encoding_errors="surrogateescape",  # of columns that are not read
+            **options,
         )
+        if (frame[width] != "").any():
+            raise ValueError("there is a row with more cells than headings")
+        yield frame
 
 
-def _table(frame: pd.DataFrame, header: Header, ticker: str) -> Table:
+def _blocks(path: Path, header: Header) -> Iterator[bytes]:
+    """Yield what is below the header, some BLOCK_BYTES of whole rows at a time.
+
+    Raises ValueError for a NUL byte a crash has left, at which the parser would cut a cell, and for
+    a first row with too many cells, the one row whose length the parser does not check.
+    """
+    with _opened(path) as stream:
+        for _ in range(header.lines):
+            stream.readline()
+        while block := stream.read(BLOCK_BYTES):
+            block += stream.readline()
+            for _ in range(MOST_LINES_OF_A_CELL):
+                if block.count(b'"') % 2 == 0:
+                    break
+                block += stream.readline()
+            if b"\0" in block:
+                raise ValueError("there is a NUL byte")
+            first = re.search(rb"[^\r\n]*\S[^\r\n]*", block)
+            if first is None:
+                continue
+            line = first[0].decode("latin-1")
+            rows = csv.reader([line], delimiter=header.delimiter, skipinitialspace=True)
+            if len(next(rows)) > len(header.cells) + 1:
+                raise ValueError("there is a row with more cells than headings")
+            yield block
+
+
+def _table(frames: Iterable[pd.DataFrame], header: Header, ticker: str) -> Table:
     """Sort the rows by ticker and session; raises ValueError for a bad date or no ticker."""
-    sessions = _sessions(frame[header.columns["session"]])
-    if "ticker" in header.columns:
-        tickers, codes = _tickers(frame[header.columns["ticker"]])
-    else:
-        tickers, codes = (ticker,), np.zeros(len(frame), np.intp)
-    order = np.lexsort((sessions, codes))
-    numbers = {
-        name: _frozen(frame[header.columns[name]].to_numpy()[order])
-        for name in _NUMBERS
-        if name in header.columns
-    }
-    numbers.setdefault("volume", _frozen(np.full(len(frame), np.nan)))
+    texts: dict[str, dict[str, int]] = {name: {} for name in _TEXTS}
+    if "ticker" not in header.columns:
+        texts["ticker"][ticker] = 0
+    columns = _columns_of(frames, header, texts)
+    rows = len(columns["session"])
+    if not all(name.isprintable() and name for name in texts["ticker"]):
+        raise ValueError("there is a row without a ticker")
+    tickers = sorted(texts["ticker"])
+    ranks = {name: rank for rank, name in enumerate(tickers)}
+    rank = np.array([ranks[name] for name in texts["ticker"]], np.int32)[columns.pop("ticker")]
+    sessions = _sessions(texts["session"])[columns.pop("session")]
+    key = (rank.astype(np.int64) << 32) + sessions.astype(np.int64)
+    order: Any = slice(None)
+    if (key[1:] < key[:-1]).any():
+        order = np.argsort(key, kind="stable")
+    offsets = np.searchsorted(rank[order], np.arange(len(tickers) + 1))
+    numbers = {name: _frozen(columns.pop(name)[order]) for name in list(columns)}
+    numbers.setdefault("volume", _frozen(np.full(rows, np.nan)))
     if "split" in numbers:
-        numbers["split"] = _frozen(_simple_ratios(numbers["split"]))
+        numbers["split"] = _frozen(simple_ratios(numbers["split"]))
     return Table(
-        tickers=tickers,
-        offsets=np.searchsorted(codes[order], np.arange(len(tickers) + 1)),
+        tickers=tuple(tickers),
+        offsets=offsets,
         sessions=_frozen(sessions[order]),
         numbers=numbers,
         as_traded=header.as_traded,
     )
 
 
-def _sessions(column: "pd.Series[Any]") -> Sessions:
-    days = [as_session(str(text)) for text in column.cat.categories]
-    return np.array(days, "datetime64[D]")[column.cat.codes.to_numpy()]
+def _columns_of(
+    frames: Iterable[pd.DataFrame], header: Header, texts: Mapping[str, dict[str, int]]
+) -> dict[str, NDArray[Any]]:
+    """Return arrays of shape (rows,) by the keys of NAMES: numbers, and numbers for the texts.
+
+    `texts` is filled with what these stand for.
+    """
+    names = (*texts, *(name for name in _NUMBERS if name in header.columns))
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    for frame in frames:
+        for name in names:
+            if name not in header.columns:
+                part: NDArray[Any] = np.zeros(len(frame), np.int32)
+            elif name in texts:
+                part = _codes(frame[header.columns[name]], texts[name])
+            else:
+                part = frame[header.columns[name]].to_numpy(float)
+            parts[name].append(part)
+    empty = {name: np.empty(0, np.int32 if name in texts else float) for name in names}
+    return {name: np.concatenate([empty[name], *parts.pop(name)]) for name in names}
 
 
-def _tickers(column: "pd.Series[Any]") -> tuple[tuple[str, ...], NDArray[np.intp]]:
+def _codes(column: "pd.Series[Any]", known: dict[str, int]) -> NDArray[np.int32]:
+    """Return a number for each text of a categorical column; new texts are added to `known`."""
     written = [str(text).strip() for text in column.cat.categories]
-    if not all(written):
-        raise ValueError("there is a row without a ticker")
-    tickers, codes = np.unique(np.array(written, object), return_inverse=True)
-    return tuple(tickers.tolist()), codes[column.cat.codes.to_numpy()]
+    codes = np.array([known.setdefault(text, len(known)) for text in written], np.int32)
+    places = column.cat.codes.to_numpy()
+    if (places < 0).any():  # the row ends before this column
+        codes = np.append(codes, known.setdefault("", len(known))).astype(np.int32)
+    return codes[places]
 
 
-def as_session(text: str) -> date:
-    """Read YYYY-MM-DD, with or without a time behind it, or YYYYMMDD; raises ValueError."""
-    match = _DATE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not a date like 2024-12-31")
-    return date.fromisoformat(match[1] or match[0])
-
-
-def _simple_ratios(ratios: Floats) -> Floats:
-    """Replace ratios that are nearly a fraction of small numbers by that fraction."""
-    simple = ratios.copy()
-    for at in np.flatnonzero((ratios != 1) & (ratios > 1e-6) & (ratios < 1e6)):
-        larger = max(ratios[at], 1 / ratios[at])
-        fraction = float(Fraction(larger).limit_denominator(10))
-        if abs(larger / fraction - 1) < SIMPLE_RATIO_ERROR:
-            simple[at] = fraction if ratios[at] > 1 else 1 / fraction
-    return simple
+def _sessions(texts: Iterable[str]) -> Sessions:
+    days_first = day_first(texts)
+    return np.array([as_session(text, days_first) for text in texts], "datetime64[D]")
 
 
 def _frozen(values: NDArray[Any]) -> NDArray[Any]:
@@ -264,75 +343,90 @@ def _frozen(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _locate(path: Path, header: Header) -> None:
+def _locate(path: Path, header: Header, mark: str | None) -> None:
     """Read row by row and raise BadFile at the first cell the parser cannot have read."""
     names = sorted((position, name) for name, position in header.columns.items())
+    days_first = _day_first(path, header)
+    with closing(_rows(path, header.delimiter)) as rows:
+        for line, row in islice(rows, 1, None):
+            if "".join(row[len(header.cells) :]).strip():
+                reason = f"there are {len(row)} cells below {len(header.cells)} headings"
+                _refuse(path, line, len(header.cells) + 1, reason)
+            for position, name in names:
+                cell = row[position] if position < len(row) else ""
+                if fault := _fault(name, cell, mark, days_first):
+                    _refuse(path, line, header.cells[position], fault)
+
+
+def _day_first(path: Path, header: Header) -> bool | None:
+    at = header.columns["session"]
+    with closing(_rows(path, header.delimiter)) as rows:
+        return day_first({row[at] for _, row in islice(rows, 1, None) if at < len(row)})
+
+
+def _fault(name: str, cell: str, mark: str | None, days_first: bool | None) -> str | None:
+    """Say what is wrong with a cell of the column `name`."""
+    if name == "ticker":
+        plain = cell.strip()
+        return None if plain and plain.isprintable() else "there is no ticker"
+    try:
+        if name == "session":
+            as_session(cell, days_first)
+        else:
+            as_number(cell, mark)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _rows(path: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
+    """Yield the rows of a file that are not blank, each with the line it ends on."""
     with closing(_lines(path)) as lines:
-        reader = csv.reader(lines, skipinitialspace=True)
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         try:
             for row in reader:
-                if reader.line_num <= header.lines or not "".join(row).strip():
-                    continue
-                if len(row) > len(header.cells):
-                    reason = f"there are {len(row)} cells below {len(header.cells)} headings"
-                    _refuse(path, reader.line_num, len(header.cells) + 1, reason)
-                for position, name in names:
-                    cell = row[position] if position < len(row) else ""
-                    if fault := _fault(name, cell):
-                        _refuse(path, reader.line_num, header.cells[position], fault)
+                if "".join(row).strip():
+                    yield reader.line_num, row
         except csv.Error as error:
             _refuse(path, reader.line_num, 1, str(error))
 
 
-def _fault(name: str, cell: str) -> str | None:
-    """Say what is wrong with a cell of the column `name`."""
-    shown = repr(cell if len(cell) <= 40 else cell[:40] + "…")
-    if name == "ticker":
-        return None if cell.strip() else "there is no ticker"
-    if name == "session":
-        try:
-            as_session(cell)
-        except ValueError:
-            return f"{shown} is not a date like 2024-12-31"
-        return None
-    if cell in UNKNOWN or _NUMBER.fullmatch(cell.strip()):
-        return None
-    return f"{shown} is not a number"
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading what is in it, unpacked where it begins like gzip."""
+    """Open a file for reading what is in it: unpacked if it begins like gzip, UTF-16 as UTF-8."""
     try:
         with path.open("rb") as raw:
             if raw.peek(2)[:2] == b"\x1f\x8b":
                 with gzip.open(raw) as unpacked:
-                    yield cast(IO[bytes], unpacked)
+                    yield _as_utf_8(cast(Any, unpacked))
             else:
-                yield raw
+                yield _as_utf_8(raw)
     except gzip.BadGzipFile:
         raise
     except OSError as error:
         raise UnreadableFile(path=path, reason=error.strerror or error) from None
 
 
+def _as_utf_8(stream: Any) -> IO[bytes]:
+    utf_16 = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return cast(IO[bytes], codecs.EncodedFile(stream, "utf-8", "utf-16") if utf_16 else stream)
+
+
 def _lines(path: Path) -> Generator[str]:
-    """Yield the lines of a file; raises BadFile where it is broken or is not UTF-8."""
+    """Yield the lines of a file; raises BadFile where it is broken. What is no UTF-8 is escaped."""
     number = 0
-    with _opened(path) as stream:
-        try:
+    try:
+        with _opened(path) as stream:
             for number, line in enumerate(stream, 1):
-                try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    column = line[: error.start].count(b",") + 1
-                    _refuse(path, number, column, "this is not UTF-8 text")
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
                 if "\0" in text:
                     column = text.partition("\0")[0].count(",") + 1
                     _refuse(path, number, column, "there is a NUL byte")
                 yield text
-        except _BROKEN as error:
-            _refuse(path, number + 1, 1, f"the compressed data is broken: {error}")
+    except UnicodeDecodeError:
+        _refuse(path, number + 1, 1, "this is not UTF-16 text")
+    except _BROKEN as error:
+        _refuse(path, number + 1, 1, f"the compressed data is broken: {error}")
 
 
 def _refuse(path: Path, line: int, column: int | str, reason: str) -> NoReturn:

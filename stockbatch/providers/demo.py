@@ -18,6 +18,10 @@ class Demo:
     specification = "demo"
     price_basis = PriceBasis.AS_TRADED
 
+    def state(self) -> str:
+        """Say how many tickers there are."""
+        return f"lists {len(NAMES)} tickers"
+
     def listings(self) -> list[Listing]:
         """Return both indices."""
         return [self.listing(ticker) for ticker in NAMES]

@@ -166,6 +166,39 @@ def test_a_file_is_parsed_once_and_again_when_it_changes(long_file, monkeypatch)
     assert len(read) == 3
 
 
+def test_a_pattern_names_files(folder, tmp_path):
+    (folder / "deep").mkdir()
+    (folder / "deep" / "MSFT.txt").write_text(SINGLE)
+    for pattern, tickers in (
+        ("*.csv", ["AAPL"]),
+        ("*.csv*", ["AAPL", "^GSPC"]),
+        ("**/MSFT.*", ["MSFT"]),
+        ("[A-Z]*.c?v", ["AAPL"]),
+    ):
+        provider = CsvFiles(f"{folder}/{pattern}")
+        assert [listing.ticker for listing in provider.listings()] == tickers, pattern
+    (folder / "[odd].csv").write_text(SINGLE)
+    assert CsvFiles(f"{folder}/[odd].csv").listings()[0].ticker == "[odd]"
+    with pytest.raises(UnreadableFile, match="fits no file"):
+        CsvFiles(f"{folder}/*.parquet").listings()
+
+
+def test_one_table_is_in_memory_at_a_time(folder, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "stockbatch.providers.csv_files.read",
+        lambda path: (read.append(path.name), providers.csv_table.read(path))[1],
+    )
+    (folder / "long1.csv").write_text(LONG.replace("AAPL", "X1").replace("MSFT", "X2"))
+    (folder / "long2.csv").write_text(LONG.replace("AAPL", "Y1").replace("MSFT", "Y2"))
+    provider = CsvFiles(str(folder))
+    provider.listings()
+    assert read == ["long1.csv", "long2.csv"]
+    answers = fetch(provider, "Y1", "X1", "Y2", "X2", "AAPL")
+    assert {answer.symbol for answer in answers} == {"Y1", "X1", "Y2", "X2", "AAPL"}
+    assert read == ["long1.csv", "long2.csv", "long1.csv", "AAPL.csv"]
+
+
 def test_specifications_are_absolute(long_file, monkeypatch):
     monkeypatch.chdir(long_file.parent)
     provider = providers.create("csv:./x/../all.csv.gz", Settings())
@@ -177,5 +210,5 @@ def test_specifications_are_absolute(long_file, monkeypatch):
 
 @pytest.mark.parametrize("specification", ["", "csv", "csv:", "demo:x", "alpaca"])
 def test_unknown_providers(specification):
-    with pytest.raises(UnknownProvider, match="csv:PATH, demo or yfinance"):
+    with pytest.raises(UnknownProvider, match="csv:PATH, demo, yfinance or alpha_vantage"):
         providers.create(specification, Settings())

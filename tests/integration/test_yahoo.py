@@ -2,6 +2,8 @@
 
 import json
 import math
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -9,13 +11,16 @@ import numpy as np
 import pytest
 import yfinance.cache
 import yfinance.data
+from loopback import Reply
 from numpy.testing import assert_allclose
 
 from stockbatch import providers, sessions
 from stockbatch.adjustments import overnight_gaps, total_log_returns
 from stockbatch.config import Settings
 from stockbatch.exceptions import (
+    BadAnswer,
     CannotList,
+    ConfigurationError,
     NoCalendar,
     NoData,
     ProviderUnavailable,
@@ -23,6 +28,7 @@ from stockbatch.exceptions import (
     UnknownTicker,
 )
 from stockbatch.providers.csv_files import CsvFiles
+from stockbatch.providers.pacing import TokenBucket
 from stockbatch.providers.yahoo import Yahoo
 from stockbatch.quality import check, jumps
 from stockbatch.records import BarRequest, CorporateAction, Listing, Panel, PriceBasis
@@ -35,17 +41,28 @@ recorded = pytest.mark.skipif(
 MONDAY = date(2024, 6, 10)
 
 
+FAST = {"first_pause": 0.01, "retry_wait": 0.01, "patience": 0.1}
+
+
 @pytest.fixture
-def yahoo(yahoo_server, tmp_path):
-    """The provider, finding the loopback server behind Yahoo's names, with nothing remembered."""
-    with yahoo_server.session() as session:
-        yield Yahoo(tmp_path / "yfinance", session=session, pause=0)
+def make_yahoo(yahoo_server, tmp_path):
+    """A maker of providers that find the loopback server behind Yahoo's names."""
+    with yahoo_server.session(TokenBucket(1e6)) as session:
+        yield lambda **options: Yahoo(tmp_path / "yfinance", session, **FAST | options)
+    for thread in threading.enumerate():
+        if thread.name == "yfinance":
+            thread.join(10)
     yfinance.data.YfData.cache_get.cache_clear()
     type(yfinance.data.YfData)._instances.clear()
     yfinance.cache._TzDBManager.close_db()
     yfinance.cache._CookieDBManager.close_db()
     yfinance.cache._TzCacheManager._tz_cache = None
     yfinance.cache._CookieCacheManager._Cookie_cache = None
+
+
+@pytest.fixture
+def yahoo(make_yahoo):
+    return make_yahoo()
 
 
 def stamp(day, hour=13, minute=30):
@@ -60,7 +77,6 @@ def chart(days, closes, *, splits=(), dividends=(), volumes=None, **meta):
 
     about = {
         "currency": "USD",
-        "symbol": "TEST",
         "longName": "Test Corporation",
         "fullExchangeName": "NasdaqGS",
         "instrumentType": "EQUITY",
@@ -234,12 +250,13 @@ BAD_REQUEST = {"code": "Bad Request", "description": "Data doesn't exist for sta
 UNAUTHORISED = {"finance": {"result": None, "error": {"code": "Unauthorized"}}}
 ANSWERS = [
     ("unknown", None, UnknownTicker),
-    ("HTML page", ("<html>down</html>", 500), ProviderUnavailable),
-    ("HTML with 200", ("<html>consent</html>",), ProviderUnavailable),
-    ("cut short", (json.dumps(chart(week(), [1] * 5))[:200],), ProviderUnavailable),
-    ("no object", ("[1]",), ProviderUnavailable),
-    ("empty object", ("{}",), ProviderUnavailable),
-    ("no authority", (json.dumps(UNAUTHORISED), 401), ProviderUnavailable),
+    ("HTML page", ("<html>down</html>", 500), BadAnswer),
+    ("HTML with 200", ("<html>consent</html>",), BadAnswer),
+    ("down", ("Will be right back",), BadAnswer),
+    ("cut short", (json.dumps(chart(week(), [1] * 5))[:200],), BadAnswer),
+    ("no object", ("[1]",), BadAnswer),
+    ("empty object", ("{}",), BadAnswer),
+    ("no authority", (json.dumps(UNAUTHORISED), 401), BadAnswer),
     ("too many", ("Too Many Requests", 429), RateLimited),
     ("nothing then", (json.dumps({"chart": {"result": None, "error": BAD_REQUEST}}), 400), NoData),
 ]
@@ -265,10 +282,19 @@ def test_refusals_are_told_apart(yahoo, yahoo_server, known, reply, error):
 
 def test_no_connection(yahoo, yahoo_server):
     yahoo_server.port = 1
-    with yahoo_server.session() as session:
-        yahoo._session = session
-        answer = fetch(yahoo)
-    assert isinstance(answer, ProviderUnavailable)
+    answer = fetch(yahoo)
+    assert type(answer) is ProviderUnavailable
+    assert "ConnectionError" in str(answer)
+
+
+def test_no_answer_in_time(make_yahoo, yahoo_server):
+    yahoo = make_yahoo(timeout=0.1)
+    yahoo_server.charts["TEST"] = chart(week(), [1, 2, 3, 4, 5])
+    fetch(yahoo)
+    yahoo_server.reply("TEST", "late", delay=1)
+    answer = fetch(yahoo)
+    assert type(answer) is ProviderUnavailable
+    assert "timed out" in str(answer)
 
 
 def test_an_error_reply_is_not_remembered(yahoo, yahoo_server):
@@ -278,20 +304,210 @@ def test_an_error_reply_is_not_remembered(yahoo, yahoo_server):
     assert len(fetch(yahoo).bars) == 5
 
 
-def test_after_a_refusal_yahoo_is_left_alone(yahoo, yahoo_server):
-    for symbol in ("GOOD", "LATER"):
+TOO_MANY = Reply("Too Many Requests", 429, "text/plain")
+
+
+def asking(*symbols):
+    return [BarRequest(symbol=symbol, first=None, last=week()[4]) for symbol in symbols]
+
+
+def test_one_refusal_is_waited_out(make_yahoo, yahoo_server):
+    good = chart(week(), [1, 2, 3, 4, 5])
+    yahoo_server.replies("FIRST", TOO_MANY, TOO_MANY, good)  # the second is yfinance's own retry
+    for symbol in ("A", "B", "C"):
+        yahoo_server.charts[symbol] = good
+    begun = time.monotonic()
+    answers = list(make_yahoo(first_pause=0.3, patience=1).fetch(asking("FIRST", "A", "B", "C")))
+    assert {a.symbol: len(a.bars) for a in answers} == dict.fromkeys(("FIRST", "A", "B", "C"), 5)
+    assert 0.3 < time.monotonic() - begun < 10
+
+
+def test_patience_with_refusals_ends(make_yahoo, yahoo_server):
+    yahoo_server.charts["GOOD"] = chart(week(), [1, 2, 3, 4, 5])
+    symbols = [f"MUCH{number}" for number in range(40)]
+    for symbol in symbols:
+        yahoo_server.charts[symbol] = TOO_MANY
+    yahoo = make_yahoo(patience=0.05, workers=2)
+    answers = list(yahoo.fetch(asking(*symbols)))
+    assert {type(answer) for answer in answers} == {RateLimited}
+    assert {answer.values["ticker"] for answer in answers} == set(symbols)
+    assert len({symbol for symbol, _ in yahoo_server.asked}) <= 2  # the others were not asked for
+    assert len(fetch(yahoo, "GOOD").bars) == 5  # the next pass has patience of its own
+
+
+def test_a_passing_failure_is_tried_again(yahoo, yahoo_server):
+    page = Reply("<html>consent</html>", kind="text/html")
+    for known in (False, True):
+        yahoo_server.replies("TEST", page, page, chart(week(), [1, 2, 3, 4, 5]))
+        assert len(fetch(yahoo).bars) == 5, known
+    yahoo_server.replies("TEST", page, page, page, chart(week(), [1, 2, 3, 4, 5]))
+    answer = fetch(yahoo)
+    assert type(answer) is BadAnswer
+    assert "it is an HTML page" in str(answer)
+
+
+def test_the_text_of_a_refusal_is_no_crumb(yahoo, yahoo_server):
+    yahoo_server.charts["TEST"] = chart(week(), [1, 2, 3, 4, 5])
+    yahoo_server.crumb = TOO_MANY
+    assert len(fetch(yahoo).bars) == 5
+    yahoo_server.crumb = Reply("fresh", kind="text/plain")
+    assert len(fetch(yahoo).bars) == 5
+    assert yahoo_server.asked[-1][1]["crumb"] == "fresh"
+
+
+def test_all_workers_share_one_pace(yahoo_server, make_yahoo):
+    symbols = [f"S{number}" for number in range(8)]
+    for symbol in symbols:
         yahoo_server.charts[symbol] = chart(week(), [1, 2, 3, 4, 5])
-    yahoo_server.reply("MUCH", "Too Many Requests", 429)
-    requests = [
-        BarRequest(symbol=symbol, first=None, last=week()[4])
-        for symbol in ("GOOD", "NONE", "MUCH", "LATER", "GOOD")
-    ]
-    answers = list(yahoo.fetch(requests))
-    assert len(answers[0].bars) == 5
-    assert isinstance(answers[1], UnknownTicker)
-    assert [type(answer) for answer in answers[2:]] == [RateLimited] * 3
-    assert [answer.values["ticker"] for answer in answers[2:]] == ["MUCH", "LATER", "GOOD"]
-    assert "LATER" not in {symbol for symbol, _ in yahoo_server.asked}
+    yahoo = make_yahoo(workers=4)
+    list(yahoo.fetch(asking(*symbols)))  # the zones are known from here on
+    yahoo._session._bucket = TokenBucket(40)
+    begun = time.monotonic()
+    assert len(list(yahoo.fetch(asking(*symbols)))) == 8
+    assert time.monotonic() - begun > 7 / 40
+
+
+def test_many_symbols_keep_their_own_bars_in_random_order(make_yahoo, yahoo_server):
+    symbols = [f"S{number}" for number in range(1, 41)]
+    for number, symbol in enumerate(symbols, 1):
+        yahoo_server.charts[symbol] = chart(week(), [number] * 5, currency=f"C{number}")
+    answers = list(make_yahoo(workers=4).fetch(asking(*symbols)))
+    assert {a.symbol: (a.bars.close[0], a.currency) for a in answers} == {
+        f"S{number}": (number, f"C{number}") for number in range(1, 41)
+    }
+    in_turn = [answer.symbol for answer in make_yahoo(workers=1).fetch(asking(*symbols))]
+    assert sorted(in_turn) == sorted(symbols)
+    assert in_turn != symbols
+
+
+def test_closing_the_answers_stops_the_workers(make_yahoo, yahoo_server):
+    symbols = [f"S{number}" for number in range(50)]
+    for symbol in symbols:
+        yahoo_server.charts[symbol] = chart(week(), [1, 2, 3, 4, 5])
+    yahoo_server.charts["S7"] = TOO_MANY  # a worker may be in a pause of a minute
+    answers = make_yahoo(first_pause=60, patience=60, workers=2).fetch(asking(*symbols))
+    next(answers)
+    begun = time.monotonic()
+    answers.close()
+    workers = [thread for thread in threading.enumerate() if thread.name == "yfinance"]
+    for worker in workers:
+        worker.join(5)
+    assert not any(worker.is_alive() for worker in workers)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_failure_of_code_comes_out(yahoo, yahoo_server, monkeypatch):
+    yahoo_server.charts["TEST"] = chart(week(), [1, 2, 3, 4, 5])
+    monkeypatch.setattr("stockbatch.providers.yahoo_chart.fetched_bars", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fetch(yahoo)
+
+
+def test_another_symbol_or_interval_than_asked_for_is_refused(yahoo, yahoo_server):
+    yahoo_server.charts["FB"] = chart(week(), [1, 2, 3, 4, 5], symbol="META")
+    answer = fetch(yahoo, "FB")
+    assert type(answer) is UnknownTicker
+    assert "answers for META" in str(answer)
+    yahoo_server.charts["FB"] = chart(week(), [1, 2, 3, 4, 5], dataGranularity="1mo")
+    answer = fetch(yahoo, "FB")
+    assert type(answer) is BadAnswer
+    assert "bars are of 1mo" in str(answer)
+
+
+def test_the_last_session_may_lack_its_prices(yahoo, yahoo_server):
+    yahoo_server.charts["NAN"] = chart(week(), [10, 11, 12, 13, None])
+    yahoo_server.charts["MISSING"] = chart(week(4), [10, 11, 12, 13])
+    for symbol in ("NAN", "MISSING"):
+        answer = fetch(yahoo, symbol, first=week()[1], last=week()[4])
+        assert answer.bars.sessions.tolist() == week()[1:4]
+        none = fetch(yahoo, symbol, first=week()[4], last=week()[4])
+        assert type(none) is NoData, repr(none)
+
+
+def test_a_close_alone_is_no_bar_to_accept(yahoo, yahoo_server):
+    body = chart(week(), [10, 11, 12, 13, 14])
+    quote = body["chart"]["result"][0]["indicators"]["quote"][0]
+    for name in ("open", "high", "low", "volume"):
+        quote[name][2] = None
+    yahoo_server.charts["TEST"] = body
+    answer = fetch(yahoo)
+    assert answer.bars.sessions.tolist() == week()
+    checked = check(answer, sessions.load("XNYS", week()[4]).sessions, week()[4])
+    assert checked.accepted.sessions.tolist() == [*week(2), *week()[3:]]
+
+
+def test_a_row_of_today_leaks_in_and_is_cut(yahoo, yahoo_server):
+    live = stamp(week()[4], 15, 42)
+    body = chart(week(), [10, 11, 12, 13, 99], regularMarketTime=live)
+    body["chart"]["result"][0]["timestamp"][4] = live
+    yahoo_server.charts["TEST"] = body
+    assert fetch(yahoo, last=week()[3]).bars.close.tolist() == [10, 11, 12, 13]
+
+
+def test_of_a_last_row_twice_the_live_one_counts(yahoo, yahoo_server):
+    body = chart([*week(), week()[4]], [10, 11, 12, 13, 14, 14.5])
+    body["chart"]["result"][0]["timestamp"][5] = stamp(week()[4], 20, 0)
+    yahoo_server.charts["TEST"] = body
+    answer = fetch(yahoo)
+    assert answer.bars.sessions.tolist() == week()
+    assert answer.bars.close.tolist() == [10, 11, 12, 13, 14.5]
+
+
+def test_a_split_between_two_fetches_leaves_the_bars_as_they_were(yahoo, yahoo_server):
+    yahoo_server.charts["TEST"] = chart(week(4), [40, 44, 48, 52], dividends=[(week()[1], 2)])
+    before = fetch(yahoo, last=week()[3])
+    yahoo_server.charts["TEST"] = chart(
+        week(),
+        [10, 11, 12, 13, 14],
+        splits=[(week()[4], 4, 1)],
+        dividends=[(week()[1], 0.5)],
+        volumes=[4000] * 5,
+    )
+    after = fetch(yahoo, last=week()[4])
+    for name in ("open", "high", "low", "close", "volume"):
+        assert_allclose(getattr(after.bars, name)[:4], getattr(before.bars, name), rtol=1e-12)
+    assert after.bars.close[4] == 14
+    assert set(after.actions) - set(before.actions) == {
+        CorporateAction(session=week()[4], kind="split", value=4.0)
+    }
+
+
+def test_a_split_of_today_is_seen_before_the_open(make_yahoo, yahoo_server):
+    yahoo_server.charts["TEST"] = chart(week(4), [10, 11, 12, 13], splits=[(week()[4], 4, 1)])
+    yahoo = make_yahoo(clock=lambda: datetime(2024, 6, 14, 8, tzinfo=UTC))
+    assert fetch(yahoo, last=week()[3]).bars.close.tolist() == [40, 44, 48, 52]
+
+
+def test_an_event_in_a_hole_of_the_bars_is_dated_before_it(yahoo, yahoo_server):
+    """What yfinance does, as the README says; a row of nulls keeps the date."""
+    days = [week()[0], week()[1], week()[3]]
+    yahoo_server.charts["TEST"] = chart(days, [10, 11, 12], dividends=[(week()[2], 0.5)])
+    assert [action.session for action in fetch(yahoo).actions] == [week()[1]]
+    yahoo_server.charts["TEST"] = chart(
+        week(4), [10, 11, None, 12], dividends=[(week()[2], 0.5)], splits=[(week()[2], 2, 1)]
+    )
+    answer = fetch(yahoo)
+    assert {action.session for action in answer.actions} == {week()[2]}
+    assert answer.bars.close.tolist() == [20, 22, 12]
+
+
+def test_prices_stay_in_the_unit_they_are_quoted_in(yahoo, yahoo_server):
+    for symbol, unit in (("OCDO.L", "GBp"), ("NPN.JO", "ZAc"), ("TEVA.TA", "ILA")):
+        zone = "Europe/London"
+        yahoo_server.charts[symbol] = chart(
+            week(), [1250, 1251, 1252, 1253, 1254], currency=unit, exchangeTimezoneName=zone
+        )
+        answer = fetch(yahoo, symbol)
+        assert (answer.currency, answer.bars.close[0]) == (unit, 1250)
+        assert yahoo.listing(symbol).currency == unit
+
+
+def test_the_state_of_the_caches(make_yahoo, tmp_path):
+    assert str(tmp_path / "yfinance") in make_yahoo().state()
+    blocked = Yahoo(tmp_path / "file" / "yfinance", session=None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        blocked.state()
 
 
 def test_no_requests_and_no_name(yahoo):

@@ -128,6 +128,66 @@ def test_other_names_and_dates(file, header, day):
     assert not table.as_traded
 
 
+LAYOUTS = {
+    "stooq": "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
+    "AAPL.US,D,20200828,000000,1234.5,1250,1230.25,1240,1234567,0\n"
+    "AAPL.US,D,20200831,000000,1,2,1,1.5,7,0\n",
+    "thousands": "Date,Open,High,Low,Close,Adj Close,Volume,Ticker\n"
+    '"Aug 28, 2020","1,234.50","1,250.00","1,230.25","1,240.00",9,"1,234,567",AAPL.US\n'
+    '"Aug 31, 2020",1,2,1,1.50,9,7,AAPL.US\n',
+    "text": '"date","open","high","low","close","volume","ticker"\n'
+    '"2020-08-28","1234.50","1250","1230.25","1240"," 1234567 ","AAPL.US"\n'
+    '"2020-08-31","1","2","1","1.50","7","AAPL.US"\n',
+    "semicolons": "Ticker;Date;Open;High;Low;Close;Volume\n"
+    "AAPL.US;28.08.2020;1.234,50;1.250,00;1.230,25;1.240;1.234.567\n"
+    "AAPL.US;31.08.2020;1,0;2;1;1,5;7\n",
+    "semicolons, no thousands": "Ticker;Date;Open;High;Low;Close;Volume\n"
+    "AAPL.US;28/08/2020;1234,50;1250,00;1230,25;1240;1234567\n"
+    "AAPL.US;31/08/2020;1,0;2;1;1,5;7\n",
+    "semicolons and points": "Ticker;Date;Open;High;Low;Close;Volume\n"
+    "AAPL.US;2020-08-28;1234.50;1250.00;1230.25;1240;1234567\n"
+    "AAPL.US;2020-08-31;1.0;2;1;1.5;7\n",
+    "month first": "Ticker|Date|Open|High|Low|Close|Volume\n"
+    "AAPL.US|08/28/2020|1 234.50|1'250.00|1\u00a0230.25|1240|1234567\n"
+    "AAPL.US|08/31/2020|1.0|2|1|1.5|7\n",
+}
+
+
+@pytest.mark.parametrize("pack", [lambda raw: raw, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(file, layout, encoding, pack):
+    table = read(file(pack(LAYOUTS[layout].encode(encoding))))
+    assert table.tickers == ("AAPL.US",)
+    one = bars(table, "AAPL.US")
+    assert one.sessions.tolist() == [date(2020, 8, 28), date(2020, 8, 31)]
+    assert (one.open.tolist(), one.high.tolist()) == ([1234.5, 1], [1250, 2])
+    assert (one.low.tolist(), one.close.tolist()) == ([1230.25, 1], [1240, 1.5])
+    assert one.volume.tolist() == [1234567, 7]
+
+
+def test_other_alphabets_matter_only_where_they_are_read(file):
+    text = "Date,Open,High,Low,Close,Währung,Firma\n2020-08-31,1,2,1,1.5,€,Société\n"
+    table = read(file(text.encode("cp1252"), "MC.PA.csv"))
+    assert bars(table, "MC.PA").close.tolist() == [1.5]
+
+
+def test_more_rows_than_are_read_at_a_time(file, monkeypatch):
+    monkeypatch.setattr(csv_table, "BLOCK_BYTES", 3 * len(ROW) - 5)
+    rows = [f"2018-02-{day:02},1,2,1,1.5,{day},{name}\n" for day in range(1, 8) for name in "BCA"]
+    for odd in ("", '2018-02-08,1,2,1,1.5,"1,000",B\n'):
+        table = read(file(HEADER + "".join(rows) + odd))
+        assert table.tickers == ("A", "B", "C")
+        assert bars(table, "A").volume.tolist() == [1, 2, 3, 4, 5, 6, 7]
+        assert bars(table, "B").volume.tolist() == [1, 2, 3, 4, 5, 6, 7, 1000][: 7 + bool(odd)]
+    for more in (",9", ",9,9", ",,9"):
+        for before in (20, 21):
+            text = HEADER + "".join(rows[:before]) + f"2018-02-08,1,2,1,1.5,1,A{more}\n"
+            assert problem(file(text))[:2] == (before + 2, 8)
+    trailing = "".join(row.replace("\n", ",\n") for row in rows)
+    assert bars(read(file(HEADER + trailing)), "A").volume.tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_yahoos_splits_are_in_the_prices_already(file):
     header = "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits"
     table = read(file(f"{header}\n2020-08-31,1,4,0.5,2,99,1000,0.2,4.0\n"))
@@ -175,13 +235,19 @@ ROW = "2018-02-05,1,2,1,1.5,100,A\n"
         (HEADER + ROW + "2018-02-06,1,2,1_0,1.5,100,A\n", 3, "low", "'1_0' is not a number"),
         (HEADER + ROW + "2018-02-06,1,2,$1,1.5,100,A\n", 3, "low", "not a number"),
         (HEADER + ROW + "2018-02-30,1,2,1,1.5,100,A\n", 3, "date", "'2018-02-30' is not a date"),
-        (HEADER + ROW + "02/05/2018,1,2,1,1.5,100,A\n", 3, "date", "not a date"),
+        (HEADER + ROW + "02/05/2018,1,2,1,1.5,100,A\n", 3, "date", "read as two dates"),
+        (HEADER + ROW + "13/13/2018,1,2,1,1.5,100,A\n", 3, "date", "not a date of the calendar"),
+        (HEADER + '2018-02-06,1,2,"1,5",1.5,100,A\n' + ROW, 2, "low", "'1,5' is not a number"),
+        (HEADER + '2018-02-06,1,2,1,"1,500",100,A\n', 2, "close", "read as two numbers"),
+        (HEADER + ROW + '2018-02-06,1,2,1,"15,00",100,A\n', 3, "close", "not a number"),
+        (HEADER.replace(",", ";") + "2018-02-06;1;2;1,5;1,5;1.000;A;B\n", 2, 8, "8 cells below 7"),
         (HEADER + ROW + ",1,2,1,1.5,100,A\n", 3, "date", "not a date"),
         (HEADER + ROW + "\n" + "2018-02-06,1,2,1,1.5,100,\n", 4, "Name", "no ticker"),
         (HEADER + "2018-02-06,1,2,1,1,234.5,100,A\n" + ROW, 2, 8, "8 cells below 7 headings"),
         (HEADER + ROW + "2018-02-06,1,2,1,1,234.5,100,A\n", 3, 8, "8 cells below 7 headings"),
-        (HEADER.encode() + ROW.encode() + b"2018-02-06,1,2,\xff,1,1,A\n", 3, 4, "UTF-8"),
-        (HEADER.encode("utf-16"), 1, 1, "UTF-8"),
+        (HEADER.encode() + ROW.encode() + b"2018-02-06,1,2,\xff,1,1,A\n", 3, "low", "not a number"),
+        (HEADER.encode() + ROW.encode() + b"2018-02-06,1,2,1,1,1,\xc4\n", 3, "Name", "no ticker"),
+        (HEADER.encode("utf-16"), 2, 1, "no rows"),
         (HEADER.encode() + ROW.encode() + b"2018-02-06,1,2\0\0\0\0", 3, 3, "NUL"),
         (HEADER + ROW + '2018-02-06,"1,2,1,1,100,A\n', 3, "open", "not a number"),
     ],

@@ -1,0 +1,162 @@
+"""What a chart of Yahoo's, as yfinance hands it out, says about a ticker and its bars."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockbatch.exceptions import BadAnswer, NoCalendar
+from stockbatch.records import (
+    BarRequest,
+    Bars,
+    CorporateAction,
+    FetchedBars,
+    Floats,
+    Listing,
+    Sessions,
+)
+
+NAME = "yfinance"
+_SUFFIXES = """
+L XLON, DE XETR, F XFRA, PA XPAR, AS XAMS, BR XBRU, MI XMIL, MC XMAD, LS XLIS, SW XSWX, VI XWBO,
+AT ASEX, ST XSTO, HE XHEL, CO XCSE, OL XOSL, WA XWAR, IS XIST, TA XTAE, SR XSAU, JO XJSE, T XTKS,
+HK XHKG, SS XSHG, SZ XSHG, TW XTAI, TWO XTAI, KS XKRX, KQ XKRX, SI XSES, KL XKLS, BK XBKK, JK XIDX,
+NS XBOM, BO XBOM, AX XASX, NZ XNZE, TO XTSE, V XTSE, CN XTSE, NE XTSE, SA BVMF, MX XMEX
+"""
+CALENDARS: dict[str, str] = dict(pair.split() for pair in _SUFFIXES.split(","))
+"""The calendar of an exchange, after what follows the dot of Yahoo's symbols."""
+KINDS = {
+    "EQUITY": "equity",
+    "ETF": "etf",
+    "MUTUALFUND": "fund",
+    "INDEX": "index",
+    "CURRENCY": "currency",
+    "CRYPTOCURRENCY": "crypto",
+    "FUTURE": "future",
+}
+WITHOUT_PAUSE = {"CRYPTOCURRENCY": "24/7", "CURRENCY": "24/5"}
+WITHOUT_VOLUME = ("CURRENCY", "INDEX")
+"""Kinds of which a volume of 0 means that it is unknown."""
+NEW_YORK = ("America/New_York", "America/Chicago")
+"""Zones in which a symbol without a suffix trades by the New York calendar."""
+_COLUMNS = ("Open", "High", "Low", "Close", "Volume", "Stock Splits", "Dividends")
+
+
+def listing(ticker: str, about: Mapping[str, Any]) -> Listing:
+    """Return what a chart's metadata say; raises NoCalendar.
+
+    The currency is Yahoo's code for the unit that prices are quoted in, sub-units included: GBp
+    (pence), ZAc (cents) and ILA (agorot) are 0.01 GBP, ZAR and ILS. Prices stay in that unit.
+    """
+    kind = about.get("instrumentType")
+    symbol = about.get("symbol") or ticker
+    return Listing(
+        ticker=symbol,
+        symbol=symbol,
+        name=about.get("longName") or about.get("shortName"),
+        calendar=WITHOUT_PAUSE.get(str(kind)) or _calendar(symbol, about),
+        currency=about.get("currency"),
+        asset_class=KINDS.get(str(kind), "other"),
+    )
+
+
+def _calendar(symbol: str, about: Mapping[str, Any]) -> str:
+    """Return the calendar of what trades with pauses; raises NoCalendar."""
+    if "." in symbol:
+        calendar = CALENDARS.get(symbol.rpartition(".")[2])
+    else:
+        calendar = "XNYS" if about.get("exchangeTimezoneName") in NEW_YORK else None
+    if calendar is None:
+        exchange = about.get("fullExchangeName") or about.get("exchangeName")
+        raise NoCalendar(ticker=symbol, exchange=exchange)
+    return calendar
+
+
+def fetched_bars(request: BarRequest, frame: pd.DataFrame, about: Mapping[str, Any]) -> FetchedBars:
+    """Return the bars asked for, as traded, of a frame with a row per session; raises BadAnswer.
+
+    The frame must go on to the present: splits later than the bars asked for are in their prices.
+    Rows that state an event and no price become actions only; cells that are no numbers are NaN.
+    """
+    granularity = about.get("dataGranularity", "1d")
+    if granularity != "1d":
+        reason = f"its bars are of {granularity}, not of a day"
+        raise BadAnswer(provider=NAME, ticker=request.symbol, reason=reason)
+    with np.errstate(all="ignore"):
+        bars, actions = _as_traded(request.symbol, frame)
+    if about.get("instrumentType") in WITHOUT_VOLUME:
+        bars.volume[bars.volume == 0] = np.nan
+    wanted = bars.sessions <= np.datetime64(request.last, "D")
+    if request.first is not None:
+        wanted &= bars.sessions >= np.datetime64(request.first, "D")
+    currency = about.get("currency")
+    return FetchedBars(
+        symbol=request.symbol,
+        bars=bars.where(wanted),
+        actions=tuple(action for action in actions if action.session <= request.last),
+        currency=currency if isinstance(currency, str) else None,
+    )
+
+
+def _as_traded(symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[CorporateAction]]:
+    """Undo the splits in yfinance's prices, volumes and dividends, through the newest it states.
+
+    Where a split is no positive number, nothing is known about the prices before it: they go.
+    """
+    sessions, numbers = _sorted(symbol, frame)
+    opened, high, low, close, volume, split, dividend = numbers
+    stated = (split != 0) & ~np.isnan(split)
+    usable = (split > 0) & (split < np.inf)
+    ratio = np.where(usable, split, 1.0)
+    onwards = np.append(np.cumprod(ratio[::-1])[::-1], 1.0)
+    later = onwards[np.searchsorted(sessions, sessions, side="right")]
+    known = np.ones(len(sessions), bool)
+    known[: np.flatnonzero(stated & ~usable)[-1:].sum()] = False
+    bars = Bars(
+        sessions=sessions,
+        open=opened * later,
+        high=high * later,
+        low=low * later,
+        close=close * later,
+        volume=volume / later,
+    )
+    priced = ~np.isnan(numbers[:4]).all(axis=0)
+    actions = [
+        *_actions(sessions, "split", np.where(split == 1, 0, split)),
+        *_actions(sessions, "dividend", np.where(known, dividend * later, 0)),
+    ]
+    return bars.where(priced & known), actions
+
+
+def _sorted(symbol: str, frame: pd.DataFrame) -> tuple[Sessions, Floats]:
+    """Return sessions, ascending, and the numbers of _COLUMNS, shape (columns, sessions).
+
+    A row without a date is left out; an event that two rows of a session state counts once.
+    """
+    lacking = set(_COLUMNS) - set(frame.columns)
+    dates = frame.index
+    if lacking or not isinstance(dates, pd.DatetimeIndex) or not frame.columns.is_unique:
+        reason = f"it lacks {', '.join(sorted(lacking)) or 'dates'}"
+        raise BadAnswer(provider=NAME, ticker=symbol, reason=reason)
+    order = np.argsort(dates.asi8, kind="stable")
+    order = order[dates.notna()[order]]
+    sessions = dates.tz_localize(None).to_numpy().astype("datetime64[D]")[order]
+    numbers = np.array([_numbers(frame[name]) for name in _COLUMNS])[:, order]
+    for events in numbers[-2:]:
+        again = pd.DataFrame({"session": sessions, "event": events}).duplicated()
+        events[again.to_numpy()] = 0
+    return sessions, numbers
+
+
+def _numbers(column: "pd.Series[Any]") -> Floats:
+    if column.dtype == object:
+        column = column.map(lambda cell: cell if isinstance(cell, (int, float)) else np.nan)
+    return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+
+
+def _actions(sessions: Sessions, kind: str, values: Floats) -> Iterator[CorporateAction]:
+    """Yield an action for every value of shape (sessions,) that is stated and not 0."""
+    stated = (values != 0) & ~np.isnan(values)
+    for session, value in zip(sessions[stated].tolist(), values[stated].tolist(), strict=True):
+        yield CorporateAction(session=session, kind=kind, value=value)

@@ -1,0 +1,24 @@
+"""How many requests were made to a provider that allows only so many in a day."""
+
+from datetime import date
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+_SPEND = text("""
+INSERT INTO stockbatch.provider_requests AS p (provider, day, requests)
+VALUES (:provider, :day, 1)
+ON CONFLICT (provider, day) DO UPDATE
+    SET requests = p.requests + 1, updated_at = clock_timestamp()
+    WHERE p.requests < :limit
+RETURNING requests
+""")
+
+
+def spend(db: Session, provider: str, day: date, limit: int) -> bool:
+    """Count one more request; False, and none counted, where `limit` were made that day.
+
+    Commit before the request is made: until then, others wait for the row.
+    """
+    counted = db.scalar(_SPEND, {"provider": provider, "day": day, "limit": limit})
+    return counted is not None
