@@ -3,6 +3,8 @@
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from jobs import train_tickers
 from jobs.app import App
 from jobs.train_base import train_base
@@ -147,6 +149,8 @@ def _what_was_done(
     if row in trained.new:
         return Action.TRAINED, reason, _what_came_of(trained.new[row])
     if reason is Reason.SHORT_HISTORY:
+        if not np.isfinite(material.features.scale[row, -1]):
+            return instead, reason, "too few returns of the last year to know its volatility"
         known = int(material.features.present[row].sum())
         return instead, reason, f"{known} bars are too few for a model of its own"
     if reason in learning.TRAIN:

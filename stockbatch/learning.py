@@ -109,7 +109,8 @@ def decide(
     `last` is the model trained last, whether it came into use or not: its age counts.
     """
     known = int(material.features.present[row, -settings.model.history_sessions :].sum())
-    if known < settings.model.minimum_history:
+    back_too_short = not np.isfinite(material.features.scale[row, -1])  # after a long suspension
+    if known < settings.model.minimum_history or back_too_short:
         return Reason.SHORT_HISTORY
     if last is None:
         return Reason.NO_MODEL
@@ -220,17 +221,9 @@ def train(
         champion_loss = None
         if champion is not None and champion.kind is ModelKind.TICKER:
             one = slice(position, position + 1)
-            champion_loss = float(
-                np.nanmean(
-                    _losses(
-                        inference.stack([champion.weights]),
-                        inputs[one],
-                        targets[one],
-                        steps.comparing[one],
-                        settings.model,
-                    )
-                )
-            )
+            known = inputs[one], targets[one], steps.comparing[one]
+            of_champion = _losses(inference.stack([champion.weights]), *known, settings.model)
+            champion_loss = float(np.nanmean(of_champion))
         comparison = compare(losses[position], base_losses[position], champion_loss)
         model = _model(ModelKind.TICKER, row, material, reason, settings, fitted, position)
         models[row] = replace(

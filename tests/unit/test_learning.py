@@ -137,7 +137,9 @@ def test_a_drifting_ticker_is_trained_and_a_fresh_one_is_not(monkeypatch):
     monkeypatch.setattr(learning, "fingerprint", lambda *a: "same")
     sessions = np.arange("2020-09-01", "2021-01-09", dtype="datetime64[D]")
     material = SimpleNamespace(
-        features=SimpleNamespace(present=np.ones((1, len(sessions)), bool)),
+        features=SimpleNamespace(
+            present=np.ones((1, len(sessions)), bool), scale=np.full((1, len(sessions)), 0.01)
+        ),
         panel=SimpleNamespace(sessions=sessions),
     )
     settings = SETTINGS.model_copy(
@@ -157,5 +159,8 @@ def test_a_drifting_ticker_is_trained_and_a_fresh_one_is_not(monkeypatch):
     assert decide(replace(last, parent_id=9)) is Reason.BASE_CHANGED
     assert decide(replace(last, fingerprint="restated")) is Reason.HISTORY_RESTATED
     assert decide(replace(last, last_session=date(2020, 11, 2))) is Reason.EXPIRED
+    material.features.scale[:, -1] = np.nan  # back from a long suspension
+    assert decide(last, force=True) is Reason.SHORT_HISTORY
+    material.features.scale[:, -1] = 0.01
     material.features.present[:, 50:] = False
     assert decide(last) is Reason.SHORT_HISTORY

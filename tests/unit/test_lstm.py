@@ -71,7 +71,8 @@ def drawn_weights(tickers=2, settings=SETTINGS):
 
 def pinball(y, predicted):
     error = y[..., None] - predicted
-    return keras.ops.mean(keras.ops.maximum(LEVELS * error, (LEVELS - 1) * error))
+    levels = keras.ops.convert_to_tensor(LEVELS)
+    return keras.ops.mean(keras.ops.maximum(levels * error, (levels - 1) * error))
 
 
 def ordinary_model(weights, settings=SETTINGS):
