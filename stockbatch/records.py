@@ -206,6 +206,16 @@ class FetchedBars:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCloses:
+    """The last final closes of one ticker, arrays of shape (sessions,), as they are stored."""
+
+    sessions: Sessions
+    close: Floats
+    own: NDArray[np.bool_]
+    """True for those that came from the provider now asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something a check saw in one ticker's data."""
 

@@ -1,6 +1,6 @@
 """The watchlist."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -57,6 +57,14 @@ def remove(db: Session, tickers: Sequence[str]) -> None:
     """Take tickers off the watchlist; their history stays. Raises UnknownInstrument."""
     find(db, tickers)
     db.execute(update(InstrumentRow).where(InstrumentRow.ticker.in_(tickers)).values(active=False))
+
+
+def set_currencies(db: Session, currencies: Mapping[int, str]) -> None:
+    """Note the currencies of prices, by instrument id."""
+    for instrument_id, currency in currencies.items():
+        db.execute(
+            update(InstrumentRow).where(InstrumentRow.id == instrument_id).values(currency=currency)
+        )
 
 
 def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
