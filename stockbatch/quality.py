@@ -292,16 +292,14 @@ class Verdict(StrEnum):
     PENDING = "jump_pending"
     SPLIT_LIKE = "jump_split_like"
     REVERSED = "jump_reversed"
-    UNCONFIRMED = "jump_unconfirmed"
     RELEASED = "jump_released"
 
 
 _MEANING = {
-    Verdict.PENDING: "not used before the next session confirms it",
+    Verdict.PENDING: "not used before the next bar confirms it",
     Verdict.SPLIT_LIKE: "looks like a split nobody reported: not used",
-    Verdict.REVERSED: "the next session takes it back: neither is used",
-    Verdict.UNCONFIRMED: "the next session has no bar that confirms it: not used",
-    Verdict.RELEASED: "confirmed by the next session: used",
+    Verdict.REVERSED: "the next bar takes it back: neither is used",
+    Verdict.RELEASED: "confirmed by the next bar: used",
 }
 
 
@@ -310,7 +308,7 @@ class Jumps:
     """Returns too large to be trusted at once, as masks of shape (tickers, sessions).
 
     A masked return is neither input nor target, a released one was a jump that came true, a pending
-    one is masked until the next session is known.
+    one is masked until the next bar is known, however many sessions later.
     """
 
     masked: Mask
@@ -318,13 +316,14 @@ class Jumps:
     pending: Mask
 
 
-def jumps(log_returns: Floats, overnight_gaps: Floats) -> Jumps:
+def jumps(log_returns: Floats, overnight_gaps: Floats, following: Floats) -> Jumps:
     """Find the jumps in total log returns and gaps of shape (T, S), NaN where there is none.
 
-    What is said of a session depends on nothing after the session that follows it.
+    `following` are the returns to the next close there is, which confirms a jump or takes it back.
+    What is said of a session depends on nothing after that bar.
     """
     masked, released, pending = (np.zeros(log_returns.shape, bool) for _ in range(3))
-    for row, column, _, verdict in _judged(log_returns, overnight_gaps):
+    for row, column, _, verdict in _judged(log_returns, overnight_gaps, following):
         released[row, column] = verdict is Verdict.RELEASED
         pending[row, column] = verdict is Verdict.PENDING
         masked[row, column] = verdict is not Verdict.RELEASED
@@ -334,11 +333,11 @@ def jumps(log_returns: Floats, overnight_gaps: Floats) -> Jumps:
 
 
 def jump_findings(
-    log_returns: Floats, overnight_gaps: Floats, sessions: Sessions
+    log_returns: Floats, overnight_gaps: Floats, following: Floats, sessions: Sessions
 ) -> tuple[tuple[Finding, ...], ...]:
     """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
     findings: list[list[Finding]] = [[] for _ in log_returns]
-    for row, column, threshold, verdict in _judged(log_returns, overnight_gaps):
+    for row, column, threshold, verdict in _judged(log_returns, overnight_gaps, following):
         size = log_returns[row, column]
         text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[verdict]}"
         findings[row].append(_warning(verdict, sessions[column], text, size, threshold))
@@ -346,7 +345,7 @@ def jump_findings(
 
 
 def _judged(
-    log_returns: Floats, overnight_gaps: Floats
+    log_returns: Floats, overnight_gaps: Floats, following: Floats
 ) -> Iterator[tuple[int, int, float, Verdict]]:
     """Yield row, column, threshold and verdict of every jump, ticker by ticker, oldest first.
 
@@ -360,9 +359,8 @@ def _judged(
         jumped[row, column] = abs(returns[column]) > threshold
         if not jumped[row, column] or (row, column) == back:
             continue
-        jump, *following = returns[column : column + 2].tolist()
-        gap = overnight_gaps[row, column].item()
-        verdict = _verdict(jump, gap, following[0] if following else None)
+        place = row, column
+        verdict = _verdict(*(one[place].item() for one in (log_returns, overnight_gaps, following)))
         if verdict is Verdict.REVERSED:
             back = row, column + 1
         yield row, column, threshold, verdict
@@ -377,15 +375,13 @@ def _threshold(returns: Floats, jumped: Mask) -> float:
     return max(SMALLEST_JUMP, DEVIATIONS * float(deviation))
 
 
-def _verdict(jump: float, gap: float, following: float | None) -> Verdict:
-    if following is None:
-        return Verdict.PENDING
+def _verdict(jump: float, gap: float, following: float) -> Verdict:
     left = jump + following
-    if abs(left) <= REVERSAL * abs(jump) < np.inf:
+    if not np.isfinite(left):
+        return Verdict.PENDING
+    if abs(left) <= REVERSAL * abs(jump):
         return Verdict.REVERSED
-    if _split_like(jump, gap):
-        return Verdict.SPLIT_LIKE
-    return Verdict.RELEASED if np.isfinite(left) else Verdict.UNCONFIRMED
+    return Verdict.SPLIT_LIKE if _split_like(jump, gap) else Verdict.RELEASED
 
 
 def _split_like(jump: float, gap: float) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stockbatch import sessions
-from stockbatch.adjustments import overnight_gaps, total_log_returns
+from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.providers.csv_files import CsvFiles
 from stockbatch.quality import check, jump_findings, jumps
 from stockbatch.records import BarRequest, CorporateAction, Panel, Severity
@@ -52,7 +52,8 @@ def panel(checked, last):
 def jumps_of(checked, last):
     """Return {(ticker, session): check} of every jump."""
     one = panel(checked, last)
-    found = jump_findings(total_log_returns(one), overnight_gaps(one), one.sessions)
+    moves = total_log_returns(one), overnight_gaps(one), following_log_returns(one)
+    found = jump_findings(*moves, one.sessions)
     return {
         (ticker, finding.session): finding.check
         for ticker, findings in zip(one.tickers, found, strict=True)
@@ -134,7 +135,8 @@ def test_jumps_of_sp500(sp500):
 def test_the_reversal_of_lnt_is_seen_in_its_closes_alone():
     closes = np.array([[35.35, 17.87, 35.91, 35.75]])
     returns = np.insert(np.diff(np.log(closes)), 0, math.nan, axis=1)
-    assert jumps(returns, returns).masked.tolist() == [[False, True, True, False]]
+    following = np.roll(returns, -1, axis=1)
+    assert jumps(returns, returns, following).masked.tolist() == [[False, True, True, False]]
 
 
 @pytest.fixture(scope="module")
