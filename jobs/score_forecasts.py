@@ -16,6 +16,7 @@ from stockbatch.adjustments import (
     total_log_returns,
 )
 from stockbatch.features import JUMP_REACH
+from stockbatch.overlap import restated_by_split
 from stockbatch.records import Floats, Instrument, Run
 from stockbatch.sessions import TradingCalendar, as_date
 from stockbatch.store import bars, runs, scores
@@ -34,6 +35,7 @@ def score_forecasts(
         forecasts = scores.pending(db, instruments, run.session)
         lost = scores.without_session(db, instruments, run.session)
         actual_close = restate(forecasts["actual_close"], forecasts["split"], forecasts["dividend"])
+        actual_close *= restated_by_split(forecasts["origin_close"], forecasts["origin_now"])
         actual_log_return = np.log(actual_close / forecasts["origin_close"])
         status = _status(db, run, calendar, instruments, forecasts, actual_log_return)
         columns = _columns(forecasts, actual_close, actual_log_return, status)

@@ -144,6 +144,18 @@ def admit(
     return _whole(checked, overlap) if stored.own.any() else _spliced(checked, stored)
 
 
+def restated_by_split(before: Floats, now: Floats) -> Floats:
+    """Return by what to multiply prices as they are stored now to get the basis of `before`.
+
+    That is `before / now` where it is the ratio of a simple split, else 1: a corrected price is no
+    other basis. NaN counts as 1.
+    """
+    ratio = before / now
+    simple = np.concatenate([_SIMPLE, 1 / _SIMPLE])
+    split = (np.abs(ratio[..., None] / simple - 1) <= CONSTANT).any(axis=-1)
+    return np.where(split, ratio, 1.0)
+
+
 def _whole(checked: Checked, overlap: Overlap | None = None) -> Admitted:
     corrected = overlap.corrected if overlap else ()
     findings = [
