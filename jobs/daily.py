@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
 from typing import TypedDict, Unpack
+from uuid import uuid4
 
 from jobs.app import App
 from jobs.fetch_bars import fetch_bars
@@ -94,6 +95,65 @@ def run_session(
         done_before=not (todo or interrupted),
         outcomes=tuple(outcomes.values()),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What fetching alone brought: how many tickers have their bar, and why others have none."""
+
+    calendar: str
+    session: date
+    tickers: int
+    problems: Mapping[str, str]
+    """What is wrong, by ticker."""
+
+    def __str__(self) -> str:
+        have = self.tickers - len(self.problems)
+        lines = [f"{self.calendar} {self.session}: {have} of {self.tickers} tickers have their bar"]
+        return "\n".join([*lines, *(f"{ticker}: {why}" for ticker, why in self.problems.items())])
+
+
+def fetch_session(
+    app: App,
+    calendar_code: str,
+    session: date | None = None,
+    *,
+    tickers: Sequence[str] | None = None,
+    provider: str | None = None,
+) -> Fetched:
+    """Bring the bars up to `session`, by default the last one closed, and do nothing else.
+
+    Raises what `run_session` raises.
+    """
+    if provider:
+        app.provider(provider)
+    calendar, session = _closed_session(app, calendar_code, session)
+    nobody = Run(id=None, calendar=calendar.code, session=session, attempt=0, owner=uuid4())
+    with runs.exclusive(app.engine, calendar.code):
+        with app.transaction() as db:
+            chosen = instrument_store.work_list(db, calendar.code, tickers)
+        problems = fetch_bars(app, nobody, calendar, chosen, provider=provider)
+    named = {i.ticker: problems[i.id].message for i in chosen if i.id in problems}
+    return Fetched(calendar=calendar.code, session=session, tickers=len(chosen), problems=named)
+
+
+def calendars_of(
+    app: App,
+    calendar_code: str | None,
+    tickers: Sequence[str] | None,
+    session: date | None = None,
+) -> list[str]:
+    """Return the calendars to handle: the one named, else those of the tickers, or of all due.
+
+    Of several, those that do not trade on `session` are left out, unless none does.
+    """
+    if calendar_code is not None:
+        return [calendar_code]
+    with app.transaction() as db:
+        codes = instrument_store.calendars(db, tickers)
+    today = app.clock().date()
+    trading = [c for c in codes if session is None or sessions.load(c, today).is_session(session)]
+    return trading or codes
 
 
 def run_sessions(

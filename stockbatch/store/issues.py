@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from stockbatch.exceptions import NothingToDecide, UnknownIssue
 from stockbatch.overlap import CURRENCY, RESTATED
 from stockbatch.records import BarState, Decision, Severity
-from stockbatch.tables import BarRow, DataIssueRow, DecisionRow
+from stockbatch.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
 
 OF_HISTORY = (CURRENCY, RESTATED)
 """Checks of a whole history: accepting one has it fetched again, bars stay aside until then."""
@@ -39,23 +39,26 @@ def listed(db: Session, ticker: str | None, count: int) -> list[dict[str, Any]]:
         " WHERE (cast(:ticker AS text) IS NULL OR i.ticker = :ticker)"
         " AND NOT (d.check_name = 'missing_session' AND EXISTS (SELECT FROM stockbatch.bars AS b"
         "   WHERE b.instrument_id = d.instrument_id AND b.session = d.session))"
-        " ORDER BY d.severity = 'quarantined' AND decided.decision IS NULL DESC,"
+        " ORDER BY (d.severity = 'quarantined' AND decided.decision IS NULL) DESC,"
         " d.session DESC NULLS LAST, d.id DESC LIMIT :count"
     )
     found = db.execute(query, {"ticker": ticker, "count": count})
     return [dict(row) for row in found.mappings()]
 
 
-def counts(db: Session) -> dict[str, int]:
-    """Return how many findings there are by check."""
+def counts(db: Session, ticker: str | None) -> dict[str, int]:
+    """Return how many findings there are by check, of one ticker or of all."""
     query = (
-        "SELECT check_name, count(*) AS n FROM stockbatch.data_issues GROUP BY 1 ORDER BY 2 DESC"
+        "SELECT check_name, count(*) AS n FROM stockbatch.data_issues"
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id"
+        " WHERE cast(:ticker AS text) IS NULL OR i.ticker = :ticker"
+        " GROUP BY 1 ORDER BY 2 DESC, 1"
     )
-    return {row.check_name: row.n for row in db.execute(text(query))}
+    return {row.check_name: row.n for row in db.execute(text(query), {"ticker": ticker})}
 
 
-def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> None:
-    """Record a decision on a quarantined finding and let its bar follow it.
+def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
+    """Record a decision on a quarantined finding, let its bar follow it, and say what it was about.
 
     Raises UnknownIssue, and NothingToDecide for a finding that set no bar aside.
     """
@@ -82,6 +85,8 @@ def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> None:
         accepted = decision is Decision.ACCEPTED
         bar.state = BarState.FINAL if accepted else BarState.QUARANTINED
     db.flush()
+    ticker = db.get_one(InstrumentRow, issue.instrument_id).ticker
+    return f"{ticker} {issue.session}: {issue.message}"
 
 
 def agreed(db: Session, instrument_ids: Sequence[int]) -> Mapping[int, frozenset[tuple[str, str]]]:

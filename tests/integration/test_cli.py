@@ -23,9 +23,10 @@ from stockbatch.store import models
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
-    *(("",), ("demo",), ("run",), ("backtest",), ("status",), ("forecasts",)),
+    *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
+    *(("quality", name) for name in ("show", "accept", "reject")),
     *(("doctor",), ("migrate",)),
-    *(("tickers", name) for name in ("add", "import", "remove", "list")),
+    *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("db", name) for name in ("start", "stop", "url", "psql")),
     ("config", "show"),
@@ -300,7 +301,7 @@ def test_a_file_without_tickers_is_refused(fresh, tmp_path):
 
 
 def test_a_run_says_what_it_did(fresh, market):
-    says(fresh("run", "--session", ORIGIN), 2, "The watchlist of XNYS is empty")
+    says(fresh("run", "--session", ORIGIN), 2, "The watchlist is empty")
     fresh("tickers", "add", "--all", "--provider", market.specification)
     says(fresh("run", "--session", "2024-06-01"), 2, "2024-06-01 is not a trading session of XNYS")
     says(fresh("run", "--session", ORIGIN, "--exchange", "NYES"), 2, "did you mean", "XNYS")
@@ -333,7 +334,7 @@ def test_an_external_database_is_migrated_by_its_own_command(stockbatch, use, em
     assert answer.status == 0
     assert "is at revision" in answer.out
     assert password(empty_settings) not in answer.out
-    says(stockbatch("run"), 2, "The watchlist of XNYS is empty")
+    says(stockbatch("run"), 2, "The watchlist is empty")
 
 
 def test_an_external_server_is_not_started_or_stopped(fresh):
