@@ -67,6 +67,37 @@ def check(fetched: FetchedBars, sessions: Sessions, last_session: date) -> Check
     conflicting ones the first is quarantined and none accepted.
     """
     bars = _sorted(fetched.bars, last_session)
+    quarantined, findings = bars.where(np.zeros(len(bars), bool)), list[Finding]()
+    if not _spotless(bars, sessions):
+        bars, quarantined, findings = _sort_out(bars, sessions)
+    actions, found = _actions(fetched.actions, bars, sessions, last_session)
+    return Checked(
+        accepted=bars,
+        quarantined=quarantined,
+        actions=actions,
+        findings=tuple(_limited([*findings, *found])),
+    )
+
+
+def _spotless(bars: Bars, sessions: Sessions) -> bool:
+    """Tell, in no time, whether nothing at all can be said against bars: most are like that."""
+    if not len(bars) or not len(sessions):
+        return False
+    first = int(np.searchsorted(sessions, bars.sessions[0]))
+    opened, high, low, close, volume = (getattr(bars, name) for name in (*_PRICES, "volume"))
+    return bool(
+        np.array_equal(sessions[first : first + len(bars)], bars.sessions)
+        and low.min() > 0
+        and high.max() < np.inf
+        and (high >= np.maximum(opened, close) * ABOVE).all()
+        and (low <= np.minimum(opened, close) * BELOW).all()
+        and not ((volume <= 0) | (volume == np.inf)).any()
+        and not (close[1:] == close[:-1]).any()
+    )
+
+
+def _sort_out(bars: Bars, sessions: Sessions) -> tuple[Bars, Bars, list[Finding]]:
+    """Return the bars accepted, those quarantined, and what was found in all."""
     findings = _missing_sessions(bars.sessions, sessions)
     for test in (partial(_unplaced, sessions=sessions), _bad_volumes, _bad_prices):
         bars, found = test(bars)
@@ -79,14 +110,7 @@ def check(fetched: FetchedBars, sessions: Sessions, last_session: date) -> Check
         for session in bars.sessions[closed]
     ]
     accepted = bars.where(~aside & ~closed)
-    findings += _identical(accepted)
-    actions, found = _actions(fetched.actions, accepted, sessions, last_session)
-    return Checked(
-        accepted=accepted,
-        quarantined=bars.where(aside | closed),
-        actions=actions,
-        findings=tuple(_limited([*findings, *found])),
-    )
+    return accepted, bars.where(aside | closed), findings + _identical(accepted)
 
 
 def _finding(
@@ -114,6 +138,9 @@ _rejected = partial(_finding, Severity.REJECTED)
 
 def _sorted(bars: Bars, last_session: date) -> Bars:
     """Return the bars up to `last_session` in stable order, undated ones (NaT) last."""
+    days = bars.sessions
+    if len(days) and days[-1] <= np.datetime64(last_session, "D") and (days[1:] > days[:-1]).all():
+        return bars
     bars = bars.where(~(bars.sessions > np.datetime64(last_session, "D")))
     order = np.argsort(bars.sessions, kind="stable")
     return Bars(**{name: getattr(bars, name)[order] for name in ("sessions", *_PRICES, "volume")})

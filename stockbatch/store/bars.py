@@ -37,6 +37,11 @@ _STATES = tuple(BarState)
 """What `state` numbers in a staged bar, from 1."""
 _STATE = f"(ARRAY[{', '.join(repr(state.value) for state in _STATES)}])[s.state]"
 
+_STORED = (
+    "b.instrument_id = ANY(cast(:ids AS int[])) AND b.session BETWEEN :first AND :last"
+    " AND (b.instrument_id, b.session) = (s.instrument_id, s.session)"
+)
+"""Joins the staged bars; naming the tickers keeps the server from reading the whole table."""
 _DIFFERS = "(b.open, b.high, b.low, b.close) IS DISTINCT FROM (s.open, s.high, s.low, s.close)"
 
 _FOLLOW_DECISIONS = text(f"""
@@ -57,7 +62,7 @@ INSERT INTO stockbatch.bar_revisions
      price_basis, state, provider, fetched_at)
 SELECT b.instrument_id, b.session, b.revision, b.open, b.high, b.low, b.close, b.volume,
        b.price_basis, b.state, b.provider, b.fetched_at
-FROM stockbatch.bars AS b JOIN staged_bars AS s USING (instrument_id, session)
+FROM stockbatch.bars AS b JOIN staged_bars AS s ON {_STORED}
 WHERE {_DIFFERS}
 """)
 
@@ -68,7 +73,7 @@ UPDATE stockbatch.bars AS b SET
     price_basis = :price_basis, fetched_at = clock_timestamp(),
     revision = b.revision + CASE WHEN {_DIFFERS} THEN 1 ELSE 0 END
 FROM staged_bars AS s
-WHERE (b.instrument_id, b.session) = (s.instrument_id, s.session)
+WHERE {_STORED}
     AND ({_DIFFERS} OR (b.volume, b.state) IS DISTINCT FROM (nullif(s.volume, 'NaN'), {_STATE}))
 """)
 
@@ -80,8 +85,7 @@ SELECT s.instrument_id, s.session, s.open, s.high, s.low, s.close, nullif(s.volu
     {_STATE}, :provider, :price_basis
 FROM staged_bars AS s
 WHERE NOT EXISTS (
-    SELECT FROM stockbatch.bars AS b
-    WHERE (b.instrument_id, b.session) = (s.instrument_id, s.session)
+    SELECT FROM stockbatch.bars AS b WHERE {_STORED}
 )
 """)
 
@@ -104,10 +108,15 @@ def add(
     if not filled:
         return 0
     stage_arrays(db, "staged_bars", _COLUMNS, _arrays(filled, state, provisional))
+    stored = {
+        "ids": list(filled),
+        "first": min(of_one.sessions.min() for of_one in filled.values()).item(),
+        "last": max(of_one.sessions.max() for of_one in filled.values()).item(),
+    }
+    given = {**stored, "provider": provider, "price_basis": price_basis}
     db.execute(_FOLLOW_DECISIONS)
-    db.execute(_KEEP_REVISIONS)
-    source = {"provider": provider, "price_basis": price_basis}
-    results: list[Any] = [db.execute(statement, source) for statement in (_REPLACE, _INSERT)]
+    db.execute(_KEEP_REVISIONS, stored)
+    results: list[Any] = [db.execute(statement, given) for statement in (_REPLACE, _INSERT)]
     return sum(int(result.rowcount) for result in results)
 
 
