@@ -192,3 +192,20 @@ def test_splits_nobody_states_are_masked(traded):
         ("NVDA", date(2001, 9, 17)),
     }
     assert {key for key, check in checks.items() if check != "jump_split_like"} == hidden
+
+
+@absent(SP500)
+def test_what_becomes_of_the_moves_over_a_quarter(sp500):
+    """Of 46 moves over 25 % in 36 tickers most are genuine: those are released and scored."""
+    one = panel(sp500, date(2018, 2, 7))
+    moves = total_log_returns(one), overnight_gaps(one), following_log_returns(one)
+    large = np.abs(np.expm1(moves[0])) > 0.25
+    found = jumps(*moves)
+    # Two of the 46 are LNT's halving and doubling back: that bar is refused, no return is left.
+    assert (int(large.sum()), int(large.any(axis=1).sum())) == (46 - 2, 36 - 1)
+    unreported, reversals = {"DISCA", "DISCK", "HPE"}, {"MRO", "NWL"}
+    masked = Counter(one.tickers[row] for row, _ in np.argwhere(large & found.masked))
+    assert masked == dict.fromkeys(unreported, 1) | dict.fromkeys(reversals, 2)
+    assert int((large & found.released).sum()) == 29
+    assert int((large & ~found.masked & ~found.released).sum()) == 8, "usual for their tickers"
+    assert not found.pending.any()
