@@ -437,6 +437,30 @@ def test_only_what_was_set_aside_can_be_decided_on(app, live, market):
             issues.decide(db, found["id"], Decision.ACCEPTED, by="ops")
 
 
+# ---- back-fill
+
+
+def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(
+    app, live, market, monkeypatch
+):
+    monkeypatch.setattr("jobs.fetch_bars.COMMIT_BARS", 1)
+    original = live._bars
+
+    def stopped(request):
+        if request.symbol == "CCC":
+            raise KeyboardInterrupt
+        return original(request)
+
+    live._bars = stopped
+    with pytest.raises(KeyboardInterrupt):
+        fetch_session(app, CODE, ORIGIN)
+    live._bars = original
+    live.asked.clear()
+    assert str(fetch_session(app, CODE, ORIGIN)) == "XNYS 2024-06-03: 3 of 3 tickers have their bar"
+    assert [(request.symbol, request.first) for request in live.asked] == [("CCC", None)]
+    assert fetch(app.engine, "SELECT count(*) AS n FROM stockbatch.bars") == [{"n": 3 * 151}]
+
+
 # ---- the whole exchange
 
 
