@@ -14,8 +14,10 @@ from jobs.commands.config import config
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
+from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
 from jobs.commands.models import models
+from jobs.commands.quality import quality
 from jobs.commands.run import run
 from jobs.commands.status import status
 from jobs.commands.tickers import tickers
@@ -33,9 +35,9 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, backtest, tune, status, forecasts, doctor, migrate):
+for command in (demo, run, fetch, backtest, tune, status, forecasts, doctor, migrate):
     app.command()(command)
-for group in (tickers, models, db, config):
+for group in (tickers, quality, models, db, config):
     app.add_typer(group)
 
 

@@ -9,8 +9,14 @@ from sqlalchemy.orm import Session
 
 from jobs.app import App
 from stockbatch import metrics, quality
-from stockbatch.adjustments import overnight_gaps, restate, total_log_returns
+from stockbatch.adjustments import (
+    following_log_returns,
+    overnight_gaps,
+    restate,
+    total_log_returns,
+)
 from stockbatch.features import JUMP_REACH
+from stockbatch.overlap import restated_by_split
 from stockbatch.records import Floats, Instrument, Run
 from stockbatch.sessions import TradingCalendar, as_date
 from stockbatch.store import bars, runs, scores
@@ -22,13 +28,14 @@ def score_forecasts(
 ) -> int:
     """Score what can be scored with bars up to the run's session; return the number of scores.
 
-    A return that may be an error of the data waits for the next session to confirm it.
+    A return that may be an error of the data waits for the next bar to confirm it.
     """
     with app.transaction() as db:
         runs.lock(db, run)
         forecasts = scores.pending(db, instruments, run.session)
         lost = scores.without_session(db, instruments, run.session)
         actual_close = restate(forecasts["actual_close"], forecasts["split"], forecasts["dividend"])
+        actual_close *= restated_by_split(forecasts["origin_close"], forecasts["origin_now"])
         actual_log_return = np.log(actual_close / forecasts["origin_close"])
         status = _status(db, run, calendar, instruments, forecasts, actual_log_return)
         columns = _columns(forecasts, actual_close, actual_log_return, status)
@@ -54,7 +61,8 @@ def _status(
     chosen = [instrument for instrument in instruments if instrument.id in set(ids)]
     first = calendar.previous(as_date(days.min()), JUMP_REACH)
     panel = bars.load_panel(db, chosen, calendar.between(first, run.session))
-    jumps = quality.jumps(total_log_returns(panel), overnight_gaps(panel))
+    moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
+    jumps = quality.jumps(*moves)
     row_of = {instrument.id: row for row, instrument in enumerate(chosen)}
     rows, columns = [row_of[id_] for id_ in ids], np.searchsorted(panel.sessions, days)
     status[doubtful[jumps.masked[rows, columns]]] = "masked"

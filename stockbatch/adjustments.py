@@ -50,6 +50,19 @@ def adjusted_closes(panel: Panel) -> Floats:
     return adjusted
 
 
+def following_log_returns(panel: Panel) -> Floats:
+    """Return the log returns from each close to the next there is, across gaps, of shape (T, S).
+
+    NaN where there is no close, or none after it. What confirms a level, or takes it back.
+    """
+    returns = np.full(panel.close.shape, np.nan)
+    level = np.log(adjusted_closes(panel))
+    returns[:, :-1] = _next_known(level[:, 1:]) - level[:, :-1]
+    next_session = total_log_returns(panel)[:, 1:]
+    np.copyto(returns[:, :-1], next_session, where=~np.isnan(next_session))
+    return returns
+
+
 def _from_previous_close(price: Floats, panel: Panel) -> Floats:
     returns = np.full(price.shape, np.nan)
     now = restate(price[:, 1:], panel.split[:, 1:], panel.dividend[:, 1:])

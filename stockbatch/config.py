@@ -3,6 +3,7 @@
 This is the only module that reads the environment.
 """
 
+import getpass
 import hashlib
 import json
 import os
@@ -87,7 +88,9 @@ class Settings(BaseSettings):
         None, description="postgresql://… of an external server; none: the embedded one"
     )
     provider: str = Field("yfinance", description="provider of tickers added without one")
-    exchange: str = Field("XNYS", description="calendar of a run that names none")
+    exchange: str | None = Field(
+        None, description="calendar of a run that names none; none: all of the watchlist"
+    )
     retrain_after_sessions: int = Field(20, ge=1, description="age at which a ticker is retrained")
     base_after_sessions: int = Field(60, ge=1, description="age at which the base is refitted")
     chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
@@ -163,6 +166,14 @@ def child_environment(threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def user() -> str:
+    """Return the name of whoever runs this program, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,11 @@ StockbatchError
 ├── InstrumentError
 │   ├── UnknownInstrument
 │   ├── DuplicateInstrument
+│   ├── TickerTaken
 │   └── NoInstruments
+├── QualityError
+│   ├── UnknownIssue
+│   └── NothingToDecide
 ├── ProviderError
 │   ├── UnknownProvider
 │   ├── UnknownTicker
@@ -167,8 +171,26 @@ class DuplicateInstrument(InstrumentError):
     """{ticker} is on the watchlist already, fed by {provider}"""
 
 
+class TickerTaken(InstrumentError):
+    """{ticker} is taken: an instrument that was removed has its history under that name"""
+
+
 class NoInstruments(InstrumentError):
     """The watchlist{where} is empty: 'stockbatch tickers add TICKER' adds to it"""
+
+
+class QualityError(StockbatchError):
+    """A finding cannot be decided on."""
+
+    exit_code = 2
+
+
+class UnknownIssue(QualityError):
+    """There is no finding {issue_id}: 'stockbatch quality' lists them with their numbers"""
+
+
+class NothingToDecide(QualityError):
+    """Finding {issue_id} ({check}, {severity}) set no bar aside: there is nothing to decide"""
 
 
 class ProviderError(StockbatchError):

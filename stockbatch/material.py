@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockbatch import features, quality
-from stockbatch.adjustments import overnight_gaps, total_log_returns
+from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.config import Settings
 from stockbatch.features import Features
 from stockbatch.records import Finding, Instrument, Market, Panel
@@ -49,14 +49,14 @@ def sessions_needed(settings: Settings) -> int:
 
 def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
     """Derive returns, masks and features from a panel that ends at the origin."""
-    returns, gaps = total_log_returns(panel), overnight_gaps(panel)
-    jumps = quality.jumps(returns, gaps)
+    moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
+    jumps = quality.jumps(*moves)
     return Material(
         instruments=tuple(instruments),
         panel=panel,
         features=features.compute(panel, jumps, market),
         jumped=jumps.masked | jumps.released,
-        findings=quality.jump_findings(returns, gaps, panel.sessions),
+        findings=quality.jump_findings(*moves, panel.sessions),
     )
 
 

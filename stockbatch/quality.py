@@ -67,6 +67,37 @@ def check(fetched: FetchedBars, sessions: Sessions, last_session: date) -> Check
     conflicting ones the first is quarantined and none accepted.
     """
     bars = _sorted(fetched.bars, last_session)
+    quarantined, findings = bars.where(np.zeros(len(bars), bool)), list[Finding]()
+    if not _spotless(bars, sessions):
+        bars, quarantined, findings = _sort_out(bars, sessions)
+    actions, found = _actions(fetched.actions, bars, sessions, last_session)
+    return Checked(
+        accepted=bars,
+        quarantined=quarantined,
+        actions=actions,
+        findings=tuple(_limited([*findings, *found])),
+    )
+
+
+def _spotless(bars: Bars, sessions: Sessions) -> bool:
+    """Tell, in no time, whether nothing at all can be said against bars: most are like that."""
+    if not len(bars) or not len(sessions):
+        return False
+    first = int(np.searchsorted(sessions, bars.sessions[0]))
+    opened, high, low, close, volume = (getattr(bars, name) for name in (*_PRICES, "volume"))
+    return bool(
+        np.array_equal(sessions[first : first + len(bars)], bars.sessions)
+        and low.min() > 0
+        and high.max() < np.inf
+        and (high >= np.maximum(opened, close) * ABOVE).all()
+        and (low <= np.minimum(opened, close) * BELOW).all()
+        and not ((volume <= 0) | (volume == np.inf)).any()
+        and not (close[1:] == close[:-1]).any()
+    )
+
+
+def _sort_out(bars: Bars, sessions: Sessions) -> tuple[Bars, Bars, list[Finding]]:
+    """Return the bars accepted, those quarantined, and what was found in all."""
     findings = _missing_sessions(bars.sessions, sessions)
     for test in (partial(_unplaced, sessions=sessions), _bad_volumes, _bad_prices):
         bars, found = test(bars)
@@ -79,14 +110,7 @@ def check(fetched: FetchedBars, sessions: Sessions, last_session: date) -> Check
         for session in bars.sessions[closed]
     ]
     accepted = bars.where(~aside & ~closed)
-    findings += _identical(accepted)
-    actions, found = _actions(fetched.actions, accepted, sessions, last_session)
-    return Checked(
-        accepted=accepted,
-        quarantined=bars.where(aside | closed),
-        actions=actions,
-        findings=tuple(_limited([*findings, *found])),
-    )
+    return accepted, bars.where(aside | closed), findings + _identical(accepted)
 
 
 def _finding(
@@ -114,6 +138,9 @@ _rejected = partial(_finding, Severity.REJECTED)
 
 def _sorted(bars: Bars, last_session: date) -> Bars:
     """Return the bars up to `last_session` in stable order, undated ones (NaT) last."""
+    days = bars.sessions
+    if len(days) and days[-1] <= np.datetime64(last_session, "D") and (days[1:] > days[:-1]).all():
+        return bars
     bars = bars.where(~(bars.sessions > np.datetime64(last_session, "D")))
     order = np.argsort(bars.sessions, kind="stable")
     return Bars(**{name: getattr(bars, name)[order] for name in ("sessions", *_PRICES, "volume")})
@@ -292,16 +319,14 @@ class Verdict(StrEnum):
     PENDING = "jump_pending"
     SPLIT_LIKE = "jump_split_like"
     REVERSED = "jump_reversed"
-    UNCONFIRMED = "jump_unconfirmed"
     RELEASED = "jump_released"
 
 
 _MEANING = {
-    Verdict.PENDING: "not used before the next session confirms it",
+    Verdict.PENDING: "not used before the next bar confirms it",
     Verdict.SPLIT_LIKE: "looks like a split nobody reported: not used",
-    Verdict.REVERSED: "the next session takes it back: neither is used",
-    Verdict.UNCONFIRMED: "the next session has no bar that confirms it: not used",
-    Verdict.RELEASED: "confirmed by the next session: used",
+    Verdict.REVERSED: "the next bar takes it back: neither is used",
+    Verdict.RELEASED: "confirmed by the next bar: used",
 }
 
 
@@ -310,7 +335,7 @@ class Jumps:
     """Returns too large to be trusted at once, as masks of shape (tickers, sessions).
 
     A masked return is neither input nor target, a released one was a jump that came true, a pending
-    one is masked until the next session is known.
+    one is masked until the next bar is known, however many sessions later.
     """
 
     masked: Mask
@@ -318,13 +343,14 @@ class Jumps:
     pending: Mask
 
 
-def jumps(log_returns: Floats, overnight_gaps: Floats) -> Jumps:
+def jumps(log_returns: Floats, overnight_gaps: Floats, following: Floats) -> Jumps:
     """Find the jumps in total log returns and gaps of shape (T, S), NaN where there is none.
 
-    What is said of a session depends on nothing after the session that follows it.
+    `following` are the returns to the next close there is, which confirms a jump or takes it back.
+    What is said of a session depends on nothing after that bar.
     """
     masked, released, pending = (np.zeros(log_returns.shape, bool) for _ in range(3))
-    for row, column, _, verdict in _judged(log_returns, overnight_gaps):
+    for row, column, _, verdict in _judged(log_returns, overnight_gaps, following):
         released[row, column] = verdict is Verdict.RELEASED
         pending[row, column] = verdict is Verdict.PENDING
         masked[row, column] = verdict is not Verdict.RELEASED
@@ -334,11 +360,11 @@ def jumps(log_returns: Floats, overnight_gaps: Floats) -> Jumps:
 
 
 def jump_findings(
-    log_returns: Floats, overnight_gaps: Floats, sessions: Sessions
+    log_returns: Floats, overnight_gaps: Floats, following: Floats, sessions: Sessions
 ) -> tuple[tuple[Finding, ...], ...]:
     """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
     findings: list[list[Finding]] = [[] for _ in log_returns]
-    for row, column, threshold, verdict in _judged(log_returns, overnight_gaps):
+    for row, column, threshold, verdict in _judged(log_returns, overnight_gaps, following):
         size = log_returns[row, column]
         text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[verdict]}"
         findings[row].append(_warning(verdict, sessions[column], text, size, threshold))
@@ -346,7 +372,7 @@ def jump_findings(
 
 
 def _judged(
-    log_returns: Floats, overnight_gaps: Floats
+    log_returns: Floats, overnight_gaps: Floats, following: Floats
 ) -> Iterator[tuple[int, int, float, Verdict]]:
     """Yield row, column, threshold and verdict of every jump, ticker by ticker, oldest first.
 
@@ -360,9 +386,8 @@ def _judged(
         jumped[row, column] = abs(returns[column]) > threshold
         if not jumped[row, column] or (row, column) == back:
             continue
-        jump, *following = returns[column : column + 2].tolist()
-        gap = overnight_gaps[row, column].item()
-        verdict = _verdict(jump, gap, following[0] if following else None)
+        place = row, column
+        verdict = _verdict(*(one[place].item() for one in (log_returns, overnight_gaps, following)))
         if verdict is Verdict.REVERSED:
             back = row, column + 1
         yield row, column, threshold, verdict
@@ -377,15 +402,13 @@ def _threshold(returns: Floats, jumped: Mask) -> float:
     return max(SMALLEST_JUMP, DEVIATIONS * float(deviation))
 
 
-def _verdict(jump: float, gap: float, following: float | None) -> Verdict:
-    if following is None:
-        return Verdict.PENDING
+def _verdict(jump: float, gap: float, following: float) -> Verdict:
     left = jump + following
-    if abs(left) <= REVERSAL * abs(jump) < np.inf:
+    if not np.isfinite(left):
+        return Verdict.PENDING
+    if abs(left) <= REVERSAL * abs(jump):
         return Verdict.REVERSED
-    if _split_like(jump, gap):
-        return Verdict.SPLIT_LIKE
-    return Verdict.RELEASED if np.isfinite(left) else Verdict.UNCONFIRMED
+    return Verdict.SPLIT_LIKE if _split_like(jump, gap) else Verdict.RELEASED
 
 
 def _split_like(jump: float, gap: float) -> bool:

@@ -40,6 +40,13 @@ class Severity(StrEnum):
     REJECTED = "rejected"
 
 
+class Decision(StrEnum):
+    """What somebody decided on a finding: to use the bar after all, or to leave it out."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
 class Method(StrEnum):
     """How a forecast was made."""
 
@@ -101,6 +108,7 @@ class Reason(StrEnum):
     NO_BAR = "no_bar"
     BAR_REFUSED = "bar_refused"
     FETCH_FAILED = "fetch_failed"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,14 @@ class Listing:
     calendar: str = "XNYS"
     currency: str | None = None
     asset_class: str = "equity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an instrument's bars come from: a provider's specification, and its symbol there."""
+
+    provider: str
+    symbol: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +145,8 @@ class Instrument:
     asset_class: str = "equity"
     active: bool = True
     demo: bool = False
+    fallbacks: tuple[Source, ...] = ()
+    """Asked in this order where its own provider fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +203,16 @@ class FetchedBars:
     actions: tuple[CorporateAction, ...] = ()
     currency: str | None = None
     """As stated with these bars; None where the provider does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCloses:
+    """The last final closes of one ticker, arrays of shape (sessions,), as they are stored."""
+
+    sessions: Sessions
+    close: Floats
+    own: NDArray[np.bool_]
+    """True for those that came from the provider now asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

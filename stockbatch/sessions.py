@@ -43,7 +43,7 @@ def load(code: str, through: date) -> "TradingCalendar":
     days it knows, weekdays without holidays continue the calendar; past its end a warning is
     logged once. Raises UnknownCalendar.
     """
-    return _build(_canonical(code), date((through + REACH).year, 12, 31))
+    return _build(canonical(code), date((through + REACH).year, 12, 31))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -143,8 +143,8 @@ def _as_instant(instant: np.datetime64) -> datetime:
     return cast(datetime, instant.astype("datetime64[s]").item()).replace(tzinfo=UTC)
 
 
-def _canonical(code: str) -> str:
-    """Return the code behind an alias such as NYSE."""
+def canonical(code: str) -> str:
+    """Return the code behind an alias such as NYSE; raises UnknownCalendar."""
     import exchange_calendars
 
     known = exchange_calendars.get_calendar_names()

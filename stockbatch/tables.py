@@ -29,6 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from stockbatch.records import (
     Action,
     BarState,
+    Decision,
     Kind,
     Method,
     ModelKind,
@@ -123,6 +124,33 @@ class InstrumentRow(Base):
     active_since: Mapped[datetime] = mapped_column(
         server_default=NOW, comment="when it was last put on the watchlist"
     )
+
+
+class FallbackRow(Base):
+    """One row per instrument and position: a provider that is asked where those before it fail."""
+
+    __tablename__ = "fallbacks"
+    __table_args__ = (CheckConstraint("position >= 1", name="position"),)
+
+    instrument_id: Mapped[int] = _instrument(primary_key=True)
+    position: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, comment="1 is asked after the instrument's own"
+    )
+    provider: Mapped[str] = mapped_column(comment="provider specification")
+    symbol: Mapped[str] = mapped_column(comment="what that provider calls the instrument")
+
+
+class RenameRow(Base):
+    """One row per time an instrument got another ticker; its history goes on under the new one."""
+
+    __tablename__ = "renames"
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int] = _instrument()
+    old_ticker: Mapped[str] = mapped_column(comment="ticker it had")
+    old_symbol: Mapped[str] = mapped_column(comment="what its provider called it")
+    new_ticker: Mapped[str] = mapped_column(comment="ticker it got")
+    renamed_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was renamed")
 
 
 class SessionRow(Base):
@@ -248,6 +276,36 @@ class DataIssueRow(Base):
     threshold: Mapped[float | None] = mapped_column(comment="limit it broke")
     run_id: Mapped[int | None] = _run()
     found_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was found")
+
+
+class DecisionRow(Base):
+    """One row per time somebody decided on a finding; of several, the newest counts.
+
+    A decision on a bar holds as long as the bar has these prices.
+    """
+
+    __tablename__ = "decisions"
+    __table_args__ = (
+        Index(None, "instrument_id", "session"),
+        _one_of("decision", Decision),
+        CheckConstraint("(open IS NULL) = (close IS NULL)", name="bar"),
+    )
+
+    id: Mapped[int] = _id()
+    issue_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("stockbatch.data_issues.id", ondelete="RESTRICT"),
+        comment="finding decided on",
+    )
+    instrument_id: Mapped[int] = _instrument()
+    session: Mapped[date | None] = mapped_column(comment="trading date; NULL: the whole series")
+    decision: Mapped[str] = mapped_column(comment="accepted or rejected")
+    decided_by: Mapped[str] = mapped_column(comment="who decided")
+    decided_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when")
+    open: Mapped[float | None] = mapped_column(comment="first price; NULL: there was no bar")
+    high: Mapped[float | None] = mapped_column(comment="highest price")
+    low: Mapped[float | None] = mapped_column(comment="lowest price")
+    close: Mapped[float | None] = mapped_column(comment="last price")
 
 
 class RunRow(Base):

@@ -16,7 +16,7 @@ def backtest(
         datetime, typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last origin.")
     ],
     exchange: Annotated[
-        str | None, typer.Option(help="Exchange calendar; default: the setting `exchange`.")
+        str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
     ] = None,
     tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
     retrain_every: Annotated[
@@ -29,13 +29,14 @@ def backtest(
     """Walk forward over past sessions and record and score what would have been forecast."""
     from jobs import backtest as job
     from jobs.app import running
+    from jobs.daily import calendars_of
 
     settings = context.settings(
         exchange=exchange, retrain_after_sessions=retrain_every, base_after_sessions=base_every
     )
     names = [t.strip() for t in tickers.split(",") if t.strip()] if tickers else None
     with running(settings) as app:
-        blocks = job.backtest(app, settings.exchange, first.date(), last.date(), tickers=names)
-        for done in blocks:
-            typer.echo(f"{done.first} to {done.last}: {done.added} forecasts added")
+        for code in calendars_of(app, settings.exchange, names):
+            for done in job.backtest(app, code, first.date(), last.date(), tickers=names):
+                typer.echo(f"{done.first} to {done.last}: {done.added} forecasts added")
     typer.echo("scored; 'stockbatch status' sums it up")

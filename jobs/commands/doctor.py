@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stockbatch.records import Instrument
 
 LEAST_FREE_BYTES = 2**30
+XNYS = "XNYS"
+"""Checked on an empty watchlist, to see that calendars can be made."""
 
 
 def doctor() -> None:
@@ -54,9 +56,10 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     except StockbatchError:
         return
     yield "watchlist", lambda: _described(watchlist)
-    for specification in sorted({instrument.provider for instrument in watchlist}):
+    sources = {i.provider for i in watchlist} | {f.provider for i in watchlist for f in i.fallbacks}
+    for specification in sorted(sources):
         yield f"provider {specification}", partial(_provider, settings, specification)
-    for code in sorted({instrument.calendar for instrument in watchlist} | {settings.exchange}):
+    for code in sorted({i.calendar for i in watchlist} | {settings.exchange or XNYS}):
         yield f"calendar {code}", partial(_calendar, code)
 
 

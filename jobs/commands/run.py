@@ -22,7 +22,7 @@ def run(
         typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last of a walk."),
     ] = None,
     exchange: Annotated[
-        str | None, typer.Option(help="Exchange calendar; default: the setting `exchange`.")
+        str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
     ] = None,
     tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
     provider: Annotated[
@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Fetch, score, forecast and sum up; nothing later than the session is read."""
     from jobs.app import running
-    from jobs.daily import Options, run_session, run_sessions
+    from jobs.daily import Options, calendars_of, run_session, run_sessions
 
     if (first is None) != (last is None) or (session and first):
         raise typer.BadParameter("give --session, or both --from and --to")
@@ -44,14 +44,16 @@ def run(
         provider=provider,
         retrain=retrain,
     )
+    names = options["tickers"]
     with running(settings) as app:
         if first and last:
             summary = None
-            walk = run_sessions(app, settings.exchange, first.date(), last.date(), **options)
-            for summary in walk:
-                typer.echo(summary)
+            for code in calendars_of(app, settings.exchange, names):
+                for summary in run_sessions(app, code, first.date(), last.date(), **options):
+                    typer.echo(summary)
             if summary is None:
                 raise typer.BadParameter(f"no session from {first:%Y-%m-%d} to {last:%Y-%m-%d}")
         else:
             one = session.date() if session else None
-            typer.echo(run_session(app, settings.exchange, one, **options))
+            for code in calendars_of(app, settings.exchange, names, one):
+                typer.echo(run_session(app, code, one, **options))

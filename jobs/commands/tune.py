@@ -28,13 +28,14 @@ def tune(
         int, typer.Option(min=1, help="At most so many tickers, drawn by lot.")
     ] = 100,
     exchange: Annotated[
-        str | None, typer.Option(help="Exchange calendar; default: the setting `exchange`.")
+        str | None, typer.Option(help="Only this exchange calendar; default: all there are.")
     ] = None,
     tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
 ) -> None:
     """Search engine settings on past sessions and print what would change; nothing is changed."""
     from jobs import tune as job
     from jobs.app import running
+    from jobs.daily import calendars_of
 
     settings = context.settings(exchange=exchange)
     names = [t.strip() for t in tickers.split(",") if t.strip()] if tickers else None
@@ -45,17 +46,19 @@ def tune(
         typer.echo(f"loss {trial.loss:.5f}  {_percent(trial.skill)}  {what}")
 
     with running(settings, create=False) as app:
-        tuned = job.tune(
-            app,
-            settings.exchange,
-            before.date(),
-            trials=trials,
-            judging=sessions,
-            most_tickers=sample,
-            tickers=names,
-            on_trial=show,
-        )
-    typer.echo(_conclusion(tuned, _changes(settings.model, tuned.best.settings)))
+        for code in calendars_of(app, settings.exchange, names):
+            typer.echo(f"{code}, before {before.date()}")
+            tuned = job.tune(
+                app,
+                code,
+                before.date(),
+                trials=trials,
+                judging=sessions,
+                most_tickers=sample,
+                tickers=names,
+                on_trial=show,
+            )
+            typer.echo(_conclusion(tuned, _changes(settings.model, tuned.best.settings)))
 
 
 def _conclusion(tuned: "Tuned", changes: dict[str, Any]) -> str:

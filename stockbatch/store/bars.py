@@ -1,6 +1,6 @@
 """Bars, corporate actions and what the checks found in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -18,24 +18,43 @@ from stockbatch.records import (
     Panel,
     PriceBasis,
     Sessions,
+    Severity,
+    StoredCloses,
 )
-from stockbatch.store.bulk import matrix, stage
-from stockbatch.tables import BarRow, CorporateActionRow, DataIssueRow
+from stockbatch.store.bulk import matrix, stage_arrays
+from stockbatch.tables import NOW, BarRow, CorporateActionRow, DataIssueRow
 
 PRICES = ("open", "high", "low", "close")
 
 _COLUMNS = (
     ("instrument_id", "int4"),
     ("session", "date"),
-    ("open", "float8"),
-    ("high", "float8"),
-    ("low", "float8"),
-    ("close", "float8"),
+    *((price, "float8") for price in PRICES),
     ("volume", "float8"),
-    ("state", "text"),
+    ("state", "int2"),
 )
+_STATES = tuple(BarState)
+"""What `state` numbers in a staged bar, from 1."""
+_STATE = f"(ARRAY[{', '.join(repr(state.value) for state in _STATES)}])[s.state]"
 
+_STORED = (
+    "b.instrument_id = ANY(cast(:ids AS int[])) AND b.session BETWEEN :first AND :last"
+    " AND (b.instrument_id, b.session) = (s.instrument_id, s.session)"
+)
+"""Joins the staged bars; naming the tickers keeps the server from reading the whole table."""
 _DIFFERS = "(b.open, b.high, b.low, b.close) IS DISTINCT FROM (s.open, s.high, s.low, s.close)"
+
+_FOLLOW_DECISIONS = text(f"""
+UPDATE staged_bars AS s
+SET state = CASE d.decision WHEN 'rejected' THEN {_STATES.index(BarState.QUARANTINED) + 1}
+    ELSE {_STATES.index(BarState.FINAL) + 1} END
+FROM (
+    SELECT DISTINCT ON (instrument_id, session) * FROM stockbatch.decisions
+    WHERE open IS NOT NULL ORDER BY instrument_id, session, id DESC
+) AS d
+WHERE (d.instrument_id, d.session) = (s.instrument_id, s.session)
+    AND (d.open, d.high, d.low, d.close) = (s.open, s.high, s.low, s.close)
+""")
 
 _KEEP_REVISIONS = text(f"""
 INSERT INTO stockbatch.bar_revisions
@@ -43,21 +62,31 @@ INSERT INTO stockbatch.bar_revisions
      price_basis, state, provider, fetched_at)
 SELECT b.instrument_id, b.session, b.revision, b.open, b.high, b.low, b.close, b.volume,
        b.price_basis, b.state, b.provider, b.fetched_at
-FROM stockbatch.bars AS b JOIN staged_bars AS s USING (instrument_id, session)
+FROM stockbatch.bars AS b JOIN staged_bars AS s ON {_STORED}
 WHERE {_DIFFERS}
 """)
 
-_UPSERT = text(f"""
-INSERT INTO stockbatch.bars AS b
+_REPLACE = text(f"""
+UPDATE stockbatch.bars AS b SET
+    open = s.open, high = s.high, low = s.low, close = s.close,
+    volume = nullif(s.volume, 'NaN'), state = {_STATE}, provider = :provider,
+    price_basis = :price_basis, fetched_at = clock_timestamp(),
+    revision = b.revision + CASE WHEN {_DIFFERS} THEN 1 ELSE 0 END
+FROM staged_bars AS s
+WHERE {_STORED}
+    AND ({_DIFFERS} OR (b.volume, b.state) IS DISTINCT FROM (nullif(s.volume, 'NaN'), {_STATE}))
+""")
+
+# No ON CONFLICT: who writes bars holds the lock on their calendar, and it would cost a third more.
+_INSERT = text(f"""
+INSERT INTO stockbatch.bars
     (instrument_id, session, open, high, low, close, volume, state, provider, price_basis)
-SELECT s.*, :provider, :price_basis FROM staged_bars AS s
-ON CONFLICT (instrument_id, session) DO UPDATE SET
-    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-    volume = excluded.volume, state = excluded.state, provider = excluded.provider,
-    price_basis = excluded.price_basis, fetched_at = clock_timestamp(),
-    revision = b.revision + CASE WHEN {_DIFFERS.replace("s.", "excluded.")} THEN 1 ELSE 0 END
-WHERE {_DIFFERS.replace("s.", "excluded.")}
-    OR (b.volume, b.state) IS DISTINCT FROM (excluded.volume, excluded.state)
+SELECT s.instrument_id, s.session, s.open, s.high, s.low, s.close, nullif(s.volume, 'NaN'),
+    {_STATE}, :provider, :price_basis
+FROM staged_bars AS s
+WHERE NOT EXISTS (
+    SELECT FROM stockbatch.bars AS b WHERE {_STORED}
+)
 """)
 
 
@@ -68,23 +97,86 @@ def add(
     provider: str,
     price_basis: PriceBasis,
     state: BarState = BarState.FINAL,
+    provisional: date | None = None,
 ) -> int:
     """Store checked bars by instrument id; a bar that changed keeps what it was as a revision.
 
-    Return the number of bars new or changed.
+    Those of the session `provisional` are so whatever `state` says; and a bar that somebody decided
+    on keeps to that as long as its prices are the same. Return the number of bars new or changed.
     """
-    stage(db, "staged_bars", _COLUMNS, _rows(bars, state))
-    db.execute(_KEEP_REVISIONS)
-    result: Any = db.execute(_UPSERT, {"provider": provider, "price_basis": price_basis})
-    return int(result.rowcount)
+    filled = {id_: of_one for id_, of_one in bars.items() if len(of_one)}
+    if not filled:
+        return 0
+    stage_arrays(db, "staged_bars", _COLUMNS, _arrays(filled, state, provisional))
+    stored = {
+        "ids": list(filled),
+        "first": min(of_one.sessions.min() for of_one in filled.values()).item(),
+        "last": max(of_one.sessions.max() for of_one in filled.values()).item(),
+    }
+    given = {**stored, "provider": provider, "price_basis": price_basis}
+    db.execute(_FOLLOW_DECISIONS)
+    db.execute(_KEEP_REVISIONS, stored)
+    results: list[Any] = [db.execute(statement, given) for statement in (_REPLACE, _INSERT)]
+    return sum(int(result.rowcount) for result in results)
 
 
-def _rows(bars: Mapping[int, Bars], state: BarState) -> Iterator[tuple[Any, ...]]:
-    for instrument_id, of_one in bars.items():
-        volume = [None if v != v else v for v in of_one.volume.tolist()]
-        columns = (getattr(of_one, price).tolist() for price in PRICES)
-        for row in zip(of_one.sessions.tolist(), *columns, volume, strict=True):
-            yield instrument_id, *row, state.value
+def _arrays(bars: Mapping[int, Bars], state: BarState, provisional: date | None) -> dict[str, Any]:
+    parts = list(bars.values())
+    names = ("session", *PRICES, "volume")
+    columns = {
+        name: np.concatenate(
+            [getattr(of_one, f"{name}s" if name == "session" else name) for of_one in parts]
+        )
+        for name in names
+    }
+    columns["instrument_id"] = np.repeat(list(bars), [len(of_one) for of_one in parts])
+    columns["state"] = np.full(len(columns["session"]), _STATES.index(state) + 1)
+    if provisional is not None:
+        newest = columns["session"] == np.datetime64(provisional, "D")
+        columns["state"][newest] = _STATES.index(BarState.PROVISIONAL) + 1
+    return columns
+
+
+def recent(
+    db: Session, instrument_ids: Sequence[int], through: date, count: int, *, provider: str
+) -> dict[int, StoredCloses]:
+    """Return the last `count` final closes up to `through`, oldest first, by instrument id."""
+    rows = matrix(
+        db,
+        "SELECT i.id, b.session - date '1970-01-01' AS day, b.close, b.own"
+        " FROM unnest(cast(%(ids)s AS int[])) AS i (id) CROSS JOIN LATERAL ("
+        "  SELECT session, close, CASE WHEN provider = %(provider)s THEN 1 ELSE 0 END AS own"
+        "  FROM stockbatch.bars"
+        "  WHERE instrument_id = i.id AND session <= %(through)s AND state = 'final'"
+        "  ORDER BY session DESC LIMIT %(count)s"
+        " ) AS b",
+        {
+            "ids": list(instrument_ids),
+            "through": through,
+            "count": count,
+            "provider": provider,
+        },
+    )
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    ids, starts = np.unique(rows[:, 0], return_index=True)
+    ends = [*starts, len(rows)][1:]
+    days = rows[:, 1].astype(np.int64).astype("datetime64[D]")
+    return {
+        int(id_): StoredCloses(
+            sessions=days[start:end], close=rows[start:end, 2], own=rows[start:end, 3] == 1
+        )
+        for id_, start, end in zip(ids, starts, ends, strict=True)
+    }
+
+
+def states(db: Session, instrument_ids: Sequence[int], session: date) -> dict[int, BarState]:
+    """Return the state of the bars of `session` by instrument id, where there is a bar."""
+    found = db.execute(
+        select(BarRow.instrument_id, BarRow.state).where(
+            BarRow.instrument_id.in_(instrument_ids), BarRow.session == session
+        )
+    )
+    return {row.instrument_id: BarState(row.state) for row in found}
 
 
 def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> dict[int, date]:
@@ -103,15 +195,8 @@ def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> 
 
 def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[int]:
     """Return the ids of the instruments that have a usable bar of `session`."""
-    return set(
-        db.scalars(
-            select(BarRow.instrument_id).where(
-                BarRow.instrument_id.in_(instrument_ids),
-                BarRow.session == session,
-                BarRow.state != BarState.QUARANTINED,
-            )
-        )
-    )
+    found = states(db, instrument_ids, session)
+    return {id_ for id_, state in found.items() if state is not BarState.QUARANTINED}
 
 
 def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Panel:
@@ -193,10 +278,50 @@ def add_actions(
         )
 
 
+def retract_actions(
+    db: Session,
+    stated: Mapping[int, Sequence[CorporateAction]],
+    spans: Mapping[int, tuple[date, date]],
+    *,
+    provider: str,
+) -> int:
+    """Mark as withdrawn what `provider` reported before and no longer states; return how many.
+
+    `stated` are its actions now and `spans` the sessions it has answered for, by instrument id.
+    """
+    keys = [(id_, a.session, a.kind) for id_, of_one in stated.items() for a in of_one]
+    result: Any = db.execute(
+        text(
+            "UPDATE stockbatch.corporate_actions AS a SET retracted_at = clock_timestamp()"
+            " FROM unnest(cast(:ids AS int[]), cast(:firsts AS date[]), cast(:lasts AS date[]))"
+            "   AS span (id, first, last)"
+            " WHERE a.instrument_id = span.id AND a.session BETWEEN span.first AND span.last"
+            " AND a.provider = :provider AND a.retracted_at IS NULL"
+            " AND NOT EXISTS (SELECT FROM"
+            "   unnest(cast(:of AS int[]), cast(:days AS date[]), cast(:kinds AS text[]))"
+            "   AS now (id, session, kind)"
+            "   WHERE (now.id, now.session, now.kind) = (a.instrument_id, a.session, a.kind))"
+        ),
+        {
+            "ids": list(spans),
+            "firsts": [first for first, _ in spans.values()],
+            "lasts": [last for _, last in spans.values()],
+            "of": [id_ for id_, _, _ in keys],
+            "days": [session for _, session, _ in keys],
+            "kinds": [kind for _, _, kind in keys],
+            "provider": provider,
+        },
+    )
+    return int(result.rowcount)
+
+
 def add_findings(
     db: Session, findings: Mapping[int, Sequence[Finding]], *, run_id: int | None
 ) -> None:
-    """Store what checks found by instrument id; what is known already stays as it is."""
+    """Store what checks found by instrument id.
+
+    What is known already stays as it is, unless it is something new to decide on.
+    """
     rows = [
         {
             "instrument_id": instrument_id,
@@ -212,4 +337,15 @@ def add_findings(
         for finding in of_one
     ]
     if rows:
-        db.execute(insert(DataIssueRow).on_conflict_do_nothing(), rows)
+        statement = insert(DataIssueRow)
+        new = statement.excluded
+        changing = ("severity", "message", "observed", "threshold", "run_id")
+        db.execute(
+            statement.on_conflict_do_update(
+                index_elements=["instrument_id", "session", "check_name"],
+                set_={**{name: new[name] for name in changing}, "found_at": NOW},
+                where=(new.severity == Severity.QUARANTINED)
+                & (DataIssueRow.message.is_distinct_from(new.message)),
+            ),
+            rows,
+        )

@@ -1,14 +1,22 @@
 """Bulk reads and writes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.records import Floats
+
+_FIXED = {"int2": ">i2", "int4": ">i4", "date": ">i4", "float8": ">f8"}
+"""Types whose binary form has one width, as NumPy writes it; date counts days from 2000-01-01."""
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER = b"\xff\xff"
+_SLICE = 50_000
+"""Rows put together at a time."""
 
 
 def stage(
@@ -19,9 +27,7 @@ def stage(
     `columns` are pairs of a name and a PostgreSQL type; `name` and `columns` come from code, never
     from data.
     """
-    definition = ", ".join(f"{column} {kind}" for column, kind in columns)
-    db.execute(text(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({definition}) ON COMMIT DROP"))
-    db.execute(text(f"TRUNCATE {name}"))
+    _make(db, name, columns)
     names = ", ".join(column for column, _ in columns)
     with (
         _connection(db).cursor() as cursor,
@@ -31,6 +37,48 @@ def stage(
         for row in rows:
             copy.write_row(row)
     db.execute(text(f"ANALYZE {name}"))
+
+
+def stage_arrays(
+    db: Session,
+    name: str,
+    columns: Sequence[tuple[str, str]],
+    arrays: Mapping[str, NDArray[Any]],
+) -> None:
+    """Do what `stage` does with one array per column, which needs no Python object per number.
+
+    Types are those of a fixed width; dates come as datetime64[D]. NaN stays NaN: there is no NULL.
+    """
+    _make(db, name, columns)
+    names = ", ".join(column for column, _ in columns)
+    fields: list[tuple[str, str]] = [("fields", ">i2")]
+    for column, kind in columns:
+        fields += [(f"{column} size", ">i4"), (column, _FIXED[kind])]
+    count = len(arrays[columns[0][0]])
+    with (
+        _connection(db).cursor() as cursor,
+        cursor.copy(f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
+    ):
+        copy.write(_HEADER)
+        for start in range(0, count, _SLICE):
+            rows = np.empty(min(_SLICE, count - start), dtype=fields)
+            rows["fields"] = len(columns)
+            for column, kind in columns:
+                values = arrays[column][start : start + _SLICE]
+                if kind == "date":
+                    values = (values - np.datetime64("2000-01-01", "D")).astype(np.int64)
+                rows[f"{column} size"] = rows[column].dtype.itemsize
+                rows[column] = values
+            copy.write(rows.tobytes())
+        copy.write(_TRAILER)
+    db.execute(text(f"ANALYZE {name}"))
+
+
+def _make(db: Session, name: str, columns: Sequence[tuple[str, str]]) -> None:
+    """Make the temporary table `name`, or empty it."""
+    definition = ", ".join(f"{column} {kind}" for column, kind in columns)
+    db.execute(text(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({definition}) ON COMMIT DROP"))
+    db.execute(text(f"TRUNCATE {name}"))
 
 
 def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:

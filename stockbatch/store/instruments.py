@@ -1,21 +1,34 @@
 """The watchlist."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.exceptions import DuplicateInstrument, NoInstruments, UnknownInstrument
-from stockbatch.records import Instrument, Listing
-from stockbatch.tables import InstrumentRow
+from stockbatch.exceptions import (
+    DuplicateInstrument,
+    NoInstruments,
+    TickerTaken,
+    UnknownInstrument,
+)
+from stockbatch.records import Instrument, Listing, Source
+from stockbatch.tables import FallbackRow, InstrumentRow, RenameRow
 
 
-def add(db: Session, listings: Iterable[Listing], *, provider: str, demo: bool = False) -> int:
+def add(
+    db: Session,
+    listings: Iterable[Listing],
+    *,
+    provider: str,
+    demo: bool = False,
+    fallbacks: Mapping[str, Sequence[Source]] | None = None,
+) -> int:
     """Put tickers on the watchlist, reactivating removed ones; return how many.
 
-    Raises DuplicateInstrument where one is active already; nothing is added then.
+    `fallbacks` are, by ticker, the sources asked where `provider` fails, in their order. Raises
+    DuplicateInstrument where a ticker is active already; nothing is added then.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -50,13 +63,75 @@ def add(db: Session, listings: Iterable[Listing], *, provider: str, demo: bool =
         ),
         rows,
     )
+    _set_fallbacks(db, tickers, fallbacks or {})
     return len(rows)
+
+
+def _set_fallbacks(
+    db: Session, tickers: Sequence[str], fallbacks: Mapping[str, Sequence[Source]]
+) -> None:
+    named = InstrumentRow.ticker.in_(tickers)
+    known = select(InstrumentRow.ticker, InstrumentRow.id).where(named)
+    ids = {row.ticker: row.id for row in db.execute(known)}
+    db.execute(delete(FallbackRow).where(FallbackRow.instrument_id.in_(ids.values())))
+    rows = [
+        {
+            "instrument_id": ids[ticker],
+            "position": position,
+            "provider": source.provider,
+            "symbol": source.symbol,
+        }
+        for ticker, sources in fallbacks.items()
+        for position, source in enumerate(sources, 1)
+    ]
+    if rows:
+        db.execute(insert(FallbackRow), rows)
+
+
+def rename(db: Session, old: str, new: str, *, symbol: str | None = None) -> None:
+    """Give an instrument another ticker, and its provider's `symbol`; its history goes on.
+
+    Raises UnknownInstrument, DuplicateInstrument, and TickerTaken where a removed instrument has
+    the new name.
+    """
+    (instrument,) = find(db, [old])
+    taken = db.scalars(select(InstrumentRow).where(InstrumentRow.ticker == new)).one_or_none()
+    if taken is not None and taken.active:
+        raise DuplicateInstrument(ticker=new, provider=taken.provider)
+    if taken is not None:
+        raise TickerTaken(ticker=new)
+    db.execute(
+        insert(RenameRow).values(
+            instrument_id=instrument.id,
+            old_ticker=old,
+            old_symbol=instrument.symbol,
+            new_ticker=new,
+        )
+    )
+    db.execute(
+        update(InstrumentRow)
+        .where(InstrumentRow.id == instrument.id)
+        .values(ticker=new, symbol=symbol or new)
+    )
+    db.execute(
+        update(FallbackRow)
+        .where(FallbackRow.instrument_id == instrument.id, FallbackRow.symbol == old)
+        .values(symbol=new)
+    )
 
 
 def remove(db: Session, tickers: Sequence[str]) -> None:
     """Take tickers off the watchlist; their history stays. Raises UnknownInstrument."""
     find(db, tickers)
     db.execute(update(InstrumentRow).where(InstrumentRow.ticker.in_(tickers)).values(active=False))
+
+
+def set_currencies(db: Session, currencies: Mapping[int, str]) -> None:
+    """Note the currencies of prices, by instrument id."""
+    for instrument_id, currency in currencies.items():
+        db.execute(
+            update(InstrumentRow).where(InstrumentRow.id == instrument_id).values(currency=currency)
+        )
 
 
 def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
@@ -73,7 +148,20 @@ def active(db: Session, calendar: str | None = None) -> list[Instrument]:
     query = select(InstrumentRow).where(InstrumentRow.active).order_by(InstrumentRow.ticker)
     if calendar is not None:
         query = query.where(InstrumentRow.calendar == calendar)
-    return [_record(row) for row in db.scalars(query)]
+    rows = db.scalars(query).all()
+    fallbacks: dict[int, tuple[Source, ...]] = {}
+    for row in db.scalars(select(FallbackRow).order_by(FallbackRow.position)):
+        source = Source(provider=row.provider, symbol=row.symbol)
+        fallbacks[row.instrument_id] = (*fallbacks.get(row.instrument_id, ()), source)
+    return [_record(row, fallbacks.get(row.id, ())) for row in rows]
+
+
+def calendars(db: Session, tickers: Sequence[str] | None) -> list[str]:
+    """Return the calendars of the tickers named, else of all that are due. Raises as work_list."""
+    chosen = find(db, tickers) if tickers else [i for i in active(db) if not i.demo]
+    if not chosen:
+        raise NoInstruments(where="")
+    return sorted({instrument.calendar for instrument in chosen})
 
 
 def work_list(db: Session, calendar: str, tickers: Sequence[str] | None) -> list[Instrument]:
@@ -90,7 +178,7 @@ def work_list(db: Session, calendar: str, tickers: Sequence[str] | None) -> list
     return chosen
 
 
-def _record(row: InstrumentRow) -> Instrument:
+def _record(row: InstrumentRow, fallbacks: tuple[Source, ...]) -> Instrument:
     return Instrument(
         id=row.id,
         ticker=row.ticker,
@@ -102,4 +190,5 @@ def _record(row: InstrumentRow) -> Instrument:
         asset_class=row.asset_class,
         active=row.active,
         demo=row.demo,
+        fallbacks=fallbacks,
     )

@@ -1,8 +1,9 @@
 """The ledger of runs and their outcomes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Engine, func, insert, select, text, update
@@ -12,8 +13,8 @@ from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
 from stockbatch.tables import OutcomeRow, RunRow
 
-RETRIED = frozenset({Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED})
-"""Outcomes of a session's missing bar: a later run tries again and replaces them if it can."""
+RETRIED = frozenset({Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED, Reason.HELD})
+"""Outcomes of missing bars: a later run tries again and replaces them if it can."""
 
 
 @contextmanager
@@ -116,6 +117,24 @@ def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
             finished_at=func.clock_timestamp(),
         )
     )
+
+
+def finished(db: Session, calendar: str, session: date) -> Mapping[str, Any] | None:
+    """Return what opening the finished run of `session` again changes; None where none is."""
+    query = (
+        select(RunRow.owner, RunRow.status, RunRow.heartbeat_at, RunRow.finished_at, RunRow.message)
+        .where(RunRow.calendar == calendar, RunRow.session == session)
+        .order_by(RunRow.attempt.desc())
+        .limit(1)
+    )
+    row = db.execute(query).one_or_none()
+    return row._asdict() if row is not None and row.status == "finished" else None
+
+
+def leave_as_it_was(db: Session, run: Run, before: Mapping[str, Any]) -> None:
+    """Undo the opening of a run that found nothing to do, so that it keeps its end."""
+    lock(db, run)
+    db.execute(update(RunRow).where(RunRow.id == run.id).values(**before))
 
 
 def is_interrupted(db: Session, calendar: str, session: date) -> bool:

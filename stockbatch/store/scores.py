@@ -32,22 +32,26 @@ PENDING = (
     "split",
     "dividend",
     "origin_close",
+    "origin_now",
     "close",
     "log_return",
     "probability_of_rise",
     *QUANTILE_COLUMNS,
 )
-"""Columns of `pending`; days count from 1970-01-01."""
+"""Columns of `pending`; days count from 1970-01-01, `origin_now` is the close stored by now."""
 
 _PENDING = f"""
 SELECT f.id AS forecast_id, f.instrument_id, f.target_session - date '1970-01-01' AS target_day,
     b.revision, b.close AS actual_close,
     coalesce(split.value, 1) AS split, coalesce(dividend.value, 0) AS dividend,
-    f.origin_close, f.close, f.log_return, f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
+    f.origin_close, o.close AS origin_now, f.close, f.log_return, f.probability_of_rise,
+    {", ".join(QUANTILE_COLUMNS)}
 FROM stockbatch.forecasts AS f
 JOIN stockbatch.bars AS b
     ON b.instrument_id = f.instrument_id AND b.session = f.target_session
     AND b.state <> 'quarantined'
+LEFT JOIN stockbatch.bars AS o
+    ON o.instrument_id = f.instrument_id AND o.session = f.origin_session
 LEFT JOIN stockbatch.corporate_actions AS split
     ON split.instrument_id = f.instrument_id AND split.session = f.target_session
     AND split.kind = 'split' AND split.retracted_at IS NULL

@@ -15,7 +15,7 @@ from ledger import forecast_of, listed, opened
 from market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
 
 from jobs import cli
-from stockbatch import features, inference
+from stockbatch import features, inference, sessions
 from stockbatch.config import PREFIX
 from stockbatch.records import Method
 from stockbatch.store import forecasts as forecast_store
@@ -23,9 +23,10 @@ from stockbatch.store import models
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
-    *(("",), ("demo",), ("run",), ("backtest",), ("status",), ("forecasts",)),
+    *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
+    *(("quality", name) for name in ("show", "accept", "reject")),
     *(("doctor",), ("migrate",)),
-    *(("tickers", name) for name in ("add", "import", "remove", "list")),
+    *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("db", name) for name in ("start", "stop", "url", "psql")),
     ("config", "show"),
@@ -299,8 +300,143 @@ def test_a_file_without_tickers_is_refused(fresh, tmp_path):
 # ---- runs
 
 
+def test_constituents_are_imported_with_what_the_file_says(fresh, market, engine, tmp_path):
+    file = tmp_path / "index.csv"
+    file.write_text(
+        "Ticker,Name,Calendar,Currency,Provider,Symbol\n"
+        f"AAA,Alpha,,USD,{market.specification},\n"
+        f"BETA,Beta plc,XLON,GBP,{market.specification},BBB\n"
+        f"BTC-USD,Bitcoin,24/7,USD,{market.specification},CCC\n"
+    )
+    answer = fresh("tickers", "import", file, "--fallback", "demo")
+    assert answer.out == "3 added\n", answer
+    rows = fetch(
+        engine,
+        "SELECT ticker, i.symbol, name, calendar, currency, f.provider AS fallback, f.symbol AS f"
+        " FROM stockbatch.instruments AS i JOIN stockbatch.fallbacks AS f ON instrument_id = i.id"
+        " ORDER BY ticker",
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("AAA", "AAA", "Alpha", "XNYS", "USD", "demo", "AAA"),
+        ("BETA", "BBB", "Beta plc", "XLON", "GBP", "demo", "BETA"),
+        ("BTC-USD", "CCC", "Bitcoin", "24/7", "USD", "demo", "BTC-USD"),
+    ]
+    file.write_text("ticker,calendar\nDDD,NYES\n")
+    says(fresh("tickers", "import", file), 4, f"{file}, line 2, column 2: NYES", "did you mean")
+
+
+def test_a_fallback_has_its_own_symbol(fresh, market, engine):
+    one = ("tickers", "add", "AAA", "--provider", market.specification)
+    says(fresh(*one, "--fallback-symbol", "X"), 2, "a --fallback-symbol for each --fallback")
+    says(fresh(*one, "--fallback", "telex"), 4, "telex is not a provider")
+    assert fresh(*one, "--fallback", "demo", "--fallback-symbol", "^GSPC").out == "1 added\n"
+    rows = fetch(engine, "SELECT position, provider, symbol FROM stockbatch.fallbacks")
+    assert [tuple(row.values()) for row in rows] == [(1, "demo", "^GSPC")]
+
+
+def test_a_renamed_ticker_keeps_its_history(fresh, market, engine):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    fresh("run", "--session", ORIGIN)
+    market.bars["NEW"] = market.bars.pop("AAA")
+    market.write()
+    says(fresh("tickers", "rename", "AAA", "BBB"), 2, "BBB is on the watchlist already")
+    fresh("tickers", "remove", "CCC")
+    says(fresh("tickers", "rename", "AAA", "CCC"), 2, "CCC is taken")
+    says(fresh("tickers", "rename", "ZZZ", "NEW"), 2, "ZZZ is not on the watchlist")
+    assert fresh("tickers", "rename", "AAA", "NEW").out == "AAA is NEW from now on\n"
+    answer = fresh("run", "--session", session(1))
+    assert answer.out == f"XNYS {session(1)} finished: 2 outcomes: 2 reused (fresh)\n"
+    (kept,) = fetch(engine, "SELECT old_ticker, old_symbol, new_ticker FROM stockbatch.renames")
+    assert tuple(kept.values()) == ("AAA", "AAA", "NEW")
+    scored = "SELECT * FROM bi.forecast_history WHERE ticker = 'NEW' AND score_status = 'scored'"
+    assert fetch(engine, scored)
+
+
+def test_fetching_alone_forecasts_nothing(fresh, market, engine):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    market.drop("BBB", ORIGIN)
+    assert fresh("fetch", "AAA", "--session", ORIGIN).out == (
+        f"XNYS {ORIGIN}: 1 of 1 tickers have their bar\n"
+    )
+    assert fresh("fetch", "--session", ORIGIN).out == (
+        f"XNYS {ORIGIN}: 2 of 3 tickers have their bar\nBBB: csv has no bar of this session\n"
+    )
+    assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 1
+    for table in ("runs", "outcomes", "forecasts", "models"):
+        assert fetch(engine, f"SELECT * FROM stockbatch.{table}") == []
+    says(fresh("fetch", "ZZZ"), 2, "ZZZ is not on the watchlist")
+
+
+def test_quality_shows_findings_and_takes_decisions(fresh, market, engine):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    assert fresh("quality").out.strip().startswith("nothing found")
+    market.bars["BBB"][session(-3)]["volume"] = 0.0
+    saturday = ORIGIN.replace(day=1)
+    market.bars["CCC"][saturday] = dict(market.bars["CCC"][session(-1)])
+    market.write()
+    fresh("fetch", "--session", ORIGIN)
+    lines = fresh("quality").out.splitlines()
+    assert lines[0] == "1 off_calendar, 1 zero_volume"
+    first, second = (line.split() for line in lines if "2024-0" in line)
+    assert first[1:5] == ["CCC", str(saturday), "off_calendar", "quarantined"]
+    assert second[1:7] == ["BBB", str(session(-3)), "zero_volume", "warning", "0", "nothing"]
+    assert "CCC" not in fresh("quality", "BBB").out
+    says(fresh("quality", "ZZZ"), 2, "ZZZ is not on the watchlist")
+    answer = fresh("quality", "accept", first[0], "--by", "ops")
+    assert answer.out == f"accepted: CCC {saturday}: the exchange does not trade on this day\n"
+    shown = fresh("quality", "CCC").out
+    assert "accepted" in shown
+    assert "by ops" in shown
+    state = f"SELECT state FROM stockbatch.bars WHERE session = '{saturday}'"
+    assert fetch(engine, state) == [{"state": "final"}]
+    fresh("quality", "reject", first[0])
+    assert fetch(engine, state) == [{"state": "quarantined"}]
+    says(fresh("quality", "accept", second[0]), 2, "there is nothing to decide")
+    says(fresh("quality", "accept", "4711"), 2, "There is no finding 4711")
+
+
+def test_every_calendar_of_the_watchlist_is_run(fresh, engine, tmp_path):
+    """Crypto has bars every day, currencies on weekdays, shares on sessions."""
+    wanted = {"24/7": "BTC", "24/5": "EURUSD", "XNYS": "AAA"}
+    file, last = tmp_path / "mixed.csv", NOW.date()
+    rng = np.random.default_rng(1)
+    with file.open("w") as bars:
+        bars.write("ticker,date,open,high,low,close,volume\n")
+        for code, ticker in wanted.items():
+            days = sessions.load(code, last).window(
+                sessions.load(code, last).previous(last.replace(day=1)), 160
+            )
+            closes = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days))))
+            for day, close in zip(days, closes, strict=True):
+                bars.write(f"{ticker},{day},{close},{close * 1.01},{close * 0.99},{close},5\n")
+    index = tmp_path / "index.csv"
+    rows = [f"{ticker},{code}" for code, ticker in wanted.items()]
+    index.write_text("\n".join(["ticker,calendar", *rows]))
+    assert fresh("tickers", "import", index, "--provider", f"csv:{file}").out == "3 added\n"
+    friday, saturday = "2024-11-22", "2024-11-23"
+    lines = fresh("run", "--session", friday).out.splitlines()
+    assert lines == [
+        f"{code} {friday} finished: 1 outcomes: 1 trained (no_model)" for code in sorted(wanted)
+    ]
+    answer = fresh("run", "--session", saturday)
+    assert answer.out == f"24/7 {saturday} finished: 1 outcomes: 1 reused (fresh)\n"
+    targets = fetch(
+        engine,
+        "SELECT DISTINCT calendar, target_session FROM stockbatch.forecasts"
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id ORDER BY 1, 2",
+    )
+    assert [(row["calendar"], f"{row['target_session']}") for row in targets] == [
+        ("24/5", "2024-11-25"),
+        ("24/7", saturday),
+        ("24/7", "2024-11-24"),
+        ("XNYS", "2024-11-25"),
+    ]
+    scored = fetch(engine, "SELECT DISTINCT status FROM stockbatch.scores")
+    assert scored == [{"status": "scored"}]
+
+
 def test_a_run_says_what_it_did(fresh, market):
-    says(fresh("run", "--session", ORIGIN), 2, "The watchlist of XNYS is empty")
+    says(fresh("run", "--session", ORIGIN), 2, "The watchlist is empty")
     fresh("tickers", "add", "--all", "--provider", market.specification)
     says(fresh("run", "--session", "2024-06-01"), 2, "2024-06-01 is not a trading session of XNYS")
     says(fresh("run", "--session", ORIGIN, "--exchange", "NYES"), 2, "did you mean", "XNYS")
@@ -333,7 +469,7 @@ def test_an_external_database_is_migrated_by_its_own_command(stockbatch, use, em
     assert answer.status == 0
     assert "is at revision" in answer.out
     assert password(empty_settings) not in answer.out
-    says(stockbatch("run"), 2, "The watchlist of XNYS is empty")
+    says(stockbatch("run"), 2, "The watchlist is empty")
 
 
 def test_an_external_server_is_not_started_or_stopped(fresh):

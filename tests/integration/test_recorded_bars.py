@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stockbatch import sessions
-from stockbatch.adjustments import overnight_gaps, total_log_returns
+from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.providers.csv_files import CsvFiles
 from stockbatch.quality import check, jump_findings, jumps
 from stockbatch.records import BarRequest, CorporateAction, Panel, Severity
@@ -52,7 +52,8 @@ def panel(checked, last):
 def jumps_of(checked, last):
     """Return {(ticker, session): check} of every jump."""
     one = panel(checked, last)
-    found = jump_findings(total_log_returns(one), overnight_gaps(one), one.sessions)
+    moves = total_log_returns(one), overnight_gaps(one), following_log_returns(one)
+    found = jump_findings(*moves, one.sessions)
     return {
         (ticker, finding.session): finding.check
         for ticker, findings in zip(one.tickers, found, strict=True)
@@ -134,7 +135,8 @@ def test_jumps_of_sp500(sp500):
 def test_the_reversal_of_lnt_is_seen_in_its_closes_alone():
     closes = np.array([[35.35, 17.87, 35.91, 35.75]])
     returns = np.insert(np.diff(np.log(closes)), 0, math.nan, axis=1)
-    assert jumps(returns, returns).masked.tolist() == [[False, True, True, False]]
+    following = np.roll(returns, -1, axis=1)
+    assert jumps(returns, returns, following).masked.tolist() == [[False, True, True, False]]
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +192,20 @@ def test_splits_nobody_states_are_masked(traded):
         ("NVDA", date(2001, 9, 17)),
     }
     assert {key for key, check in checks.items() if check != "jump_split_like"} == hidden
+
+
+@absent(SP500)
+def test_what_becomes_of_the_moves_over_a_quarter(sp500):
+    """Of 46 moves over 25 % in 36 tickers most are genuine: those are released and scored."""
+    one = panel(sp500, date(2018, 2, 7))
+    moves = total_log_returns(one), overnight_gaps(one), following_log_returns(one)
+    large = np.abs(np.expm1(moves[0])) > 0.25
+    found = jumps(*moves)
+    # Two of the 46 are LNT's halving and doubling back: that bar is refused, no return is left.
+    assert (int(large.sum()), int(large.any(axis=1).sum())) == (46 - 2, 36 - 1)
+    unreported, reversals = {"DISCA", "DISCK", "HPE"}, {"MRO", "NWL"}
+    masked = Counter(one.tickers[row] for row, _ in np.argwhere(large & found.masked))
+    assert masked == dict.fromkeys(unreported, 1) | dict.fromkeys(reversals, 2)
+    assert int((large & found.released).sum()) == 29
+    assert int((large & ~found.masked & ~found.released).sum()) == 8, "usual for their tickers"
+    assert not found.pending.any()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.bulk import matrix, stage, stage_arrays
 
 QUERY = """
 SELECT i AS whole, i / 3.0::float8 AS broken, CASE WHEN mod(i, 4) > 0 THEN -i END AS sometimes,
@@ -51,3 +51,22 @@ def test_the_staging_table_ends_with_the_transaction(own_db):
     stage(own_db, "staged_test", (("number", "int4"),), [(1,)])
     own_db.commit()
     assert own_db.scalar(text("SELECT to_regclass('pg_temp.staged_test')")) is None
+
+
+def test_staged_arrays_are_read_back_as_they_were(db, monkeypatch):
+    monkeypatch.setattr("stockbatch.store.bulk._SLICE", 7)
+    rng = np.random.default_rng(0)
+    count = 100
+    days = np.datetime64("1990-01-01", "D") + rng.integers(0, 20_000, count)
+    arrays = {
+        "small": rng.integers(-30_000, 30_000, count),
+        "whole": rng.integers(-(2**31), 2**31, count),
+        "day": days,
+        "number": np.where(rng.random(count) < 0.1, np.nan, rng.normal(0, 1e9, count)),
+    }
+    columns = (("small", "int2"), ("whole", "int4"), ("day", "date"), ("number", "float8"))
+    for size in (count, 0, 1):
+        stage_arrays(db, "staged", columns, {n: a[:size] for n, a in arrays.items()})
+        found = db.execute(text("SELECT * FROM staged")).all()
+        expected = zip(*(a[:size].tolist() for a in arrays.values()), strict=True)
+        assert list(map(repr, map(tuple, found))) == list(map(repr, expected))

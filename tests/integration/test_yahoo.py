@@ -15,7 +15,7 @@ from loopback import Reply
 from numpy.testing import assert_allclose
 
 from stockbatch import providers, sessions
-from stockbatch.adjustments import overnight_gaps, total_log_returns
+from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.config import Settings
 from stockbatch.exceptions import (
     BadAnswer,
@@ -574,7 +574,7 @@ def test_the_recorded_split_leaves_no_jump(yahoo, yahoo_server):
     )
     returns = total_log_returns(panel)
     assert np.nanmax(np.abs(returns)) < 0.12
-    assert not jumps(returns, overnight_gaps(panel)).masked.any()
+    assert not jumps(returns, overnight_gaps(panel), following_log_returns(panel)).masked.any()
 
 
 @recorded

@@ -1,5 +1,6 @@
 import csv
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from stockbatch.adjustments import adjusted_closes, overnight_gaps, restate, total_log_returns
+from stockbatch.adjustments import (
+    adjusted_closes,
+    following_log_returns,
+    overnight_gaps,
+    restate,
+    total_log_returns,
+)
 from stockbatch.records import Panel
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "alpha_vantage_csv"
@@ -157,6 +164,17 @@ def test_returns_know_nothing_of_later_sessions(bars, data):
     for function in (total_log_returns, overnight_gaps):
         known = function(bars)[:, : session + 1]
         assert_array_equal(function(panel(*changed))[:, : session + 1], known)
+
+
+@given(panels())
+def test_following_returns_lead_from_each_close_to_the_next_there_is(bars):
+    adjusted = np.log(adjusted_closes(bars))
+    expected = np.full(bars.close.shape, math.nan)
+    for row in range(len(adjusted)):
+        known = np.flatnonzero(np.isfinite(adjusted[row])).tolist()
+        for here, after in pairwise(known):
+            expected[row, here] = adjusted[row, after] - adjusted[row, here]
+    assert_allclose(following_log_returns(bars), expected, atol=1e-12)
 
 
 def test_by_hand():

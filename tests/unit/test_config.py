@@ -42,7 +42,7 @@ def test_defaults(home):
     settings = config.load()
     assert settings.home == home
     assert settings.database_url is None
-    assert settings.exchange == "XNYS"
+    assert settings.exchange is None
     assert settings.model == ModelSettings()
 
 

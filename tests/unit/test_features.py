@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes
 from numpy.testing import assert_allclose, assert_array_equal
 
 from stockbatch import features
-from stockbatch.adjustments import overnight_gaps, total_log_returns
+from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.features import MINIMUM_SAMPLES, NAMES, REACH
 from stockbatch.quality import Jumps, jumps
 from stockbatch.records import Panel
@@ -56,7 +56,9 @@ def cut(panel: Panel, where: slice) -> Panel:
 
 
 def compute(panel: Panel) -> features.Features:
-    return features.compute(panel, jumps(total_log_returns(panel), overnight_gaps(panel)))
+    return features.compute(
+        panel, jumps(total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel))
+    )
 
 
 def unmarked(panel: Panel, **masks) -> features.Features:

@@ -18,12 +18,18 @@ def quiet(count, size=0.01):
     return [size if i % 2 else -size for i in range(count)]
 
 
-def judged(returns, gaps=None):
+def following(returns):
+    """The returns to the next close, where every session has one."""
+    return np.concatenate([returns[:, 1:], np.full((len(returns), 1), np.nan)], axis=1)
+
+
+def judged(returns, gaps=None, then=None):
     """Masks of one ticker as lists of positions, and its findings."""
     returns = np.array([returns], float)
     gaps = returns / 2 if gaps is None else np.array([gaps], float)
-    found = jumps(returns, gaps)
-    (findings,) = jump_findings(returns, gaps, SESSIONS[: returns.shape[1]])
+    moves = returns, gaps, following(returns) if then is None else np.array([then], float)
+    found = jumps(*moves)
+    (findings,) = jump_findings(*moves, SESSIONS[: returns.shape[1]])
     masks = {
         name: np.flatnonzero(getattr(found, name)[0]).tolist()
         for name in ("masked", "released", "pending")
@@ -65,10 +71,17 @@ def test_a_partial_rebound_confirms_the_level():
     assert masks == {"masked": [], "released": [9], "pending": []}
 
 
-def test_a_jump_before_a_gap_is_never_confirmed():
-    masks, (finding,) = judged([*quiet(9), -0.36, math.nan, 0.01])
-    assert masks == {"masked": [9], "released": [], "pending": []}
-    assert finding.check == "jump_unconfirmed"
+def test_a_jump_before_a_gap_waits_for_the_next_bar_there_is():
+    returns = [*quiet(9), -0.36, math.nan, math.nan]
+    masks, (finding,) = judged(returns)
+    assert masks == {"masked": [9], "released": [], "pending": [9]}
+    assert finding.check == "jump_pending"
+    for after_the_gap, check in ((0.02, "jump_released"), (0.35, "jump_reversed")):
+        moves = [*returns, math.nan]  # the bar after the gap has no return of one session
+        masks, (finding,) = judged(moves, then=[*returns[1:10], after_the_gap, *[math.nan] * 3])
+        assert finding.check == check
+        assert masks["released"] == ([9] if check == "jump_released" else [])
+        assert masks["pending"] == []
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 7, 10, 20, 100, 1000])
@@ -100,11 +113,9 @@ def test_a_wild_stock_has_a_higher_threshold():
 
 def test_no_returns_at_all():
     for shape in ((0, 5), (3, 0), (3, 5)):
-        found = jumps(np.full(shape, np.nan), np.full(shape, np.nan))
-        assert not found.masked.any()
-        assert jump_findings(np.full(shape, np.nan), np.full(shape, np.nan), SESSIONS) == tuple(
-            () for _ in range(shape[0])
-        )
+        nothing = [np.full(shape, np.nan)] * 3
+        assert not jumps(*nothing).masked.any()
+        assert jump_findings(*nothing, SESSIONS) == tuple(() for _ in range(shape[0]))
 
 
 def plain(returns, gaps):
@@ -125,12 +136,12 @@ def plain(returns, gaps):
         if t == back:
             continue
         masked.add(t)
-        if t + 1 == len(returns):
+        if t + 1 == len(returns) or not math.isfinite(value + returns[t + 1]):
             pending.add(t)
-        elif math.isfinite(value) and abs(value + returns[t + 1]) <= 0.25 * abs(value):
+        elif abs(value + returns[t + 1]) <= 0.25 * abs(value):
             back = t + 1
             masked.add(back)
-        elif math.isfinite(value + returns[t + 1]) and not split_like(value, gaps[t]):
+        elif not split_like(value, gaps[t]):
             masked.remove(t)
             released.add(t)
     return masked, released, pending
@@ -167,7 +178,7 @@ def wild_returns(draw):
 @given(wild_returns())
 def test_jumps_equal_the_plain_rules(drawn):
     returns, gaps = drawn
-    found = jumps(returns, gaps)
+    found = jumps(returns, gaps, following(returns))
     for row in range(len(returns)):
         expected = plain(returns[row].tolist(), gaps[row].tolist())
         got = (found.masked[row], found.released[row], found.pending[row])
@@ -179,7 +190,8 @@ def test_jumps_equal_the_plain_rules(drawn):
 def test_nothing_is_judged_by_later_sessions_than_the_next(drawn, data):
     returns, gaps = drawn
     cut = data.draw(st.integers(1, returns.shape[1]))
-    whole, short = jumps(returns, gaps), jumps(returns[:, :cut], gaps[:, :cut])
+    whole = jumps(returns, gaps, following(returns))
+    short = jumps(returns[:, :cut], gaps[:, :cut], following(returns[:, :cut]))
     for name in ("masked", "released", "pending"):
         known = getattr(whole, name)[:, : cut - 1]
         assert_array_equal(known, getattr(short, name)[:, : cut - 1])
@@ -188,10 +200,10 @@ def test_nothing_is_judged_by_later_sessions_than_the_next(drawn, data):
 @given(wild_returns())
 def test_masks_and_findings_agree(drawn):
     returns, gaps = drawn
-    found = jumps(returns, gaps)
+    found = jumps(returns, gaps, following(returns))
     assert not (found.masked & found.released).any()
     assert not (found.pending & ~found.masked).any()
-    findings = jump_findings(returns, gaps, SESSIONS[: returns.shape[1]])
+    findings = jump_findings(returns, gaps, following(returns), SESSIONS[: returns.shape[1]])
     for row, of_one in enumerate(findings):
         for name, check in CHECKS.items():
             told = [finding.session for finding in of_one if finding.check == check]

@@ -1,0 +1,143 @@
+"""Findings about the data, and what somebody decided on them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import insert, text
+from sqlalchemy.orm import Session
+
+from stockbatch.exceptions import NothingToDecide, UnknownIssue
+from stockbatch.overlap import CURRENCY, RESTATED
+from stockbatch.records import BarState, Decision, Severity
+from stockbatch.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
+
+OF_HISTORY = (CURRENCY, RESTATED)
+"""Checks of a whole history: accepting one has it fetched again, bars stay aside until then."""
+MOST = "most tickers of the exchange have a bar"
+"""Who decides on a bar of a day without a session, where no person does."""
+FEWEST = 5
+"""Tickers an exchange needs on the watchlist for most of them to mean anything."""
+
+_DECIDED = """
+LEFT JOIN LATERAL (
+    SELECT decision, decided_by, decided_at FROM stockbatch.decisions
+    WHERE issue_id = d.id ORDER BY id DESC LIMIT 1
+) AS decided ON true
+"""
+
+
+def listed(db: Session, ticker: str | None, count: int) -> list[dict[str, Any]]:
+    """Return the newest findings, of one ticker or of all, those that wait for a decision first.
+
+    A bar that was missing and has come since is no finding any more.
+    """
+    query = text(
+        "SELECT d.id, i.ticker, d.session, d.check_name, d.severity, d.observed, d.threshold,"
+        " d.message, decided.decision, decided.decided_by, decided.decided_at"
+        " FROM stockbatch.data_issues AS d JOIN stockbatch.instruments AS i ON i.id = instrument_id"
+        f"{_DECIDED}"
+        " WHERE (cast(:ticker AS text) IS NULL OR i.ticker = :ticker)"
+        " AND NOT (d.check_name = 'missing_session' AND EXISTS (SELECT FROM stockbatch.bars AS b"
+        "   WHERE b.instrument_id = d.instrument_id AND b.session = d.session))"
+        " ORDER BY (d.severity = 'quarantined' AND decided.decision IS NULL) DESC,"
+        " d.session DESC NULLS LAST, d.id DESC LIMIT :count"
+    )
+    found = db.execute(query, {"ticker": ticker, "count": count})
+    return [dict(row) for row in found.mappings()]
+
+
+def counts(db: Session, ticker: str | None) -> dict[str, int]:
+    """Return how many findings there are by check, of one ticker or of all."""
+    query = (
+        "SELECT check_name, count(*) AS n FROM stockbatch.data_issues"
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id"
+        " WHERE cast(:ticker AS text) IS NULL OR i.ticker = :ticker"
+        " GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    return {row.check_name: row.n for row in db.execute(text(query), {"ticker": ticker})}
+
+
+def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
+    """Record a decision on a quarantined finding, let its bar follow it, and say what it was about.
+
+    Raises UnknownIssue, and NothingToDecide for a finding that set no bar aside.
+    """
+    issue = db.get(DataIssueRow, issue_id)
+    if issue is None:
+        raise UnknownIssue(issue_id=issue_id)
+    if issue.severity != Severity.QUARANTINED:
+        raise NothingToDecide(issue_id=issue_id, check=issue.check_name, severity=issue.severity)
+    bar = None
+    if issue.check_name not in OF_HISTORY and issue.session is not None:
+        bar = db.get(BarRow, (issue.instrument_id, issue.session))
+    prices = {} if bar is None else {n: getattr(bar, n) for n in ("open", "high", "low", "close")}
+    db.execute(
+        insert(DecisionRow).values(
+            issue_id=issue_id,
+            instrument_id=issue.instrument_id,
+            session=issue.session,
+            decision=decision,
+            decided_by=by,
+            **prices,
+        )
+    )
+    if bar is not None:
+        accepted = decision is Decision.ACCEPTED
+        bar.state = BarState.FINAL if accepted else BarState.QUARANTINED
+    db.flush()
+    ticker = db.get_one(InstrumentRow, issue.instrument_id).ticker
+    return f"{ticker} {issue.session}: {issue.message}"
+
+
+def agreed(db: Session, instrument_ids: Sequence[int]) -> Mapping[int, frozenset[tuple[str, str]]]:
+    """Return check and message of the findings about whole histories that somebody accepted.
+
+    A decision is used up once final bars came after it.
+    """
+    found = db.execute(
+        text(
+            "SELECT d.instrument_id, d.check_name, d.message FROM stockbatch.data_issues AS d"
+            f"{_DECIDED}"
+            " WHERE d.check_name = ANY(:checks) AND decided.decision = 'accepted'"
+            " AND d.instrument_id = ANY(cast(:ids AS int[]))"
+            " AND NOT EXISTS (SELECT FROM stockbatch.bars AS b"
+            "   WHERE b.instrument_id = d.instrument_id AND b.state = 'final'"
+            "   AND b.fetched_at > decided.decided_at)"
+        ),
+        {"checks": list(OF_HISTORY), "ids": list(instrument_ids)},
+    )
+    answer: dict[int, frozenset[tuple[str, str]]] = {}
+    for row in found:
+        known = answer.get(row.instrument_id, frozenset())
+        answer[row.instrument_id] = known | {(row.check_name, row.message)}
+    return answer
+
+
+def accept_common_days(db: Session, calendar: str) -> int:
+    """Accept the bars of days without a session on which most of an exchange traded.
+
+    Special sessions, on a weekend say, are in no calendar. Return the number of bars accepted.
+    """
+    accepted: Any = db.execute(
+        text(
+            "WITH member AS (SELECT id FROM stockbatch.instruments"
+            "   WHERE calendar = :calendar AND active AND NOT demo),"
+            " common AS (SELECT session FROM stockbatch.data_issues"
+            "   WHERE check_name = 'off_calendar' AND instrument_id IN (SELECT id FROM member)"
+            "   GROUP BY session"
+            "   HAVING 2 * count(*) > (SELECT greatest(count(*), 2 * :fewest - 1) FROM member)),"
+            " fresh AS (INSERT INTO stockbatch.decisions (issue_id, instrument_id, session,"
+            "     decision, decided_by, open, high, low, close)"
+            "   SELECT d.id, b.instrument_id, b.session, 'accepted', :by, open, high, low, close"
+            "   FROM stockbatch.data_issues AS d JOIN common USING (session)"
+            "   JOIN stockbatch.bars AS b USING (instrument_id, session)"
+            "   WHERE d.check_name = 'off_calendar' AND b.state = 'quarantined'"
+            "   AND instrument_id IN (SELECT id FROM member)"
+            "   AND NOT EXISTS (SELECT FROM stockbatch.decisions WHERE issue_id = d.id)"
+            "   RETURNING instrument_id, session)"
+            " UPDATE stockbatch.bars AS b SET state = 'final' FROM fresh AS f"
+            " WHERE (b.instrument_id, b.session) = (f.instrument_id, f.session)"
+        ),
+        {"calendar": calendar, "fewest": FEWEST, "by": MOST},
+    )
+    return int(accepted.rowcount)
