@@ -19,11 +19,11 @@ SELECT
     bar.session AS bar_session,
     bar.state AS bar_state,
     bar.provider AS bar_provider,
-    (
+    CASE WHEN bar.session IS NOT NULL THEN (
         SELECT count(*)::integer FROM stockbatch.sessions AS missed
         WHERE missed.calendar = i.calendar
             AND missed.session > bar.session AND missed.session <= e.session
-    ) AS sessions_behind,
+    ) END AS sessions_behind,
     extract(epoch FROM now() - bar_session.close_at)::double precision / 3600 AS age_hours,
     forecast.session AS forecast_session,
     o.action AS outcome_action,
@@ -60,7 +60,7 @@ COMMENT ON COLUMN bi.data_freshness.is_ready IS 'the data-ready mark, the same f
 COMMENT ON COLUMN bi.data_freshness.bar_session IS 'session of the newest usable bar; NULL: there is none';
 COMMENT ON COLUMN bi.data_freshness.bar_state IS 'final, or provisional: it may still change';
 COMMENT ON COLUMN bi.data_freshness.bar_provider IS 'provider that delivered that bar';
-COMMENT ON COLUMN bi.data_freshness.sessions_behind IS 'closed sessions of the exchange after bar_session; 0: up to date';
+COMMENT ON COLUMN bi.data_freshness.sessions_behind IS 'closed sessions of the exchange after bar_session; 0: up to date; NULL: no bar at all';
 COMMENT ON COLUMN bi.data_freshness.age_hours IS 'hours since bar_session closed, nights and holidays included';
 COMMENT ON COLUMN bi.data_freshness.forecast_session IS 'newest session that was forecast';
 COMMENT ON COLUMN bi.data_freshness.outcome_action IS 'what the job did for `session`; NULL: nothing yet';

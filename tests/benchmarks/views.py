@@ -3,8 +3,8 @@
     python -m tests.benchmarks.views 500 [HOME]
 
 fills five years of bars and 250 sessions of forecasts by five methods for so many tickers, in an
-embedded database of its own, and prints the best time of each query as the reader sees it, rows fetched. With
-HOME the database is kept there, and found filled by the next call.
+embedded database of its own, and prints the best time of each query as the reader sees it, rows
+fetched. With HOME the database is kept there, and found filled by the next call.
 """
 
 import sys
@@ -149,11 +149,16 @@ def queries() -> Iterator[tuple[str, str]]:
         yield f"{view}: {ONE}", f"SELECT * FROM bi.{view} WHERE {one}"
         key = "method = 'lstm' AND window_sessions = 250"
         key += " AND metric = 'pinball'" if view == "accuracy" else " AND interval_pct = 80"
-        yield f"{view}: all tickers, one metric", (
-            f"SELECT * FROM bi.{view} WHERE scope = 'ticker' AND {key}"
+        yield (
+            f"{view}: all tickers, one metric",
+            (f"SELECT * FROM bi.{view} WHERE scope = 'ticker' AND {key}"),
         )
-        yield f"{view}: exchange, 200 sessions", (
-            f"SELECT * FROM bi.{view} WHERE scope = 'calendar' AND {key} AND session > '2023-08-15'"
+        yield (
+            f"{view}: exchange, 200 sessions",
+            (
+                f"SELECT * FROM bi.{view} WHERE scope = 'calendar' AND {key}"
+                " AND session > '2023-08-15'"
+            ),
         )
     yield "leaderboard: latest session", f"SELECT * FROM bi.leaderboard WHERE {latest}"
     yield (
