@@ -1,8 +1,8 @@
 """Write the dashboards of this folder: `python deployment/grafana/build.py` after a change here.
 
 Queries read schema `bi` only. A dashboard has the variable `kind`: live forecasts where there are
-any, else late ones, else backtests (kinds sort as they are preferred); titles name it. All times are
-UTC, so that a session's date does not shift.
+any, else late ones, else backtests (kinds sort as they are preferred); titles name it. All times
+are UTC, so that a session's date does not shift.
 """
 
 import json
@@ -272,7 +272,7 @@ def candles() -> Json:
 
 
 def fan() -> Json:
-    """The last weeks and the session to come; a trend, because its axis ends with the data."""
+    """Return the last weeks and the session to come, as a trend: its axis ends with the data."""
     return panel(
         "trend",
         "${ticker}: forecast and actual close, last weeks and next session (${kind})",
@@ -499,7 +499,7 @@ def operations() -> Json:
     )
     fallen = panel(
         "table",
-        "Tickers without a forecast of their own model, last session",
+        "Who fell back to something simpler, last session",
         """
         SELECT ticker, bar_session AS "last bar", outcome_action AS action,
             outcome_reason AS reason, sessions_behind AS "sessions behind"
