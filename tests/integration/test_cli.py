@@ -28,7 +28,7 @@ COMMANDS = (
     *(("doctor",), ("migrate",)),
     *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
-    *(("db", name) for name in ("start", "stop", "url", "psql")),
+    *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary")),
     ("config", "show"),
 )
 

@@ -1,0 +1,563 @@
+"""Write the dashboards of this folder: `python deployment/grafana/build.py` after a change here.
+
+Queries read schema `bi` only. A dashboard has the variable `kind`: live forecasts where there are
+any, else late ones, else backtests (kinds sort as they are preferred); titles name it. All times
+are UTC, so that a session's date does not shift.
+"""
+
+import json
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+Json = dict[str, Any]
+
+WITH_ALERTS = False
+"""Show bi.alerts, where the schema has it."""
+
+SOURCE = {"type": "grafana-postgresql-datasource", "uid": "stockbatch"}
+BLACK, ORANGE, BLUE, GREEN, RED, PINK = (
+    *("#555555", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7"),
+)
+"""Colours of Okabe and Ito, which the colour-blind tell apart."""
+NOTICE = "Not investment advice. The terms of the data providers bind whoever redistributes."
+
+
+# ---- pieces
+
+
+def target(sql: str, form: str) -> Json:
+    return {
+        "datasource": SOURCE,
+        "editorMode": "code",
+        "format": form,
+        "rawQuery": True,
+        "rawSql": dedent(sql).strip(),
+        "refId": "A",
+    }
+
+
+def panel(kind: str, title: str, sql: str, *, form: str = "table", **more: Any) -> Json:
+    """Return a panel; `unit`, `decimals`, `custom`, `overrides` and `options` are Grafana's."""
+    defaults = {name: more[name] for name in ("unit", "decimals", "custom") if name in more}
+    return {
+        "type": kind,
+        "title": title,
+        "description": more.get("description", ""),
+        "datasource": SOURCE,
+        "targets": [target(sql, form)],
+        "fieldConfig": {"defaults": defaults, "overrides": more.get("overrides", [])},
+        "options": more.get("options", {}),
+        "gridPos": {"h": more.get("height", 9), "w": more.get("width", 24), "x": 0, "y": 0},
+    }
+
+
+def of(column: str, **properties: Any) -> Json:
+    """Return settings of one column; `_` in a name stands for Grafana's dot."""
+    return {
+        "matcher": {"id": "byName", "options": column},
+        "properties": [
+            {"id": name.replace("_", "."), "value": value} for name, value in properties.items()
+        ],
+    }
+
+
+def colour(column: str, code: str, **properties: Any) -> Json:
+    return of(column, color={"mode": "fixed", "fixedColor": code}, **properties)
+
+
+def band(percent: int, opacity: int) -> list[Json]:
+    """Return the settings that fill the space between two columns."""
+    plain = {"custom_lineWidth": 0, "custom_pointSize": 1}
+    fill = {"custom_fillBelowTo": f"low {percent} %", "custom_fillOpacity": opacity}
+    return [
+        colour(f"low {percent} %", BLUE, **plain),
+        colour(f"high {percent} %", BLUE, **plain, **fill),
+    ]
+
+
+def link(column: str) -> Json:
+    """Return the setting that leads from a ticker to its page."""
+    url = "/d/stockbatch-ticker?var-ticker=${__value.raw}"
+    return of(column, links=[{"title": "its page", "url": url}])
+
+
+def question(name: str, label: str, sql: str) -> Json:
+    """Return a variable whose values a query finds, the first one chosen."""
+    return {
+        "type": "query",
+        "name": name,
+        "label": label,
+        "datasource": SOURCE,
+        "query": sql,
+        "definition": sql,
+        "refresh": 1,  # when the dashboard is opened
+        "sort": 0,  # as the query sorts
+        "multi": False,
+        "includeAll": False,
+        "hide": 0,
+        "skipUrlSync": False,
+    }
+
+
+def choice(name: str, label: str, values: list[int], chosen: int) -> Json:
+    options = [{"selected": v == chosen, "text": str(v), "value": str(v)} for v in values]
+    return {
+        "type": "custom",
+        "name": name,
+        "label": label,
+        "query": ",".join(map(str, values)),
+        "current": {"selected": True, "text": str(chosen), "value": str(chosen)},
+        "options": options,
+        "multi": False,
+        "includeAll": False,
+        "hide": 0,
+        "skipUrlSync": False,
+    }
+
+
+def dashboard(uid: str, title: str, variables: list[Json], panels: list[Json]) -> Json:
+    """Return a dashboard whose panels lie from left to right, then down."""
+    x = y = height = 0
+    for number, made in enumerate(panels, start=1):
+        place = made["gridPos"]
+        if x + place["w"] > 24:
+            x, y, height = 0, y + height, 0
+        place["x"], place["y"] = x, y
+        x, height = x + place["w"], max(height, place["h"])
+        made["id"] = number
+    return {
+        "uid": f"stockbatch-{uid}",
+        "title": title,
+        "description": NOTICE,
+        "tags": ["stockbatch"],
+        "timezone": "utc",
+        "schemaVersion": 39,
+        "editable": False,
+        "graphTooltip": 1,
+        "time": {"from": "now-1y", "to": "now+5d"},
+        "timepicker": {},
+        "refresh": "",
+        "templating": {"list": variables},
+        "annotations": {"list": []},
+        "links": [
+            {
+                "type": "dashboards",
+                "title": "stockbatch",
+                "tags": ["stockbatch"],
+                "asDropdown": False,
+                "icon": "external link",
+                "includeVars": True,
+                "keepTime": True,
+                "targetBlank": False,
+                "tooltip": "",
+                "url": "",
+            }
+        ],
+        "panels": panels,
+    }
+
+
+KIND = question(
+    "kind",
+    "forecasts",
+    "SELECT DISTINCT kind FROM bi.accuracy"
+    " WHERE metric = 'mae_return' AND window_sessions = 20 ORDER BY kind DESC",
+)
+TICKER = question(
+    "ticker", "ticker", "SELECT ticker FROM bi.instruments WHERE is_active ORDER BY is_demo, ticker"
+)
+CALENDAR = question(
+    "calendar", "exchange", "SELECT DISTINCT calendar FROM bi.instruments ORDER BY calendar"
+)
+WINDOW = choice("window", "sessions looked back at", [20, 60, 250], 60)
+
+TIME = "session::timestamp AT TIME ZONE 'UTC' AS \"time\""
+# The chosen range, and always the last year there is: with data of long ago Grafana says where to.
+SHOWN = """session > least($__timeFrom()::date,
+        (SELECT bar_session - 365 FROM bi.data_freshness WHERE ticker = ${ticker:sqlstring}))"""
+SHOWN_OF_ALL = """session > least($__timeFrom()::date,
+        (SELECT max(bar_session) - 365 FROM bi.data_freshness))"""
+
+
+# ---- market overview
+
+
+def market() -> Json:
+    ready = panel(
+        "table",
+        "Is the last session complete?",
+        """
+        SELECT calendar AS exchange, session, bool_and(is_ready) AS complete,
+            count(*) FILTER (WHERE sessions_behind = 0) AS "tickers up to date",
+            count(*) AS tickers, max(age_hours) AS "oldest, hours"
+        FROM bi.data_freshness
+        GROUP BY calendar, session
+        ORDER BY calendar
+        """,
+        height=5,
+        decimals=0,
+    )
+    tomorrow = panel(
+        "table",
+        "Next session, LSTM (skill of ${kind} forecasts, last ${window} sessions)",
+        """
+        SELECT f.ticker, f.name, f.session, f.kind, f.is_current AS current, f.currency,
+            f.origin_close AS "last close", f.forecast_close AS forecast,
+            f.forecast_return_pct AS "change %",
+            f.close_low_80 AS "low 80 %", f.close_high_80 AS "high 80 %",
+            f.close_low_95 AS "low 95 %", f.close_high_95 AS "high 95 %",
+            f.probability_of_rise_pct AS "P(rise) %", f.is_trusted AS trusted,
+            a.skill_pct AS "skill %", c.coverage_pct AS "inside 80 %"
+        FROM bi.next_session_forecast AS f
+        LEFT JOIN bi.accuracy AS a
+            ON a.scope = 'ticker' AND a.ticker = f.ticker AND a.method = f.method
+            AND a.kind = ${kind:sqlstring} AND a.window_sessions = ${window}
+            AND a.metric = 'pinball'
+        LEFT JOIN bi.interval_coverage AS c
+            ON c.scope = 'ticker' AND c.ticker = f.ticker AND c.method = f.method
+            AND c.kind = ${kind:sqlstring} AND c.window_sessions = ${window}
+            AND c.interval_pct = 80
+        WHERE f.method = 'lstm'
+        ORDER BY f.forecast_return_pct DESC, f.ticker
+        """,
+        description="skill %: pinball loss below that of rolling quantiles; below 0: worse. "
+        + NOTICE,
+        height=18,
+        decimals=2,
+        overrides=[link("ticker"), of("inside 80 %", decimals=1), of("P(rise) %", decimals=1)],
+    )
+    return dashboard("market", "Market overview", [KIND, WINDOW], [ready, tomorrow])
+
+
+# ---- ticker
+
+
+def ticker() -> Json:
+    panels = [candles(), fan(), predicted(), errors(), losses(), own_accuracy()]
+    return dashboard("ticker", "Ticker", [TICKER, KIND, WINDOW], panels)
+
+
+def candles() -> Json:
+    return panel(
+        "candlestick",
+        "${ticker}: prices, moving averages and the forecast of each session",
+        f"""
+        SELECT {TIME}, open, high, low, close, volume,
+            average_20 AS "mean of 20", average_50 AS "mean of 50", average_200 AS "mean of 200",
+            forecast_close AS forecast, close_low_80 AS "low 80 %", close_high_80 AS "high 80 %"
+        FROM bi.price_and_forecast
+        WHERE ticker = ${{ticker:sqlstring}} AND {SHOWN}
+        ORDER BY session
+        """,
+        form="time_series",
+        height=12,
+        options={
+            "mode": "candles+volume",
+            "candleStyle": "candles",
+            "colorStrategy": "open-close",
+            "colors": {"up": BLUE, "down": RED},
+            "fields": {},
+            "includeAllFields": True,
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+        },
+        overrides=[
+            colour("mean of 20", ORANGE),
+            colour("mean of 50", GREEN),
+            colour("mean of 200", PINK),
+            colour("forecast", BLACK, custom_lineStyle={"fill": "dash", "dash": [4, 4]}),
+            *band(80, 15),
+        ],
+    )
+
+
+def fan() -> Json:
+    """Return the last weeks and the session to come, as a trend: its axis ends with the data."""
+    return panel(
+        "trend",
+        "${ticker}: forecast and actual close, last weeks and next session (${kind})",
+        """
+        SELECT extract(epoch FROM session)::double precision * 1000 AS session,
+            actual_close AS actual, forecast_close AS forecast,
+            close_low_50 AS "low 50 %", close_high_50 AS "high 50 %",
+            close_low_80 AS "low 80 %", close_high_80 AS "high 80 %",
+            close_low_95 AS "low 95 %", close_high_95 AS "high 95 %"
+        FROM (
+            SELECT * FROM bi.forecast_history
+            WHERE ticker = ${ticker:sqlstring} AND method = 'lstm' AND kind = ${kind:sqlstring}
+            ORDER BY session DESC
+            LIMIT 30
+        ) AS last
+        ORDER BY session
+        """,
+        description="Bands: 50, 80 and 95 % of actual closes should lie inside.",
+        width=12,
+        options={"xField": "session"},
+        overrides=[
+            of("session", unit="time:YYYY-MM-DD"),
+            *band(95, 10),
+            *band(80, 15),
+            *band(50, 20),
+            colour("forecast", ORANGE, custom_lineWidth=2),
+            colour("actual", BLACK, custom_lineWidth=2, custom_showPoints="always"),
+        ],
+    )
+
+
+def predicted() -> Json:
+    return panel(
+        "timeseries",
+        "${ticker}: predicted against actual change, % (${kind})",
+        f"""
+        SELECT {TIME}, actual_return_pct AS actual, forecast_return_pct AS predicted
+        FROM bi.forecast_history
+        WHERE ticker = ${{ticker:sqlstring}} AND method = 'lstm' AND kind = ${{kind:sqlstring}}
+            AND {SHOWN}
+        ORDER BY session
+        """,
+        form="time_series",
+        width=12,
+        unit="percent",
+        overrides=[colour("actual", BLACK), colour("predicted", ORANGE)],
+    )
+
+
+def errors() -> Json:
+    return panel(
+        "timeseries",
+        "${ticker}: error of the forecast close, % (${kind}; actual - forecast)",
+        f"""
+        SELECT {TIME}, error_pct AS error
+        FROM bi.forecast_history
+        WHERE ticker = ${{ticker:sqlstring}} AND method = 'lstm' AND kind = ${{kind:sqlstring}}
+            AND score_status = 'scored' AND {SHOWN}
+        ORDER BY session
+        """,
+        form="time_series",
+        width=12,
+        unit="percent",
+        custom={"drawStyle": "bars", "fillOpacity": 60},
+        overrides=[colour("error", BLUE)],
+    )
+
+
+def losses() -> Json:
+    return panel(
+        "trend",
+        "${ticker}: training and validation loss of the newest model",
+        """
+        SELECT epoch, training_loss AS training, validation_loss AS validation
+        FROM bi.training_history
+        WHERE ticker = ${ticker:sqlstring} AND model_id = (
+            SELECT max(model_id) FROM bi.training_history
+            WHERE ticker = ${ticker:sqlstring} AND model_kind = 'ticker'
+        )
+        ORDER BY epoch
+        """,
+        description="Pinball loss by epoch. A validation loss that rises while the other falls: "
+        "overfitting; the weights of the best epoch are kept.",
+        width=12,
+        options={"xField": "epoch"},
+        overrides=[colour("training", BLUE), colour("validation", RED)],
+    )
+
+
+def own_accuracy() -> Json:
+    return panel(
+        "table",
+        "${ticker}: accuracy by method, last ${window} sessions (${kind})",
+        """
+        SELECT method, max(n) AS forecasts,
+            max(value) FILTER (WHERE metric = 'mae') AS "mean error",
+            max(skill_pct) FILTER (WHERE metric = 'mae') AS "skill vs naive %",
+            max(value) FILTER (WHERE metric = 'pinball') AS pinball,
+            max(skill_pct) FILTER (WHERE metric = 'pinball') AS "skill vs rolling quantile %",
+            100 * max(value) FILTER (WHERE metric = 'coverage_80') AS "inside 80 %",
+            100 * max(value) FILTER (WHERE metric = 'coverage_95') AS "inside 95 %",
+            100 * max(value) FILTER (WHERE metric = 'directional_accuracy') AS "direction right %"
+        FROM bi.accuracy
+        WHERE ticker = ${ticker:sqlstring} AND kind = ${kind:sqlstring}
+            AND window_sessions = ${window}
+        GROUP BY method
+        ORDER BY method
+        """,
+        decimals=2,
+        overrides=[of("pinball", decimals=5)],
+    )
+
+
+# ---- accuracy
+
+
+def accuracy() -> Json:
+    key = "calendar = ${calendar:sqlstring} AND kind = ${kind:sqlstring}"
+    key += " AND window_sessions = ${window}"
+    board = panel(
+        "table",
+        "Leaderboard of ${calendar}, last ${window} sessions (${kind})",
+        f"""
+        SELECT method, session, n AS forecasts, pinball,
+            skill_vs_rolling_quantile_pct AS "skill vs rolling quantile %",
+            skill_vs_rolling_quantile_error_pct AS "± %",
+            skill_vs_ewma_pct AS "skill vs EWMA %",
+            mae_return_skill_pct AS "skill vs naive %",
+            share_better_pct AS "tickers better %",
+            coverage_80_pct AS "inside 80 %", coverage_95_pct AS "inside 95 %",
+            dm_p_value AS "DM p value"
+        FROM bi.leaderboard
+        WHERE {key} AND session = (
+            SELECT session FROM bi.accuracy
+            WHERE scope = 'calendar' AND {key} AND metric = 'mae_return' AND method = 'naive'
+            ORDER BY session DESC LIMIT 1
+        )
+        ORDER BY pinball
+        """,
+        description="All tickers of the exchange together. Skill above 0: better.",
+        height=8,
+        decimals=2,
+        overrides=[of("pinball", decimals=5), of("forecasts", decimals=0)],
+    )
+    coverage = panel(
+        "timeseries",
+        "Share of actual closes inside the LSTM's intervals, % (${kind})",
+        f"""
+        SELECT {TIME}, 'inside ' || interval_pct || ' %' AS metric, coverage_pct AS value
+        FROM bi.interval_coverage
+        WHERE scope = 'calendar' AND method = 'lstm' AND {key} AND {SHOWN_OF_ALL}
+        ORDER BY session, interval_pct
+        """,
+        form="time_series",
+        width=12,
+        unit="percent",
+    )
+    skill = panel(
+        "timeseries",
+        "Skill against the naive forecast by method, % (${kind})",
+        f"""
+        SELECT {TIME}, method AS metric, skill_pct AS value
+        FROM bi.accuracy
+        WHERE scope = 'calendar' AND metric = 'mae_return' AND method <> 'naive'
+            AND {key} AND {SHOWN_OF_ALL}
+        ORDER BY session, method
+        """,
+        form="time_series",
+        description="Mean absolute error of returns; above 0: better than naive.",
+        width=12,
+        unit="percent",
+    )
+    tickers = panel(
+        "table",
+        "Tickers of ${calendar}, worst first (LSTM, last ${window} sessions, ${kind})",
+        f"""
+        SELECT a.ticker, a.n AS forecasts, a.skill_pct AS "skill vs rolling quantile %",
+            c.coverage_pct AS "inside 80 %", c.deviation_pct AS "inside 80 %, off by"
+        FROM bi.accuracy AS a
+        JOIN bi.interval_coverage AS c
+            USING (scope, ticker, calendar, method, kind, window_sessions)
+        WHERE scope = 'ticker' AND method = 'lstm' AND metric = 'pinball' AND interval_pct = 80
+            AND {key}
+        ORDER BY a.skill_pct NULLS LAST, a.ticker
+        """,
+        height=12,
+        decimals=2,
+        overrides=[link("ticker")],
+    )
+    variables = [CALENDAR, KIND, WINDOW]
+    return dashboard("accuracy", "Accuracy", variables, [board, coverage, skill, tickers])
+
+
+# ---- operations
+
+
+def operations() -> Json:
+    runs = panel(
+        "table",
+        "Runs",
+        """
+        SELECT started_at AS started, calendar AS exchange, session, attempt, trigger, status,
+            duration_seconds AS seconds, instruments AS tickers, trained, reused, base, naive, none,
+            message
+        FROM bi.run_history
+        ORDER BY started_at DESC
+        LIMIT 100
+        """,
+        decimals=0,
+    )
+    reasons = panel(
+        "timeseries",
+        "Outcomes by action and reason",
+        f"""
+        SELECT {TIME}, action || ': ' || reason AS metric, count(*) AS value
+        FROM bi.outcomes
+        WHERE {SHOWN_OF_ALL}
+        GROUP BY session, action, reason
+        ORDER BY session, action, reason
+        """,
+        form="time_series",
+        width=12,
+        custom={"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal"}},
+    )
+    fallen = panel(
+        "table",
+        "Who fell back to something simpler, last session",
+        """
+        SELECT ticker, bar_session AS "last bar", outcome_action AS action,
+            outcome_reason AS reason, sessions_behind AS "sessions behind"
+        FROM bi.data_freshness
+        WHERE outcome_action IS NULL OR outcome_action IN ('base', 'naive', 'none')
+        ORDER BY sessions_behind DESC NULLS FIRST, ticker
+        """,
+        width=12,
+        overrides=[link("ticker")],
+    )
+    age = panel(
+        "table",
+        "Age of the data, oldest first",
+        """
+        SELECT ticker, calendar AS exchange, bar_session AS "last bar", bar_state AS state,
+            bar_provider AS provider, sessions_behind AS "sessions behind", age_hours AS hours,
+            forecast_session AS "last forecast", is_ready AS "session complete"
+        FROM bi.data_freshness
+        ORDER BY bar_session NULLS FIRST, ticker
+        """,
+        width=12,
+        decimals=0,
+        overrides=[link("ticker")],
+    )
+    issues = panel(
+        "table",
+        "Findings in the data, newest first",
+        """
+        SELECT updated_at AS found, session, ticker, check_name AS "check", severity, message,
+            observed, threshold
+        FROM bi.data_issues
+        ORDER BY updated_at DESC, issue_id DESC
+        LIMIT 200
+        """,
+        width=12,
+        overrides=[link("ticker")],
+    )
+    alerts = panel(
+        "table",
+        "Alerts, open ones first",
+        """
+        SELECT raised_at AS raised, resolved_at AS resolved, severity, name, exchange, ticker,
+            session, message
+        FROM bi.alerts
+        ORDER BY resolved_at DESC NULLS FIRST, raised_at DESC
+        LIMIT 200
+        """,
+    )
+    panels = [*([alerts] if WITH_ALERTS else []), runs, reasons, fallen, age, issues]
+    return dashboard("operations", "Operations", [], panels)
+
+
+def main() -> None:
+    folder = Path(__file__).parent / "dashboards"
+    for make in (market, ticker, accuracy, operations):
+        content = json.dumps(make(), indent=2, ensure_ascii=False)
+        (folder / f"{make.__name__}.json").write_text(content + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

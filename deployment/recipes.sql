@@ -1,0 +1,95 @@
+-- Questions people ask, answered from schema `bi`; run them as stockbatch_reader.
+-- `kind` tells live forecasts from late ones and backtests: group by it, never add them up.
+
+-- What is forecast for the next session? Highest expected return first.
+SELECT ticker, name, session, kind, is_current, currency, origin_close, forecast_close,
+    forecast_return_pct, close_low_80, close_high_80, probability_of_rise_pct
+FROM bi.next_session_forecast
+WHERE method = 'lstm'
+ORDER BY forecast_return_pct DESC, ticker;
+
+-- How sure are we? Narrowest 80 % interval first; is_trusted: the inputs are like those trained on.
+SELECT ticker, session, 100 * (close_high_80 - close_low_80) / origin_close AS width_80_pct,
+    volatility_pct, is_trusted
+FROM bi.next_session_forecast
+WHERE method = 'lstm'
+ORDER BY width_80_pct, ticker;
+
+-- Were the intervals kept? Of each ticker's last 60 sessions; below 0: too narrow.
+SELECT ticker, kind, interval_pct, n, coverage_pct, deviation_pct
+FROM bi.interval_coverage
+WHERE scope = 'ticker' AND method = 'lstm' AND window_sessions = 60
+ORDER BY ticker, kind, interval_pct;
+
+-- Is it better than the naive forecast and the other baselines? Above 0: yes.
+SELECT DISTINCT ON (calendar, kind, window_sessions, method)
+    calendar, kind, window_sessions, method, session, n,
+    mae_return_skill_pct AS skill_vs_naive_pct,
+    skill_vs_rolling_quantile_pct, skill_vs_rolling_quantile_error_pct, share_better_pct
+FROM bi.leaderboard
+ORDER BY calendar, kind, window_sessions, method, session DESC;
+
+-- Which tickers are forecast worst? Lowest skill against rolling quantiles first.
+SELECT ticker, kind, n, value AS pinball, baseline, skill_pct
+FROM bi.accuracy
+WHERE scope = 'ticker' AND method = 'lstm' AND metric = 'pinball' AND window_sessions = 250
+ORDER BY skill_pct NULLS LAST, ticker
+LIMIT 20;
+
+-- Who fell back to something simpler than a model of its own, and why?
+SELECT o.session, o.ticker, o.action, o.reason, o.message
+FROM bi.outcomes AS o
+JOIN (SELECT calendar, max(session) AS session FROM bi.run_history GROUP BY calendar) AS last
+    USING (calendar, session)
+WHERE o.action IN ('base', 'naive', 'none')
+ORDER BY o.action, o.ticker;
+
+-- How old are the data? Oldest first; sessions_behind = 0: up to date, NULL: no bar at all.
+SELECT ticker, bar_session, sessions_behind, age_hours, bar_provider, outcome_reason
+FROM bi.data_freshness
+ORDER BY bar_session NULLS FIRST, ticker;
+
+-- Is the last session complete? Wait for it before a refresh or a report.
+SELECT calendar, session, bool_and(is_ready) AS is_ready,
+    count(*) FILTER (WHERE sessions_behind = 0) AS tickers_up_to_date, count(*) AS tickers
+FROM bi.data_freshness
+WHERE NOT is_demo
+GROUP BY calendar, session
+ORDER BY calendar;
+
+-- How did the last ten forecasts of each ticker do?
+SELECT ticker, session, kind, forecast_close, actual_close, error_pct, inside_80
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY ticker ORDER BY session DESC) AS number
+    FROM bi.forecast_history
+    WHERE method = 'lstm' AND score_status = 'scored'
+        AND session > (SELECT max(session) FROM bi.run_history) - 60
+) AS scored
+WHERE number <= 10
+ORDER BY ticker, session DESC;
+
+-- Which bars were doubted, and what became of them?
+SELECT session, ticker, check_name, severity, message, observed, threshold
+FROM bi.data_issues
+ORDER BY updated_at DESC, issue_id DESC
+LIMIT 100;
+
+-- How did the last runs go?
+SELECT calendar, session, trigger, status, duration_seconds, instruments, trained, reused, base,
+    naive, none, message
+FROM bi.run_history
+ORDER BY started_at DESC
+LIMIT 20;
+
+-- Does the newest model of each ticker overfit? A gap that grows: yes.
+SELECT ticker, session, epoch, training_loss, validation_loss, generalisation_gap, is_best_epoch
+FROM bi.training_history
+WHERE model_id IN (
+    SELECT max(model_id) FROM bi.training_history WHERE model_kind = 'ticker' GROUP BY ticker
+)
+ORDER BY ticker, epoch;
+
+-- What changed since I last looked? The start of an incremental load of any fact.
+SELECT ticker, session, method, kind, forecast_close, score_status, actual_close, updated_at
+FROM bi.forecast_history
+WHERE updated_at >= now() - interval '1 day' AND session > current_date - 30;
