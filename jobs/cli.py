@@ -11,6 +11,7 @@ import typer
 from jobs.commands import context
 from jobs.commands.backtest import backtest
 from jobs.commands.config import config
+from jobs.commands.dashboard import dashboard
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
@@ -33,7 +34,7 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, backtest, tune, status, forecasts, doctor, migrate):
+for command in (demo, run, backtest, tune, status, forecasts, dashboard, doctor, migrate):
     app.command()(command)
 for group in (tickers, models, db, config):
     app.add_typer(group)

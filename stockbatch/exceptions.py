@@ -2,6 +2,7 @@
 
 StockbatchError
 ├── ConfigurationError
+├── MissingExtra
 ├── SessionError
 │   ├── UnknownCalendar
 │   ├── NotASession
@@ -69,6 +70,13 @@ def _rebuild(kind: type[StockbatchError], values: dict[str, Any]) -> StockbatchE
 
 class ConfigurationError(StockbatchError):
     """{source}: {key}: {reason}"""
+
+    exit_code = 2
+
+
+class MissingExtra(StockbatchError):
+    """This needs the extra {extra}: pip install 'stockbatch[{extra}]', or
+    'uv sync --frozen --extra {extra}' in a clone"""
 
     exit_code = 2
 
