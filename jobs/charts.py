@@ -33,7 +33,7 @@ def price(data: pd.DataFrame) -> Layers:
         for name, column in zip(series, columns, strict=True)
     ]
     ahead = data[data["close"].isna() & data["forecast_close"].notna()]
-    tips = [*(_tip(c, c.replace("_", " ")) for c in columns)]
+    tips = [_tip(column, column.replace("_", " of ")) for column in columns]
     return _together(
         [*_bars(ahead), *lines, _reader(data, tips, "price")],
         "Closing price",
@@ -362,6 +362,22 @@ def _reader(data: pd.DataFrame, tips: Sequence[alt.Tooltip], name: str) -> alt.C
 def _session(field: str = "session") -> alt.X:
     axis = alt.Axis(format="%Y-%m-%d", tickCount=7, labelOverlap="greedy")
     return alt.X(f"{field}:T", title=None, axis=axis)
+
+
+def text_table(data: pd.DataFrame) -> alt.Chart:
+    """Return a table of texts, a column for each of the frame's."""
+    long = data.assign(row=range(len(data))).melt("row", var_name="column", value_name="text")
+    axis = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False)
+    chart: alt.Chart = (
+        alt.Chart(long)
+        .mark_text(fontSize=11)
+        .encode(
+            x=alt.X("column:N", title=None, sort=list(data), axis=axis),
+            y=alt.Y("row:O", title=None, axis=None),
+            text="text:N",
+        )
+    )
+    return chart
 
 
 def _together(layers: Sequence[alt.Chart], title: str, *subtitle: str) -> Layers:

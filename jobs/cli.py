@@ -17,6 +17,7 @@ from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
 from jobs.commands.forecasts import forecasts
 from jobs.commands.models import models
+from jobs.commands.report import report
 from jobs.commands.run import run
 from jobs.commands.status import status
 from jobs.commands.tickers import tickers
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, backtest, tune, status, forecasts, dashboard, doctor, migrate):
+for command in (demo, run, backtest, tune, status, forecasts, report, dashboard, doctor, migrate):
     app.command()(command)
 for group in (tickers, models, db, config):
     app.add_typer(group)

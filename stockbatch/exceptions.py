@@ -3,6 +3,7 @@
 StockbatchError
 ├── ConfigurationError
 ├── MissingExtra
+├── UnwritableFile
 ├── SessionError
 │   ├── UnknownCalendar
 │   ├── NotASession
@@ -23,7 +24,8 @@ StockbatchError
 ├── InstrumentError
 │   ├── UnknownInstrument
 │   ├── DuplicateInstrument
-│   └── NoInstruments
+│   ├── NoInstruments
+│   └── NothingToReport
 ├── ProviderError
 │   ├── UnknownProvider
 │   ├── UnknownTicker
@@ -75,8 +77,13 @@ class ConfigurationError(StockbatchError):
 
 
 class MissingExtra(StockbatchError):
-    """This needs the extra {extra}: pip install 'stockbatch[{extra}]', or
-    'uv sync --frozen --extra {extra}' in a clone"""
+    """{command} needs packages that are not installed: install 'stockbatch[{extra}]'"""
+
+    exit_code = 2
+
+
+class UnwritableFile(StockbatchError):
+    """{path} cannot be written: {reason}"""
 
     exit_code = 2
 
@@ -172,6 +179,11 @@ class DuplicateInstrument(InstrumentError):
 
 class NoInstruments(InstrumentError):
     """The watchlist{where} is empty: 'stockbatch tickers add TICKER' adds to it"""
+
+
+class NothingToReport(InstrumentError):
+    """There is no forecast{of}: 'stockbatch run' makes forecasts of the watchlist, and
+    'stockbatch demo' some to look at"""
 
 
 class ProviderError(StockbatchError):

@@ -57,12 +57,12 @@ def settings(**options: Any) -> Settings:
     return config.load(_choice.config, **(_choice.options | chosen))
 
 
-def require(extra: str, *modules: str) -> None:
+def require(command: str, *modules: str, extra: str) -> None:
     """Raise MissingExtra unless the modules of an optional part are installed."""
     from stockbatch.exceptions import MissingExtra
 
     if any(find_spec(module) is None for module in modules):
-        raise MissingExtra(extra=extra)
+        raise MissingExtra(command=command, extra=extra)
 
 
 def console() -> Console:

@@ -17,7 +17,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
 ) -> None:
     """Serve the dashboard until Ctrl-C."""
-    context.require("dashboard", "streamlit", "altair")
+    context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
     from streamlit.web import bootstrap
 
     from jobs import charts

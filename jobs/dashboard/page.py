@@ -57,7 +57,10 @@ def read(query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P
 def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) -> None:
     """Show a chart as wide as the page, high enough for `rows` of names if there are any."""
     height = 150 + 20 * rows if rows else height
-    st.altair_chart(chart.properties(height=height), width="stretch", theme=None)
+    placed = chart.properties(
+        height=height, padding={"top": 16, "left": 5, "right": 5, "bottom": 5}
+    )
+    st.altair_chart(placed, width="stretch", theme=None)
 
 
 def nothing(what: str, do: str) -> None:
