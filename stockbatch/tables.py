@@ -168,7 +168,15 @@ class BarRow(Base):
     """One row per instrument and session: the bar as it is known now."""
 
     __tablename__ = "bars"
-    __table_args__ = _BAR_CHECKS
+    __table_args__ = (
+        *_BAR_CHECKS,
+        Index(
+            "bars_close_idx",  # moving averages read this alone
+            *("instrument_id", "session"),
+            postgresql_include=["close"],
+            postgresql_where="state <> 'quarantined'",
+        ),
+    )
 
     instrument_id: Mapped[int] = _instrument(primary_key=True)
     session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
@@ -573,6 +581,11 @@ class MetricRow(Base):
             "metrics_all_key",
             *("calendar", "method", "kind", "window_sessions", "metric", "through_session"),
             unique=True,
+            postgresql_where="instrument_id IS NULL",
+        ),
+        Index(
+            "metrics_all_session_idx",
+            "through_session",
             postgresql_where="instrument_id IS NULL",
         ),
         _finite("value", "baseline", "skill"),

@@ -53,6 +53,29 @@ def psql(role: RoleOption = "reader") -> None:
     os.execvpe(arguments[0], arguments, environment(variables))  # noqa: S606
 
 
+@db.command()
+def dictionary() -> None:
+    """Print the data dictionary of the `bi` views, as Markdown."""
+    from itertools import groupby
+
+    from sqlalchemy.orm import Session
+
+    from stockbatch import database
+    from stockbatch.store import views
+
+    engine = database.engine(context.settings(), "reader", create=False)
+    try:
+        with Session(engine) as session:
+            columns = views.columns(session)
+    finally:
+        engine.dispose()
+    typer.echo("# Data dictionary\n\nThe views of schema `bi`. Columns are only ever appended.")
+    for (view, grain), of_view in groupby(columns, lambda column: (column.view, column.grain)):
+        typer.echo(f"\n## bi.{view}\n\n{grain}\n\n| column | type | meaning |\n|---|---|---|")
+        for column in of_view:
+            typer.echo(f"| `{column.name}` | {column.type} | {column.meaning} |")
+
+
 def migrate() -> None:
     """Bring the database's schema to this program's revision."""
     from stockbatch import database

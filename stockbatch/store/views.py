@@ -1,6 +1,6 @@
 """Reads of the `bi` views, for the command line."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -17,6 +17,30 @@ METRICS_SHOWN = (
     "coverage_80",
     "coverage_95",
 )
+
+
+class Column(NamedTuple):
+    """A column of a view: what the data dictionary says of it."""
+
+    view: str
+    grain: str
+    name: str
+    type: str
+    meaning: str
+
+
+def columns(db: Session) -> list[Column]:
+    """Return every column of schema `bi` with the comments of view and column, in their order."""
+    found = db.execute(
+        text(
+            "SELECT c.relname, obj_description(c.oid, 'pg_class'), a.attname,"
+            " format_type(a.atttypid, a.atttypmod), col_description(c.oid, a.attnum)"
+            " FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
+            " WHERE c.relnamespace = 'bi'::regnamespace AND c.relkind = 'v'"
+            " ORDER BY c.relname, a.attnum"
+        )
+    )
+    return [Column(*row) for row in found]
 
 
 def next_session_forecasts(db: Session, ticker: str | None = None) -> list[Row]:

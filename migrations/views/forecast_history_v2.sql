@@ -1,0 +1,68 @@
+-- Flat where version 1 had DISTINCT ON, so that any filter reaches the indexes.
+-- Kinds sort as they are preferred: 'backtest' < 'late' < 'live'.
+CREATE OR REPLACE VIEW bi.forecast_history AS
+SELECT
+    f.target_session AS session,
+    target.close_at AS session_close_at,
+    i.ticker,
+    i.name,
+    i.currency,
+    f.method,
+    f.kind,
+    f.origin_session,
+    f.origin_close,
+    f.close AS forecast_close,
+    100 * (exp(f.log_return) - 1) AS forecast_return_pct,
+    f.origin_close * exp(f.q50) AS median_close,
+    f.origin_close * exp(f.q25) AS close_low_50,
+    f.origin_close * exp(f.q75) AS close_high_50,
+    f.origin_close * exp(f.q10) AS close_low_80,
+    f.origin_close * exp(f.q90) AS close_high_80,
+    f.origin_close * exp(f.q05) AS close_low_90,
+    f.origin_close * exp(f.q95) AS close_high_90,
+    f.origin_close * exp(f.q025) AS close_low_95,
+    f.origin_close * exp(f.q975) AS close_high_95,
+    100 * f.probability_of_rise AS probability_of_rise_pct,
+    coalesce(s.status, 'open') AS score_status,
+    s.actual_close,
+    100 * (exp(s.actual_log_return) - 1) AS actual_return_pct,
+    s.error,
+    s.absolute_error,
+    s.percentage_error AS error_pct,
+    s.pinball,
+    s.direction_hit,
+    s.inside_50,
+    s.inside_80,
+    s.inside_90,
+    s.inside_95,
+    f.issued_at,
+    f.recorded_at,
+    f.deadline_at,
+    f.model_id,
+    f.run_id,
+    greatest(f.recorded_at, s.scored_at) AS updated_at,
+    100 * f.volatility AS volatility_pct,
+    f.shrinkage,
+    f.dissimilarity,
+    f.trusted AS is_trusted,
+    i.calendar,
+    i.demo AS is_demo
+FROM stockbatch.forecasts AS f
+JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
+LEFT JOIN stockbatch.sessions AS target
+    ON target.calendar = i.calendar AND target.session = f.target_session
+LEFT JOIN LATERAL (
+    SELECT * FROM stockbatch.scores WHERE forecast_id = f.id ORDER BY revision DESC LIMIT 1
+) AS s ON true
+WHERE f.horizon = 1
+    AND NOT EXISTS (
+        SELECT FROM stockbatch.forecasts AS better
+        WHERE better.instrument_id = f.instrument_id
+            AND better.target_session = f.target_session
+            AND better.horizon = 1
+            AND better.method = f.method
+            AND (better.kind, better.recorded_at, better.id) > (f.kind, f.recorded_at, f.id)
+    );
+
+COMMENT ON COLUMN bi.forecast_history.calendar IS 'exchange calendar code';
+COMMENT ON COLUMN bi.forecast_history.is_demo IS 'demonstration data';

@@ -1,0 +1,116 @@
+-- Every row looks up its own averages and forecast, so that a filter on ticker or session, or both,
+-- reads no more than it needs.
+-- `split.ratios[n + 1]` is how many of today's shares stood for one after n of the splits; prices
+-- are divided by it. width_bucket counts the splits up to a session.
+CREATE OR REPLACE VIEW bi.price_and_forecast AS
+WITH instrument AS NOT MATERIALIZED (
+    SELECT i.id, i.ticker, i.currency, i.calendar, i.demo, split.sessions, split.ratios
+    FROM stockbatch.instruments AS i
+    CROSS JOIN LATERAL (
+        SELECT
+            array_agg(session ORDER BY session) AS sessions,
+            array_agg(ratio ORDER BY session) AS ratios
+        FROM (
+            SELECT session, exp(sum(ln(value)) OVER (ORDER BY session DESC)) AS ratio
+            FROM stockbatch.corporate_actions
+            WHERE instrument_id = i.id AND kind = 'split' AND retracted_at IS NULL
+        ) AS later
+    ) AS split
+)
+SELECT
+    b.session,
+    s.close_at AS session_close_at,
+    i.ticker,
+    i.currency,
+    b.open / now.shares AS open,
+    b.high / now.shares AS high,
+    b.low / now.shares AS low,
+    b.close / now.shares AS close,
+    b.volume * now.shares AS volume,
+    average.of_20 AS average_20,
+    average.of_50 AS average_50,
+    average.of_200 AS average_200,
+    f.kind AS forecast_kind,
+    f.origin_session,
+    f.close / f.shares AS forecast_close,
+    f.origin_close * exp(f.q10) / f.shares AS close_low_80,
+    f.origin_close * exp(f.q90) / f.shares AS close_high_80,
+    f.origin_close * exp(f.q025) / f.shares AS close_low_95,
+    f.origin_close * exp(f.q975) / f.shares AS close_high_95,
+    100 * f.probability_of_rise AS probability_of_rise_pct,
+    greatest(b.fetched_at, f.recorded_at) AS updated_at,
+    f.origin_close * exp(f.q25) / f.shares AS close_low_50,
+    f.origin_close * exp(f.q75) / f.shares AS close_high_50,
+    b.state AS bar_state,
+    i.calendar,
+    i.demo AS is_demo
+FROM stockbatch.bars AS b
+JOIN instrument AS i ON i.id = b.instrument_id
+LEFT JOIN stockbatch.sessions AS s ON s.calendar = i.calendar AND s.session = b.session
+CROSS JOIN LATERAL (
+    SELECT coalesce(i.ratios[width_bucket(b.session, i.sessions) + 1], 1) AS shares
+) AS now
+CROSS JOIN LATERAL (
+    SELECT
+        max(mean.close) FILTER (WHERE size = 20) AS of_20,
+        max(mean.close) FILTER (WHERE size = 50) AS of_50,
+        max(mean.close) FILTER (WHERE size = 200) AS of_200
+    FROM (VALUES (20), (50), (200)) AS averaged (size)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN count(*) = size THEN avg(past.close) END AS close
+        FROM (
+            SELECT close / coalesce(i.ratios[width_bucket(session, i.sessions) + 1], 1) AS close
+            FROM stockbatch.bars
+            WHERE instrument_id = b.instrument_id AND session <= b.session
+                AND state <> 'quarantined'
+            ORDER BY session DESC
+            LIMIT size
+        ) AS past
+    ) AS mean
+) AS average
+LEFT JOIN LATERAL (
+    SELECT *, coalesce(i.ratios[width_bucket(origin_session, i.sessions) + 1], 1) AS shares
+    FROM stockbatch.forecasts
+    WHERE instrument_id = b.instrument_id AND target_session = b.session
+        AND horizon = 1 AND method = 'lstm'
+    ORDER BY kind DESC, recorded_at DESC, id DESC
+    LIMIT 1
+) AS f ON true
+WHERE b.state <> 'quarantined'
+UNION ALL
+SELECT
+    h.session,
+    h.session_close_at,
+    h.ticker,
+    h.currency,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    h.kind,
+    h.origin_session,
+    h.forecast_close / now.shares,
+    h.close_low_80 / now.shares,
+    h.close_high_80 / now.shares,
+    h.close_low_95 / now.shares,
+    h.close_high_95 / now.shares,
+    h.probability_of_rise_pct,
+    h.recorded_at,
+    h.close_low_50 / now.shares,
+    h.close_high_50 / now.shares,
+    NULL,
+    h.calendar,
+    h.is_demo
+FROM bi.forecast_history AS h
+JOIN instrument AS i ON i.ticker = h.ticker
+CROSS JOIN LATERAL (
+    SELECT coalesce(i.ratios[width_bucket(h.origin_session, i.sessions) + 1], 1) AS shares
+) AS now
+WHERE h.method = 'lstm'
+    AND NOT EXISTS (
+        SELECT FROM stockbatch.bars AS b
+        WHERE b.instrument_id = i.id AND b.session = h.session AND b.state <> 'quarantined'
+    );
+
+COMMENT ON COLUMN bi.price_and_forecast.close_low_50 IS 'lower end of the 50 % interval';
+COMMENT ON COLUMN bi.price_and_forecast.close_high_50 IS 'upper end of the 50 % interval';
+COMMENT ON COLUMN bi.price_and_forecast.bar_state IS 'final, or provisional: it may still change; NULL: no bar';
+COMMENT ON COLUMN bi.price_and_forecast.calendar IS 'exchange calendar code';
+COMMENT ON COLUMN bi.price_and_forecast.is_demo IS 'demonstration data';
