@@ -258,15 +258,11 @@ def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
 def outcomes(data: pd.DataFrame) -> alt.Chart:
     """Return what the runs of each session did for how many tickers.
 
-    `data` is of `store.dashboard.runs`.
+    `data` is of `store.dashboard.outcomes`.
     """
-    long = data.melt(
-        id_vars=["session"], value_vars=list(ACTIONS), var_name="action", value_name="tickers"
-    )
-    long = long[long["tickers"] > 0]
-    long["place"] = long["action"].map({action: place for place, action in enumerate(ACTIONS)})
+    place = {action: place for place, action in enumerate(ACTIONS)}
     chart: alt.Chart = (
-        alt.Chart(long)
+        alt.Chart(data.assign(place=data["action"].map(place)))
         .mark_bar()
         .encode(
             x=_session("yearmonthdate(session)"),
@@ -372,7 +368,7 @@ def text_table(data: pd.DataFrame) -> alt.Chart:
         alt.Chart(long)
         .mark_text(fontSize=11)
         .encode(
-            x=alt.X("column:N", title=None, sort=list(data), axis=axis),
+            x=alt.X("column:N", title=None, sort=[str(column) for column in data], axis=axis),
             y=alt.Y("row:O", title=None, axis=None),
             text="text:N",
         )

@@ -147,6 +147,48 @@ ORDER BY started_at DESC
 LIMIT :count
 """
 
+# One row per session, action and reason of the last five weeks.
+_OUTCOMES = """
+SELECT session, action, reason, count(*)::integer AS tickers, min(ticker) AS example,
+    max(message) AS message
+FROM bi.outcomes
+WHERE session > (SELECT max(session) FROM bi.run_history) - 35
+GROUP BY session, action, reason
+ORDER BY session DESC, tickers DESC
+LIMIT 1000
+"""
+
+# One row per exchange: how many of its tickers have the bar of the last closed session.
+_FRESHNESS = """
+SELECT
+    calendar, session, bool_and(is_ready) AS is_ready, count(*)::integer AS tickers,
+    count(*) FILTER (WHERE sessions_behind > 0 OR bar_session IS NULL)::integer AS behind,
+    min(age_hours) AS age_hours
+FROM bi.data_freshness
+WHERE NOT is_demo
+GROUP BY calendar, session
+ORDER BY calendar
+LIMIT 200
+"""
+
+# One row per ticker whose bars are not as new as the last closed session, the oldest first.
+_BEHIND = """
+SELECT
+    ticker, calendar, bar_session, sessions_behind, bar_provider, outcome_action, outcome_reason
+FROM bi.data_freshness
+WHERE (sessions_behind > 0 OR bar_session IS NULL) AND NOT is_demo
+ORDER BY sessions_behind DESC NULLS FIRST, ticker
+LIMIT :most
+"""
+
+# One row per finding, newest first.
+_FINDINGS = """
+SELECT session, ticker, severity, check_name, message, observed, threshold, updated_at
+FROM bi.data_issues
+ORDER BY updated_at DESC, issue_id DESC
+LIMIT :most
+"""
+
 
 def forecasts(db: Session) -> pd.DataFrame:
     """Return the latest forecast of every ticker by the best method, with its skill."""
@@ -193,10 +235,30 @@ def runs(db: Session, count: int = 200) -> pd.DataFrame:
     return _frame(db, _RUNS, count=count)
 
 
+def outcomes(db: Session) -> pd.DataFrame:
+    """Return how many tickers ended how, and why, session by session."""
+    return _frame(db, _OUTCOMES)
+
+
+def freshness(db: Session) -> pd.DataFrame:
+    """Return how old the data of each exchange are; demonstration data are left out."""
+    return _frame(db, _FRESHNESS)
+
+
+def behind(db: Session) -> pd.DataFrame:
+    """Return the tickers that lack bars; demonstration data are left out."""
+    return _frame(db, _BEHIND, most=MOST_FINDINGS)
+
+
+def findings(db: Session) -> pd.DataFrame:
+    """Return what the checks of bars found last."""
+    return _frame(db, _FINDINGS, most=MOST_FINDINGS)
+
+
 def _frame(db: Session, query: str, **parameters: Any) -> pd.DataFrame:
     return pd.read_sql_query(
         text(query),
         db.connection(),
         params=parameters,
-        parse_dates=["session", "origin_session"],
+        parse_dates=["session", "origin_session", "bar_session"],
     )
