@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read
 from jobs.words import KINDS
 from stockbatch.store import dashboard as store
 
@@ -63,10 +63,13 @@ def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
 def _tickers(data: pd.DataFrame) -> None:
     st.subheader("The LSTM, ticker by ticker")
     known = data["skill_pct"].dropna()
-    boxes = st.columns(3)
-    boxes[0].metric("Better than rolling quantiles", f"{(known > 0).sum()} of {len(known)}")
-    boxes[1].metric("Median skill", f"{known.median():+.2f} %" if len(known) else "unknown")
-    boxes[2].metric("Median inside 80 %", f"{data['coverage_80_pct'].median():.0f} %")
+    figures(
+        {
+            "Better than rolling quantiles": f"{(known > 0).sum()} of {len(known)}",
+            "Median skill": f"{known.median():+.2f} %" if len(known) else "unknown",
+            "Median inside 80 %": f"{data['coverage_80_pct'].median():.0f} %",
+        }
+    )
     number = st.column_config.NumberColumn
     columns: Columns = {
         "ticker": st.column_config.TextColumn("ticker", pinned=True),

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read
 from stockbatch.store import dashboard as store
 
 DAY = "YYYY-MM-DD"
@@ -25,11 +25,14 @@ def show() -> None:
 
 def _runs(data: pd.DataFrame) -> None:
     last = data.iloc[0]
-    boxes = st.columns(4)
-    boxes[0].metric("Last run", last["status"])
-    boxes[1].metric("Its session", f"{last['session']:%Y-%m-%d}")
-    boxes[2].metric("Tickers", int(last["instruments"]))
-    boxes[3].metric("Without a forecast", int(last["none"]))
+    figures(
+        {
+            "Last run": last["status"],
+            "Its session": f"{last['session']:%Y-%m-%d}",
+            "Tickers": int(last["instruments"]),
+            "Without a forecast": int(last["none"]),
+        }
+    )
     if last["status"] == "failed":
         st.error(f"It failed: {last['message']}. `stockbatch run` finishes it.")
     columns: Columns = {

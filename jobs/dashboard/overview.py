@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read
 from jobs.words import KINDS
 from stockbatch.store import dashboard as store
 
@@ -50,11 +50,14 @@ def _summary(data: pd.DataFrame) -> None:
     newest = data["session"].max()
     current = data["is_current"].astype(bool)
     found = data["kind"].value_counts()
-    boxes = st.columns(4)
-    boxes[0].metric("Session forecast", f"{newest:%Y-%m-%d}")
-    boxes[1].metric("Tickers", len(data))
-    boxes[2].metric("Median 80 % interval", f"{data['width'].median():.1f} % wide")
-    boxes[3].metric("Better than rolling quantiles", _share(data["skill_pct"]))
+    figures(
+        {
+            "Session forecast": f"{newest:%Y-%m-%d}",
+            "Tickers": len(data),
+            "Median 80 % interval": f"{data['width'].median():.1f} % wide",
+            "Better than rolling quantiles": _share(data["skill_pct"]),
+        }
+    )
     st.caption(" · ".join(f"{n} {KINDS[str(kind)]}" for kind, n in found.items()))
     if not current.any():
         st.warning(

@@ -1,6 +1,6 @@
 """What all pages share: how they read, and what they say when they cannot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -61,6 +61,13 @@ def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) ->
         height=height, padding={"top": 16, "left": 5, "right": 5, "bottom": 5}
     )
     st.altair_chart(placed, width="stretch", theme=None)
+
+
+def figures(values: Mapping[str, object]) -> None:
+    """Show numbers with their names side by side, as many in a line as there is room for."""
+    with st.container(horizontal=True, gap="large"):
+        for name, value in values.items():
+            st.metric(name, str(value), width="content")
 
 
 def nothing(what: str, do: str) -> None:

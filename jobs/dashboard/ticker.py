@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read
 from jobs.words import KINDS
 from stockbatch.store import dashboard as store
 
@@ -37,18 +37,15 @@ def _next_session(data: pd.DataFrame) -> None:
     best = data.iloc[0]
     low, high = best["close_low_80"], best["close_high_80"]
     rise = best["probability_of_rise_pct"]
-    boxes = st.columns(5)
-    boxes[0].metric("Session forecast", f"{best['session']:%Y-%m-%d}")
-    boxes[1].metric(
-        f"Forecast, {best['currency'] or 'currency unknown'}",
-        f"{best['forecast_close']:,.2f}",
-        f"{best['forecast_return_pct']:+.2f} %",
-        delta_color="off",
-        delta_arrow="off",
+    figures(
+        {
+            "Session forecast": f"{best['session']:%Y-%m-%d}",
+            f"Forecast, {best['currency'] or 'currency unknown'}": f"{best['forecast_close']:,.2f}",
+            "Change": f"{best['forecast_return_pct']:+.2f} %",
+            "80 % interval": "none" if pd.isna(low) else f"{low:,.2f} to {high:,.2f}",
+            "P(rise)": "unknown" if pd.isna(rise) else f"{rise:.0f} %",
+        }
     )
-    boxes[2].metric("80 % interval from", "none" if pd.isna(low) else f"{low:,.2f}")
-    boxes[3].metric("to", "none" if pd.isna(high) else f"{high:,.2f}")
-    boxes[4].metric("P(rise)", "unknown" if pd.isna(rise) else f"{rise:.0f} %")
     state = "" if best["is_current"] else " · this session is over: the forecast is old"
     st.caption(f"{KINDS[str(best['kind'])]} · method {best['method']}{state}")
     if best["is_trusted"] is False:

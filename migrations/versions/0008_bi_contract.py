@@ -49,9 +49,7 @@ def upgrade() -> None:
         _create(view, 2)
     for view in NEW:
         _create(view, 1)
-        op.execute(
-            f"GRANT SELECT ON bi.{view} TO stockbatch_writer, stockbatch_reader, stockbatch_api"
-        )
+        op.execute(f"GRANT SELECT ON bi.{view} TO stockbatch_writer, stockbatch_reader, stockbatch_api")
 
 
 def downgrade() -> None:
@@ -59,8 +57,6 @@ def downgrade() -> None:
         op.execute(f"DROP VIEW bi.{view}")
     for view in REPLACED:
         _create(view, 1)
-        op.execute(
-            f"GRANT SELECT ON bi.{view} TO stockbatch_writer, stockbatch_reader, stockbatch_api"
-        )
+        op.execute(f"GRANT SELECT ON bi.{view} TO stockbatch_writer, stockbatch_reader, stockbatch_api")
     op.drop_index("metrics_all_session_idx", "metrics", schema="stockbatch")
     op.drop_index("bars_close_idx", "bars", schema="stockbatch")

@@ -149,8 +149,9 @@ LIMIT :count
 
 # One row per session, action and reason of the last five weeks.
 _OUTCOMES = """
-SELECT session, action, reason, count(*)::integer AS tickers, min(ticker) AS example,
-    max(message) AS message
+SELECT
+    session, action, reason, count(*)::integer AS tickers, min(ticker) AS example,
+    (array_agg(message ORDER BY ticker))[1] AS message
 FROM bi.outcomes
 WHERE session > (SELECT max(session) FROM bi.run_history) - 35
 GROUP BY session, action, reason

@@ -149,15 +149,11 @@ def queries() -> Iterator[tuple[str, str]]:
         yield f"{view}: {ONE}", f"SELECT * FROM bi.{view} WHERE {one}"
         key = "method = 'lstm' AND window_sessions = 250"
         key += " AND metric = 'pinball'" if view == "accuracy" else " AND interval_pct = 80"
-        yield (
-            f"{view}: all tickers, one metric",
-            (f"SELECT * FROM bi.{view} WHERE scope = 'ticker' AND {key}"),
+        yield f"{view}: all tickers, one metric", (
+            f"SELECT * FROM bi.{view} WHERE scope = 'ticker' AND {key}"
         )
-        yield (
-            f"{view}: exchange, 200 sessions",
-            (
-                f"SELECT * FROM bi.{view} WHERE scope = 'calendar' AND {key} AND session > '2023-08-15'"
-            ),
+        yield f"{view}: exchange, 200 sessions", (
+            f"SELECT * FROM bi.{view} WHERE scope = 'calendar' AND {key} AND session > '2023-08-15'"
         )
     yield "leaderboard: latest session", f"SELECT * FROM bi.leaderboard WHERE {latest}"
     yield (
