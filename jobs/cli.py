@@ -11,6 +11,7 @@ import typer
 from jobs.commands import context
 from jobs.commands.backtest import backtest
 from jobs.commands.config import config
+from jobs.commands.dashboard import dashboard
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
@@ -18,6 +19,7 @@ from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
 from jobs.commands.models import models
 from jobs.commands.quality import quality
+from jobs.commands.report import report
 from jobs.commands.run import run
 from jobs.commands.status import status
 from jobs.commands.tickers import tickers
@@ -35,7 +37,10 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, fetch, backtest, tune, status, forecasts, doctor, migrate):
+for command in (
+    *(demo, run, fetch, backtest, tune, status, forecasts),
+    *(report, dashboard, doctor, migrate),
+):
     app.command()(command)
 for group in (tickers, quality, models, db, config):
     app.add_typer(group)

@@ -2,6 +2,8 @@
 
 StockbatchError
 ├── ConfigurationError
+├── MissingExtra
+├── UnwritableFile
 ├── SessionError
 │   ├── UnknownCalendar
 │   ├── NotASession
@@ -23,7 +25,8 @@ StockbatchError
 │   ├── UnknownInstrument
 │   ├── DuplicateInstrument
 │   ├── TickerTaken
-│   └── NoInstruments
+│   ├── NoInstruments
+│   └── NothingToReport
 ├── QualityError
 │   ├── UnknownIssue
 │   └── NothingToDecide
@@ -78,6 +81,18 @@ def _rebuild(kind: type[StockbatchError], values: dict[str, Any]) -> StockbatchE
 
 class ConfigurationError(StockbatchError):
     """{source}: {key}: {reason}"""
+
+    exit_code = 2
+
+
+class MissingExtra(StockbatchError):
+    """{command} needs packages that are not installed: install 'stockbatch[{extra}]'"""
+
+    exit_code = 2
+
+
+class UnwritableFile(StockbatchError):
+    """{path} cannot be written: {reason}"""
 
     exit_code = 2
 
@@ -177,6 +192,11 @@ class TickerTaken(InstrumentError):
 
 class NoInstruments(InstrumentError):
     """The watchlist{where} is empty: 'stockbatch tickers add TICKER' adds to it"""
+
+
+class NothingToReport(InstrumentError):
+    """There is no forecast{of}: 'stockbatch run' makes forecasts of the watchlist, and
+    'stockbatch demo' some to look at"""
 
 
 class QualityError(StockbatchError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,14 @@ def settings(**options: Any) -> Settings:
 
     chosen = {key: value for key, value in options.items() if value is not None}
     return config.load(_choice.config, **(_choice.options | chosen))
+
+
+def require(command: str, *modules: str, extra: str) -> None:
+    """Raise MissingExtra unless the modules of an optional part are installed."""
+    from stockbatch.exceptions import MissingExtra
+
+    if any(find_spec(module) is None for module in modules):
+        raise MissingExtra(command=command, extra=extra)
 
 
 def console() -> Console:

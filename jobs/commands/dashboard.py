@@ -1,0 +1,43 @@
+"""`stockbatch dashboard`: the pages that people look at, in a browser."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.commands import context
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def dashboard(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; there is no login: keep it to yourself.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+) -> None:
+    """Serve the dashboard until Ctrl-C."""
+    context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
+    from streamlit.web import bootstrap
+
+    from jobs import charts
+
+    context.settings()  # what is wrong with them is said here, not in the browser
+    options = {
+        "server_address": host,
+        "server_port": port,
+        "server_headless": True,
+        "server_fileWatcherType": "none",
+        "server_allowedHosts": list(LOOPBACK) if host in LOOPBACK else [],
+        "browser_gatherUsageStats": False,
+        "client_toolbarMode": "minimal",
+        "client_showErrorDetails": "none",
+        "logger_hideWelcomeMessage": True,
+        "global_developmentMode": False,
+        "theme_base": "light",
+        "theme_primaryColor": charts.BLUE,
+    }
+    script = Path(charts.__file__).parent / "dashboard" / "main.py"
+    bootstrap.load_config_options(options)
+    typer.echo(f"dashboard: http://{host}:{port} (Ctrl-C ends it)")
+    bootstrap.run(str(script), False, [], options)

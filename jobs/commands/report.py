@@ -1,0 +1,29 @@
+"""`stockbatch report`: the dashboard's plots in one file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.commands import context
+
+
+def report(
+    out: Annotated[Path, typer.Option(help="File to write; its name ends in html, pdf or png.")],
+    ticker: Annotated[
+        str | None, typer.Argument(metavar="TICKER", help="Default: all tickers.")
+    ] = None,
+) -> None:
+    """Write forecasts and how they did to one HTML, PDF or PNG file."""
+    context.require("stockbatch report", "altair", "vl_convert", extra="dashboard")
+    from jobs import report as job
+    from stockbatch import database
+
+    if out.suffix not in job.FORMATS:
+        raise typer.BadParameter(f"the file's name must end in {', '.join(job.FORMATS)}")
+    engine = database.engine(context.settings(), role="reader", create=False)
+    try:
+        job.report(engine, ticker, out)
+    finally:
+        engine.dispose()
+    typer.echo(f"{out}: written")

@@ -1,0 +1,1 @@
+"""The built-in dashboard: Streamlit pages over the `bi` views, read as the reader."""
