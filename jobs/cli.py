@@ -19,6 +19,7 @@ from jobs.commands.models import models
 from jobs.commands.run import run
 from jobs.commands.status import status
 from jobs.commands.tickers import tickers
+from jobs.commands.tokens import tokens
 from jobs.commands.tune import tune
 
 INTERRUPTED = 130
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for command in (demo, run, backtest, tune, status, forecasts, doctor, migrate):
     app.command()(command)
-for group in (tickers, models, db, config):
+for group in (tickers, models, tokens, db, config):
     app.add_typer(group)
 
 

@@ -27,6 +27,7 @@ COMMANDS = (
     *(("doctor",), ("migrate",)),
     *(("tickers", name) for name in ("add", "import", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
+    *(("tokens", name) for name in ("add", "list", "revoke")),
     *(("db", name) for name in ("start", "stop", "url", "psql")),
     ("config", "show"),
 )
