@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from jobs.commands import context
+from jobs.commands.api import api
 from jobs.commands.backtest import backtest
 from jobs.commands.config import config
 from jobs.commands.database import db, migrate
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, backtest, tune, status, forecasts, doctor, migrate):
+for command in (demo, run, backtest, tune, status, forecasts, api, doctor, migrate):
     app.command()(command)
 for group in (tickers, models, tokens, db, config):
     app.add_typer(group)

@@ -24,7 +24,7 @@ from stockbatch.store import models
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
     *(("",), ("demo",), ("run",), ("backtest",), ("status",), ("forecasts",)),
-    *(("doctor",), ("migrate",)),
+    *(("api",), ("doctor",), ("migrate",)),
     *(("tickers", name) for name in ("add", "import", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("tokens", name) for name in ("add", "list", "revoke")),

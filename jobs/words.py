@@ -1,0 +1,12 @@
+"""What every page that people see says."""
+
+DISCLAIMER = (
+    "Not investment advice. Prices are close to a random walk: expect the forecast near the last "
+    "close, and read the intervals. The terms of Yahoo, Alpha Vantage and other data providers "
+    "bind whoever fetches or redistributes their data."
+)
+KINDS = {
+    "live": "live: made before the session opened",
+    "late": "late: made after the deadline",
+    "backtest": "backtest: a simulation of the past",
+}
