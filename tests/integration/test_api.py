@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 import pytest
 from market import NOW, ORIGIN, RETRAIN_AFTER, Market, PlainTrainer, fetch, run, session
