@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from jobs.commands import context
+from jobs.commands.api import api
 from jobs.commands.backtest import backtest
 from jobs.commands.config import config
 from jobs.commands.dashboard import dashboard
@@ -23,6 +24,7 @@ from jobs.commands.report import report
 from jobs.commands.run import run
 from jobs.commands.status import status
 from jobs.commands.tickers import tickers
+from jobs.commands.tokens import tokens
 from jobs.commands.tune import tune
 
 INTERRUPTED = 130
@@ -39,10 +41,10 @@ app = typer.Typer(
 )
 for command in (
     *(demo, run, fetch, backtest, tune, status, forecasts),
-    *(report, dashboard, doctor, migrate),
+    *(report, dashboard, api, doctor, migrate),
 ):
     app.command()(command)
-for group in (tickers, quality, models, db, config):
+for group in (tickers, quality, models, tokens, db, config):
     app.add_typer(group)
 
 

@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     base_after_sessions: int = Field(60, ge=1, description="age at which the base is refitted")
     chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
     threads: int = Field(0, ge=0, description="threads for training; 0: one per core")
+    api_address: str = Field("127.0.0.1:8765", description="HOST:PORT of the REST service")
     close_delay_minutes: int = Field(45, ge=0, description="wait after the close for its bar")
     yfinance_requests_per_second: float = Field(1.0, gt=0, le=100, description="pace at Yahoo's")
     yfinance_workers: int = Field(3, ge=1, le=8, description="requests to Yahoo under way at once")

@@ -2,9 +2,9 @@
 
 A process works with the least privilege that its role allows. On the embedded server every role is
 a login of its own. An external server has the one login of `STOCKBATCH_DATABASE_URL`: a connection
-made for the writer or the reader does `SET ROLE stockbatch_writer` or `stockbatch_reader` if that
-role exists and the login may, and keeps the login's own rights otherwise. The owner is the login
-itself: it migrates.
+made for the writer, the reader or the REST service does `SET ROLE stockbatch_writer`,
+`stockbatch_reader` or `stockbatch_api` if that role exists and the login may, and keeps the login's
+own rights otherwise. The owner is the login itself: it migrates.
 
 Every connection speaks UTC and UTF-8, has time limits, and sees only `public` unqualified. Session
 settings and advisory locks are used, so a pooler in between must pool by session.
@@ -42,7 +42,7 @@ from stockbatch.exceptions import (
 
 OLDEST_SERVER = 15
 MIGRATION_LOCK = 0x73746F636B  # "stock": the key of the advisory lock of migrations
-STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s"}
+STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s", "api": "30s"}
 LOCK_TIMEOUT = "10s"
 _SECRETS = ("password", "sslpassword")
 

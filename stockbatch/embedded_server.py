@@ -9,8 +9,8 @@
 
 The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
 a port that is chosen once, and on a socket in its folder (in `data/` where the path is too long for
-a socket); logins need their password. `owner` is the superuser, `writer` and `reader` are members
-of the group roles of that name, so the migrations find those roles and grant to them.
+a socket); logins need their password. `owner` is the superuser; `writer`, `reader` and `api` are
+members of the group roles of that name, so the migrations find those roles and grant to them.
 
 PostgreSQL refuses to run as root. Started by root it runs in a user namespace, where root's files
 belong to `nobody`; where there are no user namespaces (most containers) it runs as `nobody`, who is
@@ -32,13 +32,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, get_args
 
 from sqlalchemy import URL
 
 from stockbatch.exceptions import DataFolderOfOtherVersion, EmbeddedServerFailed
 
-Role = Literal["owner", "writer", "reader"]
+Role = Literal["owner", "writer", "reader", "api"]
 
 HOST = "127.0.0.1"
 DATABASE = "stockbatch"
@@ -56,6 +56,11 @@ CREATE ROLE writer LOGIN PASSWORD '{writer}' IN ROLE stockbatch_writer;
 CREATE ROLE reader LOGIN PASSWORD '{reader}' IN ROLE stockbatch_reader CONNECTION LIMIT 50;
 ALTER ROLE reader SET statement_timeout = '60s';
 CREATE DATABASE {database} OWNER owner;
+"""
+_API_LOGIN = """\
+DROP ROLE IF EXISTS api;
+CREATE ROLE api LOGIN PASSWORD '{api}' IN ROLE stockbatch_api CONNECTION LIMIT 50;
+ALTER ROLE api SET statement_timeout = '30s';
 """
 
 
@@ -123,7 +128,7 @@ def start(
                 _create(folder, programs)
             server = _read(folder)
             _launch(server, programs, options or {})
-            return server
+            return server if "api" in server.passwords else _add_api_login(server, programs)
 
 
 def stop(home: Path) -> bool:
@@ -168,7 +173,7 @@ def _create(folder: Path, programs: Path) -> None:
     for half_made in folder.parent.glob("postgres.partial-*"):
         shutil.rmtree(half_made, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix="postgres.partial-", dir=folder.parent))
-    passwords = {role: secrets.token_hex(16) for role in ("owner", "writer", "reader")}
+    passwords = {role: secrets.token_hex(16) for role in get_args(Role)}
     _write_passwords(partial / "pgpass", _free_port(), passwords)
     (partial / "alive").touch(mode=0o600)
     as_user, version = _as_server_user(partial, programs)
@@ -180,9 +185,21 @@ def _create(folder: Path, programs: Path) -> None:
     _call([*as_user, str(programs / "initdb"), *initdb], folder, passwords["owner"])
     single = ["--single", "-D", data, "-c", "exit_on_error=on"]
     single += ["-c", "log_min_error_statement=panic", "postgres"]
-    statements = _LOGINS.format(database=DATABASE, **passwords)
+    statements = (_LOGINS + _API_LOGIN).format(database=DATABASE, **passwords)
     _call([*as_user, str(programs / "postgres"), *single], folder, statements)
     partial.rename(folder)
+
+
+def _add_api_login(server: Server, programs: Path) -> Server:
+    """Give a cluster made before there was a REST service the login that the service uses."""
+    password = secrets.token_hex(16)
+    file = str(server.password_file).replace("\\", r"\\").replace("'", r"\'")
+    address = f"host={HOST} port={server.port} user=owner dbname={DATABASE} passfile='{file}'"
+    psql = [str(programs / "psql"), "-Xqwv", "ON_ERROR_STOP=1", "-d", address]
+    _call(psql, server.folder, _API_LOGIN.format(api=password))
+    with server.password_file.open("a") as lines:
+        lines.write(f"{HOST}:{server.port}:*:api:{password}\n")
+    return _read(server.folder)
 
 
 def _launch(server: Server, programs: Path, options: Mapping[str, str]) -> None:

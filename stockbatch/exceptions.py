@@ -45,13 +45,23 @@ StockbatchError
 │   ├── NoCalendar
 │   ├── UnreadableFile
 │   └── BadFile
-└── ModelError
-    ├── NoModel
-    ├── UnknownModel
-    ├── UnsuitableModel
-    ├── NothingToRollBack
-    ├── NothingToTrain
-    └── TrainingFailed
+├── ModelError
+│   ├── NoModel
+│   ├── UnknownModel
+│   ├── UnsuitableModel
+│   ├── NothingToRollBack
+│   ├── NothingToTrain
+│   └── TrainingFailed
+├── ServiceError
+│   ├── MissingExtra
+│   ├── RoleNotAllowed
+│   ├── DuplicateToken
+│   ├── UnknownToken
+│   ├── BarsRefused
+│   └── NoForecast
+└── ExportError
+    ├── ExportInProgress
+    └── ExportFailed
 
 The docstring of an exception is its message; the braces name the values it carries:
 
@@ -311,3 +321,45 @@ class NothingToTrain(ModelError):
 
 class TrainingFailed(ModelError):
     """The training process ended early: {reason}"""
+
+
+class ServiceError(StockbatchError):
+    """The REST service cannot do this."""
+
+    exit_code = 2
+
+
+class MissingExtra(ServiceError):
+    """{command} needs packages that are not installed: install 'stockbatch[{extra}]'"""
+
+
+class RoleNotAllowed(ServiceError):
+    """{url} does not let this login work as {role}: GRANT {role} TO it, or use another login"""
+
+
+class DuplicateToken(ServiceError):
+    """There is a token {name} already: revoke it first, or choose another name"""
+
+
+class UnknownToken(ServiceError):
+    """There is no valid token {name}: 'stockbatch tokens list' shows them"""
+
+
+class BarsRefused(ServiceError):
+    """The bars of {ticker} were refused: {count} of them failed a check"""
+
+
+class NoForecast(ServiceError):
+    """{bars} bars of {ticker} are too few for a forecast from {session}"""
+
+
+class ExportError(StockbatchError):
+    """Files cannot be written."""
+
+
+class ExportInProgress(ExportError):
+    """Another process is exporting to {folder}: wait for it, then try again"""
+
+
+class ExportFailed(ExportError):
+    """{path} cannot be written: {reason}"""

@@ -370,6 +370,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """The right to use the REST service."""
+
+    name: str
+    requests_per_minute: int
+    expires_at: datetime | None
+    """None: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The right to write the results of one calendar's session; `owner` is its token."""
 

@@ -681,3 +681,24 @@ class ProviderRequestRow(Base):
     updated_at: Mapped[datetime] = mapped_column(
         server_default=NOW, comment="when the last request was counted"
     )
+
+
+class ApiTokenRow(Base):
+    """One row per bearer token of the REST service ever made."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (
+        UniqueConstraint("sha256"),
+        Index(
+            "api_tokens_valid_name_key", "name", unique=True, postgresql_where="revoked_at IS NULL"
+        ),
+        CheckConstraint("requests_per_minute > 0", name="requests_per_minute"),
+    )
+
+    id: Mapped[int] = _id()
+    name: Mapped[str] = mapped_column(comment="who it was given to")
+    sha256: Mapped[str] = mapped_column(comment="SHA-256 of the token, which nobody keeps")
+    requests_per_minute: Mapped[int] = mapped_column(comment="answered at most")
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was made")
+    expires_at: Mapped[datetime | None] = mapped_column(comment="when it ends; NULL: never")
+    revoked_at: Mapped[datetime | None] = mapped_column(comment="when it was revoked")

@@ -18,10 +18,9 @@ from stockbatch.tables import MODEL_KEY, ModelRow, TrainingCurveRow
 _CHAMPIONS = text("""
 SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*
 FROM stockbatch.promotions AS p
-JOIN stockbatch.models AS m ON m.id = p.model_id
+JOIN stockbatch.models_in_use AS m ON m.id = p.model_id
 JOIN stockbatch.instruments AS i ON i.id = p.instrument_id
 WHERE p.instrument_id = ANY(cast(:ids AS int[])) AND p.from_session <= :origin
-    AND m.weights IS NOT NULL
 ORDER BY p.instrument_id, p.from_session DESC, p.id DESC
 """)
 
@@ -36,9 +35,9 @@ ORDER BY m.instrument_id, m.last_session DESC, m.id DESC
 
 _BASE = text("""
 SELECT m.*, NULL AS ticker
-FROM stockbatch.models AS m
+FROM stockbatch.models_in_use AS m
 WHERE m.kind = 'base' AND m.calendar = :calendar AND m.demo = :demo
-    AND m.last_session <= :origin AND m.weights IS NOT NULL
+    AND m.last_session <= :origin
 ORDER BY m.last_session DESC, m.id DESC LIMIT 1
 """)
 

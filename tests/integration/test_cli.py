@@ -25,9 +25,10 @@ HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pyd
 COMMANDS = (
     *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
     *(("quality", name) for name in ("show", "accept", "reject")),
-    *(("doctor",), ("migrate",)),
+    *(("api",), ("doctor",), ("migrate",)),
     *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
+    *(("tokens", name) for name in ("add", "list", "revoke")),
     *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary")),
     ("config", "show"),
 )

@@ -98,7 +98,7 @@ def test_reading_creates_no_cluster(tmp_path):
 def test_embedded_life(server_home, connect):
     settings = Settings(home=server_home)
     database.migrate(settings)
-    for role in ("owner", "writer", "reader"):
+    for role in ("owner", "writer", "reader", "api"):
         engine = connect(settings, role)
         assert ask(engine, "SELECT session_user") == role
         expected = "owner" if role == "owner" else f"stockbatch_{role}"

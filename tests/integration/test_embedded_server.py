@@ -76,7 +76,7 @@ def test_a_new_server_is_private_and_every_role_gets_in(server_home, programs):
     assert stat.S_IMODE((server.folder / "data").stat().st_mode) == 0o700
     for secret in ("pgpass", "log"):
         assert stat.S_IMODE((server.folder / secret).stat().st_mode) == 0o600
-    for role, superuser in (("owner", "on"), ("writer", "off"), ("reader", "off")):
+    for role, superuser in (("owner", "on"), ("writer", "off"), ("reader", "off"), ("api", "off")):
         with connect(server, role) as connection:
             answer = connection.execute(
                 "SELECT session_user, current_setting('is_superuser'), current_setting('timezone'),"
@@ -128,6 +128,17 @@ def test_port_and_passwords_survive_restarts(server_home, programs):
 
     assert embedded_server.start(server_home, programs=programs) == first
     assert dict(embedded_server.start(server_home).passwords) == dict(first.passwords)
+
+
+def test_a_cluster_made_before_there_was_a_login_for_the_service_gets_one(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    lines = server.password_file.read_text().splitlines(keepends=True)
+    server.password_file.write_text("".join(line for line in lines if ":api:" not in line))
+    again = embedded_server.start(server_home, programs=programs)
+    with connect(again, "api") as connection:
+        connection.execute("SET ROLE stockbatch_api")
+    assert embedded_server.start(server_home, programs=programs) == again
+    assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
 
 
 def test_stop_does_not_wait_for_clients(server_home, programs):

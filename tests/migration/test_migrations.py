@@ -87,7 +87,7 @@ def bare(server_home, programs, tmp_path):
         url = server.url("owner").set(username="migrator", password="x")
         return Settings(home=tmp_path, database_url=database.for_clients(url))
 
-    make("DROP ROLE writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api")
+    make("DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api")
     yield make
     administrator.dispose()
 

@@ -1,0 +1,62 @@
+"""The application put together: routes, errors and the page that describes them."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
+
+from jobs.api import prediction, problems, routes
+from jobs.api.problems import Problem
+from jobs.api.schemas import LARGEST_BODY
+from jobs.api.service import Service
+from jobs.words import DISCLAIMER
+
+DESCRIPTION = f"""\
+Next-session forecasts with intervals, their accuracy, and the models behind them.
+
+**{DISCLAIMER}**
+
+- Every question under `/v1` needs a bearer token, which answers so many requests a minute.
+- Answers carry an `ETag`; send it as `If-None-Match` and get 304 while nothing has changed.
+- Pages: `next` names where the next page begins.
+- Errors are `application/problem+json`.
+"""
+
+
+def create(service: Service) -> FastAPI:
+    """Return the ASGI application of a service."""
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="stockbatch",
+        summary="Not investment advice.",
+        description=DESCRIPTION,
+        version=version("stockbatch"),
+        redirect_slashes=False,
+        max_body_size=LARGEST_BODY,
+        static_url="/docs-files",
+    )
+    app.state.service = service
+    app.include_router(routes.open_router)
+    app.include_router(routes.router)
+    app.include_router(prediction.router)
+    problems.handle(app)
+
+    @app.get("/", include_in_schema=False)
+    def root() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        schema["components"]["schemas"]["Fault"] = problems.Fault.model_json_schema()
+        template = "#/components/schemas/{model}"
+        described = Problem.model_json_schema(ref_template=template)
+        described.pop("$defs")
+        schema["components"]["schemas"]["Problem"] = described
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

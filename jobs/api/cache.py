@@ -1,0 +1,84 @@
+"""What was read from the database, kept until anything there changes."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Hashable, Sized
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from stockbatch.store import serving
+
+FRESH = 1.0
+"""Seconds for which nobody asks whether the data have changed."""
+LONGEST = 60.0
+"""Seconds after which everything is read again: some columns depend on the time of day."""
+MOST = 64 * 2**20
+"""Bytes kept at most, about."""
+OVERHEAD = 1024
+"""Bytes a value takes besides its length."""
+
+Value = TypeVar("Value", bound=Sized)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The body of an answer, and the tag that tells it from any other."""
+
+    body: bytes
+    etag: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.body).hexdigest()
+        object.__setattr__(self, "etag", f'"{digest[:32]}"')
+
+    def __len__(self) -> int:
+        return len(self.body)
+
+
+class Cache:
+    """Values by key, made when first asked for; safe to use from several threads."""
+
+    def __init__(self, engine: Engine, timer: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._timer = timer
+        self._kept: dict[Hashable, Any] = {}
+        self._making: dict[Hashable, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._size = 0
+        self._version: object = None
+        self._asked_at = self._begun_at = float("-inf")
+
+    def get(self, key: Hashable, make: Callable[[Session], Value]) -> Value:
+        """Return the value of `key`, made by `make` where none is kept; it is made once at a time.
+
+        It is at most FRESH seconds behind the database.
+        """
+        kept = self._current()
+        if key not in kept:
+            with self._lock:
+                making = self._making.setdefault(key, threading.Lock())
+            with making:
+                if key not in kept:
+                    with Session(self._engine) as db:
+                        kept[key] = made = make(db)
+                    self._size += len(made) + OVERHEAD
+        value: Value = kept[key]
+        return value
+
+    def _current(self) -> dict[Hashable, Any]:
+        """Return what is kept of the data as they are now: another mapping after every change."""
+        with self._lock:
+            now = self._timer()
+            if now - self._asked_at >= FRESH:
+                with Session(self._engine) as db:
+                    version = serving.data_version(db)
+                is_old = now - self._begun_at >= LONGEST or self._size >= MOST
+                if version != self._version or is_old:
+                    self._kept, self._making, self._size = {}, {}, 0
+                    self._version, self._begun_at = version, now
+                self._asked_at = now
+            return self._kept

@@ -1,0 +1,81 @@
+"""`POST /v1/predict`: bars in, the forecast of the stored model out."""
+
+import anyio
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from sqlalchemy.orm import Session
+
+from jobs.api import schemas
+from jobs.api.problems import documented
+from jobs.api.service import Service, entered, service
+from jobs.predict import Prediction, predict
+from stockbatch.records import QUANTILES, Bars, CorporateAction, FetchedBars, ModelKind
+from stockbatch.store import serving
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["prediction"])
+
+
+@router.post("/predict", responses=documented(401, 404, 413, 422, 429, 503))
+async def prediction(request: Request, question: schemas.Question) -> schemas.Prediction:
+    """Forecast the session after the last bar with the model stored for the ticker.
+
+    Bars are as traded, the newest last session closed; send as many as there are, a thousand or
+    more for what a run would have said. They are checked like those a run fetches, and refused with
+    a reason each. What other tickers did comes from the stored series. Nothing is stored.
+    """
+    asked = service(request)
+    return await anyio.to_thread.run_sync(_predict, asked, question, limiter=asked.predictions)
+
+
+def _predict(asked: Service, question: schemas.Question) -> schemas.Prediction:
+    with Session(asked.engine) as db:
+        instrument = serving.instrument(db, question.ticker)
+        made = predict(db, asked.settings, instrument, _bars(question), asked.clock())
+    return _prediction(made, instrument.ticker, instrument.currency)
+
+
+def _bars(question: schemas.Question) -> FetchedBars:
+    columns = {
+        name: np.array([getattr(bar, name) for bar in question.bars], dtype=np.float64)
+        for name in ("open", "high", "low", "close", "volume")
+    }
+    days = np.array([bar.session for bar in question.bars], dtype="datetime64[D]")
+    actions = tuple(CorporateAction(**action.model_dump()) for action in question.actions)
+    return FetchedBars(symbol="", bars=Bars(sessions=days, **columns), actions=actions)
+
+
+def _prediction(made: Prediction, ticker: str, currency: str | None) -> schemas.Prediction:
+    """Return a prediction in the terms of the `bi` views."""
+    forecast, model = made.forecast, made.model
+    assert forecast.quantiles is not None
+    closes = (forecast.origin_close * np.exp(forecast.quantiles)).tolist()
+    prices = dict(zip(QUANTILES, closes, strict=True))
+    ends = {50: (0.25, 0.75), 80: (0.1, 0.9), 90: (0.05, 0.95), 95: (0.025, 0.975)}
+    assert forecast.probability_of_rise is not None
+    assert forecast.volatility is not None
+    assert forecast.dissimilarity is not None
+    return schemas.Prediction(
+        ticker=ticker,
+        currency=currency,
+        session=forecast.target_session,
+        origin_session=forecast.origin_session,
+        origin_close=forecast.origin_close,
+        forecast_close=forecast.close,
+        forecast_return_pct=100 * float(np.expm1(forecast.log_return)),
+        median_close=prices[0.5],
+        **{f"close_low_{share}": prices[low] for share, (low, _) in ends.items()},
+        **{f"close_high_{share}": prices[high] for share, (_, high) in ends.items()},
+        probability_of_rise_pct=100 * forecast.probability_of_rise,
+        volatility_pct=100 * forecast.volatility,
+        shrinkage=forecast.shrinkage,
+        dissimilarity=forecast.dissimilarity,
+        is_trusted=forecast.dissimilarity <= 1,
+        model_id=model.id,
+        model_kind="base" if model.kind is ModelKind.BASE else "ticker",
+        model_last_session=model.last_session,
+        market_through=made.market_through,
+        remarks=[
+            schemas.Remark(session=found.session, check=found.check, message=found.message)
+            for found in made.findings
+        ],
+    )

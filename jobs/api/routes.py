@@ -1,0 +1,149 @@
+"""Questions about what is stored: forecasts, how good they were, models.
+
+Pages are cut by key, so that rows added meanwhile neither repeat nor hide others.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from datetime import date
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from jobs.api import schemas
+from jobs.api.cache import Page
+from jobs.api.problems import documented
+from jobs.api.service import entered, service
+from stockbatch import database
+from stockbatch.store import serving
+
+Entry = TypeVar("Entry", bound=BaseModel)
+
+open_router = APIRouter(tags=["health"])
+router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["stored"])
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The answer has the ETag named in If-None-Match."}
+}
+READING = UNCHANGED | documented(401, 422, 429, 503)
+READING_ONE = READING | documented(404)
+
+TickerPath = Annotated[schemas.Ticker, Path(description="ticker of the watchlist")]
+After = Annotated[
+    str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="tickers after this one")
+]
+Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
+Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
+
+
+@open_router.get("/health", responses=documented(503))
+def health(request: Request) -> schemas.Health:
+    """Tell whether service and database answer; needs no token."""
+    database.require_current(service(request).engine)
+    return schemas.Health(revision=str(database.head()))
+
+
+@router.get("/forecasts", response_model=schemas.ForecastPage, responses=READING)
+def forecasts(
+    request: Request, method: schemas.Method = "lstm", after: After = "", limit: Limit = 100
+) -> Response:
+    """Return the latest forecast of every ticker by one method, in the order of tickers."""
+
+    def make(db: Session) -> BaseModel:
+        rows = serving.next_session_forecasts(db, method, after, limit + 1)
+        items, following = _page(schemas.Forecast, rows, limit)
+        return schemas.ForecastPage(items=items, next=following and following.ticker)
+
+    return _answer(request, ("forecasts", method, after, limit), make)
+
+
+@router.get("/forecasts/{ticker:path}", response_model=schemas.ForecastList, responses=READING_ONE)
+def forecast(request: Request, ticker: TickerPath) -> Response:
+    """Return the latest forecasts of one ticker, one per method."""
+
+    def make(db: Session) -> BaseModel:
+        rows = serving.next_session_forecast(db, ticker)
+        return schemas.ForecastList(items=[schemas.Forecast.model_validate(row) for row in rows])
+
+    return _answer(request, ("forecast", ticker), make)
+
+
+@router.get("/history/{ticker:path}", response_model=schemas.HistoryPage, responses=READING_ONE)
+def history(
+    request: Request,
+    ticker: TickerPath,
+    method: schemas.Method = "lstm",
+    first: Annotated[schemas.Day, Query(alias="from", description="first session")] = date.min,
+    before: Annotated[schemas.Day, Query(description="sessions before this one")] = date.max,
+    limit: Limit = 100,
+) -> Response:
+    """Return what was forecast for past sessions and what came, the newest first."""
+
+    def make(db: Session) -> BaseModel:
+        rows = serving.history(db, ticker, method, first, before, limit + 1)
+        items, following = _page(schemas.PastForecast, rows, limit)
+        return schemas.HistoryPage(items=items, next=following and following.session)
+
+    return _answer(request, ("history", ticker, method, first, before, limit), make)
+
+
+@router.get("/accuracy", response_model=schemas.AccuracyList, responses=READING)
+def accuracy_of_calendars(request: Request, window: Window = 250) -> Response:
+    """Return how good the forecasts of all tickers of a calendar were, beside the baselines."""
+
+    def make(db: Session) -> BaseModel:
+        rows = serving.accuracy_of_calendars(db, window)
+        return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
+
+    return _answer(request, ("accuracy", None, window), make)
+
+
+@router.get("/accuracy/{ticker:path}", response_model=schemas.AccuracyList, responses=READING_ONE)
+def accuracy(request: Request, ticker: TickerPath, window: Window = 250) -> Response:
+    """Return how good the forecasts of one ticker were, by every method and metric."""
+
+    def make(db: Session) -> BaseModel:
+        rows = serving.accuracy(db, ticker, window)
+        return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
+
+    return _answer(request, ("accuracy", ticker, window), make)
+
+
+@router.get("/models", response_model=schemas.ModelPage, responses=READING)
+def models(request: Request, after: After = "", limit: Limit = 100) -> Response:
+    """Return what is known of the models in use, in the order of tickers."""
+
+    def make(db: Session) -> BaseModel:
+        items, following = _page(schemas.Model, serving.models(db, after, limit + 1), limit)
+        return schemas.ModelPage(items=items, next=following and following.ticker)
+
+    return _answer(request, ("models", after, limit), make)
+
+
+@router.get("/models/{ticker:path}", response_model=schemas.Model, responses=READING_ONE)
+def model(request: Request, ticker: TickerPath) -> Response:
+    """Return what is known of the model in use of one ticker."""
+
+    def make(db: Session) -> BaseModel:
+        return schemas.Model.model_validate(serving.model(db, ticker))
+
+    return _answer(request, ("model", ticker), make)
+
+
+def _page(
+    kind: type[Entry], rows: Sequence[dict[str, Any]], limit: int
+) -> tuple[list[Entry], Entry | None]:
+    """Return the entries of a page, and the last of them where more follow."""
+    items = [kind.model_validate(row) for row in rows[:limit]]
+    return items, items[-1] if len(rows) > limit else None
+
+
+def _answer(request: Request, key: Hashable, make: Callable[[Session], BaseModel]) -> Response:
+    """Answer from the cache, or that nothing has changed since the client asked last."""
+    page = service(request).cache.get(key, lambda db: Page(make(db).model_dump_json().encode()))
+    headers = {"ETag": page.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    known = request.headers.get("If-None-Match", "")
+    if known == "*" or page.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(page.body, headers=headers, media_type="application/json")

@@ -1,0 +1,247 @@
+"""What the service takes and gives. Names are those of the `bi` views."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
+
+MOST_BARS = 5000
+LARGEST_BODY = 2 * 2**20
+"""Bytes; so many bars with every digit written out are less."""
+
+
+def _written_out(value: Any) -> Any:
+    if isinstance(value, str) and len(value) != len("2024-06-03"):
+        raise ValueError("write it as YYYY-MM-DD")
+    if isinstance(value, int | float):
+        raise ValueError("write it as a string, YYYY-MM-DD")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
+
+Ticker = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+Percent = float | None
+Price = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Method = Literal["lstm", "naive", "rolling_quantile", "ewma", "garch"]
+
+
+class Intervals(BaseModel):
+    """Prices that the close will lie between, by probability; null: points only."""
+
+    median_close: float | None
+    close_low_50: float | None
+    close_high_50: float | None
+    close_low_80: float | None
+    close_high_80: float | None
+    close_low_90: float | None
+    close_high_90: float | None
+    close_low_95: float | None
+    close_high_95: float | None
+
+
+class Statement(Intervals):
+    """What is forecast."""
+
+    ticker: str
+    currency: str | None
+    session: date = Field(description="session the forecast is about")
+    origin_session: date = Field(description="last session whose bar it used")
+    origin_close: float
+    forecast_close: float
+    forecast_return_pct: float
+    probability_of_rise_pct: Percent
+    volatility_pct: Percent = Field(description="of the return, known at the origin")
+    shrinkage: float | None = Field(
+        description="share of the median return the point forecast kept; 0: the naive forecast"
+    )
+    dissimilarity: float | None = Field(
+        description="of the inputs from those trained on; above 1: unlike 99 % of them"
+    )
+    is_trusted: bool | None = Field(description="false: inputs unlike those trained on")
+    model_id: int | None
+
+
+class Forecast(Statement):
+    """The latest forecast of one ticker by one method."""
+
+    name: str | None
+    method: Method
+    kind: Literal["live", "late", "backtest"] = Field(
+        description="live: made in time; late: after the deadline; backtest: a simulation"
+    )
+    is_current: bool | None = Field(description="the session has not closed yet")
+    session_close_at: AwareDatetime | None
+    issued_at: AwareDatetime
+    deadline_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class PastForecast(Statement):
+    """A forecast and what became of it."""
+
+    method: Method
+    kind: Literal["live", "late", "backtest"]
+    score_status: Literal["open", "scored", "masked", "no_session"]
+    actual_close: float | None
+    actual_return_pct: Percent
+    error: float | None = Field(description="actual - forecast close")
+    absolute_error: float | None
+    error_pct: Percent
+    pinball: float | None
+    direction_hit: bool | None
+    inside_50: bool | None
+    inside_80: bool | None
+    inside_90: bool | None
+    inside_95: bool | None
+    issued_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class Accuracy(BaseModel):
+    """One metric of one method and kind, of a ticker or of a calendar."""
+
+    session: date = Field(description="last target session of the window")
+    ticker: str | None = Field(description="null: all of the calendar")
+    calendar: str
+    method: Method
+    kind: Literal["live", "late", "backtest"]
+    window_sessions: int
+    metric: str
+    n: int = Field(description="scored forecasts behind it")
+    value: float | None
+    baseline: float | None
+    skill_pct: Percent = Field(description="percent better than the baseline; below 0: worse")
+    updated_at: AwareDatetime
+
+
+class Model(BaseModel):
+    """The model in use of one ticker."""
+
+    ticker: str
+    in_use_from: date = Field(description="first session forecast from with it")
+    in_use_because: str
+    model_id: int
+    kind: Literal["base", "ticker"] = Field(description="base: shared by tickers of the calendar")
+    base_model_id: int | None
+    first_session: date
+    last_session: date = Field(description="last session it learned anything from")
+    trained_at: AwareDatetime
+    trained_because: str
+    verdict: str
+    tickers: int = Field(description="tickers it learned from")
+    best_epoch: int | None
+    training_loss: float | None
+    validation_loss: float | None
+    comparison_loss: float | None
+    base_comparison_loss: float | None
+    gain: float | None = Field(description="base_comparison_loss - comparison_loss")
+    gain_error: float | None = Field(description="standard error of gain")
+    seed: int
+    parameters: dict[str, JsonValue]
+    libraries: dict[str, JsonValue]
+    fingerprint: str
+    configuration: str
+    weights_sha256: str
+
+
+class ForecastPage(BaseModel):
+    """Forecasts in the order of tickers."""
+
+    items: list[Forecast]
+    next: str | None = Field(description="`after` of the next page; null: this was the last")
+
+
+class ForecastList(BaseModel):
+    """The forecasts of one ticker, one per method."""
+
+    items: list[Forecast]
+
+
+class HistoryPage(BaseModel):
+    """Forecasts of one ticker, the newest first."""
+
+    items: list[PastForecast]
+    next: date | None = Field(description="`before` of the next page; null: this was the last")
+
+
+class AccuracyList(BaseModel):
+    """All metrics of a ticker, or of the calendars, over one window."""
+
+    items: list[Accuracy]
+
+
+class ModelPage(BaseModel):
+    """Models in use in the order of tickers."""
+
+    items: list[Model]
+    next: str | None = Field(description="`after` of the next page; null: this was the last")
+
+
+class Sent(BaseModel):
+    """What clients send; nothing unknown is taken."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SentBar(Sent):
+    """One session's bar, as traded."""
+
+    session: Day
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+
+
+class SentAction(Sent):
+    """A split (new shares per old one) or a dividend (cash per share, as of that session)."""
+
+    session: Day
+    kind: Literal["split", "dividend"]
+    value: Price
+
+
+class Question(Sent):
+    """Bars of a ticker of the watchlist, to be forecast from."""
+
+    ticker: Ticker
+    bars: Annotated[list[SentBar], Field(min_length=1, max_length=MOST_BARS)]
+    actions: Annotated[list[SentAction], Field(max_length=MOST_BARS)] = []
+
+
+class Remark(BaseModel):
+    """Something a check saw in the bars."""
+
+    session: date | None
+    check: str
+    message: str
+
+
+class Prediction(Statement):
+    """The stored model's forecast of the session after the last bar."""
+
+    model_kind: Literal["base", "ticker"]
+    model_last_session: date = Field(description="last session the model learned from")
+    market_through: date | None = Field(
+        description="last session of which it was known what other tickers did; null: none"
+    )
+    remarks: list[Remark]
+
+
+class Health(BaseModel):
+    """The service and its database answer."""
+
+    status: Literal["ok"] = "ok"
+    revision: str = Field(description="of the database's schema")

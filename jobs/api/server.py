@@ -1,0 +1,67 @@
+"""The process: settings in, an HTTP server that answers until it is told to stop."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import uvicorn
+from sqlalchemy import text
+
+from jobs.api.application import create
+from jobs.api.service import Service
+from stockbatch import database
+from stockbatch.config import Settings
+from stockbatch.exceptions import ConfigurationError, RoleNotAllowed
+
+log = logging.getLogger(__name__)
+
+ROLE = "stockbatch_api"
+MOST_CONNECTIONS = 1000
+WAIT = 10
+"""Seconds for answers under way when told to stop."""
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Service]:
+    """Connect to the database as role stockbatch_api.
+
+    Raises RoleNotAllowed, SchemaOutOfDate, SchemaTooNew and what `database.engine` raises.
+    """
+    engine = database.engine(settings, role="api", create=False)
+    try:
+        with engine.connect() as connection:
+            if connection.scalar(text("SELECT current_user")) != ROLE:
+                raise RoleNotAllowed(url=database.redacted(engine.url), role=ROLE)
+        database.require_current(engine)
+        yield Service(settings=settings, engine=engine, clock=lambda: datetime.now(UTC))
+    finally:
+        engine.dispose()
+
+
+def listen(address: str) -> socket.socket:
+    """Return a socket that listens at HOST:PORT. Raises ConfigurationError."""
+    host, _, port = address.rpartition(":")
+    try:
+        number = int(port)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host.strip("[]"), number), family=family, backlog=1024)
+    except (OSError, ValueError, OverflowError) as error:
+        reason = f"cannot listen at {address or 'nothing'}: {error}"
+        raise ConfigurationError(source="settings", key="api_address", reason=reason) from None
+
+
+def serve(service: Service, listener: socket.socket) -> None:
+    """Answer until SIGTERM or SIGINT; then finish what is under way."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create(service),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=WAIT,
+        )
+    )
+    server.run(sockets=[listener])

@@ -1,0 +1,27 @@
+"""`stockbatch api`: the REST service."""
+
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from jobs.commands import context
+
+
+def api(
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Default: the setting `api_address`.")
+    ] = None,
+) -> None:
+    """Answer HTTP requests for forecasts until interrupted; see /docs there."""
+    from stockbatch.exceptions import MissingExtra
+
+    if not all(map(find_spec, ("fastapi", "fastapi_offline", "uvicorn"))):
+        raise MissingExtra(command="stockbatch api", extra="api")
+    from jobs.api import server
+
+    settings = context.settings(api_address=address)
+    with server.opened(settings) as service, server.listen(settings.api_address) as listener:
+        host, port = listener.getsockname()[:2]
+        typer.echo(f"listening: http://{host}:{port} (page: /docs, health: /health)")
+        server.serve(service, listener)
