@@ -53,7 +53,6 @@ StockbatchError
 │   ├── NothingToTrain
 │   └── TrainingFailed
 ├── ServiceError
-│   ├── MissingExtra
 │   ├── RoleNotAllowed
 │   ├── DuplicateToken
 │   ├── UnknownToken
@@ -327,10 +326,6 @@ class ServiceError(StockbatchError):
     """The REST service cannot do this."""
 
     exit_code = 2
-
-
-class MissingExtra(ServiceError):
-    """{command} needs packages that are not installed: install 'stockbatch[{extra}]'"""
 
 
 class RoleNotAllowed(ServiceError):

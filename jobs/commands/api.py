@@ -1,6 +1,5 @@
 """`stockbatch api`: the REST service."""
 
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -14,10 +13,7 @@ def api(
     ] = None,
 ) -> None:
     """Answer HTTP requests for forecasts until interrupted; see /docs there."""
-    from stockbatch.exceptions import MissingExtra
-
-    if not all(map(find_spec, ("fastapi", "fastapi_offline", "uvicorn"))):
-        raise MissingExtra(command="stockbatch api", extra="api")
+    context.require("stockbatch api", "fastapi", "fastapi_offline", "uvicorn", extra="api")
     from jobs.api import server
 
     settings = context.settings(api_address=address)
