@@ -18,7 +18,9 @@ StockbatchError
 │   ├── SchemaTooNew
 │   ├── MigrationInProgress
 │   ├── RunInProgress
-│   └── RunSuperseded
+│   ├── RunSuperseded
+│   └── RunStopped
+│       └── LockLost
 ├── InstrumentError
 │   ├── UnknownInstrument
 │   ├── DuplicateInstrument
@@ -39,7 +41,8 @@ StockbatchError
     ├── UnsuitableModel
     ├── NothingToRollBack
     ├── NothingToTrain
-    └── TrainingFailed
+    ├── TrainingFailed
+    └── TrainingOverdue
 
 The docstring of an exception is its message; the braces name the values it carries:
 
@@ -135,6 +138,8 @@ class SchemaTooNew(DatabaseError):
     """The schema of {url} is at revision {found}, which this program does not know:
     install the program version that made it, or a newer one"""
 
+    exit_code = 5
+
 
 class MigrationInProgress(DatabaseError):
     """Another process is migrating {url}: wait for it, then try again"""
@@ -146,6 +151,14 @@ class RunInProgress(DatabaseError):
 
 class RunSuperseded(DatabaseError):
     """Run {run_id} was taken over by another process: this one has stopped writing"""
+
+
+class RunStopped(DatabaseError):
+    """The run was stopped after a batch: {reason}; the next one goes on from there"""
+
+
+class LockLost(RunStopped):
+    """This daemon's lock in the database is gone: {reason}"""
 
 
 class InstrumentError(StockbatchError):
@@ -242,3 +255,7 @@ class NothingToTrain(ModelError):
 
 class TrainingFailed(ModelError):
     """The training process ended early: {reason}"""
+
+
+class TrainingOverdue(ModelError):
+    """Training was ended because the forecasts were due"""

@@ -101,6 +101,9 @@ class Reason(StrEnum):
     NO_BAR = "no_bar"
     BAR_REFUSED = "bar_refused"
     FETCH_FAILED = "fetch_failed"
+    DEADLINE = "deadline"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,3 +354,5 @@ class Run:
     session: date
     attempt: int
     owner: UUID
+    tries: int = 1
+    """How often it was begun: more than once after failures and interruptions."""

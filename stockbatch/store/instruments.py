@@ -1,6 +1,7 @@
 """The watchlist."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -76,18 +77,41 @@ def active(db: Session, calendar: str | None = None) -> list[Instrument]:
     return [_record(row) for row in db.scalars(query)]
 
 
-def work_list(db: Session, calendar: str, tickers: Sequence[str] | None) -> list[Instrument]:
+def work_list(
+    db: Session,
+    calendar: str,
+    tickers: Sequence[str] | None,
+    active_before: datetime | None = None,
+) -> list[Instrument]:
     """Return what a run of `calendar` handles: the tickers named, else all that are due.
 
-    Demonstration instruments are never due, only named. Raises UnknownInstrument, NoInstruments.
+    With `active_before`, only those that were on the watchlist by then. Demonstration instruments
+    are never due, only named. Raises UnknownInstrument, NoInstruments.
     """
     if tickers:
         chosen = [i for i in find(db, tickers) if i.calendar == calendar]
     else:
-        chosen = [i for i in active(db, calendar) if not i.demo]
+        query = select(InstrumentRow).where(
+            InstrumentRow.active, InstrumentRow.calendar == calendar
+        )
+        if active_before is not None:
+            query = query.where(InstrumentRow.active_since < active_before)
+        due = query.where(~InstrumentRow.demo).order_by(InstrumentRow.ticker)
+        chosen = [_record(row) for row in db.scalars(due)]
     if not chosen:
         raise NoInstruments(where=f" of {calendar}")
     return chosen
+
+
+def exchanges(db: Session) -> dict[str, datetime]:
+    """Return, by calendar, since when tickers that are due have been on the watchlist."""
+    query = (
+        select(InstrumentRow.calendar, func.min(InstrumentRow.active_since))
+        .where(InstrumentRow.active, ~InstrumentRow.demo)
+        .group_by(InstrumentRow.calendar)
+        .order_by(InstrumentRow.calendar)
+    )
+    return dict(db.execute(query).tuples().all())
 
 
 def _record(row: InstrumentRow) -> Instrument:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
+from typing import NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Engine, func, insert, select, text, update
@@ -12,8 +13,10 @@ from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
 from stockbatch.tables import OutcomeRow, RunRow
 
-RETRIED = frozenset({Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED})
-"""Outcomes of a session's missing bar: a later run tries again and replaces them if it can."""
+UNFINISHED = frozenset({"running", "failed", "stopped"})
+"""Statuses of runs that have to be resumed."""
+RETRIED = frozenset({Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED, Reason.SKIPPED})
+"""Outcomes of what is missing: a later run tries again and replaces them if it can."""
 
 
 @contextmanager
@@ -70,9 +73,18 @@ def open_run(
         db.add(run)
     else:
         run = last
+        run.tries += run.status != "stopped"
         run.status, run.owner, run.finished_at, run.message = "running", owner, None, None
+        run.tried_at = func.clock_timestamp()
     db.flush()
-    return Run(id=run.id, calendar=calendar, session=session, attempt=run.attempt, owner=run.owner)
+    return Run(
+        id=run.id,
+        calendar=calendar,
+        session=session,
+        attempt=run.attempt,
+        owner=run.owner,
+        tries=run.tries,
+    )
 
 
 def lock(db: Session, run: Run) -> None:
@@ -94,6 +106,28 @@ def lock(db: Session, run: Run) -> None:
 
 def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
     """Count the session's final outcomes and mark the run finished, or failed with its reason."""
+    _end_run(db, run, "failed" if failure else "finished", failure)
+
+
+def stop_run(db: Session, run: Run, reason: str) -> None:
+    """Mark a run as stopped on purpose: it is resumed, and its try does not count."""
+    _end_run(db, run, "stopped", reason)
+
+
+def skip_run(db: Session, run: Run, instruments: Sequence[Instrument], reason: str) -> None:
+    """Give every instrument without an outcome the outcome `skipped`, and end the run as that."""
+    known = final_outcomes(db, instruments, run.session)
+    skipped = [
+        Outcome(instrument_id=i.id, action=Action.NONE, reason=Reason.SKIPPED, message=reason)
+        for i in instruments
+        if i.id not in known
+    ]
+    lock(db, run)
+    add_outcomes(db, run, instruments, skipped)
+    _end_run(db, run, "skipped", reason)
+
+
+def _end_run(db: Session, run: Run, status: str, message: str | None) -> None:
     lock(db, run)
     counts = text(
         "SELECT count(*) AS instruments,"
@@ -111,8 +145,8 @@ def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
         .where(RunRow.id == run.id)
         .values(
             **found._asdict(),
-            status="failed" if failure else "finished",
-            message=failure,
+            status=status,
+            message=message,
             finished_at=func.clock_timestamp(),
         )
     )
@@ -126,12 +160,64 @@ def is_interrupted(db: Session, calendar: str, session: date) -> bool:
         .order_by(RunRow.attempt.desc())
         .limit(1)
     )
-    return status not in (None, "finished")
+    return status in UNFINISHED
 
 
 def last_session(db: Session, calendar: str) -> date | None:
     """Return the newest session that a run of `calendar` was for."""
     return db.scalar(select(func.max(RunRow.session)).where(RunRow.calendar == calendar))
+
+
+class LastTry(NamedTuple):
+    """How the newest run of a session stands, and when it was begun last."""
+
+    status: str
+    tries: int
+    tried_at: datetime
+
+
+class Lack(NamedTuple):
+    """How many instruments have no outcome of a session, and how many wait for its bar."""
+
+    missing: int
+    waiting: int
+
+
+def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
+    """Return the state of the newest run of every session from `first` on that has one."""
+    query = (
+        select(RunRow.session, RunRow.status, RunRow.tries, RunRow.tried_at)
+        .where(RunRow.calendar == calendar, RunRow.session >= first)
+        .distinct(RunRow.session)
+        .order_by(RunRow.session, RunRow.attempt.desc())
+    )
+    return {row.session: LastTry(row.status, row.tries, row.tried_at) for row in db.execute(query)}
+
+
+_LACKS = text("""
+SELECT s.session,
+    count(*) FILTER (WHERE o.id IS NULL) AS missing,
+    count(*) FILTER (WHERE o.reason = ANY(:retried)) AS waiting
+FROM unnest(cast(:sessions AS date[]), cast(:instants AS timestamptz[])) AS s (session, instant)
+JOIN stockbatch.instruments AS i
+    ON i.calendar = :calendar AND i.active AND NOT i.demo AND i.active_since < s.instant
+LEFT JOIN stockbatch.outcomes AS o
+    ON o.instrument_id = i.id AND o.session = s.session AND o.is_final
+GROUP BY s.session
+""")
+
+
+def lacks(
+    db: Session, calendar: str, sessions: Sequence[date], instants: Sequence[datetime]
+) -> dict[date, Lack]:
+    """Return what is left to do in `sessions` for the instruments active before the `instants`."""
+    parameters = {
+        "calendar": calendar,
+        "sessions": list(sessions),
+        "instants": list(instants),
+        "retried": [str(reason) for reason in RETRIED],
+    }
+    return {row.session: Lack(row.missing, row.waiting) for row in db.execute(_LACKS, parameters)}
 
 
 def final_outcomes(
