@@ -148,9 +148,8 @@ class Settings(BaseSettings):
     @field_validator("exchanges", mode="after")
     @classmethod
     def _upper_case(cls, exchanges: dict[str, ExchangeSettings]) -> dict[str, ExchangeSettings]:
-        return {
-            code.upper(): own for code, own in exchanges.items()
-        }  # variables come in lower case
+        # Keys that come from variables are in lower case.
+        return {code.upper(): own for code, own in exchanges.items()}
 
     def close_delay(self, calendar: str) -> timedelta:
         """Return how long after the close of an exchange its bars are asked for."""
@@ -284,6 +283,7 @@ def _first_problem(
     path = [str(part) for part in problem["loc"]]
     reason = problem["msg"]
     if problem["type"] == "extra_forbidden":
+        tables: dict[str, type[BaseModel]]
         tables = {"model": ModelSettings, "exchanges": ExchangeSettings}
         fields = tables[path[0]].model_fields if len(path) > 1 else Settings.model_fields
         close = get_close_matches(path[-1], fields, 1)

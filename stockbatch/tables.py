@@ -266,7 +266,7 @@ class RunRow(Base):
     attempt: Mapped[int] = mapped_column(comment="1; more for reprocessing only")
     trigger: Mapped[str] = mapped_column(comment="what started it")
     status: Mapped[str] = mapped_column(
-        comment="running, finished, failed, stopped (to be resumed) or skipped (too old to catch up)"
+        comment="running, finished, failed, stopped (is resumed) or skipped (too old)"
     )
     owner: Mapped[uuid.UUID] = mapped_column(comment="token of the process allowed to write")
     started_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="first start")
@@ -609,7 +609,5 @@ class PauseRow(Base):
 
     __tablename__ = "pauses"
 
-    calendar: Mapped[str] = mapped_column(
-        primary_key=True, comment="exchange calendar code, or ALL"
-    )
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
     paused_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="since when")

@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.alter_column(
         "runs",
         "status",
-        comment="running, finished, failed, stopped (to be resumed) or skipped (too old to catch up)",
+        comment="running, finished, failed, stopped (is resumed) or skipped (too old)",
         existing_comment="running, finished or failed",
         schema="stockbatch",
     )
@@ -68,7 +68,7 @@ def upgrade() -> None:
     op.execute("UPDATE stockbatch.runs SET tried_at = started_at")
     op.create_table(
         "pauses",
-        sa.Column("calendar", sa.Text(), nullable=False, comment="exchange calendar code, or ALL"),
+        sa.Column("calendar", sa.Text(), nullable=False, comment="calendar code, or ALL"),
         sa.Column(
             "paused_at",
             sa.DateTime(timezone=True),

@@ -69,11 +69,15 @@ def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
     return [known[ticker] for ticker in dict.fromkeys(tickers)]
 
 
-def active(db: Session, calendar: str | None = None) -> list[Instrument]:
-    """Return the watchlist, of one calendar or of all, by ticker."""
+def active(
+    db: Session, calendar: str | None = None, active_before: datetime | None = None
+) -> list[Instrument]:
+    """Return the watchlist by ticker: of one calendar or of all, as of an instant or of now."""
     query = select(InstrumentRow).where(InstrumentRow.active).order_by(InstrumentRow.ticker)
     if calendar is not None:
         query = query.where(InstrumentRow.calendar == calendar)
+    if active_before is not None:
+        query = query.where(InstrumentRow.active_since < active_before)
     return [_record(row) for row in db.scalars(query)]
 
 
@@ -91,13 +95,7 @@ def work_list(
     if tickers:
         chosen = [i for i in find(db, tickers) if i.calendar == calendar]
     else:
-        query = select(InstrumentRow).where(
-            InstrumentRow.active, InstrumentRow.calendar == calendar
-        )
-        if active_before is not None:
-            query = query.where(InstrumentRow.active_since < active_before)
-        due = query.where(~InstrumentRow.demo).order_by(InstrumentRow.ticker)
-        chosen = [_record(row) for row in db.scalars(due)]
+        chosen = [i for i in active(db, calendar, active_before) if not i.demo]
     if not chosen:
         raise NoInstruments(where=f" of {calendar}")
     return chosen
