@@ -4,9 +4,11 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from importlib.metadata import version
 from typing import TypedDict, Unpack
+
+from sqlalchemy.exc import DBAPIError
 
 from jobs.app import App
 from jobs.fetch_bars import fetch_bars
@@ -14,7 +16,13 @@ from jobs.make_forecasts import make_forecasts
 from jobs.score_forecasts import score_forecasts
 from jobs.update_metrics import update_metrics
 from stockbatch import sessions
-from stockbatch.exceptions import RunSuperseded, SessionNotClosed, StockbatchError
+from stockbatch.exceptions import (
+    DatabaseError,
+    RunStopped,
+    RunSuperseded,
+    SessionNotClosed,
+    StockbatchError,
+)
 from stockbatch.records import Instrument, Outcome, Run
 from stockbatch.sessions import TradingCalendar
 from stockbatch.store import calendar as calendar_store
@@ -52,6 +60,12 @@ class Options(TypedDict, total=False):
     """Fetch from here in place of the instruments' own providers."""
     retrain: bool
     """Train every ticker, however fresh its model is."""
+    reprocess: bool
+    """Work on all of them once more, however finished they are."""
+    trigger: str
+    """What is recorded as the reason of a new run: `manual`, or what the daemon says."""
+    active_before: datetime | None
+    """Only what was on the watchlist by then."""
 
 
 def run_session(
@@ -62,21 +76,23 @@ def run_session(
 ) -> Summary:
     """Run the job for `session`, by default the last one closed; nothing later is read.
 
-    What is finished is left alone, unless `retrain` asks for a new attempt. Raises NotASession,
-    SessionNotClosed, UnknownInstrument, UnknownProvider, NoInstruments, RunInProgress.
+    What is finished is left alone, unless `retrain` or `reprocess` asks for a new attempt. Raises
+    NotASession, SessionNotClosed, UnknownInstrument, UnknownProvider, NoInstruments, RunInProgress.
     """
-    tickers, retrain = options.get("tickers"), options.get("retrain", False)
     provider = options.get("provider")
+    again = options.get("retrain", False) or options.get("reprocess", False)
     if provider:
         app.provider(provider)
     calendar, session = _closed_session(app, calendar_code, session)
     with runs.exclusive(app.engine, calendar.code):
         with app.transaction() as db:
-            chosen = instrument_store.work_list(db, calendar.code, tickers)
-            todo = chosen if retrain else runs.unfinished(db, chosen, session)
+            chosen = instrument_store.work_list(
+                db, calendar.code, options.get("tickers"), options.get("active_before")
+            )
+            todo = chosen if again else runs.unfinished(db, chosen, session)
             interrupted = runs.is_interrupted(db, calendar.code, session)
         if todo or interrupted:
-            _run(app, calendar, session, todo, provider, retrain=retrain)
+            _run(app, calendar, session, todo, options)
         with app.transaction() as db:
             outcomes = runs.final_outcomes(db, chosen, session)
     return Summary(
@@ -102,8 +118,7 @@ def _closed_session(
     now = app.clock()
     calendar = sessions.load(calendar_code, now.date())
     if session is None:
-        delay = timedelta(minutes=app.settings.close_delay_minutes)
-        return calendar, calendar.last_closed(now, delay)
+        return calendar, calendar.last_closed(now, app.settings.close_delay(calendar.code))
     calendar.require(session)
     close = calendar.close(session)
     if close > now:
@@ -116,30 +131,42 @@ def _run(
     calendar: TradingCalendar,
     session: date,
     instruments: Sequence[Instrument],
-    provider: str | None,
-    *,
-    retrain: bool,
+    options: Options,
 ) -> None:
+    retrain = options.get("retrain", False)
     with app.transaction() as db:
         run = runs.open_run(
             db,
             calendar.code,
             session,
-            trigger="manual",
-            reprocess=retrain,
+            trigger=options.get("trigger", "manual"),
+            reprocess=retrain or options.get("reprocess", False),
             code_version=version("stockbatch"),
             engine_hash=app.settings.engine_hash(),
         )
         calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
     try:
+        provider = options.get("provider")
         _steps(app, run, calendar, instruments, provider, retrain=retrain)
     except RunSuperseded:
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, StockbatchError) else repr(error)
-        with app.transaction() as db:
-            runs.close_run(db, run, failure=reason)
+        _record(app, run, error)
         raise
+
+
+def _record(app: App, run: Run, error: Exception) -> None:
+    """Record why a run ended early; where the database cannot, the run looks like a killed one."""
+    reason = str(error) if isinstance(error, StockbatchError) else repr(error)
+    try:
+        with app.transaction() as db:
+            if isinstance(error, RunStopped):
+                runs.stop_run(db, run, reason)
+            else:
+                runs.close_run(db, run, failure=reason)
+    except (DatabaseError, DBAPIError) as unrecorded:
+        name = f"{run.calendar} {run.session}"
+        log.warning("%s: its failure (%s) cannot be recorded: %s", name, reason, unrecorded)
 
 
 def _steps(
@@ -155,12 +182,14 @@ def _steps(
     app.on_event("fetch")
     problems = fetch_bars(app, run, calendar, instruments, provider=provider)
     log.info("%s: bars fetched, %d problems", name, len(problems))
+    app.checkpoint()
     app.on_event("score")
     scored = score_forecasts(app, run, calendar, instruments)
     log.info("%s: %d forecasts scored", name, scored)
     app.on_event("forecast")
     make_forecasts(app, run, calendar, instruments, problems, retrain=retrain)
     log.info("%s: forecasts made for %d tickers", name, len(instruments))
+    app.checkpoint()
     app.on_event("metrics")
     update_metrics(app, run, calendar)
     app.on_event("finish")

@@ -179,7 +179,7 @@ def facts(engine: Engine) -> Facts:
     named = ("instrument_id", "target_session", "method", "kind", "fingerprint")
     forecasts = {row["id"]: tuple(row[name] for name in named) for row in tables["forecasts"]}
     meanings = {"instrument_id": tickers, "model_id": models, "forecast_id": forecasts}
-    aside = {"id", "run_id", "owner", "seconds"}
+    aside = {"id", "run_id", "owner", "seconds", "tries"}
     result: Facts = {}
     for name, rows in tables.items():
         result[name] = {}
@@ -216,12 +216,12 @@ class PlainTrainer:
         pass
 
     def fit(
-        self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, progress: Any = None
+        self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, **options: Any
     ) -> Fitted:
         _, _, seeds, settings = masks
         return self._fitted(zip(inputs, targets, seeds, strict=True), settings)
 
-    def fit_pooled(self, inputs: Any, targets: Any, *masks: Any, progress: Any = None) -> Fitted:
+    def fit_pooled(self, inputs: Any, targets: Any, *masks: Any, **options: Any) -> Fitted:
         _, _, seeds, settings = masks
         return self._fitted([(inputs, targets, seeds[0])], settings)
 
