@@ -11,10 +11,12 @@ import typer
 from jobs.commands import context
 from jobs.commands.backtest import backtest
 from jobs.commands.config import config
+from jobs.commands.daemon import daemon, pause, resume, schedule
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
 from jobs.commands.forecasts import forecasts
+from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
 from jobs.commands.run import run
 from jobs.commands.status import status
@@ -33,7 +35,10 @@ app = typer.Typer(
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (demo, run, backtest, tune, status, forecasts, doctor, migrate):
+for command in (
+    *(demo, run, backtest, tune, status, forecasts, doctor, migrate),
+    *(daemon, schedule, pause, resume, runs, retry, backfill),
+):
     app.command()(command)
 for group in (tickers, models, db, config):
     app.add_typer(group)

@@ -3,12 +3,14 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from importlib.metadata import version
 from typing import TypedDict, Unpack
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from jobs.app import App
 from jobs.fetch_bars import fetch_bars
@@ -103,6 +105,17 @@ def run_session(
     )
 
 
+def skip_session(app: App, calendar_code: str, session: date) -> None:
+    """Record that a session is too old to be caught up. Raises RunInProgress."""
+    calendar = sessions.load(calendar_code, app.clock().date())
+    deadline = calendar.deadline(calendar.next(session))
+    reason = f"older than the {app.settings.catch_up_sessions} sessions that are caught up"
+    with runs.exclusive(app.engine, calendar.code), app.transaction() as db:
+        chosen = instrument_store.active(db, calendar.code, deadline)
+        run = _open(app, db, calendar, session, "catch_up")
+        runs.skip_run(db, run, [i for i in chosen if not i.demo], reason)
+
+
 def run_sessions(
     app: App, calendar_code: str, first: date, last: date, **options: Unpack[Options]
 ) -> Iterator[Summary]:
@@ -133,26 +146,51 @@ def _run(
     instruments: Sequence[Instrument],
     options: Options,
 ) -> None:
-    retrain = options.get("retrain", False)
-    with app.transaction() as db:
-        run = runs.open_run(
-            db,
-            calendar.code,
-            session,
-            trigger=options.get("trigger", "manual"),
-            reprocess=retrain or options.get("reprocess", False),
-            code_version=version("stockbatch"),
-            engine_hash=app.settings.engine_hash(),
-        )
-        calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
-    try:
-        provider = options.get("provider")
+    retrain, provider = options.get("retrain", False), options.get("provider")
+    again = retrain or options.get("reprocess", False)
+    trigger = options.get("trigger", "manual")
+    with reopened(app, calendar, session, trigger=trigger, reprocess=again) as run:
         _steps(app, run, calendar, instruments, provider, retrain=retrain)
+
+
+@contextmanager
+def reopened(
+    app: App, calendar: TradingCalendar, session: date, *, trigger: str, reprocess: bool = False
+) -> Iterator[Run]:
+    """Open or resume the run of a session; at the end it is finished, stopped or failed."""
+    with app.transaction() as db:
+        run = _open(app, db, calendar, session, trigger, reprocess=reprocess)
+    try:
+        yield run
+        app.on_event("finish")
+        with app.transaction() as db:
+            runs.close_run(db, run)
     except RunSuperseded:
         raise
     except Exception as error:
         _record(app, run, error)
         raise
+
+
+def _open(
+    app: App,
+    db: Session,
+    calendar: TradingCalendar,
+    session: date,
+    trigger: str,
+    *,
+    reprocess: bool = False,
+) -> Run:
+    calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
+    return runs.open_run(
+        db,
+        calendar.code,
+        session,
+        trigger=trigger,
+        reprocess=reprocess,
+        code_version=version("stockbatch"),
+        engine_hash=app.settings.engine_hash(),
+    )
 
 
 def _record(app: App, run: Run, error: Exception) -> None:
@@ -192,6 +230,3 @@ def _steps(
     app.checkpoint()
     app.on_event("metrics")
     update_metrics(app, run, calendar)
-    app.on_event("finish")
-    with app.transaction() as db:
-        runs.close_run(db, run)

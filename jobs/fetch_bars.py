@@ -67,6 +67,7 @@ def fetch_bars(
             for batch in _batches(answers, {i.symbol: i for i in fed}):
                 problems |= _store(app, run, calendar, source, batch)
                 progress.advance(task, len(batch))
+                app.checkpoint()
     return problems
 
 

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         20, ge=1, description="training that finishes no epoch for so long is stuck"
     )
     stop_grace_seconds: int = Field(
-        60, ge=0, description="time that a daemon told to stop has for its batch"
+        60, gt=0, description="time that a daemon told to stop has for its batch"
     )
     base_refit: str = Field(
         "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"

@@ -19,6 +19,7 @@ StockbatchError
 │   ├── MigrationInProgress
 │   ├── RunInProgress
 │   ├── RunSuperseded
+│   ├── UnknownRun
 │   └── RunStopped
 │       └── LockLost
 ├── InstrumentError
@@ -151,6 +152,12 @@ class RunInProgress(DatabaseError):
 
 class RunSuperseded(DatabaseError):
     """Run {run_id} was taken over by another process: this one has stopped writing"""
+
+
+class UnknownRun(DatabaseError):
+    """There is no run {run_id}: 'stockbatch runs' shows the last ones"""
+
+    exit_code = 2
 
 
 class RunStopped(DatabaseError):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Engine, func, insert, select, text, update
@@ -192,6 +192,35 @@ def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
         .order_by(RunRow.session, RunRow.attempt.desc())
     )
     return {row.session: LastTry(row.status, row.tries, row.tried_at) for row in db.execute(query)}
+
+
+_HISTORY = text("""
+SELECT id, calendar, session, attempt, trigger, status, started_at, finished_at, tries,
+    instruments, trained, reused, base, naive, none, message
+FROM stockbatch.runs
+WHERE cast(:id AS bigint) IS NULL OR id = :id
+ORDER BY tried_at DESC, id DESC LIMIT :limit
+""")
+_REASONS = text("""
+SELECT o.action, o.reason, count(*) AS tickers, min(i.ticker) AS first_ticker,
+    min(nullif(o.message, '')) AS message
+FROM stockbatch.runs AS r
+JOIN stockbatch.instruments AS i ON i.calendar = r.calendar
+JOIN stockbatch.outcomes AS o ON o.instrument_id = i.id AND o.session = r.session AND o.is_final
+WHERE r.id = :id
+GROUP BY o.action, o.reason ORDER BY tickers DESC, o.action, o.reason
+""")
+
+
+def history(db: Session, limit: int, run_id: int | None = None) -> list[dict[str, Any]]:
+    """Return the runs begun last, or the one asked for."""
+    rows = db.execute(_HISTORY, {"limit": limit, "id": run_id})
+    return [dict(row) for row in rows.mappings()]
+
+
+def reasons(db: Session, run_id: int) -> list[dict[str, Any]]:
+    """Return one row per action and reason of the final outcomes of a run's session."""
+    return [dict(row) for row in db.execute(_REASONS, {"id": run_id}).mappings()]
 
 
 _LACKS = text("""
