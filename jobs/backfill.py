@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
-from jobs import due
+from jobs import agenda
+from jobs.agenda import Due
 from jobs.app import App
 from jobs.daily import Summary, run_session
-from jobs.due import Due
 from stockbatch import sessions
 from stockbatch.store import runs
 from stockbatch.store.runs import Lack
@@ -85,7 +85,7 @@ def backfill(app: App, steps: Sequence[Step]) -> Iterator[Summary]:
 
 def retry(app: App, calendar_code: str | None = None) -> Iterator[Summary]:
     """Run what is due now without waiting for its time, of one exchange or of all."""
-    plan = due.plan(due.load(app), app.clock(), app.settings)
+    plan = agenda.plan(agenda.load(app), app.clock(), app.settings)
     for one in _in_order(plan, calendar_code):
         yield run_session(
             app,
@@ -96,6 +96,6 @@ def retry(app: App, calendar_code: str | None = None) -> Iterator[Summary]:
         )
 
 
-def _in_order(plan: due.Plan, calendar_code: str | None) -> list[Due]:
+def _in_order(plan: agenda.Plan, calendar_code: str | None) -> list[Due]:
     chosen = [d for d in plan.due + plan.waiting if calendar_code in (None, d.calendar)]
     return sorted(chosen, key=lambda d: (not d.live, d.deadline, d.calendar))

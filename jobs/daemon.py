@@ -8,17 +8,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from queue import Empty, SimpleQueue
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.exc import DBAPIError
 
-from jobs import due
+from jobs import agenda
+from jobs.agenda import Due
 from jobs.app import App
 from jobs.daily import run_session, skip_session
-from jobs.due import Due
 from jobs.process import Beat, Service, Stop
 from jobs.refit_bases import refit_bases
 from jobs.schedule import SessionTrigger, crontab
@@ -45,8 +45,9 @@ PASSIVE = 2.0
 """Seconds between a waiting daemon's attempts to take over."""
 LONGEST_PAUSE = 30.0
 """Seconds between attempts to reach a database that is gone."""
-SPARE = 15 * MINUTE
-"""How much longer than a stuck training anything else may take: statements end after 10 minutes."""
+LONGEST_SILENCE = 15 * MINUTE
+"""Seconds without a sign of life after which the daemon is stuck; statements end after 10 minutes,
+and a training child that is waited for has limits of its own."""
 MISFIRE_GRACE = 3600
 """A wake-up missed by less than an hour is made up for; what is due is done in any case."""
 
@@ -55,7 +56,7 @@ def _nothing(_app: App) -> None:
     pass
 
 
-def _nobody(_app: App, _beat: Beat) -> AbstractContextManager[object]:
+def _nobody(_app: App, _beat: Callable[[], datetime]) -> AbstractContextManager[object]:
     return nullcontext()
 
 
@@ -65,8 +66,8 @@ class Care:
 
     review: Callable[[App], None] = _nothing
     """Called after each run, and every minute."""
-    serving: Callable[[App, Beat], AbstractContextManager[object]] = _nobody
-    """Entered around everything."""
+    serving: Callable[[App, Callable[[], datetime]], AbstractContextManager[object]] = _nobody
+    """Entered around everything, with what tells the last sign of life."""
     prune: Callable[[App], None] = _nothing
     """The monthly maintenance."""
 
@@ -74,13 +75,13 @@ class Care:
 def run_daemon(app: App, care: Care, manager: ServiceManager) -> None:
     """Work until told to stop. Raises SchemaTooNew, ConfigurationError."""
     wakes: SimpleQueue[str] = SimpleQueue()
-    beat, service = Beat(), Service(manager)
-    longest_silence = MINUTE * app.settings.training_silence_minutes + SPARE
+    beat, service = Beat(app.clock), Service(manager)
+    app.trainer.waiting = beat
     with (
         Stop(app.settings.stop_grace_seconds, lambda: wakes.put("stop")) as stop,
         _scheduler(app, wakes) as scheduler,
-        service.watched(beat, longest_silence),
-        care.serving(app, beat),
+        service.watched(beat, LONGEST_SILENCE),
+        care.serving(app, beat.last),
     ):
         service.tell("READY=1")
         daemon = _Daemon(app, care, stop, beat, wakes, scheduler)
@@ -98,7 +99,7 @@ def work_off(app: App, review: Callable[[App], None] = _nothing) -> None:
     while True:
         app.checkpoint()
         database.require_current(app.engine)
-        plan = due.plan(due.load(app), app.clock(), app.settings)
+        plan = agenda.plan(agenda.load(app), app.clock(), app.settings)
         for calendar, session in plan.skipped:
             app.checkpoint()
             with _reported(f"{calendar} {session}"):

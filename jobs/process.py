@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from threading import Event, Thread
 from types import FrameType
 
@@ -46,17 +47,22 @@ class Stop:
 class Beat:
     """When the process showed last that it gets on with its work."""
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self()
 
     def __call__(self) -> None:
         """Note that it just did."""
-        self._last = time.monotonic()
+        self._last, self._instant = time.monotonic(), self._clock()
 
     @property
     def age(self) -> float:
-        """Return the seconds since the last one."""
+        """Return the seconds since the last one, whatever the clock does."""
         return time.monotonic() - self._last
+
+    def last(self) -> datetime:
+        """Return the instant of the last one."""
+        return self._instant
 
 
 class Service:

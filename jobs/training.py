@@ -51,12 +51,14 @@ class _Guard:
         memory_mib: int,
         silence: float,
         overdue: Callable[[], bool],
+        waiting: Callable[[], None],
     ) -> None:
         self.error: ModelError | None = None
         self._child = child
         self._memory_mib = memory_mib
         self._silence = silence
         self._overdue = overdue
+        self._waiting = waiting
         self._done = Event()
         self._thread = Thread(target=self._watch, daemon=True)
 
@@ -79,6 +81,7 @@ class _Guard:
             if self.error:
                 self._child.kill()
                 return
+            self._waiting()
 
     def _broken(self) -> ModelError | None:
         """Return what is wrong with the child, if anything is."""
@@ -106,6 +109,8 @@ class TrainingProcess:
         self._threads = threads or _cores()
         self._memory_mib = memory_mib
         self._silence = silence
+        self.waiting: Callable[[], None] = lambda: None
+        """Called again and again while a child is waited for that breaks no limit."""
         self._child: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
@@ -205,7 +210,7 @@ class TrainingProcess:
         assert child.stdin
         assert child.stdout
         try:
-            with _Guard(child, self._memory_mib, self._silence, overdue) as guard:
+            with _Guard(child, self._memory_mib, self._silence, overdue, self.waiting) as guard:
                 with suppress(BrokenPipeError):
                     _send(child.stdin, order, arrays)
                 while answer := _receive(child.stdout):

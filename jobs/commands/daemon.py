@@ -38,15 +38,15 @@ def daemon() -> None:
 
 def schedule() -> None:
     """Show when the daemon wakes up next, and what is due or waits already."""
-    from jobs import due
+    from jobs import agenda
     from jobs.app import running
     from jobs.schedule import firings
     from stockbatch.store import pauses
 
     with running(context.settings(), create=False) as app:
         now = app.clock()
-        exchanges = due.load(app)
-        plan = due.plan(exchanges, now, app.settings)
+        exchanges = agenda.load(app)
+        plan = agenda.plan(exchanges, now, app.settings)
         with app.transaction() as db:
             paused = pauses.since(db)
         codes = [exchange.calendar.code for exchange in exchanges]
