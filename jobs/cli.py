@@ -12,12 +12,14 @@ from jobs.commands import context
 from jobs.commands.api import api
 from jobs.commands.backtest import backtest
 from jobs.commands.config import config
+from jobs.commands.daemon import daemon, pause, resume, schedule
 from jobs.commands.dashboard import dashboard
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
 from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
+from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
 from jobs.commands.quality import quality
 from jobs.commands.report import report
@@ -41,6 +43,7 @@ app = typer.Typer(
 )
 for command in (
     *(demo, run, fetch, backtest, tune, status, forecasts),
+    *(daemon, schedule, pause, resume, runs, retry, backfill),
     *(report, dashboard, api, doctor, migrate),
 ):
     app.command()(command)

@@ -7,11 +7,13 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -25,6 +27,7 @@ from pydantic_settings import (
 from stockbatch.exceptions import ConfigurationError
 
 PREFIX = "STOCKBATCH_"
+_ANY_EXCHANGE = re.compile("^EXCHANGES__.+?__")
 
 
 def _state_folder() -> Path:
@@ -72,6 +75,14 @@ class ModelSettings(BaseModel):
         )
 
 
+class ExchangeSettings(BaseModel):
+    """What one exchange has in its own way, in the table `[exchanges.CODE]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    close_delay_minutes: int = Field(ge=0, description="wait after its close for its bars")
+
+
 class Settings(BaseSettings):
     """All settings; engine settings live in the table `[model]`."""
 
@@ -110,7 +121,29 @@ class Settings(BaseSettings):
     alpha_vantage_format: Literal["json", "csv"] = Field("json", description="form of its answers")
     alpha_vantage_requests_per_second: float = Field(0.8, gt=0, le=100, description="pace there")
     alpha_vantage_requests_per_day: int = Field(25, ge=0, description="at most; 0: no limit")
+    deadline_margin_minutes: int = Field(
+        15, ge=0, description="training ends so long before a forecast is due"
+    )
+    catch_up_sessions: int = Field(
+        10, ge=0, description="missed sessions of an exchange that are made up for"
+    )
+    training_memory_mib: int = Field(
+        4096, ge=0, description="training that takes more memory is ended; 0: no limit"
+    )
+    training_silence_minutes: int = Field(
+        20, ge=1, description="training that finishes no epoch for so long is stuck"
+    )
+    stop_grace_seconds: int = Field(
+        60, gt=0, description="time that a daemon told to stop has for its batch"
+    )
+    base_refit: str = Field(
+        "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
+    )
+    maintenance: str = Field("0 8 1 * *", description="crontab in UTC: when the database is tidied")
     model: ModelSettings = ModelSettings()
+    exchanges: dict[str, ExchangeSettings] = Field(
+        {}, description="by calendar code: what differs from the settings above"
+    )
 
     @field_validator("home", "alpha_vantage_key_file", mode="after")
     @classmethod
@@ -128,6 +161,17 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let options beat the environment, and the environment the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("exchanges", mode="after")
+    @classmethod
+    def _upper_case(cls, exchanges: dict[str, ExchangeSettings]) -> dict[str, ExchangeSettings]:
+        # Keys that come from variables are in lower case.
+        return {code.upper(): own for code, own in exchanges.items()}
+
+    def close_delay(self, calendar: str) -> timedelta:
+        """Return how long after the close of an exchange its bars are asked for."""
+        own = self.exchanges.get(calendar.upper())
+        return timedelta(minutes=own.close_delay_minutes if own else self.close_delay_minutes)
 
     def engine_hash(self) -> str:
         """Return the SHA-256 of the settings whose change retrains every ticker."""
@@ -182,14 +226,31 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **variables}
 
 
+class ServiceManager(NamedTuple):
+    """Where systemd wants to be told how a service is, and how often; None: it does not."""
+
+    address: str | None
+    watchdog_seconds: float | None
+
+
+def service_manager() -> ServiceManager:
+    """Return what systemd asks of this process."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    wanted = address and mine and microseconds.isdigit()
+    return ServiceManager(address, int(microseconds) / 1e6 if wanted else None)
+
+
 def describe(settings: Settings) -> str:
     """Return the settings as TOML with what each is for; passwords and keys are hidden."""
     lines = []
-    for owner, heading in ((settings, None), (settings.model, "[model]")):
+    own = [(table, f"[exchanges.{json.dumps(c)}]") for c, table in settings.exchanges.items()]
+    for owner, heading in ((settings, None), (settings.model, "[model]"), *own):
         lines += ["", heading] if heading else []
         for key, field in type(owner).model_fields.items():
             value = getattr(owner, key)
-            if isinstance(value, BaseModel):
+            if isinstance(value, BaseModel | dict):
                 continue
             text = f"{key} = {_toml(value)}" if value is not None else f"# {key} is not set"
             lines.append(text.ljust(40) + f"  # {field.description or key}")
@@ -225,11 +286,14 @@ def _find_file(config: Path | None) -> Path | None:
 
 def _refuse_unknown_variables() -> None:
     """Raise for a `STOCKBATCH_*` variable that sets nothing, which pydantic would ignore."""
-    known = {key.upper() for key in Settings.model_fields if key != "model"}
+    known = {key.upper() for key in Settings.model_fields if key not in ("model", "exchanges")}
     known |= {f"MODEL__{key.upper()}" for key in ModelSettings.model_fields}
+    known |= {f"EXCHANGES__CODE__{key.upper()}" for key in ExchangeSettings.model_fields}
     for name in os.environ:
-        key = name.upper().removeprefix(PREFIX)
-        if name.upper() != key and key not in known:
+        if not name.upper().startswith(PREFIX):
+            continue
+        key = _ANY_EXCHANGE.sub("EXCHANGES__CODE__", name.upper().removeprefix(PREFIX))
+        if key not in known:
             close = get_close_matches(key, known, 1)
             hint = (
                 f"did you mean {PREFIX}{close[0]}?"
@@ -246,7 +310,9 @@ def _first_problem(
     path = [str(part) for part in problem["loc"]]
     reason = problem["msg"]
     if problem["type"] == "extra_forbidden":
-        fields = ModelSettings.model_fields if len(path) > 1 else Settings.model_fields
+        tables: dict[str, type[BaseModel]]
+        tables = {"model": ModelSettings, "exchanges": ExchangeSettings}
+        fields = tables[path[0]].model_fields if len(path) > 1 else Settings.model_fields
         close = get_close_matches(path[-1], fields, 1)
         reason = f"unknown; did you mean {close[0]}?" if close else "unknown"
     variable = PREFIX + "__".join(path).upper()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -109,6 +110,9 @@ class Reason(StrEnum):
     BAR_REFUSED = "bar_refused"
     FETCH_FAILED = "fetch_failed"
     HELD = "held"
+    DEADLINE = "deadline"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,3 +393,7 @@ class Run:
     session: date
     attempt: int
     owner: UUID
+    tries: int = 1
+    """How often it was begun: more than once after failures and interruptions."""
+    before: Mapping[str, Any] | None = None
+    """What opening it changed, if it was finished already."""

@@ -322,7 +322,7 @@ class RunRow(Base):
     __tablename__ = "runs"
     __table_args__ = (
         UniqueConstraint("calendar", "session", "attempt"),
-        _one_of("status", ("running", "finished", "failed")),
+        _one_of("status", ("running", "finished", "failed", "stopped", "skipped")),
         _one_of("trigger", ("manual", "schedule", "catch_up", "backfill")),
     )
 
@@ -331,7 +331,9 @@ class RunRow(Base):
     session: Mapped[date] = mapped_column(comment="origin session of its forecasts")
     attempt: Mapped[int] = mapped_column(comment="1; more for reprocessing only")
     trigger: Mapped[str] = mapped_column(comment="what started it")
-    status: Mapped[str] = mapped_column(comment="running, finished or failed")
+    status: Mapped[str] = mapped_column(
+        comment="running, finished, failed, stopped (is resumed) or skipped (too old)"
+    )
     owner: Mapped[uuid.UUID] = mapped_column(comment="token of the process allowed to write")
     started_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="first start")
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last commit")
@@ -347,6 +349,10 @@ class RunRow(Base):
     message: Mapped[str | None] = mapped_column(comment="why it failed")
     code_version: Mapped[str] = mapped_column(comment="version of this program")
     engine_hash: Mapped[str] = mapped_column(comment="SHA-256 of the engine settings")
+    tries: Mapped[int] = mapped_column(
+        server_default="1", comment="how often it was begun; a stop that was asked for counts none"
+    )
+    tried_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last start")
 
 
 class OutcomeRow(Base):
@@ -702,3 +708,12 @@ class ApiTokenRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was made")
     expires_at: Mapped[datetime | None] = mapped_column(comment="when it ends; NULL: never")
     revoked_at: Mapped[datetime | None] = mapped_column(comment="when it was revoked")
+
+
+class PauseRow(Base):
+    """One row per exchange calendar that the daemon leaves alone; ALL stands for every one."""
+
+    __tablename__ = "pauses"
+
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
+    paused_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="since when")

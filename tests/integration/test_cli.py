@@ -42,7 +42,7 @@ class Answer:
 
 
 @contextmanager
-def plain_trainer(threads):
+def plain_trainer(threads, **limits):
     yield PlainTrainer()
 
 
