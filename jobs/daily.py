@@ -3,11 +3,15 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
 from typing import TypedDict, Unpack
 
+from structlog.contextvars import bound_contextvars
+
+from jobs import monitoring
 from jobs.app import App
 from jobs.fetch_bars import fetch_bars
 from jobs.make_forecasts import make_forecasts
@@ -132,7 +136,8 @@ def _run(
         )
         calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
     try:
-        _steps(app, run, calendar, instruments, provider, retrain=retrain)
+        with bound_contextvars(run_id=run.id):
+            _steps(app, run, calendar, instruments, provider, retrain=retrain)
     except RunSuperseded:
         raise
     except Exception as error:
@@ -152,17 +157,25 @@ def _steps(
     retrain: bool,
 ) -> None:
     name = f"{run.calendar} {run.session}"
-    app.on_event("fetch")
-    problems = fetch_bars(app, run, calendar, instruments, provider=provider)
-    log.info("%s: bars fetched, %d problems", name, len(problems))
-    app.on_event("score")
-    scored = score_forecasts(app, run, calendar, instruments)
-    log.info("%s: %d forecasts scored", name, scored)
-    app.on_event("forecast")
-    make_forecasts(app, run, calendar, instruments, problems, retrain=retrain)
-    log.info("%s: forecasts made for %d tickers", name, len(instruments))
-    app.on_event("metrics")
-    update_metrics(app, run, calendar)
+    with _step(app, run, "fetch"):
+        problems = fetch_bars(app, run, calendar, instruments, provider=provider)
+        log.info("%s: bars fetched, %d problems", name, len(problems))
+    with _step(app, run, "score"):
+        scored = score_forecasts(app, run, calendar, instruments)
+        log.info("%s: %d forecasts scored", name, scored)
+    with _step(app, run, "forecast"):
+        make_forecasts(app, run, calendar, instruments, problems, retrain=retrain)
+        log.info("%s: forecasts made for %d tickers", name, len(instruments))
+    with _step(app, run, "metrics"):
+        update_metrics(app, run, calendar)
     app.on_event("finish")
     with app.transaction() as db:
         runs.close_run(db, run)
+
+
+@contextmanager
+def _step(app: App, run: Run, name: str) -> Iterator[None]:
+    """Tell that a step begins, and how long it took if it succeeds."""
+    app.on_event(name)
+    with monitoring.STEP_SECONDS.labels(run.calendar, name).time():
+        yield

@@ -40,6 +40,18 @@ class Severity(StrEnum):
     REJECTED = "rejected"
 
 
+class Condition(StrEnum):
+    """What an alert is about."""
+
+    MISSED_DEADLINE = "missed_deadline"
+    FAILED_RUN = "failed_run"
+    LOW_DATA_COVERAGE = "low_data_coverage"
+    INTERVAL_COVERAGE = "interval_coverage"
+    NEGATIVE_SKILL = "negative_skill"
+    PROVIDER_QUOTA = "provider_quota"
+    TEST = "test"
+
+
 class Method(StrEnum):
     """How a forecast was made."""
 
@@ -351,3 +363,15 @@ class Run:
     session: date
     attempt: int
     owner: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A condition that holds for an exchange: what was seen, and the limit it broke."""
+
+    condition: Condition
+    subject: str
+    message: str
+    session: date | None = None
+    observed: float | None = None
+    threshold: float | None = None
