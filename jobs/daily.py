@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -12,7 +13,9 @@ from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from structlog.contextvars import bound_contextvars
 
+from jobs import monitoring
 from jobs.app import App
 from jobs.fetch_bars import fetch_bars
 from jobs.hold_forecasts import hold_forecasts
@@ -236,7 +239,8 @@ def reopen(
     with app.transaction() as db:
         run = _open(app, db, calendar, session, trigger, reprocess=reprocess)
     try:
-        done = steps(run)
+        with bound_contextvars(run_id=run.id):
+            done = steps(run)
         app.on_event("finish")
         with app.transaction() as db:
             if done:
@@ -288,23 +292,30 @@ def _record(app: App, run: Run, error: Exception) -> None:
 def _steps(app: App, work: _Work, run: Run) -> bool:
     """Return False where a finished run still lacks what it lacked: then nothing is done."""
     name, calendar, instruments = f"{run.calendar} {run.session}", work.calendar, work.todo
-    app.on_event("fetch")
-    problems = fetch_bars(app, run, calendar, instruments, provider=work.provider)
-    log.info("%s: bars fetched, %d problems", name, len(problems))
+    with _step(app, run, "fetch"):
+        problems = fetch_bars(app, run, calendar, instruments, provider=work.provider)
+        log.info("%s: bars fetched, %d problems", name, len(problems))
     if run.before is not None and _as_before(app, run, instruments, problems):
         return False
-    app.checkpoint()
-    app.on_event("score")
-    scored = score_forecasts(app, run, calendar, instruments)
-    log.info("%s: %d forecasts scored", name, scored)
-    app.on_event("forecast")
-    if not hold_forecasts(app, run, calendar, work.watched, instruments, problems):
-        make_forecasts(app, run, calendar, instruments, problems, retrain=work.retrain)
-        log.info("%s: forecasts made for %d tickers", name, len(instruments))
-    app.checkpoint()
-    app.on_event("metrics")
-    update_metrics(app, run, calendar)
+    with _step(app, run, "score"):
+        scored = score_forecasts(app, run, calendar, instruments)
+        log.info("%s: %d forecasts scored", name, scored)
+    with _step(app, run, "forecast"):
+        if not hold_forecasts(app, run, calendar, work.watched, instruments, problems):
+            make_forecasts(app, run, calendar, instruments, problems, retrain=work.retrain)
+            log.info("%s: forecasts made for %d tickers", name, len(instruments))
+    with _step(app, run, "metrics"):
+        update_metrics(app, run, calendar)
     return True
+
+
+@contextmanager
+def _step(app: App, run: Run, name: str) -> Iterator[None]:
+    """Tell that a step begins, and how long it took if it succeeds."""
+    app.checkpoint()
+    app.on_event(name)
+    with monitoring.STEP_SECONDS.labels(run.calendar, name).time():
+        yield
 
 
 def _as_before(

@@ -1,5 +1,8 @@
 """Settings: option > `STOCKBATCH_*` environment > `stockbatch.toml` > default.
 
+A secret can be in a file that the environment names: `STOCKBATCH_DATABASE_URL_FILE` for
+`database_url`, as containers and systemd hand secrets over.
+
 This is the only module that reads the environment.
 """
 
@@ -9,16 +12,19 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -140,10 +146,32 @@ class Settings(BaseSettings):
         "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
     )
     maintenance: str = Field("0 8 1 * *", description="crontab in UTC: when the database is tidied")
+    monitoring_address: str = Field(
+        "127.0.0.1:9464", description="HOST:PORT of /healthz, /readyz, /metrics; empty: none"
+    )
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="where alerts go, as Apprise URLs; in a variable, spaces between"
+    )
+    keep_retired_models: int = Field(
+        2, ge=1, description="models beside the one in use whose weights `prune` keeps, per ticker"
+    )
     model: ModelSettings = ModelSettings()
     exchanges: dict[str, ExchangeSettings] = Field(
         {}, description="by calendar code: what differs from the settings above"
     )
+
+    @field_validator("alert_urls", mode="before")
+    @classmethod
+    def _separated(cls, urls: Any) -> Any:
+        return tuple(urls.split()) if isinstance(urls, str) else urls
+
+    @field_validator("monitoring_address", mode="after")
+    @classmethod
+    def _host_and_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and not (host and port.isdecimal() and int(port) < 2**16):
+            raise ValueError("write it as HOST:PORT, e.g. 127.0.0.1:9464")
+        return address
 
     @field_validator("home", "alpha_vantage_key_file", mode="after")
     @classmethod
@@ -160,7 +188,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let options beat the environment, and the environment the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        from_file = TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _SecretFiles(settings_cls), from_file
 
     @field_validator("exchanges", mode="after")
     @classmethod
@@ -179,26 +208,77 @@ class Settings(BaseSettings):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from the files that `STOCKBATCH_…_FILE` variables name."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for key in _SECRETS:
+            variable = f"{PREFIX}{key}_FILE".upper()
+            if not (named := os.environ.get(variable)):
+                continue
+            try:
+                found[key] = Path(named).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = f"{named}: {getattr(error, 'strerror', None) or error}"
+                raise ConfigurationError(
+                    source="environment", key=variable, reason=reason
+                ) from None
+        return found
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return nothing: `__call__` reads all fields at once."""
+        return None, field_name, False
+
+
+_SECRETS = tuple(
+    key
+    for key, field in Settings.model_fields.items()
+    if "SecretStr" in repr(field.annotation) and f"{key}_file" not in Settings.model_fields
+)
+"""Settings that may be in a file; one that has a setting for its file reads that itself."""
+
+
 def load(config: Path | None = None, **options: Any) -> Settings:
     """Read the settings; `config` names the file, `options` win over everything.
 
     Raises ConfigurationError naming the key for anything unknown or out of range.
     """
-    file = _find_file(config)
+    answer = _read(config, options)
+    if isinstance(answer, Settings):
+        return answer
+    raise answer[0]
+
+
+def problems(config: Path | None = None, **options: Any) -> list[ConfigurationError]:
+    """Return all that is wrong with what `load` would read, at once."""
+    answer = _read(config, options)
+    return [] if isinstance(answer, Settings) else answer
+
+
+def _read(config: Path | None, options: Mapping[str, Any]) -> Settings | list[ConfigurationError]:
+    """Return the settings, or everything that is wrong with them."""
     options = {key: value for key, value in options.items() if value is not None}
-    _refuse_unknown_variables()
+    found = list(_unknown_variables())
+    try:
+        file = _find_file(config)
+    except ConfigurationError as error:
+        return [*found, error]
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
     try:
-        return FromFile(**options)
+        settings = FromFile(**options)
+    except ConfigurationError as error:
+        found.append(error)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(source=file, key="syntax", reason=error) from None
+        found.append(ConfigurationError(source=file, key="syntax", reason=error))
     except OSError as error:
-        raise ConfigurationError(source=file, key="file", reason=error.strerror) from None
+        found.append(ConfigurationError(source=file, key="file", reason=error.strerror))
     except ValidationError as error:
-        raise _first_problem(error, file, options) from None
+        found += [_problem(one, file, options) for one in error.errors(include_url=False)]
+    return found or settings
 
 
 def child_environment(threads: int) -> dict[str, str]:
@@ -257,9 +337,26 @@ def describe(settings: Settings) -> str:
     return "\n".join(lines)
 
 
+def secrets(settings: Settings) -> set[str]:
+    """Return every secret of the settings, and the passwords inside those that are URLs."""
+    values = (getattr(settings, key) for key in type(settings).model_fields)
+    found = set()
+    for value in values:
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, SecretStr):
+                secret = one.get_secret_value()
+                found.add(secret)
+                with suppress(ValueError):
+                    found.add(urlsplit(secret).password or "")
+    return found - {""}
+
+
 def _toml(value: object) -> str:
     if isinstance(value, SecretStr):
         return json.dumps(_redacted(value.get_secret_value()))
+    if isinstance(value, tuple):  # of secrets whose whole text may be one
+        schemes = [one.get_secret_value().partition("://")[0] for one in value]
+        return json.dumps([f"{scheme}://***" for scheme in schemes])
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
@@ -284,9 +381,10 @@ def _find_file(config: Path | None) -> Path | None:
     return default if default.is_file() else None
 
 
-def _refuse_unknown_variables() -> None:
-    """Raise for a `STOCKBATCH_*` variable that sets nothing, which pydantic would ignore."""
+def _unknown_variables() -> Iterator[ConfigurationError]:
+    """Yield what is wrong with a `STOCKBATCH_*` variable that pydantic would ignore."""
     known = {key.upper() for key in Settings.model_fields if key not in ("model", "exchanges")}
+    known |= {f"{key}_FILE".upper() for key in _SECRETS}
     known |= {f"MODEL__{key.upper()}" for key in ModelSettings.model_fields}
     known |= {f"EXCHANGES__CODE__{key.upper()}" for key in ExchangeSettings.model_fields}
     for name in os.environ:
@@ -300,13 +398,19 @@ def _refuse_unknown_variables() -> None:
                 if close
                 else "'stockbatch config show' lists them"
             )
-            raise ConfigurationError(source="environment", key=name, reason=f"unknown; {hint}")
+            yield ConfigurationError(source="environment", key=name, reason=f"unknown; {hint}")
+        twice = name.removesuffix("_FILE")
+        if (
+            twice != name
+            and key.removesuffix("_FILE").lower() in _SECRETS
+            and os.environ.get(twice)
+        ):
+            reason = f"{twice} is set as well: keep one of the two"
+            yield ConfigurationError(source="environment", key=name, reason=reason)
 
 
-def _first_problem(
-    error: ValidationError, file: Path | None, options: Mapping[str, Any]
-) -> ConfigurationError:
-    problem = error.errors(include_url=False)[0]
+def _problem(problem: Any, file: Path | None, options: Mapping[str, Any]) -> ConfigurationError:
+    """Return what pydantic found wrong in our words: where it was set, and what would be right."""
     path = [str(part) for part in problem["loc"]]
     reason = problem["msg"]
     if problem["type"] == "extra_forbidden":

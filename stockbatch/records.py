@@ -48,6 +48,18 @@ class Decision(StrEnum):
     REJECTED = "rejected"
 
 
+class Condition(StrEnum):
+    """What an alert is about."""
+
+    MISSED_DEADLINE = "missed_deadline"
+    FAILED_RUN = "failed_run"
+    LOW_DATA_COVERAGE = "low_data_coverage"
+    INTERVAL_COVERAGE = "interval_coverage"
+    NEGATIVE_SKILL = "negative_skill"
+    PROVIDER_QUOTA = "provider_quota"
+    TEST = "test"
+
+
 class Method(StrEnum):
     """How a forecast was made."""
 
@@ -397,3 +409,15 @@ class Run:
     """How often it was begun: more than once after failures and interruptions."""
     before: Mapping[str, Any] | None = None
     """What opening it changed, if it was finished already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A condition that holds for an exchange: what was seen, and the limit it broke."""
+
+    condition: Condition
+    subject: str
+    message: str
+    session: date | None = None
+    observed: float | None = None
+    threshold: float | None = None
