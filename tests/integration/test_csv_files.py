@@ -111,8 +111,11 @@ def test_a_bad_file_concerns_its_own_ticker_only(folder):
     assert str(bad).endswith("BAD.csv, line 3, column Low: 'x' is not a number")
     assert (type(empty), empty.values["ticker"]) == (BadFile, "EMPTY")
     assert (type(unknown), unknown.values["ticker"]) == (BadFile, "TSLA")
+    assert [getattr(one, "ticker", str(one)) for one in provider.listings()] == [
+        *("AAPL", "BAD", f"{folder / 'EMPTY.csv'}, line 1, column 1: the file is empty", "^GSPC")
+    ]
     with pytest.raises(BadFile, match="empty"):
-        provider.listings()
+        provider.state()
     assert provider.listing("AAPL").ticker == "AAPL"
 
 
