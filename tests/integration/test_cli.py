@@ -405,13 +405,15 @@ def test_a_renamed_ticker_keeps_its_history(fresh, market, engine):
 def test_fetching_alone_forecasts_nothing(fresh, market, engine):
     fresh("tickers", "add", "--all", "--provider", market.specification)
     market.drop("BBB", ORIGIN)
+    market.drop("CCC", ORIGIN)
     assert fresh("fetch", "AAA", "--session", ORIGIN).out == (
         f"XNYS {ORIGIN}: 1 of 1 tickers have their bar\n"
     )
     assert fresh("fetch", "--session", ORIGIN).out == (
-        f"XNYS {ORIGIN}: 2 of 3 tickers have their bar\nBBB: csv has no bar of this session\n"
+        f"XNYS {ORIGIN}: 1 of 3 tickers have their bar\n"
+        f"BBB, CCC: csv has no bar of this session, its last is of {session(-1)}\n"
     )
-    assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 1
+    assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 2
     for table in ("runs", "outcomes", "forecasts", "models"):
         assert fetch(engine, f"SELECT * FROM stockbatch.{table}") == []
     says(fresh("fetch", "ZZZ"), 2, "ZZZ is not on the watchlist")
@@ -443,6 +445,22 @@ def test_quality_shows_findings_and_takes_decisions(fresh, market, engine):
     assert fetch(engine, state) == [{"state": "quarantined"}]
     says(fresh("quality", "accept", second[0]), 2, "there is nothing to decide")
     says(fresh("quality", "accept", "4711"), 2, "There is no finding 4711")
+
+
+def test_all_findings_of_a_ticker_are_shown_and_the_newest_of_all(fresh, market, monkeypatch):
+    monkeypatch.setattr("jobs.commands.quality.SHOWN", 2)
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    for offset in range(-6, -1, 2):
+        market.bars["AAA"][session(offset)]["volume"] = 0.0
+    market.write()
+    fresh("fetch", "--session", ORIGIN)
+    of_all = fresh("quality").out.splitlines()
+    assert of_all[0] == "3 zero_volume"
+    assert [str(session(o)) in "".join(of_all) for o in (-6, -4, -2)] == [False, True, True]
+    assert of_all[-1] == "the newest 2 are shown: name a ticker to see all of its own"
+    of_one = fresh("quality", "AAA").out
+    assert all(str(session(offset)) in of_one for offset in (-6, -4, -2))
+    assert "are shown" not in of_one
 
 
 def test_every_calendar_of_the_watchlist_is_run(fresh, engine, tmp_path):

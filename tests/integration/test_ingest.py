@@ -511,15 +511,44 @@ def test_tickers_not_listed_yet_or_gone_for_long_hold_nobody(make_app, tmp_path)
     assert {row["ticker"] for row in found} == {f"T{n:02}" for n in range(4, 8)}
 
 
+def fetch_walk(app, first, last):
+    for offset in range(first, last + 1):
+        at(app, session(offset))
+        fetch_session(app, CODE, session(offset))
+
+
+def listed(app, check):
+    with app.transaction() as db:
+        return [row for row in issues.listed(db, None, None) if row["check_name"] == check]
+
+
 def test_a_ticker_without_bars_for_five_sessions_may_be_delisted(app, live, market):
-    run(app)
-    market.drop("BBB", *[d for d in market.bars["BBB"] if d > ORIGIN])
-    walk(app, 1, 4)
+    fetch_walk(app, 0, 0)
+    gone = {day: bar for day, bar in market.bars["BBB"].items() if day > ORIGIN}
+    market.drop("BBB", *gone)
+    fetch_walk(app, 1, 4)
     assert findings(app, "suspected_delisted") == []
-    walk(app, 5, 6)
+    fetch_walk(app, 5, 6)
     (found,) = findings(app, "suspected_delisted")
     assert (found["ticker"], found["session"]) == ("BBB", session(1))
     assert (found["observed"], found["threshold"]) == (5, 5)
+    assert len(listed(app, "suspected_delisted")) == 1
+    market.bars["BBB"] |= gone
+    fetch_walk(app, 7, 8)
+    assert listed(app, "suspected_delisted") == []
+
+
+def test_an_outage_of_an_exchange_delists_nobody(make_app, tmp_path):
+    app, one, market = many(make_app, tmp_path, 6)
+    fetch_walk(app, 0, 0)
+    for number in range(4):
+        bars = market.bars[f"T{number:02}"]
+        market.drop(f"T{number:02}", *[day for day in bars if day > ORIGIN])
+    fetch_walk(app, 6, 6)
+    assert findings(app, "suspected_delisted") == []
+    one.market.bars["T00"] = dict(one.market.bars["T05"])
+    fetch_walk(app, 7, 7)
+    assert {row["ticker"] for row in findings(app, "suspected_delisted")} == {"T01", "T02", "T03"}
 
 
 def test_a_special_session_of_most_tickers_is_accepted(make_app, tmp_path):
