@@ -31,8 +31,11 @@ AND NOT (d.check_name = 'missing_session' AND EXISTS (SELECT FROM stockbatch.bar
     WHERE b.instrument_id = d.instrument_id AND b.session = d.session))
 AND NOT (d.check_name = 'suspected_delisted' AND EXISTS (SELECT FROM stockbatch.bars AS b
     WHERE b.instrument_id = d.instrument_id AND b.session >= d.session AND b.state = 'final'))
+AND NOT (d.check_name = 'jump_pending' AND EXISTS (SELECT FROM stockbatch.bars AS b
+    WHERE b.instrument_id = d.instrument_id AND b.session > d.session
+    AND b.state <> 'quarantined'))
 """
-"""What was missing and has come since is no finding any more."""
+"""What was missing and has come since is no finding any more, nor is what the next bar decided."""
 
 
 def listed(db: Session, ticker: str | None, count: int | None) -> list[dict[str, Any]]:
