@@ -44,7 +44,7 @@ class Cache:
     """Values by key, made when first asked for; at most FRESH seconds behind the database."""
 
     def __init__(self, engine: Engine, timer: Callable[[], float] = time.monotonic) -> None:
-        self._engine = engine
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # fewer round trips
         self._timer = timer
         self._kept: dict[Hashable, Any] = {}
         self._making: dict[Hashable, threading.Lock] = {}
