@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from jobs import charts
-from jobs.words import DISCLAIMER, KINDS
+from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS
 from stockbatch.exceptions import NothingToReport, UnwritableFile
 from stockbatch.store import dashboard as store
 
@@ -65,6 +65,7 @@ def _of_all(db: Session) -> alt.VConcatChart:
     forecasts = store.forecasts(db)
     if forecasts.empty:
         raise NothingToReport(of=" yet")
+    forecasts = store.own_or_demo(forecasts)
     width = forecasts["return_high_80_pct"] - forecasts["return_low_80_pct"]
     widest = forecasts.loc[width.sort_values(ascending=False).index].head(PLOTTED)
     parts: list[Chart] = [
@@ -92,7 +93,9 @@ def _of_all(db: Session) -> alt.VConcatChart:
 def _age(forecasts: pd.DataFrame) -> list[str]:
     """Return what kind of forecasts they are, and whether they are old."""
     lines = [KINDS[str(kind)] for kind in forecasts["kind"].unique()]
-    if not forecasts["is_current"].astype(bool).any():
+    if forecasts["is_demo"].all():
+        lines.append(DEMONSTRATION)
+    elif not forecasts["is_current"].astype(bool).any():
         lines.append("this session is over: the forecasts are old")
     return lines
 
@@ -106,7 +109,7 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
     texts = pd.DataFrame(
         {
             names: list(data[names]),
-            "last close": written("origin_close", "{:,.2f}".format),
+            "naive": written("origin_close", "{:,.2f}".format),
             "forecast": written("forecast_close", "{:,.2f}".format),
             "change": written("forecast_return_pct", "{:+.2f} %".format),
             "80 % from": written("close_low_80", "{:,.2f}".format),
@@ -116,8 +119,23 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
             "P(rise)": written("probability_of_rise_pct", "{:.0f} %".format),
         }
     )
-    table: alt.Chart = charts.text_table(texts).properties(
-        width=WIDTH, height=alt.Step(18), title=f"Next session, by {names}"
+    long = texts.assign(row=range(len(texts))).melt("row", var_name="column", value_name="text")
+    axis = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False)
+    table: alt.Chart = (
+        alt.Chart(long)
+        .mark_text(fontSize=11)
+        .encode(
+            x=alt.X("column:N", title=None, sort=[str(column) for column in texts], axis=axis),
+            y=alt.Y("row:O", title=None, axis=None),
+            text="text:N",
+        )
+        .properties(
+            width=WIDTH,
+            height=alt.Step(18),
+            title=alt.TitleParams(
+                f"Next session, by {names}", subtitle="naive: the last close", anchor="start"
+            ),
+        )
     )
     return table
 

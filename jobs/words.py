@@ -5,6 +5,10 @@ DISCLAIMER = (
     "close, and read the intervals. The terms of Yahoo, Alpha Vantage and other data providers "
     "bind whoever fetches or redistributes their data."
 )
+DEMONSTRATION = (
+    "Demonstration: real bars of two indices that end years ago. It shows how things look, and "
+    "says nothing about today."
+)
 KINDS = {
     "live": "live: made before the session opened",
     "late": "late: made after the deadline",

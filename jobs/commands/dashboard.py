@@ -20,7 +20,8 @@ def dashboard(
     context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
     from streamlit.web import bootstrap
 
-    from jobs import charts
+    from jobs import dashboard as pages
+    from jobs.drawing import BLUE
 
     context.settings()  # what is wrong with them is said here, not in the browser
     options = {
@@ -35,9 +36,9 @@ def dashboard(
         "logger_hideWelcomeMessage": True,
         "global_developmentMode": False,
         "theme_base": "light",
-        "theme_primaryColor": charts.BLUE,
+        "theme_primaryColor": BLUE,
     }
-    script = Path(charts.__file__).parent / "dashboard" / "main.py"
+    script = Path(pages.__file__).with_name("main.py")
     bootstrap.load_config_options(options)
     typer.echo(f"dashboard: http://{host}:{port} (Ctrl-C ends it)")
     bootstrap.run(str(script), False, [], options)
