@@ -6,8 +6,8 @@ DISCLAIMER = (
     "bind whoever fetches or redistributes their data."
 )
 DEMONSTRATION = (
-    "Demonstration: real bars of two indices that end years ago. It shows how things look, and "
-    "says nothing about today."
+    "Demonstration: real bars of two indices that end years ago. They show how things look and say "
+    "nothing about today. For your own: stockbatch tickers add AAPL, then stockbatch run."
 )
 KINDS = {
     "live": "live: made before the session opened",

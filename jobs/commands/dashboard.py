@@ -1,5 +1,6 @@
 """`stockbatch dashboard`: the pages that people look at, in a browser."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from jobs.commands import context
 
+LOADED_FIRST = ("jobs.charts", "stockbatch.database", "stockbatch.store.dashboard")
+"""What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -23,6 +26,8 @@ def dashboard(
     from jobs import dashboard as pages
     from jobs.drawing import BLUE
 
+    for module in LOADED_FIRST:
+        import_module(module)
     context.settings()  # what is wrong with them is said here, not in the browser
     options = {
         "server_address": host,

@@ -61,7 +61,7 @@ def _summary(data: pd.DataFrame) -> None:
     )
     st.caption(" · ".join(f"{n} {KINDS[str(kind)]}" for kind, n in found.items()))
     if data["is_demo"].all():
-        st.warning(f"{DEMONSTRATION} `stockbatch tickers add AAPL` and `stockbatch run` do.")
+        st.warning(DEMONSTRATION)
     elif not current.any():
         st.warning(
             f"These forecasts are old: session {newest:%Y-%m-%d} is over. "

@@ -1,18 +1,30 @@
 """Reads of the `bi` views for the dashboard and the report; all are bounded and need no right more.
 
-Each returns a frame of rows as its query says, sessions as datetime64, unknown numbers as NaN.
+Each returns a frame of rows as its query says, sessions as datetime64, unknown numbers as NaN, and
+raises SchemaOutOfDate where a view or one of its columns is missing.
 """
 
 from typing import Any
 
 import pandas as pd
+import psycopg
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
+
+from stockbatch import database
+from stockbatch.exceptions import SchemaOutOfDate
 
 MOST_TICKERS = 10_000
 MOST_SESSIONS = 1_300
 MOST_FINDINGS = 500
 
+_DATES = ("session", "origin_session", "bar_session")
+_MISSING = (
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+)
 _KIND_ORDER = "CASE kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END"
 
 # One row per ticker: its latest forecast by the best method that made one, and how good that is.
@@ -271,9 +283,13 @@ def findings(db: Session) -> pd.DataFrame:
 
 
 def _frame(db: Session, query: str, **parameters: Any) -> pd.DataFrame:
-    return pd.read_sql_query(
-        text(query),
-        db.connection(),
-        params=parameters,
-        parse_dates=["session", "origin_session", "bar_session"],
-    )
+    connection = db.connection()
+    try:
+        found = connection.execute(text(query), parameters)
+    except ProgrammingError as error:
+        if not isinstance(error.orig, _MISSING):
+            raise
+        url, expected = database.redacted(connection.engine.url), database.head()
+        raise SchemaOutOfDate(url=url, found="an older one", expected=expected) from error
+    frame = pd.DataFrame.from_records(found.all(), columns=list(found.keys()), coerce_float=True)
+    return frame.astype({name: "datetime64[s]" for name in _DATES if name in frame})
