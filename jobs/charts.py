@@ -100,6 +100,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
         "Predicted against actual",
         "bands: 80 and 95 % intervals",
         "diamond: the close was outside the 95 % interval",
+        "naive: the close before, under the forecast where both are equal",
     )
 
 

@@ -1,5 +1,7 @@
 """The dashboard's plots in one file that needs nothing else: HTML, PDF or PNG."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,8 @@ def _of_ticker(db: Session, ticker: str) -> alt.VConcatChart:
         parts.append(
             alt.hconcat(*(charts.losses(m).properties(width=half, height=160) for m in models))
         )
-    return _page(f"{ticker}: forecast of {best['session']:%Y-%m-%d}", _age(forecasts), parts)
+    lines = [*_age(forecasts), f"prices in {best['currency'] or 'an unknown currency'}"]
+    return _page(f"{ticker}: forecast of {best['session']:%Y-%m-%d}", lines, parts)
 
 
 def _of_all(db: Session) -> alt.VConcatChart:
@@ -141,10 +144,8 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
 
 
 def _page(title: str, lines: list[str], parts: list[Chart]) -> alt.VConcatChart:
-    sentences = DISCLAIMER.replace(". ", ".\n").split("\n")
-    heading = alt.TitleParams(
-        title, subtitle=[*lines, *sentences], anchor="start", fontSize=20, offset=20
-    )
+    sentences = [part for line in (*lines, DISCLAIMER) for part in re.split(r"(?<=\.) ", line)]
+    heading = alt.TitleParams(title, subtitle=sentences, anchor="start", fontSize=20, offset=20)
     page: alt.VConcatChart = (
         alt.vconcat(*parts, spacing=36, title=heading, padding=24)
         .resolve_scale(color="independent", shape="independent", x="independent")
@@ -164,6 +165,13 @@ def _save(page: alt.VConcatChart, file: Path) -> None:
         raise UnwritableFile(path=file, reason=error.strerror) from None
 
 
+class _InScript(json.JSONEncoder):
+    """Writes JSON that cannot end the script it stands in, whatever a ticker is called."""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).replace("<", r"\u003c")
+
+
 def _html(page: alt.VConcatChart) -> str:
     """Return the page with all scripts inside; it asks the network for nothing."""
     options = {
@@ -171,5 +179,5 @@ def _html(page: alt.VConcatChart) -> str:
         "actions": {"export": True, "source": False, "compiled": False, "editor": False},
     }
     style = "<style>body { font-family: sans-serif } svg { max-width: 100%; height: auto }</style>"
-    text = page.to_html(inline=True, embed_options=options)
+    text = page.to_html(inline=True, embed_options=options, json_kwds={"cls": _InScript})
     return text.replace("</head>", f"<title>stockbatch</title>{style}</head>", 1)
