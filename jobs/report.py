@@ -22,6 +22,10 @@ PLOTTED = 30
 """Tickers in the report on all."""
 PRICES, FORECASTS = 252, 60
 """Sessions of the plots of one ticker."""
+HEAD = (
+    '<title>stockbatch</title><meta name="viewport" content="width=device-width">'
+    "<style>body { font-family: sans-serif } svg { max-width: 100%; height: auto }</style>"
+)
 Chart = alt.LayerChart | alt.Chart | alt.HConcatChart
 
 
@@ -178,6 +182,5 @@ def _html(page: alt.VConcatChart) -> str:
         "renderer": "svg",
         "actions": {"export": True, "source": False, "compiled": False, "editor": False},
     }
-    style = "<style>body { font-family: sans-serif } svg { max-width: 100%; height: auto }</style>"
     text = page.to_html(inline=True, embed_options=options, json_kwds={"cls": _InScript})
-    return text.replace("</head>", f"<title>stockbatch</title>{style}</head>", 1)
+    return text.replace("<head>", f"<head>{HEAD}", 1)

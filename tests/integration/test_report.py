@@ -3,7 +3,17 @@
 import sys
 
 import pytest
-from browser import ABSENT, CHROMIUM, DRIVER, chromium, complaints, hosts_asked, wait_for
+from browser import (
+    ABSENT,
+    CHROMIUM,
+    DRIVER,
+    PHONE,
+    chromium,
+    complaints,
+    hosts_asked,
+    resize,
+    wait_for,
+)
 from ledger import forecast_of, listed, opened
 from market import CODE, NOW, Market, PlainTrainer, calendar, run, session
 from PIL import Image, ImageColor
@@ -14,7 +24,6 @@ from sqlalchemy.orm import Session
 from jobs import cli
 from jobs.backtest import backtest
 from jobs.drawing import BLUE, VERMILION
-from jobs.report import FORMATS
 from stockbatch import database
 from stockbatch.config import PREFIX
 from stockbatch.store import forecasts as store
@@ -95,6 +104,9 @@ def test_a_page_needs_no_network(report, filled, browser, tmp_path):
     assert browser.title == "stockbatch"
     assert hosts_asked(browser) == set()
     assert complaints(browser) == []
+    resize(browser, PHONE)
+    width = "return document.querySelector('svg').getBoundingClientRect().width"
+    assert browser.execute_script(width) <= PHONE[0]
 
 
 def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
@@ -174,7 +186,7 @@ def test_nothing_to_report(report, engine, tmp_path):
     assert not page.exists()
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", [".html", ".pdf"])
 def test_a_file_that_cannot_be_written(report, filled, tmp_path, suffix):
     page = tmp_path / "nowhere" / f"report{suffix}"
     refused(report(filled, "AAA", "--out", page), str(page), "cannot be written", "No such file")
