@@ -2,9 +2,15 @@
 -- reads no more than it needs.
 -- `split.ratios[n + 1]` is how many of today's shares stood for one after n of the splits; prices
 -- are divided by it. width_bucket counts the splits up to a session.
+-- Where the provider's prices are adjusted for splits nobody states, the bar of the origin session
+-- says what became of the basis of a forecast, by the rule that scores go by: its close then to its
+-- close now is the ratio of a simple split. Other corrections leave a forecast as it was made.
 CREATE OR REPLACE VIEW bi.price_and_forecast AS
 WITH instrument AS NOT MATERIALIZED (
-    SELECT i.id, i.ticker, i.currency, i.calendar, i.demo, split.sessions, split.ratios
+    SELECT i.id, i.ticker, i.currency, i.calendar, i.demo,
+        split.sessions, split.ratios, seen.at AS splits_seen_at,
+        ARRAY[5 / 4.0, 4 / 3.0, 3 / 2.0, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50]::float8[]
+            AS simple
     FROM stockbatch.instruments AS i
     CROSS JOIN LATERAL (
         SELECT
@@ -16,6 +22,11 @@ WITH instrument AS NOT MATERIALIZED (
             WHERE instrument_id = i.id AND kind = 'split' AND retracted_at IS NULL
         ) AS later
     ) AS split
+    CROSS JOIN LATERAL (
+        SELECT max(greatest(first_seen_at, retracted_at)) AS at
+        FROM stockbatch.corporate_actions
+        WHERE instrument_id = i.id AND kind = 'split'
+    ) AS seen
 )
 SELECT
     b.session,
@@ -32,15 +43,15 @@ SELECT
     average.of_200 AS average_200,
     f.kind AS forecast_kind,
     f.origin_session,
-    f.close / f.shares AS forecast_close,
-    f.origin_close * exp(f.q10) / f.shares AS close_low_80,
-    f.origin_close * exp(f.q90) / f.shares AS close_high_80,
-    f.origin_close * exp(f.q025) / f.shares AS close_low_95,
-    f.origin_close * exp(f.q975) / f.shares AS close_high_95,
+    f.close / f.shares - paid.dividend AS forecast_close,
+    f.origin_close * exp(f.q10) / f.shares - paid.dividend AS close_low_80,
+    f.origin_close * exp(f.q90) / f.shares - paid.dividend AS close_high_80,
+    f.origin_close * exp(f.q025) / f.shares - paid.dividend AS close_low_95,
+    f.origin_close * exp(f.q975) / f.shares - paid.dividend AS close_high_95,
     100 * f.probability_of_rise AS probability_of_rise_pct,
-    greatest(b.fetched_at, f.recorded_at) AS updated_at,
-    f.origin_close * exp(f.q25) / f.shares AS close_low_50,
-    f.origin_close * exp(f.q75) / f.shares AS close_high_50,
+    greatest(b.fetched_at, f.recorded_at, i.splits_seen_at) AS updated_at,
+    f.origin_close * exp(f.q25) / f.shares - paid.dividend AS close_low_50,
+    f.origin_close * exp(f.q75) / f.shares - paid.dividend AS close_high_50,
     b.state AS bar_state,
     i.calendar,
     i.demo AS is_demo
@@ -69,13 +80,35 @@ CROSS JOIN LATERAL (
     ) AS mean
 ) AS average
 LEFT JOIN LATERAL (
-    SELECT *, coalesce(i.ratios[width_bucket(origin_session, i.sessions) + 1], 1) AS shares
-    FROM stockbatch.forecasts
-    WHERE instrument_id = b.instrument_id AND target_session = b.session
-        AND horizon = 1 AND method = 'lstm'
-    ORDER BY kind DESC, recorded_at DESC, id DESC
-    LIMIT 1
+    SELECT
+        best.*,
+        coalesce(i.ratios[width_bucket(best.origin_session, i.sessions) + 1], 1)
+            * coalesce(unstated.ratio, 1) AS shares
+    FROM (
+        SELECT * FROM stockbatch.forecasts
+        WHERE instrument_id = b.instrument_id AND target_session = b.session
+            AND horizon = 1 AND method = 'lstm'
+        ORDER BY kind DESC, recorded_at DESC, id DESC
+        LIMIT 1
+    ) AS best
+    CROSS JOIN LATERAL (
+        SELECT max(best.origin_close / close) AS ratio
+        FROM stockbatch.bars
+        WHERE instrument_id = b.instrument_id AND session = best.origin_session
+            AND state <> 'quarantined'
+            AND EXISTS (
+                SELECT FROM unnest(i.simple) AS simple
+                WHERE abs(best.origin_close / close / simple - 1) <= 0.002
+                    OR abs(best.origin_close / close * simple - 1) <= 0.002
+            )
+    ) AS unstated
 ) AS f ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(value), 0) / now.shares AS dividend
+    FROM stockbatch.corporate_actions
+    WHERE instrument_id = b.instrument_id AND session = b.session
+        AND kind = 'dividend' AND retracted_at IS NULL
+) AS paid
 WHERE b.state <> 'quarantined'
 UNION ALL
 SELECT
@@ -92,7 +125,7 @@ SELECT
     h.close_low_95 / now.shares,
     h.close_high_95 / now.shares,
     h.probability_of_rise_pct,
-    h.recorded_at,
+    greatest(h.recorded_at, i.splits_seen_at),
     h.close_low_50 / now.shares,
     h.close_high_50 / now.shares,
     NULL,
@@ -101,7 +134,16 @@ SELECT
 FROM bi.forecast_history AS h
 JOIN instrument AS i ON i.ticker = h.ticker
 CROSS JOIN LATERAL (
-    SELECT coalesce(i.ratios[width_bucket(h.origin_session, i.sessions) + 1], 1) AS shares
+    SELECT
+        coalesce(i.ratios[width_bucket(h.origin_session, i.sessions) + 1], 1)
+            * coalesce(max(h.origin_close / close), 1) AS shares
+    FROM stockbatch.bars
+    WHERE instrument_id = i.id AND session = h.origin_session AND state <> 'quarantined'
+        AND EXISTS (
+            SELECT FROM unnest(i.simple) AS simple
+            WHERE abs(h.origin_close / close / simple - 1) <= 0.002
+                OR abs(h.origin_close / close * simple - 1) <= 0.002
+        )
 ) AS now
 WHERE h.method = 'lstm'
     AND NOT EXISTS (
@@ -109,6 +151,9 @@ WHERE h.method = 'lstm'
         WHERE b.instrument_id = i.id AND b.session = h.session AND b.state <> 'quarantined'
     );
 
+COMMENT ON VIEW bi.price_and_forecast IS
+    'One row per ticker and session: the bar, its moving averages and the LSTM forecast of that session, all restated for later splits, the forecast less the dividend of its session; the session to come has a forecast and no bar.';
+COMMENT ON COLUMN bi.price_and_forecast.updated_at IS 'last change of the row: of its bar or forecast, or of the splits';
 COMMENT ON COLUMN bi.price_and_forecast.close_low_50 IS 'lower end of the 50 % interval';
 COMMENT ON COLUMN bi.price_and_forecast.close_high_50 IS 'upper end of the 50 % interval';
 COMMENT ON COLUMN bi.price_and_forecast.bar_state IS 'final, or provisional: it may still change; NULL: no bar';
