@@ -89,7 +89,7 @@ WHERE model_id IN (
 )
 ORDER BY ticker, epoch;
 
--- What changed since I last looked? The start of an incremental load of any fact.
+-- What changed since I last looked? The start of an incremental load, as of any fact.
 SELECT ticker, session, method, kind, forecast_close, score_status, actual_close, updated_at
 FROM bi.forecast_history
-WHERE updated_at >= now() - interval '1 day' AND session > current_date - 30;
+WHERE updated_at >= now() - interval '1 day';

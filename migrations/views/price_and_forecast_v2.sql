@@ -1,33 +1,8 @@
 -- Every row looks up its own averages and forecast, so that a filter on ticker or session, or both,
--- reads no more than it needs.
--- `split.ratios[n + 1]` is how many of today's shares stood for one after n of the splits; prices
--- are divided by it. width_bucket counts the splits up to a session.
--- Where the provider's prices are adjusted for splits nobody states, the bar of the origin session
--- says what became of the basis of a forecast, by the rule that scores go by: its close then to its
--- close now is the ratio of a simple split. Other corrections leave a forecast as it was made.
+-- reads no more than it needs; no WITH at the top, so that averages nobody selects cost nothing.
+-- A forecast is on the basis of its origin's close as it was then. Splits since are stated, or, by a
+-- provider of adjusted prices, only to be seen from what became of that close.
 CREATE OR REPLACE VIEW bi.price_and_forecast AS
-WITH instrument AS NOT MATERIALIZED (
-    SELECT i.id, i.ticker, i.currency, i.calendar, i.demo,
-        split.sessions, split.ratios, seen.at AS splits_seen_at,
-        ARRAY[5 / 4.0, 4 / 3.0, 3 / 2.0, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50]::float8[]
-            AS simple
-    FROM stockbatch.instruments AS i
-    CROSS JOIN LATERAL (
-        SELECT
-            array_agg(session ORDER BY session) AS sessions,
-            array_agg(ratio ORDER BY session) AS ratios
-        FROM (
-            SELECT session, exp(sum(ln(value)) OVER (ORDER BY session DESC)) AS ratio
-            FROM stockbatch.corporate_actions
-            WHERE instrument_id = i.id AND kind = 'split' AND retracted_at IS NULL
-        ) AS later
-    ) AS split
-    CROSS JOIN LATERAL (
-        SELECT max(greatest(first_seen_at, retracted_at)) AS at
-        FROM stockbatch.corporate_actions
-        WHERE instrument_id = i.id AND kind = 'split'
-    ) AS seen
-)
 SELECT
     b.session,
     s.close_at AS session_close_at,
@@ -49,19 +24,20 @@ SELECT
     f.origin_close * exp(f.q025) / f.shares - paid.dividend AS close_low_95,
     f.origin_close * exp(f.q975) / f.shares - paid.dividend AS close_high_95,
     100 * f.probability_of_rise AS probability_of_rise_pct,
-    greatest(b.fetched_at, f.recorded_at, i.splits_seen_at) AS updated_at,
+    greatest(b.fetched_at, f.recorded_at, split.seen_at) AS updated_at,
     f.origin_close * exp(f.q25) / f.shares - paid.dividend AS close_low_50,
     f.origin_close * exp(f.q75) / f.shares - paid.dividend AS close_high_50,
     b.state AS bar_state,
     i.calendar,
     i.demo AS is_demo
 FROM stockbatch.bars AS b
-JOIN instrument AS i ON i.id = b.instrument_id
+JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+JOIN stockbatch.split_ratios AS split ON split.instrument_id = i.id
 LEFT JOIN stockbatch.sessions AS s ON s.calendar = i.calendar AND s.session = b.session
 CROSS JOIN LATERAL (
-    SELECT coalesce(i.ratios[width_bucket(b.session, i.sessions) + 1], 1) AS shares
+    SELECT coalesce(split.ratios[width_bucket(b.session, split.sessions) + 1], 1) AS shares
 ) AS now
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT
         max(mean.close) FILTER (WHERE size = 20) AS of_20,
         max(mean.close) FILTER (WHERE size = 50) AS of_50,
@@ -70,7 +46,9 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT CASE WHEN count(*) = size THEN avg(past.close) END AS close
         FROM (
-            SELECT close / coalesce(i.ratios[width_bucket(session, i.sessions) + 1], 1) AS close
+            SELECT
+                close / coalesce(split.ratios[width_bucket(session, split.sessions) + 1], 1)
+                    AS close
             FROM stockbatch.bars
             WHERE instrument_id = b.instrument_id AND session <= b.session
                 AND state <> 'quarantined'
@@ -78,12 +56,12 @@ CROSS JOIN LATERAL (
             LIMIT size
         ) AS past
     ) AS mean
-) AS average
+) AS average ON true
 LEFT JOIN LATERAL (
     SELECT
         best.*,
-        coalesce(i.ratios[width_bucket(best.origin_session, i.sessions) + 1], 1)
-            * coalesce(unstated.ratio, 1) AS shares
+        coalesce(split.ratios[width_bucket(best.origin_session, split.sessions) + 1], 1)
+            * coalesce(stockbatch.restated_by_split(best.origin_close, origin.close), 1) AS shares
     FROM (
         SELECT * FROM stockbatch.forecasts
         WHERE instrument_id = b.instrument_id AND target_session = b.session
@@ -91,17 +69,9 @@ LEFT JOIN LATERAL (
         ORDER BY kind DESC, recorded_at DESC, id DESC
         LIMIT 1
     ) AS best
-    CROSS JOIN LATERAL (
-        SELECT max(best.origin_close / close) AS ratio
-        FROM stockbatch.bars
-        WHERE instrument_id = b.instrument_id AND session = best.origin_session
-            AND state <> 'quarantined'
-            AND EXISTS (
-                SELECT FROM unnest(i.simple) AS simple
-                WHERE abs(best.origin_close / close / simple - 1) <= 0.002
-                    OR abs(best.origin_close / close * simple - 1) <= 0.002
-            )
-    ) AS unstated
+    LEFT JOIN stockbatch.bars AS origin
+        ON origin.instrument_id = b.instrument_id AND origin.session = best.origin_session
+        AND origin.state <> 'quarantined'
 ) AS f ON true
 CROSS JOIN LATERAL (
     SELECT coalesce(max(value), 0) / now.shares AS dividend
@@ -125,25 +95,22 @@ SELECT
     h.close_low_95 / now.shares,
     h.close_high_95 / now.shares,
     h.probability_of_rise_pct,
-    greatest(h.recorded_at, i.splits_seen_at),
+    greatest(h.recorded_at, split.seen_at),
     h.close_low_50 / now.shares,
     h.close_high_50 / now.shares,
     NULL,
     h.calendar,
     h.is_demo
 FROM bi.forecast_history AS h
-JOIN instrument AS i ON i.ticker = h.ticker
+JOIN stockbatch.instruments AS i ON i.ticker = h.ticker
+JOIN stockbatch.split_ratios AS split ON split.instrument_id = i.id
+LEFT JOIN stockbatch.bars AS origin
+    ON origin.instrument_id = i.id AND origin.session = h.origin_session
+    AND origin.state <> 'quarantined'
 CROSS JOIN LATERAL (
     SELECT
-        coalesce(i.ratios[width_bucket(h.origin_session, i.sessions) + 1], 1)
-            * coalesce(max(h.origin_close / close), 1) AS shares
-    FROM stockbatch.bars
-    WHERE instrument_id = i.id AND session = h.origin_session AND state <> 'quarantined'
-        AND EXISTS (
-            SELECT FROM unnest(i.simple) AS simple
-            WHERE abs(h.origin_close / close / simple - 1) <= 0.002
-                OR abs(h.origin_close / close * simple - 1) <= 0.002
-        )
+        coalesce(split.ratios[width_bucket(h.origin_session, split.sessions) + 1], 1)
+            * coalesce(stockbatch.restated_by_split(h.origin_close, origin.close), 1) AS shares
 ) AS now
 WHERE h.method = 'lstm'
     AND NOT EXISTS (
