@@ -81,6 +81,12 @@ FROM bi.run_history
 ORDER BY started_at DESC
 LIMIT 20;
 
+-- Is anything wrong? Open alerts first.
+SELECT raised_at, cleared_at, condition, subject AS exchange, session, message
+FROM bi.alerts
+ORDER BY is_open DESC, raised_at DESC
+LIMIT 20;
+
 -- Does the newest model of each ticker overfit? A gap that grows: yes.
 SELECT ticker, session, epoch, training_loss, validation_loss, generalisation_gap, is_best_epoch
 FROM bi.training_history

@@ -12,9 +12,6 @@ from typing import Any
 
 Json = dict[str, Any]
 
-WITH_ALERTS = False
-"""Show bi.alerts, where the schema has it."""
-
 SOURCE = {"type": "grafana-postgresql-datasource", "uid": "stockbatch"}
 BLACK, ORANGE, BLUE, GREEN, RED, PINK = (
     *("#555555", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7"),
@@ -563,7 +560,7 @@ def operations() -> Json:
         LIMIT 200
         """,
     )
-    panels = [*([alerts] if WITH_ALERTS else []), runs, reasons, fallen, age, issues]
+    panels = [alerts, runs, reasons, fallen, age, issues]
     return dashboard("operations", "Operations", [], panels)
 
 

@@ -18,7 +18,8 @@ from sqlalchemy import text
 
 from jobs.backtest import backtest
 from stockbatch import database
-from stockbatch.store import metrics
+from stockbatch.records import Alert, Condition
+from stockbatch.store import alerts, metrics
 
 DEPLOYMENT = Path(__file__).parents[2] / "deployment"
 RANGE = ("2023-12-01T00:00:00Z", "2024-06-30T00:00:00Z")
@@ -46,6 +47,9 @@ def reader(make_lasting_app, tmp_path_factory):
     list(backtest(app, CODE, session(-30), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
+    with app.transaction() as db:
+        alert = Alert(condition=Condition.FAILED_RUN, subject=CODE, message="m", session=session())
+        alerts.reconcile(db, [alert], app.clock(), [])
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "stockbatch_reader"
