@@ -93,8 +93,10 @@ def tmdl(table: Table, columns: Sequence[Column]) -> str:
     if table.by_month:
         parts += refresh_policy(table, columns)
     for measure in table.measures:
-        parts += _described(measure.description, f"measure {quoted(measure.name)} =")
-        parts += [indent(measure.dax, "\t\t\t"), f"\t\tformatString: {measure.form}", ""]
+        separator = "\n" if "\n" in measure.dax else " "
+        dax = separator + indent(measure.dax, "\t\t\t" if separator == "\n" else "")
+        parts += _described(measure.description, f"measure {quoted(measure.name)} ={dax}")
+        parts += [f"\t\tformatString: {measure.form}", ""]
     for column in columns:
         parts += _column(table, column)
     for name, (kind, dax) in table.calculated.items():
@@ -136,8 +138,8 @@ def refresh_policy(table: Table, columns: Sequence[Column]) -> Iterator[str]:
     yield "\t\trollingWindowPeriods: 11"
     yield "\t\tincrementalGranularity: month"
     yield "\t\tincrementalPeriods: 120"
-    yield from ("\t\tpollingExpression =", indent(polling(table), "\t\t\t\t"))
-    yield from ("\t\tsourceExpression =", indent(source(table, columns), "\t\t\t\t"), "")
+    yield from ("\t\tpollingExpression =", indent(polling(table), "\t\t\t"))
+    yield from ("\t\tsourceExpression =", indent(source(table, columns), "\t\t\t"), "")
 
 
 def relationships(views: dict[str, list[Column]]) -> Iterator[str]:
