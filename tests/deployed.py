@@ -158,8 +158,8 @@ def seconds(text: str) -> float:
 
 
 def made_secrets(folder: Path) -> Path:
-    """Run `secrets.sh` in a folder; return where the secrets are."""
-    script = folder / "secrets.sh"
-    script.write_bytes((DOCKER / "secrets.sh").read_bytes())
-    subprocess.run(["sh", str(script)], check=True, capture_output=True)
-    return folder / "secrets"
+    """Run `secrets.sh` as compose.yaml says; return the folder it made."""
+    made = folder / "secrets"
+    script = DEPLOYMENT / "secrets.sh"
+    subprocess.run(["sh", str(script), str(made)], check=True, capture_output=True)
+    return made

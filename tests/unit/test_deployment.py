@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import deployed
 import kubernetes_validate
@@ -19,7 +20,7 @@ from deployed import DEPLOYMENT, DOCKER, KUBERNETES, ROOT, SYSTEMD, Process, rea
 from sqlalchemy import make_url
 
 from jobs import cli, daemon, monitoring
-from jobs.api import server
+from jobs.api import routes, server
 from stockbatch import config, exceptions
 from stockbatch.config import Settings
 
@@ -139,6 +140,37 @@ def test_secrets_are_made_once_and_kept_to_their_owner(tmp_path):
     assert {file.name: file.read_text() for file in folder.iterdir()} == first
 
 
+def test_secrets_for_a_server_elsewhere(tmp_path):
+    parameters = "sslmode=verify-full&sslrootcert=/run/secrets/stockbatch/ca.pem"
+    command = [
+        "sh",
+        DEPLOYMENT / "secrets.sh",
+        tmp_path / "made",
+        "db.example.com:5433",
+        parameters,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    url = make_url((tmp_path / "made" / "daemon_url").read_text())
+    assert (url.host, url.port, url.database) == ("db.example.com", 5433, "stockbatch")
+    assert url.query["sslmode"] == "verify-full"
+    # where the kustomization puts the authority
+    assert url.query["sslrootcert"] in of("kubernetes", "daemon").secrets
+
+
+def test_health_is_answered_to_the_containers_question():
+    question = re.search(r'CMD \["python", "-c", "(.+)"\]$', DOCKERFILE)[1]
+    app = SimpleNamespace(
+        settings=Settings(monitoring_address="127.0.0.1:0"),
+        clock=lambda: datetime(2024, 6, 3, 12, tzinfo=UTC),
+        trainer=SimpleNamespace(pid=None),
+    )
+    for silence, code in ((timedelta(0), 0), (2 * monitoring.STALLED, 1)):
+        with monitoring.serving(app, lambda: app.clock() - silence) as (_, number):  # noqa: B023
+            asked = question.replace("9464", str(number))
+            done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)
+        assert done.returncode == code
+
+
 # ---- ports, paths and names are the same everywhere
 
 
@@ -200,6 +232,7 @@ def test_health_is_asked_where_it_is_answered():
     urls = {n: re.findall(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", text) for n, text in asked.items()}
     assert urls["Dockerfile"] == [(DEFAULTS.monitoring_address.rpartition(":")[2], "/healthz")]
     assert urls["api"] == [(port(of("compose", "api"), "STOCKBATCH_API_ADDRESS", ""), "/health")]
+    assert "/health" in {route.path for route in routes.open_router.routes}
     assert urls["dashboard"] == [(of("compose", "dashboard").arguments[-1], "/_stcore/health")]
     assert "healthcheck" not in COMPOSE["services"]["daemon"]
     for name, published in (("api", 8765), ("dashboard", 8501), ("grafana", 3000)):
