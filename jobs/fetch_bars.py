@@ -192,17 +192,23 @@ def _fetch(
 def _batches(
     answers: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
 ) -> Iterator[list[Answer]]:
+    """Yield the answers in batches to commit; after Ctrl-C, what has come is the last one."""
     batch: list[Answer] = []
     bars, begun = 0, time.monotonic()
-    for answer in answers:
-        if isinstance(answer, ProviderError):
-            batch.append((instruments[answer.values["ticker"]], answer))
-        else:
-            batch.append((instruments[answer.symbol], answer))
-            bars += len(answer.bars)
-        if bars >= COMMIT_BARS or time.monotonic() - begun >= COMMIT_SECONDS:
+    try:
+        for answer in answers:
+            if isinstance(answer, ProviderError):
+                batch.append((instruments[answer.values["ticker"]], answer))
+            else:
+                batch.append((instruments[answer.symbol], answer))
+                bars += len(answer.bars)
+            if bars >= COMMIT_BARS or time.monotonic() - begun >= COMMIT_SECONDS:
+                yield batch
+                batch, bars, begun = [], 0, time.monotonic()
+    except KeyboardInterrupt:
+        if batch:
             yield batch
-            batch, bars, begun = [], 0, time.monotonic()
+        raise
     if batch:
         yield batch
 

@@ -489,10 +489,7 @@ def test_only_what_was_set_aside_can_be_decided_on(app, live, market):
 # ---- back-fill
 
 
-def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(
-    app, live, market, monkeypatch
-):
-    monkeypatch.setattr("jobs.fetch_bars.COMMIT_BARS", 1)
+def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(app, live, market):
     original = live._bars
 
     def stopped(request):
