@@ -186,6 +186,7 @@ def _fetch(
         if admitted:
             _save(app, question, batch, admitted, whole=whole)
         advance(len(batch))
+        app.checkpoint()
     return problems, restated
 
 

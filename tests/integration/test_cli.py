@@ -32,7 +32,7 @@ COMMANDS = (
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
     *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary")),
-    ("config", "show"),
+    *(("config", name) for name in ("show", "check")),
 )
 
 
@@ -44,7 +44,7 @@ class Answer:
 
 
 @contextmanager
-def plain_trainer(threads):
+def plain_trainer(threads, **limits):
     yield PlainTrainer()
 
 
@@ -675,6 +675,18 @@ def test_the_settings_are_shown_without_passwords(stockbatch, monkeypatch, tmp_p
     assert "retrain_after_sessions = 7 " in answer.out
     assert "chunk_tickers = 9 " in answer.out
     assert "units = 3 " in answer.out
+
+
+def test_the_settings_are_checked_without_a_connection(stockbatch, monkeypatch, tmp_path):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me@127.0.0.1:1/stocks")
+    assert stockbatch("config", "check").out.startswith("ok")
+    file = tmp_path / "mine.toml"
+    file.write_text("retrain_after_sessions = 0\nthread = 8\n")
+    answer = stockbatch("--config", file, "--set", "chunk_tickers=0", "config", "check")
+    assert answer.status == 2
+    for words in ("retrain_after_sessions: ", "did you mean threads?", "options: chunk_tickers"):
+        assert words in answer.out
+    assert len(answer.out.splitlines()) == 3
 
 
 def table(answer):
