@@ -26,7 +26,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(*[CELLS] * 5), max_size=8), st.randoms(use_true_random=False))
 def test_beside_hostile_rows_the_good_ones_are_stored(db, tmp_path_factory, hostile, random):
     rows = [*hostile, *[GOOD] * (len(DAYS) - len(hostile))]

@@ -19,7 +19,7 @@ from market import (
     session,
 )
 
-from jobs.daily import fetch_session
+from jobs.daily import Fetched, fetch_session
 from stockbatch.exceptions import (
     NothingToDecide,
     ProviderUnavailable,
@@ -505,6 +505,17 @@ def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(app, liv
     assert str(fetch_session(app, CODE, ORIGIN)) == "XNYS 2024-06-03: 3 of 3 tickers have their bar"
     assert [(request.symbol, request.first) for request in live.asked] == [("CCC", None)]
     assert fetch(app.engine, "SELECT count(*) AS n FROM stockbatch.bars") == [{"n": 3 * 151}]
+
+
+def test_what_many_tickers_have_in_common_is_one_line():
+    problems = {f"T{n:02}": "no bar" for n in range(13)} | {f"U{n}": f"why {n}" for n in range(25)}
+    said = str(Fetched(calendar=CODE, session=ORIGIN, tickers=50, problems=problems)).splitlines()
+    assert said[0] == f"{CODE} {ORIGIN}: 12 of 50 tickers have their bar"
+    assert said[1] == "T00, T01, T02, T03, T04, T05, T06, T07, T08, T09 and 3 more: no bar"
+    assert said[2:] == [
+        *(f"U{n}: why {n}" for n in range(19)),
+        "and 6 more, each with another problem",
+    ]
 
 
 # ---- the whole exchange
