@@ -27,8 +27,8 @@ from stockbatch.exceptions import (
     UnknownIssue,
     UnknownTicker,
 )
-from stockbatch.records import Action, Decision, PriceBasis, Reason
-from stockbatch.store import issues
+from stockbatch.records import Action, Decision, Listing, PriceBasis, Reason
+from stockbatch.store import instruments, issues
 
 REUSED = Action.REUSED, Reason.FRESH
 REFUSED = Action.NONE, Reason.BAR_REFUSED
@@ -505,6 +505,14 @@ def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(app, liv
     assert str(fetch_session(app, CODE, ORIGIN)) == "XNYS 2024-06-03: 3 of 3 tickers have their bar"
     assert [(request.symbol, request.first) for request in live.asked] == [("CCC", None)]
     assert fetch(app.engine, "SELECT count(*) AS n FROM stockbatch.bars") == [{"n": 3 * 151}]
+
+
+def test_two_tickers_may_have_one_symbol(app, live):
+    with app.transaction() as db:
+        double = [Listing(ticker="DOUBLE", symbol="AAA")]
+        instruments.add(db, double, provider=live.specification)
+    assert fetch_session(app, CODE, ORIGIN).problems == {}
+    assert bar(app, "DOUBLE", ORIGIN)["close"] == bar(app, "AAA", ORIGIN)["close"]
 
 
 def test_what_many_tickers_have_in_common_is_one_line():
