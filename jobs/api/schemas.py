@@ -38,7 +38,7 @@ Method = Literal["lstm", "naive", "rolling_quantile", "ewma", "garch"]
 
 
 class Statement(BaseModel):
-    """What is forecast. The close will lie between `low` and `high` so likely; null: no intervals."""
+    """What is forecast, and between which prices the close will be, how likely (null: not said)."""
 
     ticker: str
     currency: str | None

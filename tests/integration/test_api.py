@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import httpx2 as httpx
 import hypothesis
@@ -453,6 +455,14 @@ def test_what_has_not_changed_is_not_sent_again(stored, client, timer):
     changed = client.get("/v1/forecasts", headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert changed.json()["items"][0]["name"] == "A Ltd"
+
+
+def test_the_examples_of_the_readme(client):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    paths = re.findall(r"curl .*'http://127\.0\.0\.1:8765(\S+)'", readme)
+    assert len(paths) == 6
+    for path in paths:
+        assert client.get(path.replace("AAPL", "AAA")).status_code == 200, path
 
 
 def test_words_on_the_page_and_no_other_host(client):
