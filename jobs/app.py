@@ -44,6 +44,10 @@ class RequestLedger:
             return quota.spend(db, provider, day, limit)
 
 
+def _go_on() -> None:
+    pass
+
+
 @dataclass(kw_only=True)
 class App:
     """The world a job runs in; `clock` and `on_event` are for tests and simulations."""
@@ -55,6 +59,8 @@ class App:
     clock: Callable[[], datetime] = _now
     on_event: Callable[[str], None] = _ignore
     """Called with the name of each phase as it begins."""
+    checkpoint: Callable[[], None] = _go_on
+    """Called between batches, where nothing is lost by raising RunStopped."""
     _providers: dict[str, BarProvider] = field(default_factory=dict)
 
     @contextmanager
@@ -100,7 +106,11 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
                 raise
             database.migrate(settings)
             engine.dispose()  # its connections took their role before the migration made it
-        with TrainingProcess(settings.threads) as trainer:
+        with TrainingProcess(
+            settings.threads,
+            memory_mib=settings.training_memory_mib,
+            silence=60 * settings.training_silence_minutes,
+        ) as trainer:
             yield App(settings=settings, engine=engine, trainer=trainer)
     finally:
         engine.dispose()

@@ -1,6 +1,5 @@
 """The `stockbatch` command: what a user types, and the one line said when it cannot be done."""
 
-import logging
 import sys
 import traceback
 from pathlib import Path
@@ -9,15 +8,19 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from jobs.commands import context
+from jobs.commands.alerts import alerts
 from jobs.commands.api import api
 from jobs.commands.backtest import backtest
 from jobs.commands.config import config
+from jobs.commands.daemon import daemon, pause, resume, schedule
 from jobs.commands.dashboard import dashboard
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
+from jobs.commands.export import export
 from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
+from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
 from jobs.commands.quality import quality
 from jobs.commands.report import report
@@ -41,10 +44,11 @@ app = typer.Typer(
 )
 for command in (
     *(demo, run, fetch, backtest, tune, status, forecasts),
-    *(report, dashboard, api, doctor, migrate),
+    *(daemon, schedule, pause, resume, runs, retry, backfill),
+    *(report, dashboard, export, api, doctor, migrate),
 ):
     app.command()(command)
-for group in (tickers, quality, models, tokens, db, config):
+for group in (tickers, quality, models, tokens, alerts, db, config):
     app.add_typer(group)
 
 
@@ -61,12 +65,12 @@ def options(
     debug: Annotated[bool, typer.Option(help="Show a traceback with an error.")] = False,
 ) -> None:
     """Take what every command has in common."""
+    import logging
+
+    from jobs import logs
+
+    logs.configure(logging.INFO if verbose else logging.WARNING)
     context.choose(config, settings or [], debug=debug)
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
 
 
 def main() -> None:

@@ -2,13 +2,20 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import TypedDict, Unpack
 from uuid import uuid4
 
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+from structlog.contextvars import bound_contextvars
+
+from jobs import monitoring
 from jobs.app import App
 from jobs.fetch_bars import fetch_bars
 from jobs.hold_forecasts import hold_forecasts
@@ -16,7 +23,13 @@ from jobs.make_forecasts import make_forecasts
 from jobs.score_forecasts import score_forecasts
 from jobs.update_metrics import update_metrics
 from stockbatch import sessions
-from stockbatch.exceptions import RunSuperseded, SessionNotClosed, StockbatchError
+from stockbatch.exceptions import (
+    DatabaseError,
+    RunStopped,
+    RunSuperseded,
+    SessionNotClosed,
+    StockbatchError,
+)
 from stockbatch.records import Instrument, Outcome, Reason, Run
 from stockbatch.sessions import TradingCalendar
 from stockbatch.store import calendar as calendar_store
@@ -27,6 +40,8 @@ log = logging.getLogger(__name__)
 
 AHEAD = timedelta(days=30)
 """How far beyond the run's session the dimension of sessions reaches."""
+NAMED = 10
+"""Tickers named of those that have the same problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +69,12 @@ class Options(TypedDict, total=False):
     """Fetch from here in place of the instruments' own providers."""
     retrain: bool
     """Train every ticker, however fresh its model is."""
+    reprocess: bool
+    """Work on all of them once more, however finished they are."""
+    trigger: str
+    """What is recorded as the reason of a new run: `manual`, or what the daemon says."""
+    active_before: datetime | None
+    """Only what was on the watchlist by then."""
 
 
 def run_session(
@@ -64,29 +85,32 @@ def run_session(
 ) -> Summary:
     """Run the job for `session`, by default the last one closed; nothing later is read.
 
-    What is finished is left alone, unless `retrain` asks for a new attempt. Raises NotASession,
-    SessionNotClosed, UnknownInstrument, UnknownProvider, NoInstruments, RunInProgress.
+    What is finished is left alone, unless `retrain` or `reprocess` asks for a new attempt. Raises
+    NotASession, SessionNotClosed, UnknownInstrument, UnknownProvider, NoInstruments, RunInProgress.
     """
-    tickers, retrain = options.get("tickers"), options.get("retrain", False)
     provider = options.get("provider")
+    again = options.get("retrain", False) or options.get("reprocess", False)
     if provider:
         app.provider(provider)
     calendar, session = _closed_session(app, calendar_code, session)
     with runs.exclusive(app.engine, calendar.code):
         with app.transaction() as db:
-            chosen = instrument_store.work_list(db, calendar.code, tickers)
-            todo = chosen if retrain else runs.unfinished(db, chosen, session)
+            chosen = instrument_store.work_list(
+                db, calendar.code, options.get("tickers"), options.get("active_before")
+            )
+            todo = chosen if again else runs.unfinished(db, chosen, session)
             interrupted = runs.is_interrupted(db, calendar.code, session)
         if todo or interrupted:
             work = _Work(
                 calendar=calendar,
-                session=session,
                 watched=chosen,
                 todo=todo,
                 provider=provider,
-                retrain=retrain,
+                retrain=options.get("retrain", False),
             )
-            _run(app, work)
+            trigger = options.get("trigger", "manual")
+            steps = partial(_steps, app, work)
+            reopen(app, calendar, session, steps, trigger=trigger, reprocess=again)
         with app.transaction() as db:
             outcomes = runs.final_outcomes(db, chosen, session)
     return Summary(
@@ -110,7 +134,15 @@ class Fetched:
     def __str__(self) -> str:
         have = self.tickers - len(self.problems)
         lines = [f"{self.calendar} {self.session}: {have} of {self.tickers} tickers have their bar"]
-        return "\n".join([*lines, *(f"{ticker}: {why}" for ticker, why in self.problems.items())])
+        by_reason: dict[str, list[str]] = {}
+        for ticker, why in self.problems.items():
+            by_reason.setdefault(why, []).append(ticker)
+        return "\n".join([*lines, *(f"{_some(of)}: {why}" for why, of in by_reason.items())])
+
+
+def _some(tickers: Sequence[str]) -> str:
+    named, rest = tickers[:NAMED], len(tickers) - NAMED
+    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
 
 
 def fetch_session(
@@ -156,6 +188,17 @@ def calendars_of(
     return trading or codes
 
 
+def skip_session(app: App, calendar_code: str, session: date) -> None:
+    """Record that a session is too old to be caught up. Raises RunInProgress."""
+    calendar = sessions.load(calendar_code, app.clock().date())
+    deadline = calendar.deadline(calendar.next(session))
+    reason = f"older than the {app.settings.catch_up_sessions} sessions that are caught up"
+    with runs.exclusive(app.engine, calendar.code), app.transaction() as db:
+        chosen = instrument_store.active(db, calendar.code, deadline)
+        run = _open(app, db, calendar, session, "catch_up")
+        runs.skip_run(db, run, [i for i in chosen if not i.demo], reason)
+
+
 def run_sessions(
     app: App, calendar_code: str, first: date, last: date, **options: Unpack[Options]
 ) -> Iterator[Summary]:
@@ -171,8 +214,7 @@ def _closed_session(
     now = app.clock()
     calendar = sessions.load(calendar_code, now.date())
     if session is None:
-        delay = timedelta(minutes=app.settings.close_delay_minutes)
-        return calendar, calendar.last_closed(now, delay)
+        return calendar, calendar.last_closed(now, app.settings.close_delay(calendar.code))
     calendar.require(session)
     close = calendar.close(session)
     if close > now:
@@ -185,62 +227,105 @@ class _Work:
     """What a run is to do: `todo` of the tickers `watched`, whose bars of the session are due."""
 
     calendar: TradingCalendar
-    session: date
     watched: Sequence[Instrument]
     todo: Sequence[Instrument]
     provider: str | None
     retrain: bool
 
 
-def _run(app: App, work: _Work) -> None:
-    calendar, session = work.calendar, work.session
+def reopen(
+    app: App,
+    calendar: TradingCalendar,
+    session: date,
+    steps: Callable[[Run], bool],
+    *,
+    trigger: str,
+    reprocess: bool = False,
+) -> None:
+    """Open or resume the run of a session and take `steps`; then it is finished, stopped or failed.
+
+    Where `steps` return False, nothing was done, and a run that was finished before keeps its end.
+    """
     with app.transaction() as db:
-        before = runs.finished(db, calendar.code, session)
-        run = runs.open_run(
-            db,
-            calendar.code,
-            session,
-            trigger="manual",
-            reprocess=work.retrain,
-            code_version=version("stockbatch"),
-            engine_hash=app.settings.engine_hash(),
-        )
-        calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
+        run = _open(app, db, calendar, session, trigger, reprocess=reprocess)
     try:
-        done = _steps(app, run, work, again=before is not None and not work.retrain)
+        with bound_contextvars(run_id=run.id):
+            done = steps(run)
+        app.on_event("finish")
         with app.transaction() as db:
-            if before is None or done:
+            if done:
                 runs.close_run(db, run)
             else:
-                runs.leave_as_it_was(db, run, before)
+                runs.leave_as_it_was(db, run)
     except RunSuperseded:
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, StockbatchError) else repr(error)
-        with app.transaction() as db:
-            runs.close_run(db, run, failure=reason)
+        _record(app, run, error)
         raise
 
 
-def _steps(app: App, run: Run, work: _Work, *, again: bool) -> bool:
-    """Return False where a run tried `again` still lacks what it lacked: then nothing is done."""
+def _open(
+    app: App,
+    db: Session,
+    calendar: TradingCalendar,
+    session: date,
+    trigger: str,
+    *,
+    reprocess: bool = False,
+) -> Run:
+    calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
+    return runs.open_run(
+        db,
+        calendar.code,
+        session,
+        trigger=trigger,
+        reprocess=reprocess,
+        code_version=version("stockbatch"),
+        engine_hash=app.settings.engine_hash(),
+    )
+
+
+def _record(app: App, run: Run, error: Exception) -> None:
+    """Record why a run ended early; where the database cannot, the run looks like a killed one."""
+    reason = str(error) if isinstance(error, StockbatchError) else repr(error)
+    try:
+        with app.transaction() as db:
+            if isinstance(error, RunStopped):
+                runs.stop_run(db, run, reason)
+            else:
+                runs.close_run(db, run, failure=reason)
+    except (DatabaseError, DBAPIError) as unrecorded:
+        name = f"{run.calendar} {run.session}"
+        log.warning("%s: its failure (%s) cannot be recorded: %s", name, reason, unrecorded)
+
+
+def _steps(app: App, work: _Work, run: Run) -> bool:
+    """Return False where a finished run still lacks what it lacked: then nothing is done."""
     name, calendar, instruments = f"{run.calendar} {run.session}", work.calendar, work.todo
-    app.on_event("fetch")
-    problems = fetch_bars(app, run, calendar, instruments, provider=work.provider)
-    log.info("%s: bars fetched, %d problems", name, len(problems))
-    if again and _as_before(app, run, instruments, problems):
+    with _step(app, run, "fetch"):
+        problems = fetch_bars(app, run, calendar, instruments, provider=work.provider)
+        log.info("%s: bars fetched, %d problems", name, len(problems))
+    if run.before is not None and _as_before(app, run, instruments, problems):
         return False
-    app.on_event("score")
-    scored = score_forecasts(app, run, calendar, instruments)
-    log.info("%s: %d forecasts scored", name, scored)
-    app.on_event("forecast")
-    if not hold_forecasts(app, run, calendar, work.watched, instruments, problems):
-        make_forecasts(app, run, calendar, instruments, problems, retrain=work.retrain)
-        log.info("%s: forecasts made for %d tickers", name, len(instruments))
-    app.on_event("metrics")
-    update_metrics(app, run, calendar)
-    app.on_event("finish")
+    with _step(app, run, "score"):
+        scored = score_forecasts(app, run, calendar, instruments)
+        log.info("%s: %d forecasts scored", name, scored)
+    with _step(app, run, "forecast"):
+        if not hold_forecasts(app, run, calendar, work.watched, instruments, problems):
+            make_forecasts(app, run, calendar, instruments, problems, retrain=work.retrain)
+            log.info("%s: forecasts made for %d tickers", name, len(instruments))
+    with _step(app, run, "metrics"):
+        update_metrics(app, run, calendar)
     return True
+
+
+@contextmanager
+def _step(app: App, run: Run, name: str) -> Iterator[None]:
+    """Tell that a step begins, and how long it took if it succeeds."""
+    app.checkpoint()
+    app.on_event(name)
+    with monitoring.STEP_SECONDS.labels(run.calendar, name).time():
+        yield
 
 
 def _as_before(

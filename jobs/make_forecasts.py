@@ -1,15 +1,21 @@
 """Train or reuse every ticker's model and forecast its next session."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
+from sqlalchemy.exc import OperationalError
+from structlog.contextvars import bound_contextvars
 
 from jobs import train_tickers
 from jobs.app import App
 from jobs.train_base import train_base
-from jobs.train_tickers import Around, Models, Trained
+from jobs.train_tickers import ISOLATING_TRY, Around, Models, Trained
 from stockbatch import forecasting, learning
+from stockbatch.exceptions import DatabaseError, StockbatchError
 from stockbatch.material import Material, sessions_needed
 from stockbatch.records import (
     Action,
@@ -25,7 +31,14 @@ from stockbatch.records import (
 from stockbatch.sessions import TradingCalendar
 from stockbatch.store import bars, forecasts, market, runs
 
+log = logging.getLogger(__name__)
+
 NO_BAR = "the provider has no bar of this session"
+UNTRAINED = {
+    Reason.DEADLINE: "training was due but not done in time",
+    Reason.FAILED: "the base model could not be trained",
+}
+"""What is said of tickers that should have been trained, by reason."""
 
 
 def make_forecasts(
@@ -40,7 +53,8 @@ def make_forecasts(
     """Forecast the session after the run's and record an outcome for every instrument.
 
     `problems` says, by instrument id, why a ticker has no bar. Chunks of tickers are committed one
-    by one, each with its models, forecasts and outcomes.
+    by one, each with its models, forecasts and outcomes. Training ends when forecasts that can
+    still be live are due: then the models in use make them.
     """
     sessions = calendar.window(run.session, sessions_needed(app.settings))
     with app.transaction() as db:
@@ -48,33 +62,84 @@ def make_forecasts(
         market.update(db, run.calendar, sessions)
         known = market.load(db, run.calendar, sessions)
     target = calendar.next(run.session)
-    targets = {run.session: (target, calendar.deadline(target))}
+    deadline = calendar.deadline(target)
+    targets = {run.session: (target, deadline)}
+    margin = timedelta(minutes=app.settings.deadline_margin_minutes)
+    train_until = deadline - margin if app.clock() < deadline else None
     with app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
         for demo in (False, True):
             mine = [instrument for instrument in instruments if instrument.demo == demo]
             if not mine:
                 continue
-            base = train_base(app, run, sessions, known, demo=demo, force=retrain)
-            around = Around(sessions=sessions, market=known, base=base, demo=demo)
+            base = train_base(
+                app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
+            )
+            around = Around(
+                sessions=sessions, market=known, base=base, demo=demo, train_until=train_until
+            )
+            work = _Work(around=around, targets=targets, problems=problems, retrain=retrain)
             for start in range(0, len(mine), app.settings.chunk_tickers):
+                app.checkpoint()
                 tickers = mine[start : start + app.settings.chunk_tickers]
-                _make_chunk(app, run, around, tickers, targets, problems, retrain=retrain)
+                _make_or_isolate(app, run, work, tickers)
                 progress.advance(task, len(tickers))
 
 
-def _make_chunk(
-    app: App,
-    run: Run,
-    around: Around,
-    tickers: Sequence[Instrument],
-    targets: forecasting.Targets,
-    problems: Mapping[int, Outcome],
-    *,
-    retrain: bool,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What the chunks of a run have in common."""
+
+    around: Around
+    targets: forecasting.Targets
+    problems: Mapping[int, Outcome]
+    retrain: bool
+
+
+def _make_or_isolate(
+    app: App, run: Run, work: _Work, tickers: Sequence[Instrument], failure: str | None = None
 ) -> None:
-    """Load, compute and save one chunk."""
+    """Make a chunk; where that fails again and again, find the ticker to blame, and do without.
+
+    A ticker that fails alone is forecast with the model in use; if that fails too, it has none.
+    """
+    try:
+        _make_chunk(app, run, work, tickers, failure)
+    except (DatabaseError, OperationalError):
+        raise
+    except Exception as error:
+        if run.tries < ISOLATING_TRY:
+            raise
+        reason = str(error) if isinstance(error, StockbatchError) else repr(error)
+        names = tickers[0].ticker if len(tickers) == 1 else f"{len(tickers)} tickers"
+        with bound_contextvars(**({"ticker": names} if len(tickers) == 1 else {})):
+            log.warning("%s %s: %s: %s", run.calendar, run.session, names, reason)
+        if len(tickers) > 1:
+            middle = len(tickers) // 2
+            for half in (tickers[:middle], tickers[middle:]):
+                _make_or_isolate(app, run, work, half)
+        elif failure is None:
+            _make_or_isolate(app, run, work, tickers, reason)
+        else:
+            _give_up(app, run, tickers[0], reason)
+
+
+def _give_up(app: App, run: Run, instrument: Instrument, reason: str) -> None:
+    outcome = Outcome(
+        instrument_id=instrument.id, action=Action.NONE, reason=Reason.FAILED, message=reason
+    )
+    with app.transaction() as db:
+        runs.lock(db, run)
+        runs.add_outcomes(db, run, [instrument], [outcome])
+
+
+def _make_chunk(
+    app: App, run: Run, work: _Work, tickers: Sequence[Instrument], failure: str | None
+) -> None:
+    """Load, compute and save one chunk; after a `failure`, without training."""
     started = time.perf_counter()
+    around = work.around
+    instead = Reason.FAILED if failure or _is_stale(app, around) else None
     app.on_event("forecasts: load")
     chunk = train_tickers.load(app, around, tickers)
     with app.transaction() as db:
@@ -82,7 +147,7 @@ def _make_chunk(
 
     app.on_event("forecasts: compute")
     material = chunk.material
-    trained = train_tickers.train(app, around, chunk, force=retrain)
+    trained = train_tickers.train(app, around, chunk, force=work.retrain, instead=instead)
     others = forecasting.baseline_quantiles(
         material, train_tickers.garch_parameters(chunk, trained)
     )
@@ -95,14 +160,20 @@ def _make_chunk(
         if around.base is not None:
             model = app.settings.model
             lstm = forecasting.lstm_quantiles(material, used, around.base, past, model)
-        made = forecasting.forecasts(material, used, lstm, others, targets)
+        made = forecasting.forecasts(material, used, lstm, others, work.targets)
         forecasts.add(db, made, run, issued_at=app.clock())
         found = zip((instrument.id for instrument in tickers), material.findings, strict=True)
         bars.add_findings(db, dict(found), run_id=run.id)
         seconds = (time.perf_counter() - started) / len(tickers)
-        outcomes = _outcomes(material, trained, used, made, problems, seconds)
+        outcomes = _outcomes(material, trained, used, made, work.problems, seconds, failure)
         runs.add_outcomes(db, run, tickers, outcomes)
         app.on_event("forecasts: commit")
+
+
+def _is_stale(app: App, around: Around) -> bool:
+    """Tell whether the base is one of other settings, because it could not be trained again."""
+    base = around.base
+    return base is not None and base.configuration != learning.configuration(app.settings)
 
 
 def _outcomes(
@@ -112,6 +183,7 @@ def _outcomes(
     made: Sequence[Forecast],
     problems: Mapping[int, Outcome],
     seconds: float,
+    failure: str | None,
 ) -> list[Outcome]:
     """Return one outcome per instrument."""
     by_lstm = {f.instrument_id for f in made if f.method is Method.LSTM}
@@ -127,6 +199,8 @@ def _outcomes(
             outcomes.append(problems.get(instrument.id, missing))
             continue
         action, reason, message = _what_was_done(material, trained, used.get(row), row)
+        if reason is Reason.FAILED and failure:
+            message = failure
         outcomes.append(
             Outcome(
                 instrument_id=instrument.id,
@@ -153,6 +227,8 @@ def _what_was_done(
             return instead, reason, "too few returns of the last year to know its volatility"
         known = int(material.features.present[row].sum())
         return instead, reason, f"{known} bars are too few for a model of its own"
+    if reason in UNTRAINED:
+        return instead, reason, UNTRAINED[reason]
     if reason in learning.TRAIN:
         return instead, Reason.DIVERGED, f"training ({reason}) found no finite loss"
     return Action.REUSED, reason, ""

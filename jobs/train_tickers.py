@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -9,6 +11,7 @@ from sqlalchemy.orm import Session
 from jobs.app import App
 from stockbatch import garch, learning
 from stockbatch.config import Settings
+from stockbatch.exceptions import TrainingOverdue
 from stockbatch.material import Material, prepare
 from stockbatch.records import (
     Floats,
@@ -23,6 +26,8 @@ from stockbatch.records import (
 )
 from stockbatch.store import bars, models, promotions, scores
 
+ISOLATING_TRY = 3
+"""From this try of a run on, what fails again is left out rather than failing the run."""
 Models = Mapping[int, TrainedModel]
 """By row of a chunk."""
 
@@ -35,6 +40,8 @@ class Around:
     market: Market
     base: TrainedModel | None
     demo: bool
+    train_until: datetime | None = None
+    """When the forecasts are due, so that models in use have to do; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +84,14 @@ def load(app: App, around: Around, tickers: Sequence[Instrument]) -> Chunk:
         )
 
 
-def train(app: App, around: Around, chunk: Chunk, *, force: bool) -> Trained:
-    """Train what is due, the LSTM from its base and GARCH from nothing."""
+def train(
+    app: App, around: Around, chunk: Chunk, *, force: bool, instead: Reason | None = None
+) -> Trained:
+    """Train what is due, the LSTM from its base and GARCH from nothing.
+
+    With `instead` nothing is trained, and that is the reason of what would have been; the reason
+    is `deadline` where training is not done in time.
+    """
     material = chunk.material
     reasons = {
         row: learning.decide(
@@ -93,13 +106,27 @@ def train(app: App, around: Around, chunk: Chunk, *, force: bool) -> Trained:
         for row in np.flatnonzero(material.features.present[:, -1]).tolist()
     }
     due = {row: reason for row, reason in reasons.items() if reason in learning.TRAIN}
-    new = {}
-    if around.base is not None:
-        new = learning.train(
-            material, due, chunk.champions, around.base, app.settings, app.trainer.fit
-        )
-    garches = _fit_garches(material, chunk.garch, reasons, app.settings)
+    new: Models = {}
+    garches: Models = {}
+    overdue = partial(is_overdue, app, around.train_until)
+    if overdue():
+        instead = instead or Reason.DEADLINE
+    if instead is None:
+        try:
+            if around.base is not None:
+                fit = partial(app.trainer.fit, overdue=overdue)
+                new = learning.train(material, due, chunk.champions, around.base, app.settings, fit)
+            garches = _fit_garches(material, chunk.garch, reasons, app.settings)
+        except TrainingOverdue:
+            instead = Reason.DEADLINE
+    if instead is not None:
+        reasons |= dict.fromkeys(due, instead)
     return Trained(reasons=reasons, new=new, garch=garches)
+
+
+def is_overdue(app: App, train_until: datetime | None) -> bool:
+    """Tell whether the forecasts are due, so that training has to end."""
+    return train_until is not None and app.clock() >= train_until
 
 
 def save(

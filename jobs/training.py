@@ -2,7 +2,9 @@
 
 Messages in both directions are a length (eight bytes, little-endian) and that many bytes in the
 safetensors format, with one JSON value as their metadata. `python -m jobs.training` is the child:
-it ends as soon as its standard input closes, whatever it is doing.
+it ends as soon as its standard input closes, whatever it is doing. A child that takes too much
+memory, has been silent for too long, or is overdue, is killed: whatever it is stuck in, its parent
+goes on.
 """
 
 import json
@@ -10,20 +12,23 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from signal import Signals
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import IO, Any, Self
 
 import numpy as np
+import psutil
 import safetensors.numpy
 from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings, child_environment
-from stockbatch.exceptions import TrainingFailed
+from stockbatch.exceptions import ModelError, TrainingFailed, TrainingOverdue
 from stockbatch.inference import Bools, Fitted, Progress, Weights
 from stockbatch.records import Floats
 
@@ -32,13 +37,80 @@ WEIGHT = "weight."
 INITIAL = "initial."
 PATIENCE = 10
 """Seconds a child may take to end by itself."""
+INTERVAL = 0.2
+"""Seconds between looks at a child."""
+MIB = 2**20
+
+
+class _Guard:
+    """Kills a child that breaks a limit while it is waited for; `error` says which."""
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        memory_mib: int,
+        silence: float,
+        overdue: Callable[[], bool],
+        waiting: Callable[[], None],
+    ) -> None:
+        self.error: ModelError | None = None
+        self._child = child
+        self._memory_mib = memory_mib
+        self._silence = silence
+        self._overdue = overdue
+        self._waiting = waiting
+        self._done = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.heard()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def heard(self) -> None:
+        """Note that the child has just said something."""
+        self._last = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self._done.wait(INTERVAL):
+            self.error = self._broken()
+            if self.error:
+                self._child.kill()
+                return
+            self._waiting()
+
+    def _broken(self) -> ModelError | None:
+        """Return what is wrong with the child, if anything is."""
+        if self._overdue():
+            return TrainingOverdue()
+        if time.monotonic() - self._last > self._silence:
+            return TrainingFailed(reason=f"it finished no epoch for {self._silence:g} s")
+        used = memory(self._child.pid) / MIB
+        if 0 < self._memory_mib < used:
+            limit = f"training_memory_mib = {self._memory_mib}"
+            return TrainingFailed(reason=f"it took {used:.0f} MiB, more than {limit}")
+        return None
 
 
 class TrainingProcess:
-    """Fits networks in a child process, started when first needed and after it has died."""
+    """Fits networks in a child process, started when first needed and after it has died.
 
-    def __init__(self, threads: int = 0) -> None:
+    A child that takes more than `memory_mib` (0: no limit), or finishes no epoch for `silence`
+    seconds, is killed.
+    """
+
+    def __init__(
+        self, threads: int = 0, *, memory_mib: int = 0, silence: float = float("inf")
+    ) -> None:
         self._threads = threads or _cores()
+        self._memory_mib = memory_mib
+        self._silence = silence
+        self.waiting: Callable[[], None] = lambda: None
+        """Called again and again while a child is waited for that breaks no limit."""
         self._child: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
@@ -74,10 +146,12 @@ class TrainingProcess:
         settings: ModelSettings,
         initial: Weights | None = None,
         progress: Progress | None = None,
+        overdue: Callable[[], bool] | None = None,
     ) -> Fitted:
         """Do what `lstm.fit` does, in the child.
 
-        Raises TrainingFailed if the child ends before it has answered; the next call starts anew.
+        Raises TrainingFailed if the child ends before it has answered, and TrainingOverdue as soon
+        as `overdue` returns true; the next call starts anew.
         """
         return self._ask(
             "fit",
@@ -91,6 +165,7 @@ class TrainingProcess:
             },
             settings,
             progress,
+            overdue,
         )
 
     def fit_pooled(
@@ -102,8 +177,9 @@ class TrainingProcess:
         seeds: NDArray[np.uint64],
         settings: ModelSettings,
         progress: Progress | None = None,
+        overdue: Callable[[], bool] | None = None,
     ) -> Fitted:
-        """Do what `lstm.fit_pooled` does, in the child. Raises TrainingFailed like `fit`."""
+        """Do what `lstm.fit_pooled` does, in the child. Raises what `fit` raises."""
         arrays: Arrays = {
             "inputs": inputs,
             "targets": targets,
@@ -111,10 +187,15 @@ class TrainingProcess:
             "validation": validation,
             "seeds": seeds,
         }
-        return self._ask("fit_pooled", arrays, settings, progress)
+        return self._ask("fit_pooled", arrays, settings, progress, overdue)
 
     def _ask(
-        self, function: str, arrays: Arrays, settings: ModelSettings, progress: Progress | None
+        self,
+        function: str,
+        arrays: Arrays,
+        settings: ModelSettings,
+        progress: Progress | None,
+        overdue: Callable[[], bool] | None,
     ) -> Fitted:
         """Send an order and return the answer."""
         order = {
@@ -122,22 +203,28 @@ class TrainingProcess:
             "settings": settings.model_dump(mode="json"),
             "workers": self._threads,
         }
+        overdue = overdue or (lambda: False)
+        if overdue():
+            raise TrainingOverdue
         child = self._child = self._child or self._start()
         assert child.stdin
         assert child.stdout
         try:
-            with suppress(BrokenPipeError):
-                _send(child.stdin, order, arrays)
-            while answer := _receive(child.stdout):
-                note, results = answer
-                if note == "fitted":
-                    return _fitted(results)
-                if progress:
-                    progress(*note)
+            with _Guard(child, self._memory_mib, self._silence, overdue, self.waiting) as guard:
+                with suppress(BrokenPipeError):
+                    _send(child.stdin, order, arrays)
+                while answer := _receive(child.stdout):
+                    guard.heard()
+                    note, results = answer
+                    if note == "fitted":
+                        return _fitted(results)
+                    if progress:
+                        progress(*note)
         except BaseException:
             self._end(child, kill=True)
             raise
-        raise self._failure(child)
+        failure = self._failure(child)
+        raise guard.error or failure
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
@@ -181,6 +268,8 @@ def main() -> None:
     """Answer orders from standard input until it closes."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no message
+    with suppress(OSError):  # where memory runs out, this process is the one to end
+        Path("/proc/self/oom_score_adj").write_text("500")
     orders: SimpleQueue[tuple[Any, Arrays]] = SimpleQueue()
     Thread(target=_listen, args=(orders,), daemon=True).start()
 
@@ -254,6 +343,14 @@ def _named(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
+
+
+def memory(pid: int | None) -> int:
+    """Return the bytes of memory that a process holds, 0 where there is none."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid else 0
+    except psutil.Error:
+        return 0
 
 
 def _cores() -> int:

@@ -1,5 +1,8 @@
 """Settings: option > `STOCKBATCH_*` environment > `stockbatch.toml` > default.
 
+A secret can be in a file that the environment names: `STOCKBATCH_DATABASE_URL_FILE` for
+`database_url`, as containers and systemd hand secrets over.
+
 This is the only module that reads the environment.
 """
 
@@ -7,16 +10,21 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -25,6 +33,7 @@ from pydantic_settings import (
 from stockbatch.exceptions import ConfigurationError
 
 PREFIX = "STOCKBATCH_"
+_ANY_EXCHANGE = re.compile("^EXCHANGES__.+?__")
 
 
 def _state_folder() -> Path:
@@ -72,6 +81,14 @@ class ModelSettings(BaseModel):
         )
 
 
+class ExchangeSettings(BaseModel):
+    """What one exchange has in its own way, in the table `[exchanges.CODE]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    close_delay_minutes: int = Field(ge=0, description="wait after its close for its bars")
+
+
 class Settings(BaseSettings):
     """All settings; engine settings live in the table `[model]`."""
 
@@ -110,7 +127,51 @@ class Settings(BaseSettings):
     alpha_vantage_format: Literal["json", "csv"] = Field("json", description="form of its answers")
     alpha_vantage_requests_per_second: float = Field(0.8, gt=0, le=100, description="pace there")
     alpha_vantage_requests_per_day: int = Field(25, ge=0, description="at most; 0: no limit")
+    deadline_margin_minutes: int = Field(
+        15, ge=0, description="training ends so long before a forecast is due"
+    )
+    catch_up_sessions: int = Field(
+        10, ge=0, description="missed sessions of an exchange that are made up for"
+    )
+    training_memory_mib: int = Field(
+        4096, ge=0, description="training that takes more memory is ended; 0: no limit"
+    )
+    training_silence_minutes: int = Field(
+        20, ge=1, description="training that finishes no epoch for so long is stuck"
+    )
+    stop_grace_seconds: int = Field(
+        60, gt=0, description="time that a daemon told to stop has for its batch"
+    )
+    base_refit: str = Field(
+        "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
+    )
+    maintenance: str = Field("0 8 1 * *", description="crontab in UTC: when the database is tidied")
+    monitoring_address: str = Field(
+        "127.0.0.1:9464", description="HOST:PORT of /healthz, /readyz, /metrics; empty: none"
+    )
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="where alerts go, as Apprise URLs; in a variable, spaces between"
+    )
+    keep_retired_models: int = Field(
+        2, ge=1, description="models beside the one in use whose weights `prune` keeps, per ticker"
+    )
     model: ModelSettings = ModelSettings()
+    exchanges: dict[str, ExchangeSettings] = Field(
+        {}, description="by calendar code: what differs from the settings above"
+    )
+
+    @field_validator("alert_urls", mode="before")
+    @classmethod
+    def _separated(cls, urls: Any) -> Any:
+        return tuple(urls.split()) if isinstance(urls, str) else urls
+
+    @field_validator("monitoring_address", mode="after")
+    @classmethod
+    def _host_and_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and not (host and port.isdecimal() and int(port) < 2**16):
+            raise ValueError("write it as HOST:PORT, e.g. 127.0.0.1:9464")
+        return address
 
     @field_validator("home", "alpha_vantage_key_file", mode="after")
     @classmethod
@@ -127,7 +188,19 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let options beat the environment, and the environment the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        from_file = TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _SecretFiles(settings_cls), from_file
+
+    @field_validator("exchanges", mode="after")
+    @classmethod
+    def _upper_case(cls, exchanges: dict[str, ExchangeSettings]) -> dict[str, ExchangeSettings]:
+        # Keys that come from variables are in lower case.
+        return {code.upper(): own for code, own in exchanges.items()}
+
+    def close_delay(self, calendar: str) -> timedelta:
+        """Return how long after the close of an exchange its bars are asked for."""
+        own = self.exchanges.get(calendar.upper())
+        return timedelta(minutes=own.close_delay_minutes if own else self.close_delay_minutes)
 
     def engine_hash(self) -> str:
         """Return the SHA-256 of the settings whose change retrains every ticker."""
@@ -135,26 +208,77 @@ class Settings(BaseSettings):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from the files that `STOCKBATCH_…_FILE` variables name."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for key in _SECRETS:
+            variable = f"{PREFIX}{key}_FILE".upper()
+            if not (named := os.environ.get(variable)):
+                continue
+            try:
+                found[key] = Path(named).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = f"{named}: {getattr(error, 'strerror', None) or error}"
+                raise ConfigurationError(
+                    source="environment", key=variable, reason=reason
+                ) from None
+        return found
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return nothing: `__call__` reads all fields at once."""
+        return None, field_name, False
+
+
+_SECRETS = tuple(
+    key
+    for key, field in Settings.model_fields.items()
+    if "SecretStr" in repr(field.annotation) and f"{key}_file" not in Settings.model_fields
+)
+"""Settings that may be in a file; one that has a setting for its file reads that itself."""
+
+
 def load(config: Path | None = None, **options: Any) -> Settings:
     """Read the settings; `config` names the file, `options` win over everything.
 
     Raises ConfigurationError naming the key for anything unknown or out of range.
     """
-    file = _find_file(config)
+    answer = _read(config, options)
+    if isinstance(answer, Settings):
+        return answer
+    raise answer[0]
+
+
+def problems(config: Path | None = None, **options: Any) -> list[ConfigurationError]:
+    """Return all that is wrong with what `load` would read, at once."""
+    answer = _read(config, options)
+    return [] if isinstance(answer, Settings) else answer
+
+
+def _read(config: Path | None, options: Mapping[str, Any]) -> Settings | list[ConfigurationError]:
+    """Return the settings, or everything that is wrong with them."""
     options = {key: value for key, value in options.items() if value is not None}
-    _refuse_unknown_variables()
+    found = list(_unknown_variables())
+    try:
+        file = _find_file(config)
+    except ConfigurationError as error:
+        return [*found, error]
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
     try:
-        return FromFile(**options)
+        settings = FromFile(**options)
+    except ConfigurationError as error:
+        found.append(error)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(source=file, key="syntax", reason=error) from None
+        found.append(ConfigurationError(source=file, key="syntax", reason=error))
     except OSError as error:
-        raise ConfigurationError(source=file, key="file", reason=error.strerror) from None
+        found.append(ConfigurationError(source=file, key="file", reason=error.strerror))
     except ValidationError as error:
-        raise _first_problem(error, file, options) from None
+        found += [_problem(one, file, options) for one in error.errors(include_url=False)]
+    return found or settings
 
 
 def child_environment(threads: int) -> dict[str, str]:
@@ -182,23 +306,57 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **variables}
 
 
+class ServiceManager(NamedTuple):
+    """Where systemd wants to be told how a service is, and how often; None: it does not."""
+
+    address: str | None
+    watchdog_seconds: float | None
+
+
+def service_manager() -> ServiceManager:
+    """Return what systemd asks of this process."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    wanted = address and mine and microseconds.isdigit()
+    return ServiceManager(address, int(microseconds) / 1e6 if wanted else None)
+
+
 def describe(settings: Settings) -> str:
     """Return the settings as TOML with what each is for; passwords and keys are hidden."""
     lines = []
-    for owner, heading in ((settings, None), (settings.model, "[model]")):
+    own = [(table, f"[exchanges.{json.dumps(c)}]") for c, table in settings.exchanges.items()]
+    for owner, heading in ((settings, None), (settings.model, "[model]"), *own):
         lines += ["", heading] if heading else []
         for key, field in type(owner).model_fields.items():
             value = getattr(owner, key)
-            if isinstance(value, BaseModel):
+            if isinstance(value, BaseModel | dict):
                 continue
             text = f"{key} = {_toml(value)}" if value is not None else f"# {key} is not set"
             lines.append(text.ljust(40) + f"  # {field.description or key}")
     return "\n".join(lines)
 
 
+def secrets(settings: Settings) -> set[str]:
+    """Return every secret of the settings, and the passwords inside those that are URLs."""
+    values = (getattr(settings, key) for key in type(settings).model_fields)
+    found = set()
+    for value in values:
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, SecretStr):
+                secret = one.get_secret_value()
+                found.add(secret)
+                with suppress(ValueError):
+                    found.add(urlsplit(secret).password or "")
+    return found - {""}
+
+
 def _toml(value: object) -> str:
     if isinstance(value, SecretStr):
         return json.dumps(_redacted(value.get_secret_value()))
+    if isinstance(value, tuple):  # of secrets whose whole text may be one
+        schemes = [one.get_secret_value().partition("://")[0] for one in value]
+        return json.dumps([f"{scheme}://***" for scheme in schemes])
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
@@ -223,30 +381,42 @@ def _find_file(config: Path | None) -> Path | None:
     return default if default.is_file() else None
 
 
-def _refuse_unknown_variables() -> None:
-    """Raise for a `STOCKBATCH_*` variable that sets nothing, which pydantic would ignore."""
-    known = {key.upper() for key in Settings.model_fields if key != "model"}
+def _unknown_variables() -> Iterator[ConfigurationError]:
+    """Yield what is wrong with a `STOCKBATCH_*` variable that pydantic would ignore."""
+    known = {key.upper() for key in Settings.model_fields if key not in ("model", "exchanges")}
+    known |= {f"{key}_FILE".upper() for key in _SECRETS}
     known |= {f"MODEL__{key.upper()}" for key in ModelSettings.model_fields}
+    known |= {f"EXCHANGES__CODE__{key.upper()}" for key in ExchangeSettings.model_fields}
     for name in os.environ:
-        key = name.upper().removeprefix(PREFIX)
-        if name.upper() != key and key not in known:
+        if not name.upper().startswith(PREFIX):
+            continue
+        key = _ANY_EXCHANGE.sub("EXCHANGES__CODE__", name.upper().removeprefix(PREFIX))
+        if key not in known:
             close = get_close_matches(key, known, 1)
             hint = (
                 f"did you mean {PREFIX}{close[0]}?"
                 if close
                 else "'stockbatch config show' lists them"
             )
-            raise ConfigurationError(source="environment", key=name, reason=f"unknown; {hint}")
+            yield ConfigurationError(source="environment", key=name, reason=f"unknown; {hint}")
+        twice = name.removesuffix("_FILE")
+        if (
+            twice != name
+            and key.removesuffix("_FILE").lower() in _SECRETS
+            and os.environ.get(twice)
+        ):
+            reason = f"{twice} is set as well: keep one of the two"
+            yield ConfigurationError(source="environment", key=name, reason=reason)
 
 
-def _first_problem(
-    error: ValidationError, file: Path | None, options: Mapping[str, Any]
-) -> ConfigurationError:
-    problem = error.errors(include_url=False)[0]
+def _problem(problem: Any, file: Path | None, options: Mapping[str, Any]) -> ConfigurationError:
+    """Return what pydantic found wrong in our words: where it was set, and what would be right."""
     path = [str(part) for part in problem["loc"]]
     reason = problem["msg"]
     if problem["type"] == "extra_forbidden":
-        fields = ModelSettings.model_fields if len(path) > 1 else Settings.model_fields
+        tables: dict[str, type[BaseModel]]
+        tables = {"model": ModelSettings, "exchanges": ExchangeSettings}
+        fields = tables[path[0]].model_fields if len(path) > 1 else Settings.model_fields
         close = get_close_matches(path[-1], fields, 1)
         reason = f"unknown; did you mean {close[0]}?" if close else "unknown"
     variable = PREFIX + "__".join(path).upper()

@@ -20,7 +20,10 @@ StockbatchError
 │   ├── SchemaTooNew
 │   ├── MigrationInProgress
 │   ├── RunInProgress
-│   └── RunSuperseded
+│   ├── RunSuperseded
+│   ├── UnknownRun
+│   └── RunStopped
+│       └── LockLost
 ├── InstrumentError
 │   ├── UnknownInstrument
 │   ├── DuplicateInstrument
@@ -51,7 +54,8 @@ StockbatchError
 │   ├── UnsuitableModel
 │   ├── NothingToRollBack
 │   ├── NothingToTrain
-│   └── TrainingFailed
+│   ├── TrainingFailed
+│   └── TrainingOverdue
 ├── ServiceError
 │   ├── RoleNotAllowed
 │   ├── DuplicateToken
@@ -168,6 +172,8 @@ class SchemaTooNew(DatabaseError):
     """The schema of {url} is at revision {found}, which this program does not know:
     install the program version that made it, or a newer one"""
 
+    exit_code = 5
+
 
 class MigrationInProgress(DatabaseError):
     """Another process is migrating {url}: wait for it, then try again"""
@@ -179,6 +185,20 @@ class RunInProgress(DatabaseError):
 
 class RunSuperseded(DatabaseError):
     """Run {run_id} was taken over by another process: this one has stopped writing"""
+
+
+class UnknownRun(DatabaseError):
+    """There is no run {run_id}: 'stockbatch runs' shows the last ones"""
+
+    exit_code = 2
+
+
+class RunStopped(DatabaseError):
+    """The run was stopped after a batch: {reason}; the next one goes on from there"""
+
+
+class LockLost(RunStopped):
+    """This daemon's lock in the database is gone: {reason}"""
 
 
 class InstrumentError(StockbatchError):
@@ -320,6 +340,10 @@ class NothingToTrain(ModelError):
 
 class TrainingFailed(ModelError):
     """The training process ended early: {reason}"""
+
+
+class TrainingOverdue(ModelError):
+    """Training was ended because the forecasts were due"""
 
 
 class ServiceError(StockbatchError):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -45,6 +46,18 @@ class Decision(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+
+
+class Condition(StrEnum):
+    """What an alert is about."""
+
+    MISSED_DEADLINE = "missed_deadline"
+    FAILED_RUN = "failed_run"
+    LOW_DATA_COVERAGE = "low_data_coverage"
+    INTERVAL_COVERAGE = "interval_coverage"
+    NEGATIVE_SKILL = "negative_skill"
+    PROVIDER_QUOTA = "provider_quota"
+    TEST = "test"
 
 
 class Method(StrEnum):
@@ -109,6 +122,9 @@ class Reason(StrEnum):
     BAR_REFUSED = "bar_refused"
     FETCH_FAILED = "fetch_failed"
     HELD = "held"
+    DEADLINE = "deadline"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,3 +405,19 @@ class Run:
     session: date
     attempt: int
     owner: UUID
+    tries: int = 1
+    """How often it was begun: more than once after failures and interruptions."""
+    before: Mapping[str, Any] | None = None
+    """What opening it changed, if it was finished already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A condition that holds for an exchange: what was seen, and the limit it broke."""
+
+    condition: Condition
+    subject: str
+    message: str
+    session: date | None = None
+    observed: float | None = None
+    threshold: float | None = None

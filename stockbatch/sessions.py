@@ -91,6 +91,12 @@ class TradingCalendar:
         closed = np.searchsorted(self.closes, np.datetime64(seconds, "s"), side="right")
         return self._at(int(closed) - 1, as_of)
 
+    def next_close(self, as_of: datetime) -> datetime:
+        """Return the first close after the aware instant `as_of`."""
+        seconds = (as_of - _EPOCH) // _SECOND
+        index = int(np.searchsorted(self.closes, np.datetime64(seconds, "s"), side="right"))
+        return self.close(self._at(index, as_of))
+
     def between(self, first: date, last: date) -> Sessions:
         """Return the sessions from `first` to `last`, both included."""
         start = np.searchsorted(self.sessions, np.datetime64(first, "D"))

@@ -29,6 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from stockbatch.records import (
     Action,
     BarState,
+    Condition,
     Decision,
     Kind,
     Method,
@@ -322,7 +323,7 @@ class RunRow(Base):
     __tablename__ = "runs"
     __table_args__ = (
         UniqueConstraint("calendar", "session", "attempt"),
-        _one_of("status", ("running", "finished", "failed")),
+        _one_of("status", ("running", "finished", "failed", "stopped", "skipped")),
         _one_of("trigger", ("manual", "schedule", "catch_up", "backfill")),
     )
 
@@ -331,7 +332,9 @@ class RunRow(Base):
     session: Mapped[date] = mapped_column(comment="origin session of its forecasts")
     attempt: Mapped[int] = mapped_column(comment="1; more for reprocessing only")
     trigger: Mapped[str] = mapped_column(comment="what started it")
-    status: Mapped[str] = mapped_column(comment="running, finished or failed")
+    status: Mapped[str] = mapped_column(
+        comment="running, finished, failed, stopped (is resumed) or skipped (too old)"
+    )
     owner: Mapped[uuid.UUID] = mapped_column(comment="token of the process allowed to write")
     started_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="first start")
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last commit")
@@ -347,6 +350,10 @@ class RunRow(Base):
     message: Mapped[str | None] = mapped_column(comment="why it failed")
     code_version: Mapped[str] = mapped_column(comment="version of this program")
     engine_hash: Mapped[str] = mapped_column(comment="SHA-256 of the engine settings")
+    tries: Mapped[int] = mapped_column(
+        server_default="1", comment="how often it was begun; a stop that was asked for counts none"
+    )
+    tried_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last start")
 
 
 class OutcomeRow(Base):
@@ -702,3 +709,63 @@ class ApiTokenRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was made")
     expires_at: Mapped[datetime | None] = mapped_column(comment="when it ends; NULL: never")
     revoked_at: Mapped[datetime | None] = mapped_column(comment="when it was revoked")
+
+
+class PauseRow(Base):
+    """One row per exchange calendar that the daemon leaves alone; ALL stands for every one."""
+
+    __tablename__ = "pauses"
+
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
+    paused_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="since when")
+
+
+class AlertRow(Base):
+    """One row per time a condition began to hold for a subject, until it no longer did."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        Index(
+            "alerts_open_key",
+            *("condition", "subject"),
+            unique=True,
+            postgresql_where="cleared_at IS NULL",
+        ),
+        _one_of("condition", Condition),
+        _finite("observed", "threshold"),
+    )
+
+    id: Mapped[int] = _id()
+    condition: Mapped[str] = mapped_column(comment="what is watched")
+    subject: Mapped[str] = mapped_column(comment="exchange calendar code it is about")
+    session: Mapped[date | None] = mapped_column(comment="session it was first seen at; NULL: none")
+    message: Mapped[str] = mapped_column(comment="what was seen last, in words")
+    observed: Mapped[float | None] = mapped_column(comment="value seen last")
+    threshold: Mapped[float | None] = mapped_column(comment="limit it broke")
+    raised_at: Mapped[datetime] = mapped_column(comment="when it was first seen")
+    cleared_at: Mapped[datetime | None] = mapped_column(comment="when it was gone; NULL: it is on")
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last change")
+
+
+class AlertMessageRow(Base):
+    """One row per alert, event and channel: a message, delivered or still to be."""
+
+    __tablename__ = "alert_messages"
+    __table_args__ = (_one_of("event", ("raised", "cleared")),)
+
+    alert_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("stockbatch.alerts.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="alert",
+    )
+    event: Mapped[str] = mapped_column(primary_key=True, comment="raised or cleared")
+    channel: Mapped[str] = mapped_column(
+        primary_key=True, comment="service and SHA-256 of its URL, shortened"
+    )
+    tries: Mapped[int] = mapped_column(server_default="0", comment="attempts to deliver it")
+    tried_at: Mapped[datetime | None] = mapped_column(comment="last attempt")
+    failure: Mapped[str | None] = mapped_column(comment="why that failed; NULL: it did not")
+    delivered_at: Mapped[datetime | None] = mapped_column(
+        comment="when it got through; NULL: not yet"
+    )

@@ -155,13 +155,19 @@ def fetch(engine: Engine, query: str, **parameters: Any) -> list[dict[str, Any]]
         return [dict(row) for row in connection.execute(text(query), parameters).mappings()]
 
 
-def dump(engine: Engine) -> dict[str, list[dict[str, Any]]]:
-    """Return every row of every table of the schema, sorted."""
+def dump(engine: Engine, *aside: str) -> dict[str, list[dict[str, Any]]]:
+    """Return every row of every table of the schema, sorted, but for columns put `aside`."""
     names = fetch(
         engine, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'stockbatch'"
     )
     return {
-        name: sorted(fetch(engine, f"SELECT * FROM stockbatch.{name}"), key=repr)
+        name: sorted(
+            (
+                {column: value for column, value in row.items() if column not in aside}
+                for row in fetch(engine, f"SELECT * FROM stockbatch.{name}")
+            ),
+            key=repr,
+        )
         for name in (row["table_name"] for row in names)
         if name != "alembic_version"
     }
@@ -179,7 +185,7 @@ def facts(engine: Engine) -> Facts:
     named = ("instrument_id", "target_session", "method", "kind", "fingerprint")
     forecasts = {row["id"]: tuple(row[name] for name in named) for row in tables["forecasts"]}
     meanings = {"instrument_id": tickers, "model_id": models, "forecast_id": forecasts}
-    aside = {"id", "run_id", "owner", "seconds"}
+    aside = {"id", "run_id", "owner", "seconds", "tries"}
     result: Facts = {}
     for name, rows in tables.items():
         result[name] = {}
@@ -216,12 +222,12 @@ class PlainTrainer:
         pass
 
     def fit(
-        self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, progress: Any = None
+        self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, **options: Any
     ) -> Fitted:
         _, _, seeds, settings = masks
         return self._fitted(zip(inputs, targets, seeds, strict=True), settings)
 
-    def fit_pooled(self, inputs: Any, targets: Any, *masks: Any, progress: Any = None) -> Fitted:
+    def fit_pooled(self, inputs: Any, targets: Any, *masks: Any, **options: Any) -> Fitted:
         _, _, seeds, settings = masks
         return self._fitted([(inputs, targets, seeds[0])], settings)
 

@@ -1,15 +1,15 @@
-"""`stockbatch config`: what is set, and where it is set."""
+"""`stockbatch config`: what is set, and whether it can be."""
 
 import typer
 
 from jobs.commands import context
 
-config = typer.Typer(name="config", no_args_is_help=True, help="Show the settings.")
+config = typer.Typer(name="config", no_args_is_help=True, help="Show and check the settings.")
 
 
 @config.callback()
 def group() -> None:
-    """Show the settings."""
+    """Show and check the settings."""
 
 
 @config.command()
@@ -18,3 +18,15 @@ def show() -> None:
     from stockbatch.config import describe
 
     typer.echo(describe(context.settings()))
+
+
+@config.command()
+def check() -> None:
+    """Check file, environment and options; name all that is wrong at once, connect to nothing."""
+    wrong = context.problems()
+    for error in wrong:
+        typer.echo(f"wrong  {error}")
+    if wrong:
+        raise typer.Exit(wrong[0].exit_code)
+    context.settings()
+    typer.echo("ok: the settings can be used; 'stockbatch doctor' tries what they name")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stockbatch.config import Settings
+    from stockbatch.exceptions import ConfigurationError
 
 
 @dataclass
@@ -51,10 +52,20 @@ def debug() -> bool:
 
 def settings(**options: Any) -> Settings:
     """Return the settings; `options` that are not None win over those before the command."""
+    from jobs import logs
     from stockbatch import config
 
     chosen = {key: value for key, value in options.items() if value is not None}
-    return config.load(_choice.config, **(_choice.options | chosen))
+    loaded = config.load(_choice.config, **(_choice.options | chosen))
+    logs.hide(config.secrets(loaded))
+    return loaded
+
+
+def problems() -> list[ConfigurationError]:
+    """Return all that is wrong with the settings."""
+    from stockbatch import config
+
+    return config.problems(_choice.config, **_choice.options)
 
 
 def require(command: str, *modules: str, extra: str) -> None:

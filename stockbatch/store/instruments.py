@@ -1,6 +1,7 @@
 """The watchlist."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -143,11 +144,15 @@ def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
     return [known[ticker] for ticker in dict.fromkeys(tickers)]
 
 
-def active(db: Session, calendar: str | None = None) -> list[Instrument]:
-    """Return the watchlist, of one calendar or of all, by ticker."""
+def active(
+    db: Session, calendar: str | None = None, active_before: datetime | None = None
+) -> list[Instrument]:
+    """Return the watchlist by ticker: of one calendar or of all, as of an instant or of now."""
     query = select(InstrumentRow).where(InstrumentRow.active).order_by(InstrumentRow.ticker)
     if calendar is not None:
         query = query.where(InstrumentRow.calendar == calendar)
+    if active_before is not None:
+        query = query.where(InstrumentRow.active_since < active_before)
     rows = db.scalars(query).all()
     fallbacks: dict[int, tuple[Source, ...]] = {}
     for row in db.scalars(select(FallbackRow).order_by(FallbackRow.position)):
@@ -164,18 +169,35 @@ def calendars(db: Session, tickers: Sequence[str] | None) -> list[str]:
     return sorted({instrument.calendar for instrument in chosen})
 
 
-def work_list(db: Session, calendar: str, tickers: Sequence[str] | None) -> list[Instrument]:
+def work_list(
+    db: Session,
+    calendar: str,
+    tickers: Sequence[str] | None,
+    active_before: datetime | None = None,
+) -> list[Instrument]:
     """Return what a run of `calendar` handles: the tickers named, else all that are due.
 
-    Demonstration instruments are never due, only named. Raises UnknownInstrument, NoInstruments.
+    With `active_before`, only those that were on the watchlist by then. Demonstration instruments
+    are never due, only named. Raises UnknownInstrument, NoInstruments.
     """
     if tickers:
         chosen = [i for i in find(db, tickers) if i.calendar == calendar]
     else:
-        chosen = [i for i in active(db, calendar) if not i.demo]
+        chosen = [i for i in active(db, calendar, active_before) if not i.demo]
     if not chosen:
         raise NoInstruments(where=f" of {calendar}")
     return chosen
+
+
+def exchanges(db: Session) -> dict[str, datetime]:
+    """Return, by calendar, since when tickers that are due have been on the watchlist."""
+    query = (
+        select(InstrumentRow.calendar, func.min(InstrumentRow.active_since))
+        .where(InstrumentRow.active, ~InstrumentRow.demo)
+        .group_by(InstrumentRow.calendar)
+        .order_by(InstrumentRow.calendar)
+    )
+    return {row.calendar: row[1] for row in db.execute(query)}
 
 
 def _record(row: InstrumentRow, fallbacks: tuple[Source, ...]) -> Instrument:

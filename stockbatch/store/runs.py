@@ -1,20 +1,25 @@
 """The ledger of runs and their outcomes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Engine, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
 from stockbatch.tables import OutcomeRow, RunRow
 
-RETRIED = frozenset({Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED, Reason.HELD})
-"""Outcomes of missing bars: a later run tries again and replaces them if it can."""
+UNFINISHED = frozenset({"running", "failed", "stopped"})
+"""Statuses of runs that have to be resumed."""
+RETRIED = frozenset(
+    {Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED, Reason.HELD, Reason.SKIPPED}
+)
+"""Outcomes of what is missing: a later run tries again and replaces them if it can."""
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def open_run(
         .limit(1)
         .with_for_update()
     ).first()
-    owner = uuid4()
+    owner, before = uuid4(), None
     if last is None or (reprocess and last.status == "finished"):
         attempt = 1 if last is None else last.attempt + 1
         run = RunRow(
@@ -71,9 +76,22 @@ def open_run(
         db.add(run)
     else:
         run = last
+        if run.status == "finished":
+            changed = ("owner", "status", "heartbeat_at", "finished_at", "message")
+            before = {column: getattr(run, column) for column in changed}
+        run.tries += run.status != "stopped"
         run.status, run.owner, run.finished_at, run.message = "running", owner, None, None
+        run.tried_at = func.clock_timestamp()
     db.flush()
-    return Run(id=run.id, calendar=calendar, session=session, attempt=run.attempt, owner=run.owner)
+    return Run(
+        id=run.id,
+        calendar=calendar,
+        session=session,
+        attempt=run.attempt,
+        owner=run.owner,
+        tries=run.tries,
+        before=before,
+    )
 
 
 def lock(db: Session, run: Run) -> None:
@@ -95,6 +113,28 @@ def lock(db: Session, run: Run) -> None:
 
 def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
     """Count the session's final outcomes and mark the run finished, or failed with its reason."""
+    _end_run(db, run, "failed" if failure else "finished", failure)
+
+
+def stop_run(db: Session, run: Run, reason: str) -> None:
+    """Mark a run as stopped on purpose: it is resumed, and its try does not count."""
+    _end_run(db, run, "stopped", reason)
+
+
+def skip_run(db: Session, run: Run, instruments: Sequence[Instrument], reason: str) -> None:
+    """Give every instrument without an outcome the outcome `skipped`, and end the run as that."""
+    known = final_outcomes(db, instruments, run.session)
+    skipped = [
+        Outcome(instrument_id=i.id, action=Action.NONE, reason=Reason.SKIPPED, message=reason)
+        for i in instruments
+        if i.id not in known
+    ]
+    lock(db, run)
+    add_outcomes(db, run, instruments, skipped)
+    _end_run(db, run, "skipped", reason)
+
+
+def _end_run(db: Session, run: Run, status: str, message: str | None) -> None:
     lock(db, run)
     counts = text(
         "SELECT count(*) AS instruments,"
@@ -112,29 +152,19 @@ def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
         .where(RunRow.id == run.id)
         .values(
             **found._asdict(),
-            status="failed" if failure else "finished",
-            message=failure,
+            status=status,
+            message=message,
             finished_at=func.clock_timestamp(),
         )
     )
 
 
-def finished(db: Session, calendar: str, session: date) -> Mapping[str, Any] | None:
-    """Return what opening the finished run of `session` again changes; None where none is."""
-    query = (
-        select(RunRow.owner, RunRow.status, RunRow.heartbeat_at, RunRow.finished_at, RunRow.message)
-        .where(RunRow.calendar == calendar, RunRow.session == session)
-        .order_by(RunRow.attempt.desc())
-        .limit(1)
-    )
-    row = db.execute(query).one_or_none()
-    return row._asdict() if row is not None and row.status == "finished" else None
-
-
-def leave_as_it_was(db: Session, run: Run, before: Mapping[str, Any]) -> None:
-    """Undo the opening of a run that found nothing to do, so that it keeps its end."""
+def leave_as_it_was(db: Session, run: Run) -> None:
+    """Undo the opening of a finished run that found nothing to do, so that it keeps its end."""
+    if run.before is None:
+        raise ValueError(f"run {run.id} was not finished before")
     lock(db, run)
-    db.execute(update(RunRow).where(RunRow.id == run.id).values(**before))
+    db.execute(update(RunRow).where(RunRow.id == run.id).values(**run.before))
 
 
 def is_interrupted(db: Session, calendar: str, session: date) -> bool:
@@ -145,12 +175,97 @@ def is_interrupted(db: Session, calendar: str, session: date) -> bool:
         .order_by(RunRow.attempt.desc())
         .limit(1)
     )
-    return status not in (None, "finished")
+    return status in UNFINISHED
 
 
 def last_session(db: Session, calendar: str) -> date | None:
     """Return the newest session that a run of `calendar` was for."""
     return db.scalar(select(func.max(RunRow.session)).where(RunRow.calendar == calendar))
+
+
+class LastTry(NamedTuple):
+    """How the newest run of a session stands, and when it was begun last."""
+
+    status: str
+    tries: int
+    tried_at: datetime
+    message: str | None = None
+
+
+class Lack(NamedTuple):
+    """How many instruments have no outcome of a session, and how many wait for its bar."""
+
+    missing: int
+    waiting: int
+
+
+def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
+    """Return the state of the newest run of every session from `first` on that has one."""
+    query = (
+        select(RunRow.session, RunRow.status, RunRow.tries, RunRow.tried_at, RunRow.message)
+        .where(RunRow.calendar == calendar, RunRow.session >= first)
+        .ext(distinct_on(RunRow.session))
+        .order_by(RunRow.session, RunRow.attempt.desc())
+    )
+    return {
+        row.session: LastTry(row.status, row.tries, row.tried_at, row.message)
+        for row in db.execute(query)
+    }
+
+
+_HISTORY = text("""
+SELECT id, calendar, session, attempt, trigger, status, started_at, finished_at, tries,
+    instruments, trained, reused, base, naive, none, message
+FROM stockbatch.runs
+WHERE cast(:id AS bigint) IS NULL OR id = :id
+ORDER BY tried_at DESC, id DESC LIMIT :limit
+""")
+_REASONS = text("""
+SELECT o.action, o.reason, count(*) AS tickers, min(i.ticker) AS first_ticker,
+    min(nullif(o.message, '')) AS message
+FROM stockbatch.runs AS r
+JOIN stockbatch.instruments AS i ON i.calendar = r.calendar
+JOIN stockbatch.outcomes AS o ON o.instrument_id = i.id AND o.session = r.session AND o.is_final
+WHERE r.id = :id
+GROUP BY o.action, o.reason ORDER BY tickers DESC, o.action, o.reason
+""")
+
+
+def history(db: Session, limit: int, run_id: int | None = None) -> list[dict[str, Any]]:
+    """Return the runs begun last, or the one asked for."""
+    rows = db.execute(_HISTORY, {"limit": limit, "id": run_id})
+    return [dict(row) for row in rows.mappings()]
+
+
+def reasons(db: Session, run_id: int) -> list[dict[str, Any]]:
+    """Return one row per action and reason of the final outcomes of a run's session."""
+    return [dict(row) for row in db.execute(_REASONS, {"id": run_id}).mappings()]
+
+
+_LACKS = text("""
+SELECT s.session,
+    count(*) FILTER (WHERE o.id IS NULL) AS missing,
+    count(*) FILTER (WHERE o.reason = ANY(:retried)) AS waiting
+FROM unnest(cast(:sessions AS date[]), cast(:instants AS timestamptz[])) AS s (session, instant)
+JOIN stockbatch.instruments AS i
+    ON i.calendar = :calendar AND i.active AND NOT i.demo AND i.active_since < s.instant
+LEFT JOIN stockbatch.outcomes AS o
+    ON o.instrument_id = i.id AND o.session = s.session AND o.is_final
+GROUP BY s.session
+""")
+
+
+def lacks(
+    db: Session, calendar: str, sessions: Sequence[date], instants: Sequence[datetime]
+) -> dict[date, Lack]:
+    """Return what is left to do in `sessions` for the instruments active before the `instants`."""
+    parameters = {
+        "calendar": calendar,
+        "sessions": list(sessions),
+        "instants": list(instants),
+        "retried": [str(reason) for reason in RETRIED],
+    }
+    return {row.session: Lack(row.missing, row.waiting) for row in db.execute(_LACKS, parameters)}
 
 
 def final_outcomes(

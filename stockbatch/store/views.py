@@ -67,6 +67,13 @@ def run_history(db: Session, count: int) -> list[Row]:
     return _rows(db, query, count=count)
 
 
+def alerts(db: Session, *, everything: bool) -> list[Row]:
+    """Return the alerts that are on, or the last hundred, newest first."""
+    condition = "" if everything else "WHERE is_open"
+    query = f"SELECT * FROM bi.alerts {condition} ORDER BY raised_at DESC, alert_id DESC LIMIT 100"
+    return _rows(db, query)
+
+
 def accuracy_of_all(db: Session, window: int) -> list[Row]:
     """Return the newest metrics over all tickers of each calendar, method and kind."""
     return _rows(

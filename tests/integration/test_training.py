@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from jobs.training import TrainingProcess
 from stockbatch import lstm
 from stockbatch.config import ModelSettings
-from stockbatch.exceptions import TrainingFailed
+from stockbatch.exceptions import TrainingFailed, TrainingOverdue
 
 SETTINGS = ModelSettings(units=4, lookback=5, scored_steps=6, batch=3, epochs=3, patience=3)
 ENDLESS = SETTINGS.model_copy(update={"epochs": 10_000, "patience": 10_000})
@@ -95,6 +95,44 @@ def test_a_child_that_fails_says_why():
     data["targets"] = data["targets"][:, :-1]
     with TrainingProcess(1) as process, pytest.raises(TrainingFailed, match=r"ValueError: .*60"):
         process.fit(**data, settings=SETTINGS)
+
+
+def test_a_child_that_takes_too_much_memory_is_ended():
+    with (
+        TrainingProcess(1, memory_mib=20) as process,
+        pytest.raises(TrainingFailed, match=r"it took \d+ MiB, more than training_memory_mib = 20"),
+    ):
+        process.fit(**make_data(), settings=ENDLESS)
+
+
+def test_a_child_that_is_stuck_is_ended():
+    def freeze(done, total):
+        os.kill(process.pid, signal.SIGSTOP)
+
+    with TrainingProcess(1, silence=30) as process:
+        waits = []
+        process.waiting = lambda: waits.append(process.pid)
+        process.fit(**make_data(), settings=SETTINGS)  # starts it, within its time
+        process._silence = 0.5
+        with pytest.raises(TrainingFailed, match=r"it finished no epoch for 0.5 s"):
+            process.fit(**make_data(), settings=ENDLESS, progress=freeze)
+        assert not is_running(waits[-1])
+
+
+def test_training_that_is_overdue_is_ended_or_not_begun():
+    epochs = []
+    with TrainingProcess(1) as process:
+        with pytest.raises(TrainingOverdue):
+            process.fit(
+                **make_data(),
+                settings=ENDLESS,
+                progress=lambda *done: epochs.append(process.pid),
+                overdue=lambda: bool(epochs),
+            )
+        assert not is_running(epochs[0])
+        with pytest.raises(TrainingOverdue):
+            process.fit(**make_data(), settings=SETTINGS, overdue=lambda: True)
+        assert process.pid is None
 
 
 def test_an_interrupted_parent_ends_the_child():

@@ -36,6 +36,7 @@ from stockbatch.store.calendar import extend
 
 TARGET, AFTER = session(1), session(2)
 VIEWS = {
+    "alerts",
     "accuracy",
     "forecast_history",
     "leaderboard",

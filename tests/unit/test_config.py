@@ -193,3 +193,80 @@ def test_every_engine_setting_and_no_other_is_in_the_engine_hash():
     for name, field in ModelSettings.model_fields.items():
         other = field.default / 2 if isinstance(field.default, float) else field.default + 1
         assert Settings(model=ModelSettings(**{name: other})).engine_hash() != plain, name
+
+
+# ---- secrets in files, and all problems at once
+
+
+def test_a_secret_can_be_in_a_file(monkeypatch, tmp_path, write):
+    file = tmp_path / "url"
+    file.write_text(SECRET + "\n")
+    write("database_url = 'postgresql://other@host/db'\n")
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL_FILE", str(file))
+    assert config.load().database_url == SecretStr(SECRET)
+    assert config.load(database_url="postgresql://option@host/db") != config.load()
+
+
+def test_a_secret_set_twice_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL", SECRET)
+    assert "keep one of the two" in str(told())
+
+
+def test_a_missing_secret_file_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL_FILE", str(tmp_path / "url"))
+    error = told()
+    assert error.values["key"] == "STOCKBATCH_DATABASE_URL_FILE"
+    assert "url: No such file" in str(error)
+
+
+def test_only_secrets_can_be_in_files(monkeypatch, tmp_path):
+    monkeypatch.setenv("STOCKBATCH_THREADS_FILE", str(tmp_path / "threads"))
+    assert "unknown" in str(told())
+
+
+def test_alert_urls_come_from_file_and_variable(monkeypatch, write):
+    write("alert_urls = ['json://one', 'mailto://me:hunter2@host']\n")
+    assert [url.get_secret_value() for url in config.load().alert_urls] == [
+        "json://one",
+        "mailto://me:hunter2@host",
+    ]
+    assert 'alert_urls = ["json://***", "mailto://***"]' in config.describe(config.load())
+    monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "json://two\nslack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnl")
+    assert len(config.load().alert_urls) == 2
+    shown = config.describe(config.load()) + repr(config.load())
+    assert "TIiajkdnl" not in shown
+
+
+def test_every_secret_is_known_to_who_hides_it(monkeypatch):
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL", SECRET)
+    monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "json://two")
+    assert config.secrets(config.load()) == {SECRET, "hunter2", "json://two"}
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
+def test_an_address_to_serve_on(address):
+    assert config.load(monitoring_address=address).monitoring_address == address
+
+
+@pytest.mark.parametrize("address", ["9464", ":9464", "localhost", "host:port", "host:99999"])
+def test_no_address_to_serve_on(address):
+    assert "HOST:PORT" in str(told(monitoring_address=address))
+
+
+def test_all_problems_are_named_at_once(write, monkeypatch):
+    file = write("thread = 1\nthreads = -1\n[model]\nunits = 0\nlayrs = 2\n")
+    monkeypatch.setenv("STOCKBATCH_XYZZY", "1")
+    monkeypatch.setenv("STOCKBATCH_CHUNK_TICKERS", "0")
+    found = [(error.values["source"], error.values["key"]) for error in config.problems()]
+    assert set(found) == {
+        ("environment", "STOCKBATCH_XYZZY"),
+        ("environment", "STOCKBATCH_CHUNK_TICKERS"),
+        *((file, key) for key in ("thread", "threads", "model.units", "model.layrs")),
+    }
+    assert len(found) == 6
+
+
+def test_settings_without_problems(write):
+    write("threads = 1\n")
+    assert config.problems() == []

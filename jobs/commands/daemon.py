@@ -1,0 +1,99 @@
+"""`stockbatch daemon` and what steers it: schedule, pause, resume."""
+
+import logging
+import time
+from typing import Annotated
+
+import typer
+
+from jobs.commands import context
+
+FIRINGS = 3
+"""Of every trigger, shown by `schedule`."""
+WAIT = 5.0
+"""Seconds between attempts to find a database at the start."""
+log = logging.getLogger(__name__)
+
+Exchange = Annotated[str | None, typer.Argument(help="Exchange calendar; default: all.")]
+
+
+def daemon() -> None:
+    """Run what is due after every close, until told to stop (SIGTERM, Ctrl-C)."""
+    from jobs.app import running
+    from jobs.daemon import Care, run_daemon
+    from stockbatch import config
+    from stockbatch.exceptions import DatabaseUnavailable, MigrationInProgress
+
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    settings = context.settings()
+    while True:
+        try:
+            with running(settings) as app:
+                return run_daemon(app, Care(), config.service_manager())
+        except (DatabaseUnavailable, MigrationInProgress) as error:
+            log.warning("%s; trying again in %g s", error, WAIT)
+            time.sleep(WAIT)
+
+
+def schedule() -> None:
+    """Show when the daemon wakes up next, and what is due or waits already."""
+    from jobs import agenda
+    from jobs.app import running
+    from jobs.schedule import firings
+    from stockbatch.store import pauses
+
+    with running(context.settings(), create=False) as app:
+        now = app.clock()
+        exchanges = agenda.load(app)
+        plan = agenda.plan(exchanges, now, app.settings)
+        with app.transaction() as db:
+            paused = pauses.since(db)
+        codes = [exchange.calendar.code for exchange in exchanges]
+        coming = firings(codes, app.settings, now, FIRINGS)
+    context.show_table(
+        "next firings",
+        [("UTC", "left"), ("what", "left")],
+        [(f"{firing.at:%a %Y-%m-%d %H:%M}", firing.what) for firing in coming],
+    )
+    for word, sessions in (("due", plan.due), ("waits to be tried again", plan.waiting)):
+        for one in sessions:
+            kind = "live" if one.live else "late"
+            typer.echo(f"{word}: {one.calendar} {one.session}, forecasts {kind}")
+    for code, since in paused.items():
+        typer.echo(f"paused: {code} since {since:%Y-%m-%d %H:%M} UTC")
+
+
+def pause(exchange: Exchange = None) -> None:
+    """Let the daemon leave an exchange alone; what it misses is caught up later."""
+    from jobs.app import running
+    from stockbatch.store import pauses
+
+    code = _known(exchange)
+    with running(context.settings()) as app, app.transaction() as db:
+        pauses.add(db, code)
+    typer.echo(f"paused: {code} ('stockbatch resume' ends it)")
+
+
+def resume(exchange: Exchange = None) -> None:
+    """End a pause; without an exchange, every pause."""
+    from jobs.app import running
+    from stockbatch.store import pauses
+
+    code = _known(exchange)
+    with running(context.settings()) as app, app.transaction() as db:
+        pauses.remove(db, code)
+        left = pauses.since(db)
+    typer.echo(f"still paused: {', '.join(left)}" if left else "nothing is paused")
+
+
+def _known(exchange: str | None) -> str:
+    """Return the code of an exchange as the watchlist has it. Raises UnknownCalendar."""
+    from datetime import UTC, datetime
+
+    from stockbatch import sessions
+    from stockbatch.store.pauses import ALL
+
+    if exchange is None or exchange == ALL:
+        return ALL
+    return sessions.load(exchange, datetime.now(UTC).date()).code

@@ -1,0 +1,103 @@
+"""`stockbatch runs`, `retry` and `backfill`: what ran, what to run again, what never ran."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import typer
+
+from jobs.commands import context
+
+ACTIONS = ("trained", "reused", "base", "naive", "none")
+
+
+def runs(
+    run_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="One run in detail.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+) -> None:
+    """Show the last runs, or what became of the tickers of one."""
+    from jobs.app import running
+    from stockbatch.exceptions import UnknownRun
+    from stockbatch.store import runs as run_store
+
+    with running(context.settings(), create=False) as app, app.transaction() as db:
+        found = run_store.history(db, limit, run_id)
+        reasons = run_store.reasons(db, run_id) if run_id is not None else []
+    if run_id is not None and not found:
+        raise UnknownRun(run_id=run_id)
+    columns = [("id", "right"), ("exchange", "left"), ("session", "left"), ("started", "left")]
+    columns += [("trigger", "left"), ("status", "left"), ("tries", "right"), ("tickers", "right")]
+    columns += [(action, "right") for action in ACTIONS]
+    context.show_table(
+        "runs",
+        [*columns, ("message", "left")],
+        [
+            (
+                *(row[c] for c in ("id", "calendar", "session")),
+                f"{row['started_at']:%Y-%m-%d %H:%M}",
+                *(row[c] for c in ("trigger", "status", "tries", "instruments")),
+                *(row[c] for c in (*ACTIONS, "message")),
+            )
+            for row in found
+        ],
+    )
+    if run_id is not None:
+        names = ("action", "reason", "tickers", "first_ticker", "message")
+        context.show_table(
+            "outcomes",
+            [(name.replace("_", " "), "right" if name == "tickers" else "left") for name in names],
+            [tuple(row[name] for name in names) for row in reasons],
+        )
+
+
+def retry(
+    exchange: Annotated[str | None, typer.Argument(help="Exchange; default: all.")] = None,
+) -> None:
+    """Run what failed or waits for bars now, without waiting for its turn."""
+    from jobs import backfill as job
+    from jobs.app import running
+
+    done = 0
+    with running(context.settings()) as app:
+        for summary in job.retry(app, exchange):
+            typer.echo(summary)
+            done += 1
+    if not done:
+        typer.echo("nothing is due")
+
+
+def backfill(
+    first: Annotated[
+        datetime,
+        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First session."),
+    ],
+    last: Annotated[
+        datetime, typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last session.")
+    ],
+    exchange: Annotated[
+        str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
+    ] = None,
+    reprocess: Annotated[
+        Literal["none", "failed", "completed"],
+        typer.Option(help="Run failed, or even completed, sessions once more."),
+    ] = "none",
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be run.")] = False,
+) -> None:
+    """Run the sessions of the past that never ran; their forecasts are late, never live."""
+    from jobs import backfill as job
+    from jobs.app import running
+    from stockbatch.store import instruments
+
+    if first > last:
+        raise typer.BadParameter("--from is after --to")
+    with running(context.settings()) as app:
+        with app.transaction() as db:
+            codes = [exchange] if exchange else list(instruments.exchanges(db))
+        for code in codes:
+            steps = job.survey(app, code, first.date(), last.date(), job.Reprocess(reprocess))
+            for step in steps if dry_run else ():
+                verb = "run" if step.chosen else "leave"
+                typer.echo(f"{step.calendar} {step.session} is {step.state}: would {verb} it")
+            for summary in () if dry_run else job.backfill(app, steps):
+                typer.echo(summary)
+            if not any(step.chosen for step in steps):
+                typer.echo(f"{code}: nothing to run")

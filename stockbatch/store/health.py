@@ -1,0 +1,152 @@
+"""How every exchange is doing, for watching it; demonstration instruments are left out."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+_LAST = """
+last AS (
+    SELECT r.calendar, max(r.session) AS session FROM stockbatch.runs AS r
+    WHERE r.calendar IN (
+        SELECT calendar FROM stockbatch.instruments WHERE active AND NOT demo
+    )
+    GROUP BY r.calendar
+)
+"""
+
+_SUCCESSES = """
+SELECT DISTINCT ON (r.calendar) r.calendar, r.session, r.finished_at,
+    extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds
+FROM stockbatch.runs AS r JOIN last USING (calendar)
+WHERE r.status = 'finished'
+ORDER BY r.calendar, r.finished_at DESC
+"""
+
+_OUTCOMES = """
+SELECT calendar, o.action, o.reason, count(*) AS tickers
+FROM last JOIN stockbatch.instruments AS i USING (calendar)
+JOIN stockbatch.outcomes AS o ON o.instrument_id = i.id AND o.session = last.session AND o.is_final
+WHERE i.active AND NOT i.demo
+GROUP BY calendar, o.action, o.reason
+"""
+
+_FORECASTS = """
+SELECT calendar, f.method, f.kind, count(DISTINCT f.instrument_id) AS tickers
+FROM last CROSS JOIN LATERAL (
+    SELECT min(session) AS target FROM stockbatch.sessions
+    WHERE calendar = last.calendar AND session > last.session
+) AS next
+JOIN stockbatch.instruments AS i USING (calendar)
+JOIN stockbatch.forecasts AS f ON f.instrument_id = i.id AND f.target_session = next.target
+WHERE i.active AND NOT i.demo
+GROUP BY calendar, f.method, f.kind
+"""
+
+_BARS = """
+SELECT calendar, last.session, max(newest.session) AS newest,
+    count(*) FILTER (WHERE s.close_at IS NULL OR i.active_since <= s.close_at) AS expected,
+    count(*) FILTER (
+        WHERE (s.close_at IS NULL OR i.active_since <= s.close_at) AND EXISTS (
+            SELECT FROM stockbatch.bars AS b WHERE b.instrument_id = i.id
+                AND b.session = last.session AND b.state <> 'quarantined'
+        )
+    ) AS held
+FROM last JOIN stockbatch.instruments AS i USING (calendar)
+LEFT JOIN stockbatch.sessions AS s USING (calendar, session)
+LEFT JOIN LATERAL (
+    SELECT b.session FROM stockbatch.bars AS b
+    WHERE b.instrument_id = i.id AND b.state <> 'quarantined' ORDER BY b.session DESC LIMIT 1
+) AS newest ON true
+WHERE i.active AND NOT i.demo
+GROUP BY calendar, last.session
+"""
+
+_METRICS = """
+SELECT m.calendar, m.method, m.kind, m.window_sessions, m.metric, m.n, m.value, m.skill,
+    m.through_session, (
+        SELECT count(*) FROM stockbatch.metrics AS h
+        WHERE h.instrument_id IS NULL
+            AND (h.calendar, h.method, h.kind, h.window_sessions, h.metric)
+            = (m.calendar, m.method, m.kind, m.window_sessions, m.metric)
+    ) AS sessions
+FROM stockbatch.metrics AS m JOIN (
+    SELECT calendar, max(m.through_session) AS newest
+    FROM stockbatch.metrics AS m JOIN last USING (calendar)
+    WHERE m.instrument_id IS NULL GROUP BY calendar
+) AS of_calendar ON of_calendar.calendar = m.calendar AND of_calendar.newest = m.through_session
+WHERE m.instrument_id IS NULL AND (m.metric LIKE 'coverage%' OR m.skill IS NOT NULL)
+"""
+
+_LATE = """
+SELECT count(DISTINCT f.instrument_id)
+FROM stockbatch.forecasts AS f JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
+WHERE i.calendar = :calendar AND i.active AND NOT i.demo AND i.active_since <= :closed_at
+    AND f.origin_session = :origin AND f.target_session = :target AND f.kind = 'late'
+    AND NOT EXISTS (
+        SELECT FROM stockbatch.forecasts AS l
+        WHERE l.instrument_id = f.instrument_id AND l.target_session = f.target_session
+            AND l.method = f.method AND l.kind = 'live'
+    )
+"""
+
+_REFUSED = """
+SELECT calendar, last.session, count(*) AS tickers, min(o.message) AS message
+FROM last JOIN stockbatch.instruments AS i USING (calendar)
+JOIN stockbatch.outcomes AS o ON o.instrument_id = i.id AND o.session = last.session AND o.is_final
+WHERE i.active AND NOT i.demo AND o.reason = 'fetch_failed'
+    AND (o.message LIKE '%too many requests%' OR o.message LIKE '%requests of a day are spent%')
+GROUP BY calendar, last.session
+"""
+
+
+def successes(db: Session) -> Sequence[Any]:
+    """Return the run finished last of each exchange: calendar, session, finished_at, seconds."""
+    return _all(db, _SUCCESSES)
+
+
+def outcomes(db: Session) -> Sequence[Any]:
+    """Return tickers per calendar, action and reason, of the newest session that was run."""
+    return _all(db, _OUTCOMES)
+
+
+def forecasts(db: Session) -> Sequence[Any]:
+    """Return tickers per calendar, method and kind with a forecast from that session."""
+    return _all(db, _FORECASTS)
+
+
+def bars(db: Session) -> Sequence[Any]:
+    """Return per calendar that session and how complete its bars are.
+
+    `expected` tickers should have an accepted bar of it, `held` have one; `newest` is the newest
+    session of any accepted bar.
+    """
+    return _all(db, _BARS)
+
+
+def metrics(db: Session) -> Sequence[Any]:
+    """Return the newest metrics over ALL that are a coverage or have a skill.
+
+    `sessions` counts those through which the metric has been computed.
+    """
+    return _all(db, _METRICS)
+
+
+def late(db: Session, calendar: str, origin: date, target: date, closed_at: datetime) -> int:
+    """Return how many tickers have a late forecast and no live one.
+
+    Tickers put on the watchlist after the origin's close could not have been in time.
+    """
+    values = {"calendar": calendar, "origin": origin, "target": target, "closed_at": closed_at}
+    return int(db.scalar(text(_LATE), values) or 0)
+
+
+def refused(db: Session) -> Sequence[Any]:
+    """Return per calendar how many tickers a provider refused for want of quota, and its words."""
+    return _all(db, _REFUSED)
+
+
+def _all(db: Session, query: str) -> Sequence[Any]:
+    return db.execute(text(f"WITH {_LAST} {query}")).all()
