@@ -93,6 +93,28 @@ def test_recipes_say_what_the_tables_hold(reader):
     ]
 
 
+# ---- dimensions
+
+
+@pytest.mark.parametrize(
+    ("key", "dimension"),
+    [("ticker", "instruments"), ("calendar", "instruments"), ("session", "sessions")],
+)
+def test_every_fact_finds_its_dimension(reader, key, dimension):
+    """BI tools join by these; alerts may concern a day without a session."""
+    facts = "SELECT table_name FROM information_schema.columns WHERE table_schema = 'bi'"
+    facts += f" AND column_name = '{key}' AND table_name NOT IN ('{dimension}', 'alerts')"
+    views = [name for (name,) in rows(reader, facts)[1]]
+    assert len(views) > 8
+    for view in views:
+        lost = f"SELECT {key} FROM bi.{view} EXCEPT SELECT {key} FROM bi.{dimension}"
+        assert rows(reader, lost)[1] in ([], [(None,)]), view
+    _, ((tickers, distinct),) = rows(
+        reader, "SELECT count(*), count(DISTINCT ticker) FROM bi.instruments"
+    )
+    assert tickers == distinct > 1
+
+
 # ---- Grafana
 
 
