@@ -78,8 +78,10 @@ def test_everything_comes_back_and_goes_on(filled, file, empty_settings, target)
     before, after = dump(filled.engine), dump(target)
     assert after == before
     assert len(after["forecasts"]) > 0
-    assert grants(target) == grants(filled.engine)
+    owner = database.engine(filled.settings, "owner")
+    assert grants(target) == grants(owner)
     assert len(grants(target)) > 50
+    owner.dispose()
     database.require_current(target)
 
     restored = reopened(filled, empty_settings)
