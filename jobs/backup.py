@@ -15,8 +15,8 @@ from stockbatch.exceptions import BackupFailed, RestoreFailed
 
 SCHEMAS = ("stockbatch", "bi")
 _DUMPED_FROM = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
-_DEFAULT_PRIVILEGES = (
-    "ALTER DEFAULT PRIVILEGES IN SCHEMA bi GRANT SELECT ON TABLES TO stockbatch_reader"
+_DEFAULT_PRIVILEGES = re.compile(
+    r"^(ALTER DEFAULT PRIVILEGES )FOR ROLE .+? (IN SCHEMA .+);$", re.MULTILINE
 )
 
 
@@ -90,8 +90,10 @@ def _restore(settings: Settings, file: Path, owner: Engine) -> None:
         options = ["--no-owner", "--single-transaction", "--exit-on-error"]
         options += [f"--use-list={chosen.name}", f"--dbname={address}"]
         _call([program, *options, str(file)], variables)
+    statements = _call([program, "--schema-only", "--file=-", str(file)], {})
     with owner.begin() as connection:
-        connection.execute(text(_DEFAULT_PRIVILEGES))
+        for verb, rest in _DEFAULT_PRIVILEGES.findall(statements):
+            connection.execute(text(verb + rest))
 
 
 def _require_empty(owner: Engine) -> None:
