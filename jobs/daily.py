@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 AHEAD = timedelta(days=30)
 """How far beyond the run's session the dimension of sessions reaches."""
+NAMED = 10
+"""Tickers named of those that have the same problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,15 @@ class Fetched:
     def __str__(self) -> str:
         have = self.tickers - len(self.problems)
         lines = [f"{self.calendar} {self.session}: {have} of {self.tickers} tickers have their bar"]
-        return "\n".join([*lines, *(f"{ticker}: {why}" for ticker, why in self.problems.items())])
+        by_reason: dict[str, list[str]] = {}
+        for ticker, why in self.problems.items():
+            by_reason.setdefault(why, []).append(ticker)
+        return "\n".join([*lines, *(f"{_some(of)}: {why}" for why, of in by_reason.items())])
+
+
+def _some(tickers: Sequence[str]) -> str:
+    named, rest = tickers[:NAMED], len(tickers) - NAMED
+    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
 
 
 def fetch_session(

@@ -93,7 +93,7 @@ def fetch_bars(
                 problems |= {id_: _joined(problems.get(id_), new) for id_, new in found.items()}
             asking, turn = [i for i in asking if i.id in problems], turn + 1
             progress.update(task, total=len(lacking) + len(asking))
-    _finish(app, run, calendar, problems)
+    _finish(app, run, calendar, instruments, problems)
     return problems
 
 
@@ -180,6 +180,8 @@ def _fetch(
                 problems[instrument.id] = _problem(instrument, Reason.BAR_REFUSED, why)
             elif not (one.accepted.sessions == session).any():
                 text = f"{question.source.name} has no bar of this session"
+                if len(one.accepted):
+                    text += f", its last is of {one.accepted.sessions[-1]}"
                 problems[instrument.id] = _problem(instrument, Reason.NO_BAR, text)
         if admitted:
             _save(app, question, batch, admitted, whole=whole)
@@ -269,9 +271,17 @@ def _span(admitted: Admitted) -> tuple[date, date]:
     return as_date(admitted.accepted.sessions[0]), as_date(admitted.accepted.sessions[-1])
 
 
-def _finish(app: App, run: Run, calendar: TradingCalendar, problems: Problems) -> None:
+def _finish(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    instruments: Sequence[Instrument],
+    problems: Problems,
+) -> None:
     """Judge what only all answers together tell: special sessions, tickers traded no more."""
     silent = [id_ for id_, problem in problems.items() if problem.reason is Reason.NO_BAR]
+    if len(instruments) >= issues.FEWEST and 2 * len(silent) > len(instruments):
+        silent = []  # most have no bar: an outage
     with app.transaction() as db:
         runs.lock(db, run)
         issues.accept_common_days(db, calendar.code)

@@ -15,7 +15,7 @@ from stockbatch.store import serving
 router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["prediction"])
 
 
-@router.post("/predict", responses=documented(401, 404, 413, 422, 429, 503))
+@router.post("/predict", responses=documented(400, 401, 404, 413, 422, 429, 503))
 async def prediction(request: Request, question: schemas.Question) -> schemas.Prediction:
     """Forecast the session after the last bar with the model stored for the ticker.
 

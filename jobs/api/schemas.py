@@ -32,7 +32,8 @@ Ticker = Annotated[
     str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
 Percent = float | None
-Price = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Positive = Annotated[float, Field(ge=1e-15, le=1e15, strict=True)]
+"""A price, a dividend or a ratio: products and quotients of some stay finite."""
 Method = Literal["lstm", "naive", "rolling_quantile", "ewma", "garch"]
 
 
@@ -198,11 +199,11 @@ class SentBar(Sent):
     """One session's bar, as traded."""
 
     session: Day
-    open: Price
-    high: Price
-    low: Price
-    close: Price
-    volume: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    open: Positive
+    high: Positive
+    low: Positive
+    close: Positive
+    volume: Annotated[float, Field(ge=0, le=1e18, strict=True)] | None = None
 
 
 class SentAction(Sent):
@@ -210,7 +211,7 @@ class SentAction(Sent):
 
     session: Day
     kind: Literal["split", "dividend"]
-    value: Price
+    value: Positive
 
 
 class Question(Sent):

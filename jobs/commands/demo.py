@@ -26,6 +26,7 @@ def demo() -> None:
     from jobs.commands.status import accuracy_table
     from jobs.daily import run_sessions
     from stockbatch import database, sessions
+    from stockbatch.records import Listing
     from stockbatch.store import instruments, views
 
     settings = context.settings()
@@ -33,7 +34,7 @@ def demo() -> None:
     with running(settings) as app:
         typer.echo(f"database: {database.redacted(app.engine.url)}")
         source = app.provider(PROVIDER)
-        listings = source.listings()
+        listings = [one for one in source.listings() if isinstance(one, Listing)]
         tickers = [listing.ticker for listing in listings]
         with app.transaction() as db:
             known = {i.ticker for i in instruments.active(db)}

@@ -6,8 +6,10 @@ import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import grafana
 import pytest
 import yaml
+from grafana import DASHBOARDS, expand, loaded, rows, types, values_of
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -16,10 +18,10 @@ from sqlalchemy import text
 
 from jobs.backtest import backtest
 from stockbatch import database
+from stockbatch.records import Alert, Condition
+from stockbatch.store import alerts, metrics
 
 DEPLOYMENT = Path(__file__).parents[2] / "deployment"
-GRAFANA = DEPLOYMENT / "grafana"
-DASHBOARDS = ("market", "ticker", "accuracy", "operations")
 RANGE = ("2023-12-01T00:00:00Z", "2024-06-30T00:00:00Z")
 ESSENTIAL = {
     "ticker",
@@ -45,18 +47,14 @@ def reader(make_lasting_app, tmp_path_factory):
     list(backtest(app, CODE, session(-30), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
+    with app.transaction() as db:
+        alert = Alert(condition=Condition.FAILED_RUN, subject=CODE, message="m", session=session())
+        alerts.reconcile(db, [alert], app.clock(), [])
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "stockbatch_reader"
         yield connection
     engine.dispose()
-
-
-def rows(reader, query):
-    """Return columns and rows of a query; the text is the driver's own, with no placeholders."""
-    cursor = reader.connection.cursor()
-    cursor.execute(query)
-    return [column.name for column in cursor.description], cursor.fetchall()
 
 
 # ---- recipes
@@ -99,43 +97,17 @@ def test_recipes_say_what_the_tables_hold(reader):
 
 
 def build():
-    spec = importlib.util.spec_from_file_location("grafana_build", GRAFANA / "build.py")
+    spec = importlib.util.spec_from_file_location("grafana_build", grafana.FOLDER / "build.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def loaded(name):
-    return json.loads((GRAFANA / "dashboards" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def panels():
-    for name in DASHBOARDS:
-        for panel in loaded(name)["panels"]:
-            yield pytest.param(name, panel, id=f"{name}-{panel['id']}")
-
-
-def expand(sql, values, between):
-    """Do what Grafana does to a query, for the macros and formats in use here, and no others."""
-    start, end = (f"'{instant}'" for instant in between)
-    sql = sql.replace("$__timeFrom()", start).replace("$__timeTo()", end)
-    for name, value in values.items():
-        quoted = "'" + value.replace("'", "''") + "'"
-        sql = sql.replace(f"${{{name}:sqlstring}}", quoted).replace(f"${{{name}}}", value)
-    assert "$" not in sql, sql
-    return sql
-
-
-def values_of(reader, dashboard, **chosen):
-    """Return the value of each variable that Grafana chooses when the dashboard is opened."""
-    values = {}
-    for variable in dashboard["templating"]["list"]:
-        if variable["type"] == "custom":
-            values[variable["name"]] = variable["current"]["value"]
-        else:
-            _, found = rows(reader, variable["query"])
-            values[variable["name"]] = found[0][0]
-    return values | {name: value for name, value in chosen.items() if name in values}
+PANELS = [
+    pytest.param(name, panel, id=f"{name}-{panel['id']}")
+    for name in DASHBOARDS
+    for panel in grafana.panels(name)
+]
 
 
 def test_dashboards_are_those_that_the_program_writes():
@@ -151,7 +123,7 @@ def test_grafanas_own_model_knows_every_key(name):
     for panel in content["panels"]:
         panel["targets"] = []  # there is no model of the queries of this data source
     for variable in content["templating"]["list"]:
-        variable.pop("definition")
+        variable.pop("definition", None)
     back = json.loads(json.dumps(Dashboard.from_json(content), cls=JSONEncoder))
     assert missing(content, back) == []
 
@@ -173,10 +145,10 @@ def missing(given, kept, path="dashboard"):
 
 @pytest.mark.parametrize("kind", ["late", "backtest"])
 @pytest.mark.parametrize("between", [RANGE, LONG_AFTER], ids=["in range", "long after"])
-@pytest.mark.parametrize(("name", "panel"), panels())
+@pytest.mark.parametrize(("name", "panel"), PANELS)
 def test_a_panel_is_filled(reader, name, panel, between, kind):
     (target,) = panel["targets"]
-    values = values_of(reader, loaded(name), kind=kind)
+    values = values_of(reader, name, kind=kind)
     columns, found = rows(reader, expand(target["rawSql"], values, between))
     assert found, panel["title"]
     assert len(set(columns)) == len(columns)
@@ -184,6 +156,7 @@ def test_a_panel_is_filled(reader, name, panel, between, kind):
     assert types(reader, expand(target["rawSql"], values, between)) <= known
     filled = {c for n, c in enumerate(columns) if any(row[n] is not None for row in found)}
     assert ESSENTIAL & set(columns) <= filled
+    assert not [v for row in found for v in row if v != v], "NaN"
     if target["format"] == "time_series":
         check_times(columns, found)
     if panel["type"] == "trend":
@@ -193,14 +166,6 @@ def test_a_panel_is_filled(reader, name, panel, between, kind):
     below = {p["value"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"]
              if p["id"] == "custom.fillBelowTo"}  # fmt: skip
     assert below <= set(columns)
-
-
-def types(reader, sql):
-    """Return the types of a query's columns, without running it."""
-    cursor = reader.connection.cursor()
-    cursor.execute(f"SELECT * FROM ({sql}) AS panel LIMIT 0")
-    registry = reader.connection.dbapi_connection.adapters.types
-    return {registry[column.type_code].name for column in cursor.description}
 
 
 def check_times(columns, found):
@@ -230,14 +195,24 @@ def check_trend(columns, found, x):
 def test_a_dashboard_opens_on_the_best_kind_there_is(reader):
     for name in ("market", "ticker", "accuracy"):
         dashboard = loaded(name)
-        assert values_of(reader, dashboard)["kind"] == "late"
+        assert values_of(reader, name)["kind"] == "late"
         assert any("${kind}" in panel["title"] for panel in dashboard["panels"])
     assert {loaded(name)["timezone"] for name in DASHBOARDS} == {"utc"}
 
 
+def test_live_comes_before_late_before_backtest(db):
+    (variable,) = (v for v in loaded("market")["templating"]["list"] if v["name"] == "kind")
+    for kind in ("backtest", "late", "live"):
+        made = (None, "lstm", kind, 20, "mae_return", 20, 0.9, 1.0, 0.1)
+        metrics.save(db, CODE, session(), [made])
+        found = db.scalars(text(variable["query"])).all()
+        assert found[0] == kind
+    assert found == ["live", "late", "backtest"]
+
+
 def test_the_fan_ends_with_the_session_to_come(reader):
     (panel,) = (p for p in loaded("ticker")["panels"] if "next session" in p["title"])
-    values = values_of(reader, loaded("ticker"), ticker="AAA")
+    values = values_of(reader, "ticker", ticker="AAA")
     columns, found = rows(reader, expand(panel["targets"][0]["rawSql"], values, RANGE))
     last = dict(zip(columns, found[-1], strict=True))
     assert datetime.fromtimestamp(last["session"] / 1000, UTC).date() == session(2)
@@ -247,13 +222,13 @@ def test_the_fan_ends_with_the_session_to_come(reader):
 
 def test_a_hostile_ticker_stays_a_value(reader):
     for panel in loaded("ticker")["panels"]:
-        values = values_of(reader, loaded("ticker"), ticker="'; DROP VIEW bi.accuracy; --")
+        values = values_of(reader, "ticker", ticker="'; DROP VIEW bi.accuracy; --")
         _, found = rows(reader, expand(panel["targets"][0]["rawSql"], values, RANGE))
         assert found == []
 
 
 def test_provisioning_names_what_is_there():
-    folder = GRAFANA / "provisioning"
+    folder = grafana.FOLDER / "provisioning"
     (source,) = yaml.safe_load((folder / "datasources/stockbatch.yaml").read_text())["datasources"]
     (provider,) = yaml.safe_load((folder / "dashboards/stockbatch.yaml").read_text())["providers"]
     assert provider["type"] == "file"

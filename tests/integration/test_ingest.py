@@ -64,6 +64,17 @@ def walk(app, first, last):
         run(app, session(offset))
 
 
+def fetch_walk(app, first, last):
+    for offset in range(first, last + 1):
+        at(app, session(offset))
+        fetch_session(app, CODE, session(offset))
+
+
+def listed(app, check):
+    with app.transaction() as db:
+        return [row for row in issues.listed(db, None, None) if row["check_name"] == check]
+
+
 def bar(app, ticker, day):
     rows = fetch(
         app.engine,
@@ -367,6 +378,42 @@ def test_an_action_no_longer_stated_is_retracted_and_can_come_back(app, live, ma
     assert all(row["holds"] for row in fetch(app.engine, actions))
 
 
+def forecasts(app, ticker, origin):
+    return fetch(
+        app.engine,
+        "SELECT f.* FROM stockbatch.forecasts AS f JOIN stockbatch.instruments AS i"
+        " ON i.id = instrument_id WHERE ticker = :ticker AND origin_session = :origin"
+        " ORDER BY f.id",
+        ticker=ticker,
+        origin=origin,
+    )
+
+
+def test_a_split_first_seen_a_session_late_changes_no_forecast_made_before(app, live, market):
+    """A live run knows what was seen by then; what is seen later enters scores, not forecasts."""
+    market.split("AAA", 4.0, session(1))
+    market.bars["AAA"][session(1)]["split_coefficient"] = 1.0
+    walk(app, 0, 1)
+    assert [row["check_name"] for row in listed(app, "jump_pending")] == ["jump_pending"]
+    assert scores(app, "AAA", session(1)) == []
+    made = forecasts(app, "AAA", ORIGIN) + forecasts(app, "AAA", session(1))
+    assert made
+
+    market.bars["AAA"][session(1)]["split_coefficient"] = 4.0
+    walk(app, 2, 2)
+    (split,) = fetch(app.engine, "SELECT * FROM stockbatch.corporate_actions")
+    assert max(row["recorded_at"] for row in made) < split["first_seen_at"]
+    assert forecasts(app, "AAA", ORIGIN) + forecasts(app, "AAA", session(1)) == made
+    assert forecasts(app, "AAA", session(2))
+    (scored,) = scores(app, "AAA", session(1))
+    actual = market.bars["AAA"][session(1)]["close"] * 4
+    assert (scored["status"], scored["actual_close"]) == ("scored", pytest.approx(actual))
+    (scored,) = scores(app, "AAA", session(2))
+    assert scored["actual_close"] == market.bars["AAA"][session(2)]["close"]
+    assert listed(app, "jump_pending") == []
+    assert findings(app, "jump_split_like") == []
+
+
 # ---- decisions
 
 
@@ -512,14 +559,32 @@ def test_tickers_not_listed_yet_or_gone_for_long_hold_nobody(make_app, tmp_path)
 
 
 def test_a_ticker_without_bars_for_five_sessions_may_be_delisted(app, live, market):
-    run(app)
-    market.drop("BBB", *[d for d in market.bars["BBB"] if d > ORIGIN])
-    walk(app, 1, 4)
+    fetch_walk(app, 0, 0)
+    gone = {day: bar for day, bar in market.bars["BBB"].items() if day > ORIGIN}
+    market.drop("BBB", *gone)
+    fetch_walk(app, 1, 4)
     assert findings(app, "suspected_delisted") == []
-    walk(app, 5, 6)
+    fetch_walk(app, 5, 6)
     (found,) = findings(app, "suspected_delisted")
     assert (found["ticker"], found["session"]) == ("BBB", session(1))
     assert (found["observed"], found["threshold"]) == (5, 5)
+    assert len(listed(app, "suspected_delisted")) == 1
+    market.bars["BBB"] |= gone
+    fetch_walk(app, 7, 8)
+    assert listed(app, "suspected_delisted") == []
+
+
+def test_an_outage_of_an_exchange_delists_nobody(make_app, tmp_path):
+    app, one, market = many(make_app, tmp_path, 6)
+    fetch_walk(app, 0, 0)
+    for number in range(4):
+        bars = market.bars[f"T{number:02}"]
+        market.drop(f"T{number:02}", *[day for day in bars if day > ORIGIN])
+    fetch_walk(app, 6, 6)
+    assert findings(app, "suspected_delisted") == []
+    one.market.bars["T00"] = dict(one.market.bars["T05"])
+    fetch_walk(app, 7, 7)
+    assert {row["ticker"] for row in findings(app, "suspected_delisted")} == {"T01", "T02", "T03"}
 
 
 def test_a_special_session_of_most_tickers_is_accepted(make_app, tmp_path):
