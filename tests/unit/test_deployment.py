@@ -239,6 +239,13 @@ def test_health_is_asked_where_it_is_answered():
         assert COMPOSE["services"][name]["ports"] == [f"127.0.0.1:{published}:{published}"]
 
 
+def test_settings_and_state_are_where_the_image_looks_for_them():
+    home = re.search(r"STOCKBATCH_HOME=(\S+)", DOCKERFILE)[1]
+    volumes = COMPOSE["services"]["daemon"]["volumes"]
+    assert volumes == [f"state:{home}", f"../stockbatch.toml:{home}/stockbatch.toml:ro"]
+    assert config.load(DEPLOYMENT / "stockbatch.toml").engine_hash() == DEFAULTS.engine_hash()
+
+
 def test_images_are_pinned():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = [service["image"] for service in COMPOSE["services"].values()]
