@@ -22,6 +22,7 @@ from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
 from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
+from jobs.commands.prune import prune
 from jobs.commands.quality import quality
 from jobs.commands.report import report
 from jobs.commands.run import run
@@ -45,7 +46,7 @@ app = typer.Typer(
 for command in (
     *(demo, run, fetch, backtest, tune, status, forecasts),
     *(daemon, schedule, pause, resume, runs, retry, backfill),
-    *(report, dashboard, export, api, doctor, migrate),
+    *(report, dashboard, export, api, doctor, migrate, prune),
 ):
     app.command()(command)
 for group in (tickers, quality, models, tokens, alerts, db, config):

@@ -22,6 +22,8 @@ StockbatchError
 │   ├── RunInProgress
 │   ├── RunSuperseded
 │   ├── UnknownRun
+│   ├── BackupFailed
+│   ├── RestoreFailed
 │   └── RunStopped
 │       └── LockLost
 ├── InstrumentError
@@ -191,6 +193,14 @@ class UnknownRun(DatabaseError):
     """There is no run {run_id}: 'stockbatch runs' shows the last ones"""
 
     exit_code = 2
+
+
+class BackupFailed(DatabaseError):
+    """No backup was written to {path}: {reason}"""
+
+
+class RestoreFailed(DatabaseError):
+    """{path} was not restored, and {url} is as it was: {reason}"""
 
 
 class RunStopped(DatabaseError):

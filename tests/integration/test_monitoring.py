@@ -102,7 +102,7 @@ def test_metrics_are_what_the_ledger_says(watched, at):
     assert seen[key("stockbatch_data_age_seconds", CODE)] == 3600
     assert seen[key("stockbatch_bars_ratio", CODE)] == 1
     assert seen[key("stockbatch_outcomes", CODE, "reused", "fresh")] == 3
-    for method in ("ewma", "garch", "lstm", "naive", "rolling_quantile"):
+    for method in ("ewma", "lstm", "naive", "rolling_quantile"):
         assert seen[key("stockbatch_forecasts", CODE, method, "late")] == 3
     assert key("stockbatch_skill_ratio", CODE, "lstm", "late", "20", "pinball") in seen
     coverage = seen[key("stockbatch_interval_coverage_ratio", CODE, "lstm", "late", "20", "80")]
