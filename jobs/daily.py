@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from typing import TypedDict, Unpack
 from uuid import uuid4
 
@@ -40,8 +41,8 @@ log = logging.getLogger(__name__)
 
 AHEAD = timedelta(days=30)
 """How far beyond the run's session the dimension of sessions reaches."""
-NAMED = 10
-"""Tickers named of those that have the same problem."""
+NAMED, SHOWN = 10, 20
+"""Tickers named of those that have the same problem, and problems told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +138,10 @@ class Fetched:
         by_reason: dict[str, list[str]] = {}
         for ticker, why in self.problems.items():
             by_reason.setdefault(why, []).append(ticker)
-        return "\n".join([*lines, *(f"{_some(of)}: {why}" for why, of in by_reason.items())])
+        lines += [f"{_some(of)}: {why}" for why, of in islice(by_reason.items(), SHOWN)]
+        if rest := sum(map(len, islice(by_reason.values(), SHOWN, None))):
+            lines.append(f"and {rest} more, each with another problem")
+        return "\n".join(lines)
 
 
 def _some(tickers: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Write the `bi` views and the bars as partitioned Parquet, and later only what has changed.
 
-    FOLDER/forecast_history/year=2024/month=06/forecast_history.parquet
+    FOLDER/forecast_history/year=2024/month=6/forecast_history.parquet
     FOLDER/next_session_forecast/next_session_forecast.parquet
 
 Every file carries the fingerprint of the rows it was made from: there is no list of files beside
@@ -127,7 +127,7 @@ def _plan(folder: Path, relation: Relation, current: Fingerprints) -> Plan:
 def _file(folder: Path, relation: Relation, month: date | None) -> Path:
     file = folder / relation.name
     if relation.is_monthly:
-        year, number = (month.year, f"{month.month:02}") if month else (NO_MONTH, NO_MONTH)
+        year, number = (month.year, month.month) if month else (NO_MONTH, NO_MONTH)
         file = file / f"year={year}" / f"month={number}"
     return file / f"{relation.name}.parquet"
 
@@ -190,7 +190,7 @@ def _settle(folder: Path) -> None:
 def _remove(file: Path, folder: Path) -> None:
     """Remove a file, and the folders that are empty then."""
     with _explained(file):
-        file.unlink()
+        file.unlink(missing_ok=True)  # what was begun before may be complete now
         for parent in file.parents:
             if parent == folder or any(parent.iterdir()):
                 break

@@ -18,7 +18,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -423,7 +423,8 @@ def secrets(settings: Settings) -> set[str]:
                 secret = one.get_secret_value()
                 found.add(secret)
                 with suppress(ValueError):
-                    found.add(urlsplit(secret).password or "")
+                    password = urlsplit(secret).password or ""
+                    found |= {password, unquote(password)}
     return found - {""}
 
 

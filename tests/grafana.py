@@ -51,9 +51,9 @@ def values_of(reader: Connection, name: str, **chosen: str) -> dict[str, str]:
     return values | {name: value for name, value in chosen.items() if name in values}
 
 
-def types(reader: Connection, sql: str) -> set[str]:
-    """Return the types of a query's columns, without running it."""
+def types(reader: Connection, sql: str) -> dict[str, str]:
+    """Return the type of each column of a query, without running it."""
     cursor = reader.connection.cursor()
     cursor.execute(f"SELECT * FROM ({sql}) AS panel LIMIT 0")
     registry = reader.connection.dbapi_connection.adapters.types
-    return {registry[column.type_code].name for column in cursor.description}
+    return {column.name: registry[column.type_code].name for column in cursor.description}

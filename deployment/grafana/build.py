@@ -17,6 +17,11 @@ BLACK, ORANGE, BLUE, GREEN, RED, PINK = (
     *("#555555", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7"),
 )
 """Colours of Okabe and Ito, which the colour-blind tell apart."""
+DAYS = {
+    "matcher": {"id": "byRegexp", "options": "/^(session|last bar|last forecast)$/"},
+    "properties": [{"id": "unit", "value": "time:YYYY-MM-DD"}],
+}
+"""Shows columns of dates without a time of day."""
 NOTICE = "Not investment advice. The terms of the data providers bind whoever redistributes."
 
 
@@ -37,13 +42,14 @@ def target(sql: str, form: str) -> Json:
 def panel(kind: str, title: str, sql: str, *, form: str = "table", **more: Any) -> Json:
     """Return a panel; `unit`, `decimals`, `custom`, `overrides` and `options` are Grafana's."""
     defaults = {name: more[name] for name in ("unit", "decimals", "custom") if name in more}
+    dates = [DAYS] if form == "table" else []
     return {
         "type": kind,
         "title": title,
         "description": more.get("description", ""),
         "datasource": SOURCE,
         "targets": [target(sql, form)],
-        "fieldConfig": {"defaults": defaults, "overrides": more.get("overrides", [])},
+        "fieldConfig": {"defaults": defaults, "overrides": dates + more.get("overrides", [])},
         "options": more.get("options", {}),
         "gridPos": {"h": more.get("height", 9), "w": more.get("width", 24), "x": 0, "y": 0},
     }
@@ -305,7 +311,6 @@ def fan() -> Json:
         width=12,
         options={"xField": "session"},
         overrides=[
-            of("session", unit="time:YYYY-MM-DD"),
             *band(95, 10),
             *band(80, 15),
             *band(50, 20),

@@ -37,11 +37,15 @@ Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
 Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
 
 
-@open_router.get("/health", responses=documented(503))
-def health(request: Request) -> schemas.Health:
+@open_router.get("/health", response_model=schemas.Health, responses=UNCHANGED | documented(503))
+async def health(request: Request) -> Response:
     """Tell whether service and database answer; needs no token."""
-    database.require_current(service(request).engine)
-    return schemas.Health(revision=str(database.head()))
+
+    def make(_db: Session) -> BaseModel:
+        database.require_current(service(request).engine)
+        return schemas.Health(revision=str(database.head()))
+
+    return await _answer(request, "health", make)
 
 
 @router.get("/forecasts", response_model=schemas.ForecastPage, responses=READING)

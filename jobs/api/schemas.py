@@ -37,9 +37,16 @@ Positive = Annotated[float, Field(ge=1e-15, le=1e15, strict=True)]
 Method = Literal["lstm", "naive", "rolling_quantile", "ewma", "garch"]
 
 
-class Intervals(BaseModel):
-    """Prices that the close will lie between, by probability; null: points only."""
+class Statement(BaseModel):
+    """What is forecast, and between which prices the close will be, how likely (null: not said)."""
 
+    ticker: str
+    currency: str | None
+    session: date = Field(description="session the forecast is about")
+    origin_session: date = Field(description="last session whose bar it used")
+    origin_close: float
+    forecast_close: float
+    forecast_return_pct: float
     median_close: float | None
     close_low_50: float | None
     close_high_50: float | None
@@ -49,18 +56,6 @@ class Intervals(BaseModel):
     close_high_90: float | None
     close_low_95: float | None
     close_high_95: float | None
-
-
-class Statement(Intervals):
-    """What is forecast."""
-
-    ticker: str
-    currency: str | None
-    session: date = Field(description="session the forecast is about")
-    origin_session: date = Field(description="last session whose bar it used")
-    origin_close: float
-    forecast_close: float
-    forecast_return_pct: float
     probability_of_rise_pct: Percent
     volatility_pct: Percent = Field(description="of the return, known at the origin")
     shrinkage: float | None = Field(

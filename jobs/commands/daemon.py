@@ -1,6 +1,8 @@
 """`stockbatch daemon` and what steers it: schedule, pause, resume."""
 
 import logging
+import signal
+import sys
 import time
 from typing import Annotated
 
@@ -22,9 +24,12 @@ def daemon() -> None:
     from jobs import alerts, monitoring, prune
     from jobs.app import running
     from jobs.daemon import Care, run_daemon
+    from jobs.process import AT_ONCE
     from stockbatch import config
     from stockbatch.exceptions import DatabaseUnavailable, MigrationInProgress
 
+    # Without a handler the first process of a container would not even notice.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(AT_ONCE))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     settings = context.settings()

@@ -1,5 +1,6 @@
 """`stockbatch dashboard`: the pages that people look at, in a browser."""
 
+import socket
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -45,5 +46,19 @@ def dashboard(
     }
     script = Path(pages.__file__).with_name("main.py")
     bootstrap.load_config_options(options)
+    _require_free(host, port)
     typer.echo(f"dashboard: http://{host}:{port} (Ctrl-C ends it)")
     bootstrap.run(str(script), False, [], options)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise ConfigurationError where nothing can listen; the server itself says less."""
+    from stockbatch.exceptions import ConfigurationError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise ConfigurationError(
+            source="options", key="--host, --port", reason=str(error)
+        ) from None

@@ -54,6 +54,7 @@ def demo() -> None:
     typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
     me = _as_typed()
     typer.echo(f"look on:  {me} status; {me} forecasts ^GSPC; {me} db psql")
+    typer.echo(f"pictures: {me} dashboard; {me} report ^GSPC --out report.html")
     typer.echo(f"your own: {me} tickers add AAPL MSFT && {me} run")
     typer.echo(f"stop it:  {me} db stop")
 

@@ -373,7 +373,9 @@ def _locate(path: Path, header: Header, mark: str | None, strict: Iterable[str])
     In columns that are not `strict`, that is a number that can be read as two.
     """
     names = sorted((position, name) for name, position in header.columns.items())
-    days_first = _day_first(path, header)
+    at = header.columns["session"]
+    with closing(read_rows(path, header.delimiter)) as rows:
+        days_first = day_first({row[at] for _, row in islice(rows, 1, None) if at < len(row)})
     with closing(read_rows(path, header.delimiter)) as rows:
         for line, row in islice(rows, 1, None):
             if "".join(row[len(header.cells) :]).strip():
@@ -383,12 +385,6 @@ def _locate(path: Path, header: Header, mark: str | None, strict: Iterable[str])
                 cell = row[position] if position < len(row) else ""
                 if fault := _fault(name, cell, mark, days_first, strict=name in strict):
                     refuse(path, line, header.cells[position], fault)
-
-
-def _day_first(path: Path, header: Header) -> bool | None:
-    at = header.columns["session"]
-    with closing(read_rows(path, header.delimiter)) as rows:
-        return day_first({row[at] for _, row in islice(rows, 1, None) if at < len(row)})
 
 
 def _fault(

@@ -25,7 +25,7 @@ WHERE b.state <> 'quarantined'
 """
 PRICES = "price_and_forecast"
 AS_OF_NOW = {"next_session_forecast", "data_freshness"}
-"""Views of the present: one part, all of whose columns are looked at."""
+"""Views whose rows change with the time of day."""
 ALWAYS_CHANGING = "age_hours"
 
 
@@ -40,8 +40,8 @@ class Relation:
 
     @property
     def is_monthly(self) -> bool:
-        """Tell whether the parts are months of sessions; else there is one part."""
-        return "session" in self.columns and self.name not in AS_OF_NOW
+        """Tell whether the parts are months of sessions, as of all facts; else there is one."""
+        return "updated_at" in self.columns and self.name not in AS_OF_NOW
 
 
 def relations(db: Session) -> list[Relation]:
@@ -59,8 +59,8 @@ def relations(db: Session) -> list[Relation]:
 def fingerprints(db: Session, of: Sequence[Relation]) -> dict[str, Fingerprints]:
     """Return, by name, a word for every part that has rows: another one when any has changed.
 
-    Of facts only the texts, which may come from other tables, and `updated_at` are looked at, which
-    numbers never change without. Reads every row.
+    Of facts, texts and instants are looked at: what comes from other tables is text, and numbers
+    never change without `updated_at`. Reads every row.
     """
     made = {one.name: _fingerprints(db, one) for one in of if one.name != PRICES}
     return made | {PRICES: _of_prices(db, made["bars"], made["forecast_history"])}
@@ -74,7 +74,7 @@ def rows(db: Session, relation: Relation, month: date | None) -> Iterator[bytes]
     elif month is not None:
         following = (month + timedelta(days=31)).replace(day=1)
         condition = f"session >= '{month}' AND session < '{following}'"
-    order = [name for name in ("ticker", "session", "calendar") if name in relation.columns]
+    order = [name for name in ("ticker", "calendar", "session") if name in relation.columns]
     query = f"SELECT * FROM ({relation.query}) AS r WHERE {condition} ORDER BY {', '.join(order)}"
     statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
     with driver_connection(db).cursor() as cursor, cursor.copy(statement.encode()) as copy:
@@ -92,7 +92,7 @@ def _relation(db: Session, name: str, query: str) -> Relation:
 
 def _telling(relation: Relation) -> list[str]:
     """Return the columns that tell whether a row has changed."""
-    if "updated_at" not in relation.columns or relation.name in AS_OF_NOW:
+    if not relation.is_monthly:
         return [name for name in relation.columns if name != ALWAYS_CHANGING]
     texts = [name for name, kind in relation.columns.items() if kind == "text"]
     return [*texts, "session_close_at", "updated_at"]

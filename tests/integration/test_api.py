@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import httpx2 as httpx
 import hypothesis
@@ -455,6 +457,14 @@ def test_what_has_not_changed_is_not_sent_again(stored, client, timer):
     assert changed.json()["items"][0]["name"] == "A Ltd"
 
 
+def test_the_examples_of_the_readme(client):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    paths = re.findall(r"curl .*'http://127\.0\.0\.1:8765(\S+)'", readme)
+    assert len(paths) == 6
+    for path in paths:
+        assert client.get(path.replace("AAPL", "AAA")).status_code == 200, path
+
+
 def test_words_on_the_page_and_no_other_host(client):
     page = client.get("/docs").text
     assert "://" not in page
@@ -486,7 +496,7 @@ def schema(api):
 def test_whatever_is_sent_the_answer_is_as_described(schema, client, token, path, mode):
     (operation,) = [found.ok() for found in schema.get_all_operations() if found.ok().path == path]
 
-    @hypothesis.settings(max_examples=25, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.settings(max_examples=15, suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(operation.as_strategy(generation_mode=mode))
     def keeps_to_it(case):
         case.call_and_validate(headers={"Authorization": f"Bearer {token}"})
@@ -500,6 +510,20 @@ def test_every_path_is_tried(schema):
 
 def test_health(client):
     assert client.get("/health").json() == {"status": "ok", "revision": database.head()}
+
+
+def test_health_of_a_schema_of_another_revision(make_app, market, timer):
+    app = make_app(market, trainer=PlainTrainer())
+    with opened(app.settings) as service:
+        own = Service(settings=app.settings, engine=service.engine, clock=lambda: NOW, timer=timer)
+        client = TestClient(create(own))
+        assert client.get("/health").status_code == 200
+        owner = database.engine(app.settings, role="owner")
+        with owner.begin() as connection:
+            connection.execute(text("UPDATE stockbatch.alembic_version SET version_num = '0001'"))
+        owner.dispose()
+        timer.now += 2
+        problem(client.get("/health"), 503)
 
 
 def test_a_database_that_is_gone_is_a_problem_without_details(stored, token, timer, monkeypatch):

@@ -45,6 +45,24 @@ def test_the_contract_is_frozen(db):
     assert found == frozen, "columns are only appended; then append them to bi_contract.txt too"
 
 
+DIMENSIONS = {"instruments", "sessions"}
+
+
+def test_every_fact_has_session_close_and_change(db):
+    found = {}
+    for column in views.columns(db):
+        found.setdefault(column.view, {})[column.name] = column.type
+    assert found.keys() > DIMENSIONS
+    for view in found.keys() - DIMENSIONS:
+        assert found[view]["session"] == "date"
+        for instant in ("session_close_at", "updated_at"):
+            assert found[view][instant] == "timestamp with time zone"
+        prices = {"close", "origin_close", "forecast_close", "actual_close"} & found[view].keys()
+        assert not prices or found[view]["currency"] == "text", view
+    relations = rows(db, "SELECT relkind FROM pg_class WHERE relnamespace = 'bi'::regnamespace")
+    assert {row["relkind"] for row in relations} == {"v"}, "no materialised views, no tables"
+
+
 def test_percentages_and_flags_are_named_as_such(db):
     for column in views.columns(db):
         flag = column.name.startswith(("is_", "inside_")) or column.name == "direction_hit"

@@ -1,6 +1,8 @@
 """The built-in dashboard: what a visitor sees, in a real browser and without one."""
 
 import re
+import socket
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -30,6 +32,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 from streamlit.testing.v1 import AppTest
 
+from jobs import cli
 from jobs.backtest import backtest
 from jobs.commands import context
 from jobs.words import DISCLAIMER
@@ -133,6 +136,18 @@ def test_a_home_without_a_database_is_one_sentence(open_page, monkeypatch, tmp_p
     (warning,) = open_page("overview").warning
     assert "stockbatch" in warning.value
     assert not (tmp_path / "empty").exists()
+
+
+def test_an_address_that_is_taken_is_one_sentence(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["stockbatch", "dashboard", "--port", str(port)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--port" in line
+    assert "in use" in line
 
 
 def test_pages_read_as_the_reader_whatever_the_login_may(open_page, settings, monkeypatch, fresh):

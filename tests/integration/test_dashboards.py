@@ -93,6 +93,28 @@ def test_recipes_say_what_the_tables_hold(reader):
     ]
 
 
+# ---- dimensions
+
+
+@pytest.mark.parametrize(
+    ("key", "dimension"),
+    [("ticker", "instruments"), ("calendar", "instruments"), ("session", "sessions")],
+)
+def test_every_fact_finds_its_dimension(reader, key, dimension):
+    """BI tools join by these; alerts may concern a day without a session."""
+    facts = "SELECT table_name FROM information_schema.columns WHERE table_schema = 'bi'"
+    facts += f" AND column_name = '{key}' AND table_name NOT IN ('{dimension}', 'alerts')"
+    views = [name for (name,) in rows(reader, facts)[1]]
+    assert len(views) > 8
+    for view in views:
+        lost = f"SELECT {key} FROM bi.{view} EXCEPT SELECT {key} FROM bi.{dimension}"
+        assert rows(reader, lost)[1] in ([], [(None,)]), view
+    _, ((tickers, distinct),) = rows(
+        reader, "SELECT count(*), count(DISTINCT ticker) FROM bi.instruments"
+    )
+    assert tickers == distinct > 1
+
+
 # ---- Grafana
 
 
@@ -152,8 +174,12 @@ def test_a_panel_is_filled(reader, name, panel, between, kind):
     columns, found = rows(reader, expand(target["rawSql"], values, between))
     assert found, panel["title"]
     assert len(set(columns)) == len(columns)
-    known = {"timestamptz", "date", "float8", "int4", "int8", "text", "bool", "numeric"}
-    assert types(reader, expand(target["rawSql"], values, between)) <= known
+    kinds = types(reader, expand(target["rawSql"], values, between))
+    assert set(kinds.values()) <= {"timestamptz", "date", "float8", "int4", "int8", "text", "bool"}
+    if target["format"] == "table":
+        days = re.compile(build().DAYS["matcher"]["options"].strip("/"))
+        shown = {c for c in columns if days.search(c)}
+        assert {c for c, kind in kinds.items() if kind == "date"} <= shown
     filled = {c for n, c in enumerate(columns) if any(row[n] is not None for row in found)}
     assert ESSENTIAL & set(columns) <= filled
     assert not [v for row in found for v in row if v != v], "NaN"
@@ -161,7 +187,11 @@ def test_a_panel_is_filled(reader, name, panel, between, kind):
         check_times(columns, found)
     if panel["type"] == "trend":
         check_trend(columns, found, panel["options"]["xField"])
-    named = {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
+    named = {
+        o["matcher"]["options"]
+        for o in panel["fieldConfig"]["overrides"]
+        if o["matcher"]["id"] == "byName"
+    }
     assert named <= set(columns)
     below = {p["value"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"]
              if p["id"] == "custom.fillBelowTo"}  # fmt: skip

@@ -245,6 +245,12 @@ def test_every_secret_is_known_to_who_hides_it(monkeypatch):
     assert config.secrets(config.load()) == {SECRET, "hunter2", "json://two"}
 
 
+def test_a_password_is_hidden_as_it_is_written_and_as_it_is_meant(monkeypatch):
+    url = "postgresql://me:p%40ss%2Fword@host/db"
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL", url)
+    assert config.secrets(config.load()) == {url, "p%40ss%2Fword", "p@ss/word"}
+
+
 @pytest.mark.parametrize("address", ["", "127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
 def test_an_address_to_serve_on(address):
     assert config.load(monitoring_address=address).monitoring_address == address

@@ -350,7 +350,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=8)), max_size=12), st.booleans())
 @example([HEADER.encode(), b"2018-02-05,1,2,1,1,2,A", b"\r" * 3], False)
 @example([HEADER.encode(), b'"' + b"x" * 200_000], True)

@@ -70,7 +70,7 @@ def frames(draw):
     return frame if draw(st.booleans()) else frame.astype(object)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(frames(), st.sampled_from([{}, {"currency": 3}, {"instrumentType": ["x"]}]))
 def test_frames(frame, about):
     try:
