@@ -27,7 +27,8 @@ HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pyd
 COMMANDS = (
     *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
     *(("quality", name) for name in ("show", "accept", "reject")),
-    *(("api",), ("doctor",), ("migrate",), ("prune",), ("alerts",), ("alerts", "test")),
+    *(("api",), ("dashboard",), ("report",), ("doctor",), ("migrate",), ("prune",)),
+    *(("alerts",), ("alerts", "test")),
     *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
