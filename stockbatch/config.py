@@ -18,7 +18,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -270,16 +270,6 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return None, field_name, False
 
 
-_ABOUT = f"""
-# Settings of stockbatch: take the '# ' away from what you change.
-#
-# This file is read as stockbatch.toml in the folder STOCKBATCH_HOME, or where --config says.
-# A variable wins over it ({PREFIX}THREADS=4, {PREFIX}MODEL__UNITS=32), and an option over both
-# (--set threads=4). A secret is better kept in a file of its own that a variable names:
-# {PREFIX}DATABASE_URL_FILE, {PREFIX}ALERT_URLS_FILE, {PREFIX}ALPHA_VANTAGE_KEY_FILE.
-# 'stockbatch config check' says what is wrong with it, 'stockbatch config show' what is in force.
-"""
-
 _SECRETS = tuple(
     key
     for key, field in Settings.model_fields.items()
@@ -371,48 +361,6 @@ def service_manager() -> ServiceManager:
     return ServiceManager(address, int(microseconds) / 1e6 if wanted else None)
 
 
-def describe(settings: Settings) -> str:
-    """Return the settings as TOML with what each is for; passwords and keys are hidden."""
-    lines = []
-    own = [(table, f"[exchanges.{json.dumps(c)}]") for c, table in settings.exchanges.items()]
-    for owner, heading in ((settings, None), (settings.model, "[model]"), *own):
-        lines += ["", heading] if heading else []
-        for key, field in type(owner).model_fields.items():
-            value = getattr(owner, key)
-            if isinstance(value, BaseModel | dict):
-                continue
-            text = f"{key} = {_toml(value)}" if value is not None else f"# {key} is not set"
-            lines.append(text.ljust(40) + f"  # {field.description or key}")
-    return "\n".join(lines)
-
-
-def template() -> str:
-    """Return a settings file that changes nothing: every setting with its default, as a comment.
-
-    A setting without a default that is everybody's has an example in its place.
-    """
-    tables: tuple[tuple[str, type[BaseModel]], ...] = (
-        ("", Settings),
-        ("[model]", ModelSettings),
-        ("[exchanges.XTKS]", ExchangeSettings),
-    )
-    lines = [_ABOUT.strip()]
-    for heading, table in tables:
-        if heading:
-            lines += ["", f"# {_line((table.__doc__ or '').splitlines()[0])}", f"# {heading}"]
-        for key, field in table.model_fields.items():
-            default = field.get_default()
-            if isinstance(default, BaseModel | dict):
-                continue
-            value = field.examples[0] if field.examples else default
-            lines += ["", f"# {_line(field.description or key)}", f"# {key} = {json.dumps(value)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _line(text: str) -> str:
-    return text[0].upper() + text[1:].rstrip(".") + "."
-
-
 def secrets(settings: Settings) -> set[str]:
     """Return every secret of the settings, and the passwords inside those that are URLs."""
     values = (getattr(settings, key) for key in type(settings).model_fields)
@@ -426,25 +374,6 @@ def secrets(settings: Settings) -> set[str]:
                     password = urlsplit(secret).password or ""
                     found |= {password, unquote(password)}
     return found - {""}
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return json.dumps(_redacted(value.get_secret_value()))
-    if isinstance(value, tuple):  # of secrets whose whole text may be one
-        schemes = [one.get_secret_value().partition("://")[0] for one in value]
-        return json.dumps([f"{scheme}://***" for scheme in schemes])
-    return json.dumps(str(value) if isinstance(value, Path) else value)
-
-
-def _redacted(secret: str) -> str:
-    """Return a URL without its password and without its query, of anything else nothing."""
-    if "://" not in secret:
-        return "***"
-    parts = urlsplit(secret)
-    login, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return urlunsplit((parts.scheme, f"{user}{colon and ':***'}{at}{host}", parts.path, "", ""))
 
 
 def _find_file(config: Path | None) -> Path | None:

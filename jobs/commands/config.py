@@ -15,7 +15,7 @@ def group() -> None:
 @config.command()
 def show() -> None:
     """Print every setting as TOML; passwords are hidden."""
-    from stockbatch.config import describe
+    from stockbatch.settings_file import describe
 
     typer.echo(describe(context.settings()))
 
@@ -23,9 +23,9 @@ def show() -> None:
 @config.command()
 def template() -> None:
     """Print a settings file with every setting and what it is for, ready to be changed."""
-    from stockbatch import config
+    from stockbatch import settings_file
 
-    typer.echo(config.template(), nl=False)
+    typer.echo(settings_file.template(), nl=False)
 
 
 @config.command()

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from jobs.app import RequestLedger
 from stockbatch import providers
-from stockbatch.config import Settings, describe
+from stockbatch.config import Settings
 from stockbatch.exceptions import (
     BadAnswer,
     CannotList,
@@ -33,6 +33,7 @@ from stockbatch.providers.alpha_vantage import AlphaVantage
 from stockbatch.providers.csv_files import CsvFiles
 from stockbatch.providers.pacing import TokenBucket
 from stockbatch.records import BarRequest, CorporateAction, Listing, PriceBasis
+from stockbatch.settings_file import describe
 from stockbatch.store import quota
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from stockbatch import config
+from stockbatch import config, settings_file
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.exceptions import ConfigurationError
 
@@ -232,10 +232,10 @@ def test_alert_urls_come_from_file_and_variable(monkeypatch, write):
         "json://one",
         "mailto://me:hunter2@host",
     ]
-    assert 'alert_urls = ["json://***", "mailto://***"]' in config.describe(config.load())
+    assert 'alert_urls = ["json://***", "mailto://***"]' in settings_file.describe(config.load())
     monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "json://two\nslack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnl")
     assert len(config.load().alert_urls) == 2
-    shown = config.describe(config.load()) + repr(config.load())
+    shown = settings_file.describe(config.load()) + repr(config.load())
     assert "TIiajkdnl" not in shown
 
 
@@ -281,20 +281,20 @@ def test_settings_without_problems(write):
 
 def test_the_settings_file_of_the_deployment_is_the_template():
     file = Path(__file__).parents[2] / "deployment" / "stockbatch.toml"
-    assert file.read_text(encoding="utf-8") == config.template(), (
+    assert file.read_text(encoding="utf-8") == settings_file.template(), (
         "stockbatch config template > deployment/stockbatch.toml"
     )
 
 
 def test_the_template_changes_nothing(write):
     before = config.load()
-    write(config.template())
+    write(settings_file.template())
     assert config.load().model_dump() == before.model_dump()
 
 
 def test_the_template_has_every_setting_with_its_default(write, monkeypatch):
     monkeypatch.delenv("STOCKBATCH_HOME")
-    lines = config.template().splitlines()
+    lines = settings_file.template().splitlines()
     values = [line[2:] for line in lines if re.match(r"# (\w+ = |\[)", line)]
     settings = config.load(write("\n".join(values)))
     for table in (settings, settings.model, settings.exchanges["XTKS"]):
