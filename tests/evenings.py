@@ -87,17 +87,17 @@ def hurried() -> Iterator[None]:
             setattr(daemon, name, value)
 
 
-def work(app: App, *instants: datetime, care: Care | None = None) -> Evenings:
+def work(
+    app: App, *instants: datetime, clock: Evenings | None = None, care: Care | None = None
+) -> None:
     """Be the daemon through some evenings, in this process; return when all is done."""
-    clock = Evenings(*instants)
-    app.clock = clock
+    clock = app.clock = clock or Evenings(*instants)
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     try:
         with hurried():
             run_daemon(app, care or Care(review=clock.go_on), ALONE)
     finally:
         faulthandler.cancel_dump_traceback_later()
-    return clock
 
 
 class Daemons:
@@ -116,9 +116,8 @@ class Daemons:
         )
 
     def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        """End with every daemon that is left."""
+        self._process.communicate()
 
     def start(
         self, app: App, *instants: datetime, faults: Sequence[Fault] = (), trains: bool = False
@@ -209,12 +208,16 @@ class _Training(TrainingProcess):
 
 def main() -> None:
     """Fork a daemon for every order, or wait for one."""
+    living = set()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
             _, status = os.waitpid(order["wait"], os.WUNTRACED)
-            stopped = os.WIFSTOPPED(status)
-            answer = -os.WSTOPSIG(status) if stopped else os.waitstatus_to_exitcode(status)
+            if os.WIFSTOPPED(status):
+                answer = -os.WSTOPSIG(status)
+            else:
+                living.remove(order["wait"])
+                answer = os.waitstatus_to_exitcode(status)
         else:
             answer = os.fork()
             if answer == 0:
@@ -223,7 +226,10 @@ def main() -> None:
                 except BaseException:
                     traceback.print_exc()
                 os._exit(99)
+            living.add(answer)
         print(answer, flush=True)
+    for pid in living:
+        os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ Exchange = Annotated[str | None, typer.Argument(help="Exchange calendar; default
 
 def daemon() -> None:
     """Run what is due after every close, until told to stop (SIGTERM, Ctrl-C)."""
+    from jobs import alerts, monitoring
     from jobs.app import running
     from jobs.daemon import Care, run_daemon
     from stockbatch import config
@@ -27,10 +28,11 @@ def daemon() -> None:
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     settings = context.settings()
+    care = Care(review=alerts.review, serving=monitoring.serving)
     while True:
         try:
             with running(settings) as app:
-                return run_daemon(app, Care(), config.service_manager())
+                return run_daemon(app, care, config.service_manager())
         except (DatabaseUnavailable, MigrationInProgress) as error:
             log.warning("%s; trying again in %g s", error, WAIT)
             time.sleep(WAIT)
