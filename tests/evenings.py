@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from market import PlainTrainer, calendar, session
 from sqlalchemy import text
 
-from jobs import agenda, daemon
+from jobs import agenda, daemon, training
 from jobs.app import App
 from jobs.daemon import Care, run_daemon
 from jobs.training import TrainingProcess
@@ -181,7 +183,7 @@ def _daemon(order: dict[str, Any]) -> int:
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Said(on_event))
     clock = Evenings(*map(datetime.fromisoformat, order["instants"]))
-    trainer = _Training(1, on_event) if order["trains"] else PlainTrainer()
+    trainer = PlainProcess(lambda _: on_event("epoch")) if order["trains"] else PlainTrainer()
     app = App(settings=settings, engine=database.engine(settings), trainer=trainer, clock=clock)
     app.on_event = on_event
     try:
@@ -194,20 +196,42 @@ def _daemon(order: dict[str, Any]) -> int:
     return 0
 
 
-class _Training(TrainingProcess):
-    """Tells when a child has finished an epoch."""
+class PlainProcess(TrainingProcess):
+    """A real child with all its limits that makes up networks as PlainTrainer does, in no time."""
 
-    def __init__(self, threads: int, on_event: Callable[[str], None]) -> None:
-        super().__init__(threads)
-        self._on_event = on_event
+    def __init__(self, on_epoch: Callable[["PlainProcess"], None], **limits: Any) -> None:
+        super().__init__(1, **limits)
+        self._on_epoch = on_epoch
 
     def _ask(self, *order: Any) -> Any:
         *before, _, overdue = order
-        return super()._ask(*before, lambda *_: self._on_event("epoch"), overdue)
+        return super()._ask(*before, lambda *_: self._on_epoch(self), overdue)
+
+    def _start(self) -> Any:
+        with patch.object(training, "CHILD", (sys.executable, __file__, "child")):
+            return super()._start()
+
+
+def _be_child() -> None:
+    """Be a child whose networks are made up."""
+    made = PlainTrainer()
+
+    def fit(**given: Any) -> Any:
+        given.pop("progress")(1, 3)
+        names = ("inputs", "targets", "train", "validation", "seeds", "settings")
+        return made.fit(*(given[name] for name in names))
+
+    def fit_pooled(**given: Any) -> Any:
+        given.pop("progress")(1, 3)
+        return made.fit_pooled(*given.values())
+
+    sys.modules["stockbatch.lstm"] = SimpleNamespace(fit=fit, fit_pooled=fit_pooled)  # type: ignore[assignment]
+    training.main()
 
 
 def main() -> None:
     """Fork a daemon for every order, or wait for one."""
+    evening(), database.head()  # whatever takes long is done once
     living = set()
     for line in sys.stdin:
         order = json.loads(line)
@@ -223,9 +247,10 @@ def main() -> None:
             if answer == 0:
                 try:
                     os._exit(_daemon(order))
-                except BaseException:
+                except Exception:  # noqa: BLE001 (told, and an exit status)
                     traceback.print_exc()
-                os._exit(99)
+                finally:
+                    os._exit(99)
             living.add(answer)
         print(answer, flush=True)
     for pid in living:
@@ -233,4 +258,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _be_child() if "child" in sys.argv else main()

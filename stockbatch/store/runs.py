@@ -193,15 +193,18 @@ class Lack(NamedTuple):
     waiting: int
 
 
+_LAST_TRIES = text("""
+SELECT DISTINCT ON (session) session, status, tries, tried_at
+FROM stockbatch.runs
+WHERE calendar = :calendar AND session >= :first
+ORDER BY session, attempt DESC
+""")
+
+
 def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     """Return the state of the newest run of every session from `first` on that has one."""
-    query = (
-        select(RunRow.session, RunRow.status, RunRow.tries, RunRow.tried_at)
-        .where(RunRow.calendar == calendar, RunRow.session >= first)
-        .distinct(RunRow.session)
-        .order_by(RunRow.session, RunRow.attempt.desc())
-    )
-    return {row.session: LastTry(row.status, row.tries, row.tried_at) for row in db.execute(query)}
+    rows = db.execute(_LAST_TRIES, {"calendar": calendar, "first": first})
+    return {row.session: LastTry(row.status, row.tries, row.tried_at) for row in rows}
 
 
 _HISTORY = text("""

@@ -340,7 +340,7 @@ def stockbatch(app, monkeypatch):
 
 
 def test_a_paused_exchange_is_left_alone_and_caught_up_later(app, stockbatch, undisturbed):
-    assert "paused: XNYS" in stockbatch("pause", "nyse").output
+    assert "paused: XNYS" in stockbatch("pause", "NYSE").output
     work(app, evening(-1))
     assert runs(app) == []
     app.clock = lambda: evening(-1)
