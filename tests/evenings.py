@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import plain
 from market import PlainTrainer, calendar, session
 from sqlalchemy import text
 
@@ -208,25 +208,8 @@ class PlainProcess(TrainingProcess):
         return super()._ask(*before, lambda *_: self._on_epoch(self), overdue)
 
     def _start(self) -> Any:
-        with patch.object(training, "CHILD", (sys.executable, __file__, "child")):
+        with patch.object(training, "CHILD", (sys.executable, plain.__file__)):
             return super()._start()
-
-
-def _be_child() -> None:
-    """Be a child whose networks are made up."""
-    made = PlainTrainer()
-
-    def fit(**given: Any) -> Any:
-        given.pop("progress")(1, 3)
-        names = ("inputs", "targets", "train", "validation", "seeds", "settings")
-        return made.fit(*(given[name] for name in names))
-
-    def fit_pooled(**given: Any) -> Any:
-        given.pop("progress")(1, 3)
-        return made.fit_pooled(*given.values())
-
-    sys.modules["stockbatch.lstm"] = SimpleNamespace(fit=fit, fit_pooled=fit_pooled)  # type: ignore[assignment]
-    training.main()
 
 
 def main() -> None:
@@ -258,4 +241,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _be_child() if "child" in sys.argv else main()
+    main()

@@ -28,7 +28,7 @@ def hold(engine: Engine, key: str) -> Iterator[Callable[[], None] | None]:
 
         def require() -> None:
             try:
-                held = connection.scalar(_HELD)
+                held = not connection.invalidated and connection.scalar(_HELD)
             except DatabaseError as error:
                 raise LockLost(reason=error) from None
             if not held:
@@ -37,8 +37,9 @@ def hold(engine: Engine, key: str) -> Iterator[Callable[[], None] | None]:
         try:
             yield require
         finally:
-            with suppress(DatabaseError):  # the lock went with the connection
-                connection.execute(_UNLOCK, {"key": key})
+            if not connection.invalidated:
+                with suppress(DatabaseError):  # the lock went with the connection
+                    connection.execute(_UNLOCK, {"key": key})
 
 
 def only_daemon(engine: Engine) -> AbstractContextManager[Callable[[], None] | None]:
