@@ -33,7 +33,9 @@ from stockbatch.exceptions import (
     AccessDenied,
     ConfigurationError,
     DatabaseBusy,
+    DatabaseFull,
     DatabaseNotCreated,
+    DatabaseSlow,
     DatabaseUnavailable,
     MigrationInProgress,
     SchemaOutOfDate,
@@ -239,6 +241,10 @@ def _explain(context: ExceptionContext) -> None:
         kind = AccessDenied
     elif isinstance(error, psycopg.errors.LockNotAvailable):
         kind = DatabaseBusy
+    elif isinstance(error, psycopg.errors.QueryCanceled):
+        kind = DatabaseSlow
+    elif isinstance(error, psycopg.errors.DiskFull):
+        kind = DatabaseFull
     elif context.connection is None or context.is_disconnect:
         kind = DatabaseUnavailable
     else:

@@ -16,6 +16,8 @@ StockbatchError
 │   ├── DataFolderOfOtherVersion
 │   ├── AccessDenied
 │   ├── DatabaseBusy
+│   ├── DatabaseSlow
+│   ├── DatabaseFull
 │   ├── SchemaOutOfDate
 │   ├── SchemaTooNew
 │   ├── MigrationInProgress
@@ -161,6 +163,14 @@ class AccessDenied(DatabaseError):
 
 class DatabaseBusy(DatabaseError):
     """Another program holds a lock in {url}: {reason}"""
+
+
+class DatabaseSlow(DatabaseError):
+    """A statement in {url} was ended: {reason}"""
+
+
+class DatabaseFull(DatabaseError):
+    """{url} has no space left: {reason}"""
 
 
 class SchemaOutOfDate(DatabaseError):

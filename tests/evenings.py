@@ -32,7 +32,7 @@ from stockbatch.config import ServiceManager, Settings
 from stockbatch.exceptions import StockbatchError
 
 ALONE = ServiceManager(None, None)
-LIMIT = 90
+LIMIT = 240
 """Seconds after which a daemon of a test is stuck."""
 
 Fault = tuple[str, int, Sequence[str]]
