@@ -306,7 +306,7 @@ def test_a_provider_down_for_days(make_app_of_own, begun, market):
         for offset in (1, 2, 3, 4):
             if app is disturbed and offset == 1:
                 market.file.rename(away)
-            if app is disturbed and offset == 4:
+            if app is disturbed and offset == 3:
                 away.rename(market.file)
             app.clock = lambda offset=offset: evening(offset)
             work_off(app)
@@ -388,8 +388,8 @@ def test_a_ticker_that_spoils_its_training_is_forecast_by_the_model_in_use(app, 
     assert tries(app) == 3
     found = outcomes(app.engine, session(1))
     assert found["BBB"] in {(Action.REUSED, Reason.FAILED), (Action.BASE, Reason.FAILED)}
-    expired = Action.TRAINED, Reason.EXPIRED
-    assert found == {"AAA": expired, "BBB": found["BBB"], "CCC": expired}
+    trained = Action.TRAINED, Reason.BASE_CHANGED
+    assert found == {"AAA": trained, "BBB": found["BBB"], "CCC": trained}
     compare_others(app, undisturbed)
 
 
