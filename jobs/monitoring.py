@@ -4,8 +4,6 @@ What concerns the data is read from the database at every scrape, so that a rest
 the memory of the processes and the durations of steps are this process's own.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import socket
@@ -15,7 +13,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -23,16 +21,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs import agenda
+from jobs.app import App
 from stockbatch import database
 from stockbatch.exceptions import ConfigurationError, StockbatchError
-
-if TYPE_CHECKING:
-    from jobs.app import App
+from stockbatch.store import alerts, health
 
 log = logging.getLogger(__name__)
 
-STALLED = timedelta(minutes=2)
-"""A loop that has not turned for so long is not alive."""
+STALLED = timedelta(minutes=15)
+"""A daemon that has shown no sign of life for so long is stuck, as systemd's watchdog has it."""
 STEP_SECONDS = Histogram(
     "stockbatch_step_seconds",
     "Wall time of the steps that succeeded in this process.",
@@ -68,15 +66,15 @@ def serving(app: App, beat: Callable[[], datetime]) -> Iterator[tuple[str, int] 
 
 def problems(app: App) -> list[str]:
     """Return what keeps the service from being ready: nothing may be past its deadline undone."""
-    from jobs import due
-
     try:
         database.require_current(app.engine)
-        exchanges = due.exchanges(app)
+        now = app.clock()
         return [
             f"{exchange.calendar.code} {session}: not finished by {exchange.deadline(session)}"
-            for exchange in exchanges
-            if (session := exchange.last_expected()) and not exchange.is_done(session)
+            for exchange in agenda.load(app)
+            if not exchange.paused
+            and (session := exchange.expected(now))
+            and not exchange.is_done(session)
         ]
     except (StockbatchError, SQLAlchemyError) as error:
         return [str(error).splitlines()[0]]
@@ -175,12 +173,8 @@ class _Ledger(Collector):
 
 def _families(app: App) -> Iterator[Metric]:
     """Yield the metrics that the database holds."""
-    from jobs import due
-    from stockbatch.store import alerts, health
-
     now = app.clock()
-    delay = timedelta(minutes=app.settings.close_delay_minutes)
-    exchanges = {exchange.calendar.code: exchange for exchange in due.exchanges(app)}
+    exchanges = {exchange.calendar.code: exchange for exchange in agenda.load(app)}
     with app.transaction() as db:
         successes, bars = health.successes(db), health.bars(db)
         outcomes, forecasts = health.outcomes(db), health.forecasts(db)
@@ -190,7 +184,10 @@ def _families(app: App) -> Iterator[Metric]:
         "due_sessions",
         "Closed sessions that wait for a finished run.",
         ["calendar"],
-        [((code,), len(one.due(delay))) for code, one in exchanges.items()],
+        [
+            ((code,), sum(not one.is_done(session) for session in one.lacks))
+            for code, one in exchanges.items()
+        ],
     )
     yield _gauge(
         "last_success_timestamp_seconds",

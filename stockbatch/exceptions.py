@@ -24,6 +24,8 @@ StockbatchError
 │   ├── RunInProgress
 │   ├── RunSuperseded
 │   ├── UnknownRun
+│   ├── BackupFailed
+│   ├── RestoreFailed
 │   └── RunStopped
 │       └── LockLost
 ├── InstrumentError
@@ -201,6 +203,14 @@ class UnknownRun(DatabaseError):
     """There is no run {run_id}: 'stockbatch runs' shows the last ones"""
 
     exit_code = 2
+
+
+class BackupFailed(DatabaseError):
+    """No backup was written to {path}: {reason}"""
+
+
+class RestoreFailed(DatabaseError):
+    """{path} was not restored, and {url} is as it was: {reason}"""
 
 
 class RunStopped(DatabaseError):

@@ -31,7 +31,7 @@ def show() -> None:
         nothing("There is no comparison over all tickers:", "demonstration data are left out.")
     for calendar, rows in board.groupby("calendar"):
         _leaderboard(str(calendar), rows)
-    _tickers(read(store.accuracy, kind, window))
+    _tickers(store.own_or_demo(read(store.accuracy, kind, window)))
 
 
 def _leaderboard(calendar: str, data: pd.DataFrame) -> None:

@@ -49,7 +49,11 @@ def _runs(data: pd.DataFrame) -> None:
         "message": "message",
     }
     st.dataframe(
-        data, hide_index=True, column_order=list(columns), column_config=columns, height=250
+        data.fillna({"message": ""}),
+        hide_index=True,
+        column_order=list(columns),
+        column_config=columns,
+        height=250,
     )
 
 
@@ -67,7 +71,7 @@ def _outcomes(data: pd.DataFrame) -> None:
         "message": "message",
     }
     st.dataframe(
-        data[data["session"] == newest],
+        data[data["session"] == newest].fillna({"message": ""}),
         hide_index=True,
         column_order=list(columns),
         column_config=columns,

@@ -30,7 +30,7 @@ def stage(
     _make(db, name, columns)
     names = ", ".join(column for column, _ in columns)
     with (
-        _connection(db).cursor() as cursor,
+        driver_connection(db).cursor() as cursor,
         cursor.copy(f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.set_types([kind for _, kind in columns])
@@ -56,7 +56,7 @@ def stage_arrays(
         fields += [(f"{column} size", ">i4"), (column, _FIXED[kind])]
     count = len(arrays[columns[0][0]])
     with (
-        _connection(db).cursor() as cursor,
+        driver_connection(db).cursor() as cursor,
         cursor.copy(f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.write(_HEADER)
@@ -87,7 +87,7 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     NULL becomes NaN. The server packs every column into one value, which needs no Python object
     per row or number; a value holds 1 GB, 134 million rows.
     """
-    with _connection(db).cursor(binary=True) as cursor:
+    with driver_connection(db).cursor(binary=True) as cursor:
         cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
         packed = ", ".join(
             f"string_agg(float8send(coalesce({column.name}::float8, 'NaN')), ''::bytea)"
@@ -100,7 +100,8 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     )
 
 
-def _connection(db: Session) -> psycopg.Connection[Any]:
+def driver_connection(db: Session) -> psycopg.Connection[Any]:
+    """Return psycopg's own connection, for COPY."""
     connection = db.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     return connection

@@ -1,40 +1,44 @@
 """The dimension of sessions: when each opened and closed."""
 
 from datetime import date
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.sessions import TradingCalendar
-from stockbatch.store.bulk import stage
+from stockbatch.store.bulk import matrix, stage_arrays
+
+_COLUMNS = (("session", "date"), ("open_at", "float8"), ("close_at", "float8"))
+"""The instants in seconds since 1970."""
 
 
 def extend(db: Session, calendar: TradingCalendar, first: date, last: date) -> None:
     """Store the sessions of `calendar` from `first` to `last` that are not stored yet."""
-    sessions = calendar.between(first, last)
-    known = {
-        row.session
-        for row in db.execute(
-            text(
-                "SELECT session FROM stockbatch.sessions"
-                " WHERE calendar = :calendar AND session BETWEEN :first AND :last"
-            ),
-            {"calendar": calendar.code, "first": first, "last": last},
-        )
-    }
-    missing = [session for session in sessions.tolist() if session not in known]
-    if not missing:
-        return
-    stage(
+    known = matrix(
         db,
-        "staged_sessions",
-        (("session", "date"), ("open_at", "timestamptz"), ("close_at", "timestamptz")),
-        ((session, calendar.open(session), calendar.close(session)) for session in missing),
+        "SELECT session - date '1970-01-01' AS day FROM stockbatch.sessions"
+        " WHERE calendar = %(calendar)s AND session BETWEEN %(first)s AND %(last)s",
+        {"calendar": calendar.code, "first": first, "last": last},
     )
+    days = calendar.sessions
+    wanted = (days >= np.datetime64(first)) & (days <= np.datetime64(last))
+    missing = wanted & ~np.isin(days.astype(np.int64), known)
+    if not missing.any():
+        return
+    columns: dict[str, NDArray[Any]] = {
+        "session": days[missing],
+        "open_at": calendar.opens[missing].astype(np.int64),
+        "close_at": calendar.closes[missing].astype(np.int64),
+    }
+    stage_arrays(db, "staged_sessions", _COLUMNS, columns)
     db.execute(
         text(
             "INSERT INTO stockbatch.sessions (calendar, session, open_at, close_at)"
-            " SELECT :calendar, * FROM staged_sessions ON CONFLICT DO NOTHING"
+            " SELECT :calendar, session, to_timestamp(open_at), to_timestamp(close_at)"
+            " FROM staged_sessions ON CONFLICT DO NOTHING"
         ),
         {"calendar": calendar.code},
     )

@@ -184,6 +184,7 @@ class LastTry(NamedTuple):
     status: str
     tries: int
     tried_at: datetime
+    message: str | None = None
 
 
 class Lack(NamedTuple):
@@ -194,7 +195,7 @@ class Lack(NamedTuple):
 
 
 _LAST_TRIES = text("""
-SELECT DISTINCT ON (session) session, status, tries, tried_at
+SELECT DISTINCT ON (session) session, status, tries, tried_at, message
 FROM stockbatch.runs
 WHERE calendar = :calendar AND session >= :first
 ORDER BY session, attempt DESC
@@ -204,7 +205,7 @@ ORDER BY session, attempt DESC
 def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     """Return the state of the newest run of every session from `first` on that has one."""
     rows = db.execute(_LAST_TRIES, {"calendar": calendar, "first": first})
-    return {row.session: LastTry(row.status, row.tries, row.tried_at) for row in rows}
+    return {row.session: LastTry(row.status, row.tries, row.tried_at, row.message) for row in rows}
 
 
 _HISTORY = text("""

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from jobs import alerts
 from stockbatch import database
 from stockbatch.exceptions import RateLimited
+from stockbatch.store import pauses
 
 EVENING = calendar().close(ORIGIN) + timedelta(hours=1)
 NEXT_NOON = calendar().open(session(1)) + timedelta(hours=2)
@@ -133,6 +134,13 @@ def test_forecasts_that_came_too_late_are_a_missed_deadline(app, change):
 
 def test_nothing_is_expected_from_before_the_watchlist(app, change):
     change("UPDATE stockbatch.instruments SET active_since = :t", t=EVENING)
+    assert review(app, NEXT_NOON) == set()
+
+
+@pytest.mark.parametrize("paused", [CODE, "ALL"])
+def test_nothing_is_expected_of_what_is_paused(app, paused):
+    with app.transaction() as db:
+        pauses.add(db, paused)
     assert review(app, NEXT_NOON) == set()
 
 
