@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
+from apscheduler.triggers.date import DateTrigger
 from evenings import Daemons, Evenings, evening, since, work
 from market import (
     CODE,
@@ -27,8 +28,8 @@ from market import (
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from jobs import cli
-from jobs.daemon import Care
+from jobs import cli, daemon
+from jobs.daemon import Care, work_off
 from jobs.process import AT_ONCE
 from jobs.refit_bases import refit_bases
 from stockbatch import config, database
@@ -190,6 +191,35 @@ def test_the_champion_steps_in_when_training_would_miss_the_deadline(app):
     assert set(outcomes(app.engine, session(1)).values()) == {(Action.TRAINED, Reason.EXPIRED)}
 
 
+def test_what_failed_is_tried_again_after_a_while(app, change):
+    def fail():
+        raise ValueError("a bug")
+
+    app.on_event = once("score", fail)
+    app.clock = lambda: evening(-1)
+    work_off(app)
+    change("UPDATE stockbatch.runs SET tried_at = :instant", instant=evening(-1))
+    for minutes, status in ((4, "failed"), (5, "finished")):
+        app.clock = lambda minutes=minutes: evening(-1) + timedelta(minutes=minutes)
+        work_off(app)
+        assert [row[3] for row in runs(app)] == [status]
+
+
+def test_it_wakes_up_for_base_models_and_maintenance(app, monkeypatch):
+    monkeypatch.setattr(daemon, "crontab", lambda settings, key: DateTrigger(timezone=UTC))
+    seen = set()
+    monkeypatch.setattr(daemon, "refit_bases", lambda app: seen.add("base_refit"))
+
+    def review(app):
+        if len(seen) == 2:
+            terminate(signal.SIGTERM)
+
+    with app.transaction() as db:
+        pauses.add(db, pauses.ALL)
+    work(app, evening(-1), care=Care(review=review, prune=lambda app: seen.add("maintenance")))
+    assert seen == {"base_refit", "maintenance"}
+
+
 def test_a_base_about_to_expire_is_refitted_when_there_is_time(app):
     app.settings = app.settings.model_copy(update={"base_after_sessions": 6})
     work(app, evening(-1), evening(0))
@@ -309,16 +339,16 @@ def test_systemd_is_told(settings, tmp_path):
             [sys.executable, "-m", "jobs", "daemon"],
             env=os.environ | variables,
             stderr=subprocess.DEVNULL,
-        ) as daemon:
+        ) as process:
             while (state := manager.recv(100)) == b"WATCHDOG=1":
                 pass
             assert state == b"READY=1"
             assert manager.recv(100) == b"WATCHDOG=1"
-            daemon.terminate()
+            process.terminate()
             while (state := manager.recv(100)) == b"WATCHDOG=1":
                 pass
             assert state == b"STOPPING=1"
-            assert daemon.wait(60) == 0
+            assert process.wait(60) == 0
 
 
 # ---- the commands
