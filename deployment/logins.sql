@@ -57,3 +57,4 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'stockbatch') \gexec
 
 REVOKE ALL ON DATABASE stockbatch FROM PUBLIC;
 GRANT CONNECT ON DATABASE stockbatch TO stockbatch_writer, stockbatch_api, stockbatch_reader;
+GRANT TEMPORARY ON DATABASE stockbatch TO stockbatch_writer; -- rows in bulk come by way of a table

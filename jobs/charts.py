@@ -64,6 +64,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
     `data` is of `store.dashboard.prices`; sessions before the first forecast are left out.
     """
     known = data[data["forecast_close"].notna()].copy()
+    known["actual"] = known["close"].map("{:,.2f}".format).where(known["close"].notna(), "not yet")
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
     series = {
         "actual close": (BLUE, [1, 0]),
@@ -71,7 +72,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
         "naive": (GREY, [1, 3]),
     }
     tips = [
-        tip("close", "actual close"),
+        alt.Tooltip("actual:N", title="actual close"),
         tip("forecast_close", "forecast"),
         tip("naive_close", "naive forecast"),
         *(

@@ -4,6 +4,7 @@ What concerns the data is read from the database at every scrape, so that a rest
 the memory of the processes and the durations of steps are this process's own.
 """
 
+import errno
 import json
 import logging
 import socket
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
@@ -30,6 +31,8 @@ from stockbatch.store import alerts, health
 
 log = logging.getLogger(__name__)
 
+AGAIN = 10.0
+"""Seconds between attempts to get an address that is in use."""
 STEP_SECONDS = Histogram(
     "stockbatch_step_seconds",
     "Wall time of the steps that succeeded in this process.",
@@ -41,26 +44,36 @@ STEP_SECONDS = Histogram(
 
 @contextmanager
 def serving(app: App, beat: Callable[[], datetime]) -> Iterator[tuple[str, int] | None]:
-    """Answer on the setting `monitoring_address` and yield host and port; None where it is empty.
+    """Answer on the setting `monitoring_address` and yield host and port.
 
-    `beat` returns when the daemon's loop last turned. Raises ConfigurationError.
+    None where nothing is set, and where another program has the address, perhaps the daemon that
+    this one waits for: then it is taken over as soon as it is free. `beat` returns when the daemon
+    last showed a sign of life. Raises ConfigurationError.
     """
     if not app.settings.monitoring_address:
         yield None
         return
-    host, _, port = app.settings.monitoring_address.rpartition(":")
-    server = _listen(host.strip("[]"), int(port))
-    server.app, server.beat, server.registry = app, beat, _registry(app, beat)
-    thread = Thread(target=server.serve_forever, name="monitoring", daemon=True)
+    server = _server(app, beat)
+    is_bound, ended = _bound(server), Event()
+    if not is_bound:
+        taken = app.settings.monitoring_address
+        log.warning("monitoring waits for its address: %s is in use", taken)
+
+    def serve() -> None:
+        bound = is_bound
+        while not (bound or ended.wait(AGAIN)):
+            bound = _bound(server)
+        while not ended.is_set():
+            server.handle_request()
+
+    thread = Thread(target=serve, name="monitoring", daemon=True)
     thread.start()
     try:
-        address = server.server_address
-        log.info("monitoring: http://%s:%d/metrics", *address[:2])
-        yield str(address[0]), int(address[1])
+        yield (str(server.server_address[0]), int(server.server_address[1])) if is_bound else None
     finally:
-        server.shutdown()
-        server.server_close()
+        ended.set()
         thread.join()
+        server.server_close()
 
 
 def problems(app: App) -> list[str]:
@@ -81,6 +94,7 @@ def problems(app: App) -> list[str]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    timeout = 0.2  # so long a request is waited for until the next look at whether to go on
     app: App
     beat: Callable[[], datetime]
     registry: CollectorRegistry
@@ -121,16 +135,36 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *values)
 
 
-def _listen(host: str, port: int) -> _Server:
+def _server(app: App, beat: Callable[[], datetime]) -> _Server:
+    host, _, port = app.settings.monitoring_address.rpartition(":")
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        kind = type("_OfFamily", (_Server,), {"address_family": family})
-        server: _Server = kind(address[:2], _Handler)
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as error:
-        reason = f"{host}:{port}: {error.strerror}"
-        key = "monitoring_address"
-        raise ConfigurationError(source="settings", key=key, reason=reason) from None
+        raise _unusable(app.settings.monitoring_address, error) from None
+    family, *_, address = found[0]
+    kind = type("_OfFamily", (_Server,), {"address_family": family})
+    server: _Server = kind(address[:2], _Handler, bind_and_activate=False)
+    server.app, server.beat, server.registry = app, beat, _registry(app, beat)
     return server
+
+
+def _bound(server: _Server) -> bool:
+    """Listen; return False where another program does. Raises ConfigurationError."""
+    try:
+        server.server_bind()
+        server.server_activate()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        server.server_close()
+        raise _unusable(server.app.settings.monitoring_address, error) from None
+    log.info("monitoring: http://%s:%d/metrics", *server.server_address[:2])
+    return True
+
+
+def _unusable(address: str, error: OSError) -> ConfigurationError:
+    reason = f"{address}: {error.strerror}"
+    return ConfigurationError(source="settings", key="monitoring_address", reason=reason)
 
 
 def _registry(app: App, beat: Callable[[], datetime]) -> CollectorRegistry:

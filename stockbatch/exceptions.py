@@ -155,8 +155,9 @@ class EmbeddedServerFailed(DatabaseError):
 
 
 class DataFolderOfOtherVersion(DatabaseError):
-    """{folder} was written by PostgreSQL {found}, this program carries {expected}: dump it with the
-    program version that wrote it, move the folder away, and restore the dump"""
+    """{folder} was written by PostgreSQL {found}, this program carries {expected}: let the
+    program version that wrote it do 'stockbatch db backup', move the folder away, and
+    'stockbatch db restore'"""
 
 
 class AccessDenied(DatabaseError):

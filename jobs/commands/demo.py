@@ -51,7 +51,8 @@ def demo() -> None:
             accuracy = views.accuracy_of(db, tickers, WALK)
     views_table(forecasts)
     accuracy_table(f"scores of the last {WALK} sessions; skill: better than the baseline", accuracy)
-    typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
+    if settings.database_url is None:  # whoever configured another has its password already
+        typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
     me = _as_typed()
     typer.echo(f"look on:  {me} status; {me} forecasts ^GSPC; {me} db psql")
     typer.echo(f"pictures: {me} dashboard; {me} report ^GSPC --out report.html")

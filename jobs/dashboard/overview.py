@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, figures, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read, table
 from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.store import dashboard as store
 
@@ -119,10 +119,4 @@ def _table(data: pd.DataFrame) -> None:
         "method": "method",
         "name": "name",
     }
-    st.dataframe(
-        shown,
-        hide_index=True,
-        column_order=list(columns),
-        column_config=columns,
-        height=min(480, 38 + 35 * len(shown)),
-    )
+    table(shown, columns, rows=12)

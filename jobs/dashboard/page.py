@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import altair as alt
+import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -55,6 +56,18 @@ def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) ->
     padding = {"top": 16, "left": 5, "right": 5, "bottom": 5}
     placed = chart.properties(height=height, padding=padding).configure(font=FONT)
     st.altair_chart(placed, width="stretch", theme=None)
+
+
+def table(data: pd.DataFrame, columns: Columns, rows: int = 20) -> None:
+    """Show those columns, at most so many rows at once; what is unknown stays empty."""
+    st.dataframe(
+        data,
+        hide_index=True,
+        column_order=list(columns),
+        column_config=columns,
+        height=38 + 35 * min(rows, len(data)),
+        placeholder="",
+    )
 
 
 def figures(values: Mapping[str, object]) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, figures, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read, table
 from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.store import dashboard as store
 
@@ -69,7 +69,7 @@ def _next_session(data: pd.DataFrame) -> None:
             "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
             "kind": "kind",
         }
-        st.dataframe(data, hide_index=True, column_order=list(columns), column_config=columns)
+        table(data, columns)
 
 
 def _prices(data: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from jobs import alerts
 from stockbatch import database
-from stockbatch.exceptions import RateLimited
+from stockbatch.exceptions import QuotaSpent, RateLimited
 from stockbatch.store import pauses
 
 EVENING = calendar().close(ORIGIN) + timedelta(hours=1)
@@ -179,6 +179,7 @@ def test_too_few_bars_are_told(app, market):
     "error",
     [
         RateLimited(provider="yfinance", ticker="AAA"),
+        QuotaSpent(provider="alpha_vantage", ticker="AAA", limit=25, resets_at="midnight"),
     ],
 )
 def test_a_provider_that_refuses_is_told(app, change, error):

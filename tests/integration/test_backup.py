@@ -75,10 +75,10 @@ def reopened(filled, settings, **changes):
 def test_everything_comes_back_and_goes_on(filled, file, empty_settings, target):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     job.restore(empty_settings, file)
-    before, after = dump(filled.engine), dump(target)
+    owner = database.engine(filled.settings, "owner")
+    before, after = dump(owner), dump(target)
     assert after == before
     assert len(after["forecasts"]) > 0
-    owner = database.engine(filled.settings, "owner")
     assert grants(target) == grants(owner)
     assert len(grants(target)) > 50
     owner.dispose()

@@ -27,12 +27,13 @@ HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pyd
 COMMANDS = (
     *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
     *(("quality", name) for name in ("show", "accept", "reject")),
-    *(("api",), ("doctor",), ("migrate",)),
+    *(("api",), ("dashboard",), ("report",), ("doctor",), ("migrate",), ("prune",)),
+    *(("alerts",), ("alerts", "test")),
     *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
-    *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary")),
-    *(("config", name) for name in ("show", "check")),
+    *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary", "backup", "restore")),
+    *(("config", name) for name in ("show", "check", "template")),
 )
 
 
@@ -793,3 +794,34 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     expected = inference.quantiles(inference.stack([network]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_prune_says_what_it_dropped(stockbatch, use, app):
+    app.trainer = PlainTrainer()
+    run(app)
+    use(app.settings)
+    answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        "backtests: 0 forecasts, 0 scores and 0 metrics deleted",
+        "XNYS: weights of 0 retired models dropped, 0.0 MiB",
+    ]
+    answer = stockbatch("prune", "--before", "2024-06-01")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--before goes with --backtests" in answer.err
+
+
+def test_backup_and_restore(stockbatch, use, app, empty_settings, tmp_path):
+    use(app.settings)
+    file = tmp_path / "one.backup"
+    answer = stockbatch("db", "backup", file)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith(f"{file}: 0.")
+    answer = stockbatch("db", "restore", file)
+    assert (answer.status, answer.out, answer.err.count("\n")) == (3, "", 1)
+    assert "has the schema stockbatch already" in answer.err
+    use(empty_settings)
+    answer = stockbatch("db", "restore", file)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.endswith(f"is restored from {file}\n")
+    assert "AAA" in stockbatch("tickers", "list").out

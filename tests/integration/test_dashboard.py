@@ -333,6 +333,7 @@ def test_the_pointer_shows_the_numbers_of_its_session(desktop):
     tips = pointed_at(desktop.browser, "Predicted against actual", from_right=0.005)
     assert tips["session"] == str(session(2))
     assert tips["forecast"] == f"{row['forecast_close']:,.2f}"
+    assert tips["actual close"] == "not yet"
     assert tips["naive forecast"] == f"{row['origin_close']:,.2f}"
     assert tips["low end, 95 %"] == f"{row['close_low_95']:,.2f}"
     assert tips["kind"] == "late"

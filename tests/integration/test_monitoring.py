@@ -188,18 +188,45 @@ def test_nothing_is_served_where_nobody_asked(watched, monkeypatch):
         assert address is None
 
 
-def test_a_port_that_is_taken_is_told(watched, monkeypatch):
+def test_an_address_in_use_is_taken_over(watched, at, monkeypatch, caplog):
+    monkeypatch.setattr(monitoring, "AGAIN", 0.05)
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    busy = watched.settings.model_copy(update={"monitoring_address": f"127.0.0.1:{port}"})
+    monkeypatch.setattr(watched, "settings", busy)
+    with monitoring.serving(watched, lambda: EVENING) as address:
+        assert address is None
+        assert f"{port} is in use" in caplog.text
+        taken.close()
+        for _ in range(200):
+            try:
+                status, _ = get(("127.0.0.1", port), "/healthz")
+                break
+            except OSError:
+                time.sleep(0.05)
+        assert status == 200
+    with pytest.raises(OSError, match="refused"):
+        get(("127.0.0.1", port), "/healthz")
+
+
+def test_a_wait_for_an_address_ends_with_the_daemon(watched, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         busy = watched.settings.model_copy(update={"monitoring_address": where})
         monkeypatch.setattr(watched, "settings", busy)
-        with (
-            pytest.raises(
-                ConfigurationError, match=f"monitoring_address: {where}: Address already"
-            ),
-            monitoring.serving(watched, lambda: EVENING),
-        ):
-            pass
+        with monitoring.serving(watched, lambda: EVENING) as address:
+            assert address is None
+
+
+@pytest.mark.parametrize("where", ["nowhere.invalid:9464", "192.0.2.1:9464"])
+def test_an_address_of_another_machine_is_refused(watched, monkeypatch, where):
+    wrong = watched.settings.model_copy(update={"monitoring_address": where})
+    monkeypatch.setattr(watched, "settings", wrong)
+    with (
+        pytest.raises(ConfigurationError, match=f"monitoring_address: {where}: "),
+        monitoring.serving(watched, lambda: EVENING),
+    ):
+        pass
 
 
 def test_every_metric_in_the_rules_is_served(watched, at, monkeypatch):

@@ -241,6 +241,13 @@ def test_health_is_asked_where_it_is_answered():
         assert COMPOSE["services"][name]["ports"] == [f"127.0.0.1:{published}:{published}"]
 
 
+def test_settings_and_state_are_where_the_image_looks_for_them():
+    home = re.search(r"STOCKBATCH_HOME=(\S+)", DOCKERFILE)[1]
+    volumes = COMPOSE["services"]["daemon"]["volumes"]
+    assert volumes == [f"state:{home}", f"../stockbatch.toml:{home}/stockbatch.toml:ro"]
+    assert config.load(DEPLOYMENT / "stockbatch.toml").engine_hash() == DEFAULTS.engine_hash()
+
+
 def test_images_are_pinned():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = [service["image"] for service in COMPOSE["services"].values()]
@@ -508,3 +515,11 @@ def test_the_workflow_runs_the_two_commands_of_the_readme():
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert required == ">=3.11,<3.14"
     assert jobs["readme"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+
+
+def test_the_readme_names_files_that_are_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = {name.rstrip(".") for name in re.findall(r"\bdeployment/[\w./-]*\w", readme)}
+    made = {name for name in named if name.endswith("/secrets")}
+    assert {"deployment/secrets.sh", "deployment/logins.sql", "deployment/kubernetes"} <= named
+    assert [name for name in named - made if not any(ROOT.glob(f"{name}*"))] == []
