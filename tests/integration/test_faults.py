@@ -91,17 +91,15 @@ class Outage(Evenings):
     It begins when an event comes for the first time; looks take a minute each while it lasts.
     """
 
-    LOOKS = 6
-
-    def __init__(self, app, *instants, event, begin, end):
+    def __init__(self, app, *instants, event, begin, end, looks=6):
         super().__init__(*instants)
-        self._event, self._begin, self._end = event, begin, end
+        self._event, self._begin, self._end, self._looks = event, begin, end, looks
         self.left = None
         app.on_event = self._on_event
 
     def _on_event(self, event):
         if event == self._event and self.left is None:
-            self.left = self.LOOKS
+            self.left = self._looks
             self._begin()
 
     def __call__(self):
@@ -189,7 +187,7 @@ def test_a_database_restarted_at_a_phase(app, restart, undisturbed, event):
         for step in restart:
             step()
 
-    outage = Outage(app, evening(1), event=event, begin=again, end=lambda: None)
+    outage = Outage(app, evening(1), event=event, begin=again, end=lambda: None, looks=1)
     survive(app, outage, undisturbed)
 
 
