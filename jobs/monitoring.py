@@ -24,14 +24,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import agenda
 from jobs.app import App
+from jobs.process import longest_silence
 from stockbatch import database
 from stockbatch.exceptions import ConfigurationError, StockbatchError
 from stockbatch.store import alerts, health
 
 log = logging.getLogger(__name__)
 
-STALLED = timedelta(minutes=15)
-"""A daemon that has shown no sign of life for so long is stuck, as systemd's watchdog has it."""
 AGAIN = 10.0
 """Seconds between attempts to get an address that is in use."""
 STEP_SECONDS = Histogram(
@@ -113,7 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, encode(self.server.registry), kind)
         elif path == "/healthz":
             idle = self.server.app.clock() - self.server.beat()
-            self._report(["the loop has stalled"] if idle > STALLED else [])
+            longest = timedelta(seconds=longest_silence(self.server.app.settings))
+            self._report(["the loop has stalled"] if idle > longest else [])
         elif path == "/readyz":
             self._report(problems(self.server.app))
         else:

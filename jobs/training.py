@@ -33,6 +33,7 @@ from stockbatch.inference import Bools, Fitted, Progress, Weights
 from stockbatch.records import Floats
 
 Arrays = Mapping[str, NDArray[Any]]
+CHILD = (sys.executable, "-m", "jobs.training")
 WEIGHT = "weight."
 INITIAL = "initial."
 PATIENCE = 10
@@ -229,7 +230,7 @@ class TrainingProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         return subprocess.Popen(
-            [sys.executable, "-m", "jobs.training"],
+            CHILD,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -13,6 +13,7 @@ settings and advisory locks are used, so a pooler in between must pool by sessio
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from stockbatch.exceptions import (
     AccessDenied,
     ConfigurationError,
     DatabaseBusy,
+    DatabaseFull,
     DatabaseNotCreated,
+    DatabaseSlow,
     DatabaseUnavailable,
     MigrationInProgress,
     SchemaOutOfDate,
@@ -44,6 +47,10 @@ OLDEST_SERVER = 15
 MIGRATION_LOCK = 0x73746F636B  # "stock": the key of the advisory lock of migrations
 STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s", "api": "30s"}
 LOCK_TIMEOUT = "10s"
+KEEPALIVES = {"idle": "30", "interval": "10", "count": "3"}
+"""Seconds, seconds and number: a machine or a network that is gone is noticed within a minute, by
+this side, and by the server, which then gives its locks to others."""
+_PATIENCE = {"connect_timeout": "10", **{f"keepalives_{k}": v for k, v in KEEPALIVES.items()}}
 _SECRETS = ("password", "sslpassword")
 
 _CONFIGURE = """\
@@ -96,7 +103,7 @@ def engine(settings: Settings, role: Role = "writer", *, create: bool = True) ->
         connect_args={
             "application_name": f"stockbatch {role}",
             "client_encoding": "utf8",
-            "connect_timeout": address.query.get("connect_timeout", "10"),
+            **{name: value for name, value in _PATIENCE.items() if name not in address.query},
         },
     )
 
@@ -177,6 +184,7 @@ def create_roles(connection: Connection) -> None:
     connection.execute(text(script.module.CREATE_ROLES))
 
 
+@cache
 def head() -> str | None:
     """Return the newest revision this program carries."""
     return _scripts().get_current_head()
@@ -238,6 +246,7 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
         "search_path": "public",
         "statement_timeout": STATEMENT_TIMEOUT[role],
         "lock_timeout": LOCK_TIMEOUT,
+        **{f"tcp_keepalives_{name}": value for name, value in KEEPALIVES.items()},
     }
     connection.execute(_CONFIGURE, [list(values), list(values.values())])
     if role != "owner":
@@ -247,12 +256,18 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
 
 def _explain(context: ExceptionContext) -> None:
     """Raise the error of our own that says what a driver error means to the user."""
+    if context.is_pre_ping:  # the pool then replaces the connection, and nobody need know
+        return
     error = context.original_exception
     kind: type[StockbatchError]
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         kind = AccessDenied
     elif isinstance(error, psycopg.errors.LockNotAvailable):
         kind = DatabaseBusy
+    elif isinstance(error, psycopg.errors.QueryCanceled):
+        kind = DatabaseSlow
+    elif isinstance(error, psycopg.errors.DiskFull):
+        kind = DatabaseFull
     elif context.connection is None or context.is_disconnect:
         kind = DatabaseUnavailable
     else:

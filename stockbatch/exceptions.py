@@ -16,6 +16,8 @@ StockbatchError
 │   ├── DataFolderOfOtherVersion
 │   ├── AccessDenied
 │   ├── DatabaseBusy
+│   ├── DatabaseSlow
+│   ├── DatabaseFull
 │   ├── SchemaOutOfDate
 │   ├── SchemaTooNew
 │   ├── MigrationInProgress
@@ -166,6 +168,14 @@ class DatabaseBusy(DatabaseError):
     """Another program holds a lock in {url}: {reason}"""
 
 
+class DatabaseSlow(DatabaseError):
+    """A statement in {url} was ended: {reason}"""
+
+
+class DatabaseFull(DatabaseError):
+    """{url} has no space left: {reason}"""
+
+
 class SchemaOutOfDate(DatabaseError):
     """The schema of {url} is at revision {found}, this program needs {expected}:
     'stockbatch migrate' brings it there"""
@@ -209,7 +219,7 @@ class RunStopped(DatabaseError):
 
 
 class LockLost(RunStopped):
-    """This daemon's lock in the database is gone: {reason}"""
+    """This process has lost its lock in the database: {reason}"""
 
 
 class InstrumentError(StockbatchError):

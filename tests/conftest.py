@@ -100,19 +100,7 @@ def server(pytestconfig: pytest.Config, programs: Path) -> Server:
 @pytest.fixture(scope="session")
 def migrated(server: Server) -> str:
     """The name of a migrated database to copy; the first worker that comes makes it."""
-    name = "migrated"
-    with (server.folder / "migrated.lock").open("w") as lock, _maintenance(server) as connection:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", [name]
-        ).fetchone():
-            connection.execute("DROP DATABASE IF EXISTS migrating")
-            connection.execute("CREATE DATABASE migrating")
-            database.migrate(
-                _settings(server.folder, server.url("owner").set(database="migrating"))
-            )
-            connection.execute(f"ALTER DATABASE migrating RENAME TO {name}")
-    return name
+    return _migrated(server)
 
 
 @pytest.fixture
@@ -183,17 +171,42 @@ def _apps(
 ) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
-        def make(market: Market, **changes: Any) -> App:
-            url = stack.enter_context(contextmanager(_fresh_database)(server, migrated))
-            settings = small(_settings(home, url))
+        def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
+            if like is not None:
+                like.engine.dispose()  # a template has no connections
+            template = str(like.engine.url.database) if like else migrated
+            url = stack.enter_context(contextmanager(_fresh_database)(server, template))
+            settings = _settings(home, url)
+            if like is None:
+                settings = small(settings)
+            else:
+                own = {"database_url": settings.database_url}
+                settings = like.settings.model_copy(update=own)
             engine = database.engine(settings, role="writer")
             stack.callback(engine.dispose)
             values = {"settings": settings, "trainer": trainer, "clock": lambda: NOW} | changes
             app = App(engine=engine, **values)
-            watch(app, market)
+            if like is None:
+                watch(app, market)
             return app
 
         yield make
+
+
+def _migrated(server: Server) -> str:
+    name = "migrated"
+    with (server.folder / "migrated.lock").open("w") as lock, _maintenance(server) as connection:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not connection.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s", [name]
+        ).fetchone():
+            connection.execute("DROP DATABASE IF EXISTS migrating")
+            connection.execute("CREATE DATABASE migrating")
+            database.migrate(
+                _settings(server.folder, server.url("owner").set(database="migrating"))
+            )
+            connection.execute(f"ALTER DATABASE migrating RENAME TO {name}")
+    return name
 
 
 def _stop_servers(folder: Path) -> None:
@@ -236,7 +249,10 @@ def market(tmp_path: Path) -> Market:
 def make_app(
     server: Server, migrated: str, trainer: TrainingProcess, tmp_path: Path
 ) -> Iterator[Callable[..., App]]:
-    """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist."""
+    """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
+
+    With `like`, another App, the database is a copy of that one's.
+    """
     with _apps(server, migrated, trainer, tmp_path / "home") as make:
         yield make
 
@@ -250,6 +266,24 @@ def make_lasting_app(
 ) -> Iterator[Callable[..., App]]:
     """What `make_app` is, for fixtures that the tests of a module share."""
     with _apps(server, migrated, trainer, tmp_path_factory.mktemp("home")) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def own_server(pytestconfig: pytest.Config, programs: Path) -> Iterator[Server]:
+    """A server that the tests of a module may treat as badly as they like."""
+    home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
+    yield embedded_server.start(home, programs=programs, options={"fsync": "off"})
+    embedded_server.stop(home)
+
+
+@pytest.fixture(scope="module")
+def make_app_of_own(
+    own_server: Server, trainer: TrainingProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., App]]:
+    """What `make_lasting_app` is, on the module's own server."""
+    home = tmp_path_factory.mktemp("home")
+    with _apps(own_server, _migrated(own_server), trainer, home) as make:
         yield make
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plain import PlainTrainer as PlainTrainer
 from sqlalchemy import Engine, text
 
 from jobs.app import App
 from jobs.daily import Summary, run_session
 from stockbatch import sessions
 from stockbatch.config import ModelSettings, Settings
-from stockbatch.inference import Fitted, stack
 from stockbatch.records import Action, Reason
 from stockbatch.sessions import TradingCalendar
 from stockbatch.store import instruments
@@ -184,7 +184,12 @@ def facts(engine: Engine) -> Facts:
     models = {row["id"]: tuple(row[name] for name in named) for row in tables["models"]}
     named = ("instrument_id", "target_session", "method", "kind", "fingerprint")
     forecasts = {row["id"]: tuple(row[name] for name in named) for row in tables["forecasts"]}
-    meanings = {"instrument_id": tickers, "model_id": models, "forecast_id": forecasts}
+    meanings: dict[str, dict[Any, Any]] = {
+        "instrument_id": tickers,
+        "model_id": models,
+        "parent_id": models,
+        "forecast_id": forecasts,
+    }
     aside = {"id", "run_id", "owner", "seconds", "tries"}
     result: Facts = {}
     for name, rows in tables.items():
@@ -211,46 +216,3 @@ def assert_same(found: Facts, expected: Facts) -> None:
             np.testing.assert_allclose(
                 found[name][key], numbers, rtol=1e-6, atol=1e-9, err_msg=f"{name} {key}"
             )
-
-
-class PlainTrainer:
-    """Makes up a network of each ticker from its data and seed in no time."""
-
-    pid = None
-
-    def discard(self) -> None:
-        pass
-
-    def fit(
-        self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, **options: Any
-    ) -> Fitted:
-        _, _, seeds, settings = masks
-        return self._fitted(zip(inputs, targets, seeds, strict=True), settings)
-
-    def fit_pooled(self, inputs: Any, targets: Any, *masks: Any, **options: Any) -> Fitted:
-        _, _, seeds, settings = masks
-        return self._fitted([(inputs, targets, seeds[0])], settings)
-
-    def _fitted(self, tickers: Any, settings: ModelSettings) -> Fitted:
-        made = [self._weights(*one, settings) for one in tickers]
-        epochs = (len(made), settings.epochs)
-        return Fitted(
-            weights=stack(made),
-            training_loss=np.full(epochs, 0.2),
-            validation_loss=np.full(epochs, 0.2),
-            initial_loss=np.full(len(made), 0.2),
-            best_epoch=np.ones(len(made), dtype=np.int64),
-        )
-
-    def _weights(self, inputs: Any, targets: Any, seed: Any, settings: ModelSettings) -> Any:
-        data = zlib.crc32(inputs.tobytes() + targets.tobytes())
-        rng = np.random.default_rng([int(seed), data])
-        units = settings.units
-        shapes = {
-            "lstm_0.kernel": (inputs.shape[-1], 4 * units),
-            "lstm_0.recurrent_kernel": (units, 4 * units),
-            "lstm_0.bias": (4 * units,),
-            "dense.kernel": (units, 9),
-            "dense.bias": (9,),
-        }
-        return {n: rng.normal(0, 0.1, shape).astype(np.float32) for n, shape in shapes.items()}

@@ -192,12 +192,12 @@ def work_list(
 def exchanges(db: Session) -> dict[str, datetime]:
     """Return, by calendar, since when tickers that are due have been on the watchlist."""
     query = (
-        select(InstrumentRow.calendar, func.min(InstrumentRow.active_since))
+        select(InstrumentRow.calendar, func.min(InstrumentRow.active_since).label("since"))
         .where(InstrumentRow.active, ~InstrumentRow.demo)
         .group_by(InstrumentRow.calendar)
         .order_by(InstrumentRow.calendar)
     )
-    return {row.calendar: row[1] for row in db.execute(query)}
+    return {row.calendar: row.since for row in db.execute(query)}
 
 
 def _record(row: InstrumentRow, fallbacks: tuple[Source, ...]) -> Instrument:

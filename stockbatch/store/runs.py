@@ -1,17 +1,17 @@
 """The ledger of runs and their outcomes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Engine, func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
+from stockbatch.store import lease
 from stockbatch.tables import OutcomeRow, RunRow
 
 UNFINISHED = frozenset({"running", "failed", "stopped"})
@@ -23,20 +23,15 @@ RETRIED = frozenset(
 
 
 @contextmanager
-def exclusive(engine: Engine, calendar: str) -> Iterator[None]:
+def exclusive(engine: Engine, calendar: str) -> Iterator[Callable[[], None]]:
     """Be the only process that runs `calendar` in this database. Raises RunInProgress.
 
-    The lock is the server's, held by a connection of its own: it ends with the process.
+    Yield what raises LockLost once that is over, because the connection or the server was lost.
     """
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        key = {"key": f"stockbatch run {calendar}"}
-        lock = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-        if not connection.scalar(lock, key):
+    with lease.hold(engine, f"stockbatch run {calendar}") as require:
+        if require is None:
             raise RunInProgress(calendar=calendar)
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+        yield require
 
 
 def open_run(
@@ -199,18 +194,18 @@ class Lack(NamedTuple):
     waiting: int
 
 
+_LAST_TRIES = text("""
+SELECT DISTINCT ON (session) session, status, tries, tried_at, message
+FROM stockbatch.runs
+WHERE calendar = :calendar AND session >= :first
+ORDER BY session, attempt DESC
+""")
+
+
 def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     """Return the state of the newest run of every session from `first` on that has one."""
-    query = (
-        select(RunRow.session, RunRow.status, RunRow.tries, RunRow.tried_at, RunRow.message)
-        .where(RunRow.calendar == calendar, RunRow.session >= first)
-        .ext(distinct_on(RunRow.session))
-        .order_by(RunRow.session, RunRow.attempt.desc())
-    )
-    return {
-        row.session: LastTry(row.status, row.tries, row.tried_at, row.message)
-        for row in db.execute(query)
-    }
+    rows = db.execute(_LAST_TRIES, {"calendar": calendar, "first": first})
+    return {row.session: LastTry(row.status, row.tries, row.tried_at, row.message) for row in rows}
 
 
 _HISTORY = text("""

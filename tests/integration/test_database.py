@@ -338,3 +338,12 @@ def test_the_command_line_migrates_over_verified_tls(tls, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"is at revision {database.head()}" in done.stdout
     assert url.password not in done.stdout + done.stderr
+
+
+def test_a_connection_lost_in_the_pool_is_replaced(writer, engine):
+    with writer.connect() as connection:
+        lost = connection.scalar(text("SELECT pg_backend_pid()"))
+    with engine.connect() as other:
+        other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": lost})
+    with writer.connect() as connection:
+        assert connection.scalar(text("SELECT pg_backend_pid()")) != lost

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from jobs import monitoring
+from jobs.process import longest_silence
 from stockbatch import database
 from stockbatch.exceptions import ConfigurationError
 
@@ -131,10 +132,11 @@ def test_the_memory_of_the_training_child_is_seen(watched, at, monkeypatch):
 
 
 def test_health_follows_the_heart(watched, at):
-    beats = [EVENING - timedelta(minutes=14)]
+    longest = timedelta(seconds=longest_silence(watched.settings))
+    beats = [EVENING - longest]
     with monitoring.serving(watched, lambda: beats[-1]) as address:
         assert get(address, "/healthz") == (200, '{"status": "ok", "problems": []}')
-        beats.append(EVENING - timedelta(minutes=16))
+        beats.append(EVENING - longest - timedelta(minutes=1))
         status, body = get(address, "/healthz")
         assert (status, json.loads(body)["problems"]) == (503, ["the loop has stalled"])
         assert get(address, "/elsewhere")[0] == 404
