@@ -226,6 +226,8 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
 
 def _explain(context: ExceptionContext) -> None:
     """Raise the error of our own that says what a driver error means to the user."""
+    if context.is_pre_ping:
+        return  # the pool finds a connection dead, and makes another
     error = context.original_exception
     kind: type[StockbatchError]
     if isinstance(error, psycopg.errors.InsufficientPrivilege):

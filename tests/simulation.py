@@ -1,0 +1,357 @@
+"""A daemon whose time is simulated, in a process of its own.
+
+Whoever drives it decides when it wakes up and what time it is then; at phase events that the driver
+has asked for, it waits to be told how it goes on. The driver does to it what the world can do: kill
+it, suspend it, end its connections. All else is the daemon's own code.
+"""
+
+import csv
+import logging
+import os
+import signal
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from queue import Empty
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+from feed import Feed
+from market import BEFORE, CODE, COLUMNS, Market, PlainTrainer
+from sqlalchemy import Engine, event
+
+from jobs import alerts, daemon, monitoring
+from jobs.app import App
+from jobs.daemon import Care, run_daemon
+from jobs.training import TrainingProcess
+from stockbatch import database, sessions
+from stockbatch.config import ServiceManager, Settings, child_environment
+from stockbatch.exceptions import NoData, ProviderError, ProviderUnavailable, RateLimited
+from stockbatch.inference import Fitted
+from stockbatch.records import BarRequest, FetchedBars
+from stockbatch.store import instruments
+
+ASLEEP = "asleep"
+"""The event that a daemon with nothing to do begins to wait."""
+LOCK_TIMEOUT = "300ms"
+SILENCE = 5.0
+"""Seconds after which a training child that says nothing is stuck."""
+STATEMENT_TIMEOUT_MS = 1
+
+
+class World(Market):
+    """A market of as many sessions as a simulation needs, with its splits and dividends.
+
+    A part of the tickers is in a CSV file, the rest is what a live provider answers.
+    """
+
+    def __init__(
+        self, file: Path, *, tickers: int, first: date, count: int, seed: int, written: bool = True
+    ) -> None:
+        self.file, self.bars, self._seed = file, {}, seed
+        self._written = False
+        self.calendar = sessions.load(CODE, first)
+        self.last = self.calendar.next(first, count)
+        self._days = self.calendar.window(self.last, BEFORE + count).tolist()
+        for number in range(tickers):
+            self.list(f"T{number}")
+        self.in_file = sorted(self.bars)[::2]
+        self.live = sorted(self.bars)[1::2]
+        self._written = written
+        self.write()
+
+    def list(self, ticker: str, sessions: int = 0) -> None:
+        """Make up the bars of a ticker, a dividend a quarter, and at times a split."""
+        rng = np.random.default_rng([self._seed, zlib.crc32(ticker.encode())])
+        count = len(self._days)
+        close = 50 * np.exp(np.cumsum(rng.normal(0, 0.015, count)))
+        opened = close * np.exp(rng.normal(0, 0.005, count))
+        high = np.maximum(opened, close) * np.exp(np.abs(rng.normal(0, 0.005, count)))
+        low = np.minimum(opened, close) / np.exp(np.abs(rng.normal(0, 0.005, count)))
+        volume = rng.integers(100, 10_000, count)
+        rows = zip(opened, high, low, close, volume, strict=True)
+        self.bars[ticker] = {
+            day: dict(zip(COLUMNS, (*map(float, row), 0.0, 1.0), strict=True))
+            for day, row in zip(self._days, rows, strict=True)
+        }
+        for position in range(int(rng.integers(1, 63)), count, 63):
+            self.dividend(ticker, 0.01 * self.bars[ticker][self._days[position]]["close"],
+                          self._days[position])  # fmt: skip
+        for position in rng.integers(1, count, rng.integers(0, 3)).tolist():
+            self.split(ticker, 2.0, self._days[position])
+
+    def write(self) -> None:
+        """Write the tickers of the file."""
+        if self._written:
+            self.write_but({})
+
+    def write_but(self, other: dict[tuple[str, date], dict[str, float] | None]) -> None:
+        """Write the file with other bars in some places, None: with none."""
+        with self.file.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("symbol", "timestamp", *COLUMNS))
+            for ticker in self.in_file:
+                for day, bar in self.bars[ticker].items():
+                    told = other.get((ticker, day), bar)
+                    if told is not None:
+                        writer.writerow((ticker, day, *map(repr, told.values())))
+
+
+def spoilt(bar: dict[str, float]) -> dict[str, float]:
+    """Return a bar that cannot be: its high is below its low."""
+    return bar | {"high": bar["low"] / 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """What the live provider does wrong, and with which tickers."""
+
+    kind: str = ""
+    tickers: frozenset[str] = frozenset()
+
+
+class LiveFeed(Feed):
+    """The live provider: its newest bar can still change overnight."""
+
+    trouble = Trouble()
+
+    def _bars(self, request: BarRequest) -> FetchedBars:
+        kind = self.trouble.kind if request.symbol in self.trouble.tickers else ""
+        about: dict[str, Any] = {"provider": self.name, "ticker": request.symbol}
+        known = self.market.bars[request.symbol]
+        if kind == "unreachable":
+            raise ProviderUnavailable(**about, reason="nobody answers")
+        if kind == "rate limited":
+            raise RateLimited(**about)
+        kept = known[request.last]
+        self.asked.clear()
+        try:
+            if kind == "no bar":
+                del known[request.last]
+            if kind == "bad bar":
+                known[request.last] = spoilt(kept)
+            return super()._bars(request)
+        finally:
+            known[request.last] = kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a daemon is started with."""
+
+    settings: Settings
+    world: dict[str, Any]
+    now: datetime
+    log: Path
+    tensorflow: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the driver says to a daemon that waits for it: what is given is so from now on."""
+
+    now: datetime | None = None
+    stop_at: tuple[str, int] | None = None
+    """The event, and how often it has to come, at which the daemon asks how it goes on."""
+    trouble: Trouble | None = None
+    wake: str = "time"
+    fault: str = ""
+    """What goes wrong at this event: an exception, or the next statement."""
+    child: signal.Signals | None = None
+    """What the next training child is sent while it is at work."""
+
+
+class Simulation:
+    """Time as the driver has it, and the events it asked for; stands in for the daemon's queue."""
+
+    def __init__(self, driver: Connection, now: datetime) -> None:
+        self._driver, self._now = driver, now
+        self._stop_at: tuple[str, int] | None = None
+        self._bell, self._rope = os.pipe()
+        self.obey: Callable[[Told], None] = lambda told: None
+
+    def clock(self) -> datetime:
+        return self._now
+
+    def on_event(self, name: str) -> None:
+        """Ask the driver how to go on, if it wants to be asked now."""
+        if self._stop_at is None or self._stop_at[0] != name:
+            return
+        event, left = self._stop_at
+        self._stop_at = (event, left - 1) if left > 1 else None
+        if left == 1:
+            self._driver.send(("reached", 0.0))
+            self._take(self._driver.recv())
+
+    def put(self, what: str) -> None:
+        """Wake the daemon up because it was told to stop; its triggers are the driver's affair."""
+        if what == "stop":
+            os.write(self._rope, b"!")
+
+    def get(self, timeout: float) -> str:
+        """Sleep: say for how long, and return what the driver wakes the daemon up for."""
+        self.on_event(ASLEEP)
+        self._driver.send(("sleeps", timeout))
+        if self._bell in wait([self._driver, self._bell]):
+            os.read(self._bell, 1)
+            return "stop"
+        told: Told = self._driver.recv()
+        self._take(told)
+        return told.wake
+
+    def get_nowait(self) -> str:
+        raise Empty
+
+    def _take(self, told: Told) -> None:
+        self._now = told.now or self._now
+        self._stop_at = told.stop_at
+        self.obey(told)
+
+
+class Trainer:
+    """Made-up networks in no time, or, once a signal is to hit it, in a process as in production."""
+
+    def __init__(self, process: TrainingProcess, *, always: bool) -> None:
+        self._process, self._in_process = process, always
+        self._plain = PlainTrainer()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def waiting(self) -> Callable[[], None]:
+        return self._process.waiting
+
+    @waiting.setter
+    def waiting(self, told: Callable[[], None]) -> None:
+        self._process.waiting = told
+
+    def discard(self) -> None:
+        self._process.discard()
+
+    def fit(self, *arrays: Any, **options: Any) -> Fitted:
+        trainer = self._process if self._in_process else self._plain
+        return trainer.fit(*arrays, **options)
+
+    def fit_pooled(self, *arrays: Any, **options: Any) -> Fitted:
+        trainer = self._process if self._in_process else self._plain
+        return trainer.fit_pooled(*arrays, **options)
+
+    def hit(self, number: signal.Signals) -> None:
+        """Send a signal to the child while its parent waits for it the next time."""
+        before, self._in_process = self.waiting, True
+
+        def send() -> None:
+            self.waiting = before
+            assert self.pid is not None
+            os.kill(self.pid, number)
+
+        self.waiting = send
+
+
+class PlainProcess(TrainingProcess):
+    """A training process like that of production, but for the network, which is made up."""
+
+    def _start(self) -> Popen[bytes]:
+        self._log = TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        return Popen(
+            [sys.executable, "-c", "import simulation; simulation.train_plainly()"],
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=self._log,
+            env=child_environment(1) | {"PYTHONPATH": str(Path(__file__).parent)},
+            start_new_session=True,
+        )
+
+
+def train_plainly() -> None:
+    """Be a training child whose networks are those of PlainTrainer."""
+    from types import ModuleType
+
+    from jobs import training
+
+    def plainly(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+        names = ("inputs", "targets", "train", "validation", "seeds", "settings")
+        return lambda **given: fit(*(given[name] for name in names))
+
+    module: Any = ModuleType("stockbatch.lstm")
+    module.fit = plainly(PlainTrainer().fit)
+    module.fit_pooled = plainly(PlainTrainer().fit_pooled)
+    import stockbatch
+
+    stockbatch.lstm = sys.modules["stockbatch.lstm"] = module
+    training.main()
+
+
+def live(order: Order, driver: Connection) -> None:
+    """Be a daemon until told to stop: the target of a process."""
+    logging.basicConfig(
+        filename=order.log, level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s"
+    )
+    simulation = Simulation(driver, order.now)
+    daemon.SimpleQueue = lambda: simulation  # type: ignore[misc, assignment]
+    database.LOCK_TIMEOUT = LOCK_TIMEOUT
+    world = World(Path(os.devnull), **order.world, written=False)
+    feed = LiveFeed("live", world)
+    process = TrainingProcess if order.tensorflow else PlainProcess
+    engine = database.engine(order.settings)
+    with process(1, silence=SILENCE) as trainer:
+        app = App(
+            settings=order.settings,
+            engine=engine,
+            trainer=Trainer(trainer, always=order.tensorflow),  # type: ignore[arg-type]
+            clock=simulation.clock,
+            on_event=simulation.on_event,
+        )
+        app._providers[feed.specification] = feed
+        simulation.obey = partial(_obey, app, feed)
+        care = Care(review=alerts.review, serving=monitoring.serving)
+        run_daemon(app, care, ServiceManager(None, None))
+    engine.dispose()
+
+
+def _obey(app: App, feed: LiveFeed, told: Told) -> None:
+    """Let go wrong what the driver says."""
+    if told.trouble is not None:
+        feed.trouble = told.trouble
+    if told.child is not None:
+        app.trainer.hit(told.child)
+    if told.fault == "statement":
+        _time_out(app.engine)
+    if told.fault == "exception":
+        raise RuntimeError("an exception that nobody expected")
+
+
+def _time_out(engine: Engine) -> None:
+    """Let the next statement of a transaction last too long for the server."""
+
+    def slow(connection: Any, cursor: Any, *statement: Any) -> tuple[str, dict[str, Any]]:
+        query, parameters, _, _ = statement
+        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            return query, parameters
+        event.remove(engine, "before_cursor_execute", slow)
+        cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}")
+        return "SELECT pg_sleep(60)", {}
+
+    event.listen(engine, "before_cursor_execute", slow, retval=True)
+
+
+def watch(app: App, world: World, since: datetime, owner: Engine) -> None:
+    """Put the world's tickers on the watchlist as of an instant."""
+    source = app.provider(world.specification)
+    with app.transaction() as db:
+        listings = [source.listing(ticker) for ticker in world.in_file]
+        instruments.add(db, listings, provider=source.specification)
+        live_feed = LiveFeed("live", world)
+        listings = [live_feed.listing(ticker) for ticker in world.live]
+        instruments.add(db, listings, provider="live")
+    with owner.begin() as connection:
+        connection.exec_driver_sql("UPDATE stockbatch.instruments SET active_since = %s", (since,))
