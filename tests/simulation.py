@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -32,17 +32,20 @@ from jobs.app import App
 from jobs.daemon import Care, run_daemon
 from jobs.training import TrainingProcess
 from stockbatch import database, sessions
-from stockbatch.config import ServiceManager, Settings, child_environment
-from stockbatch.exceptions import NoData, ProviderError, ProviderUnavailable, RateLimited
+from stockbatch.config import ServiceManager, Settings
+from stockbatch.exceptions import ProviderUnavailable, RateLimited
 from stockbatch.inference import Fitted
 from stockbatch.records import BarRequest, FetchedBars
 from stockbatch.store import instruments
 
+FIRST = date(2031, 1, 2)
+"""In the future, so that the database, whose clock is real, takes the forecasts for live ones."""
+CALENDAR = sessions.load(CODE, FIRST)
 ASLEEP = "asleep"
 """The event that a daemon with nothing to do begins to wait."""
 LOCK_TIMEOUT = "300ms"
-SILENCE = 5.0
-"""Seconds after which a training child that says nothing is stuck."""
+SILENCE = 1.0
+"""Seconds after which a training child that is never done is taken to be stuck."""
 STATEMENT_TIMEOUT_MS = 1
 
 
@@ -53,13 +56,12 @@ class World(Market):
     """
 
     def __init__(
-        self, file: Path, *, tickers: int, first: date, count: int, seed: int, written: bool = True
+        self, file: Path, *, tickers: int, count: int, seed: int, written: bool = True
     ) -> None:
         self.file, self.bars, self._seed = file, {}, seed
         self._written = False
-        self.calendar = sessions.load(CODE, first)
-        self.last = self.calendar.next(first, count)
-        self._days = self.calendar.window(self.last, BEFORE + count).tolist()
+        self.sessions = [CALENDAR.next(FIRST, number) for number in range(count)]
+        self._days = CALENDAR.window(CALENDAR.next(FIRST, count), BEFORE + count).tolist()
         for number in range(tickers):
             self.list(f"T{number}")
         self.in_file = sorted(self.bars)[::2]
@@ -216,98 +218,80 @@ class Simulation:
 
 
 class Trainer:
-    """Made-up networks in no time, or, once a signal is to hit it, in a process as in production."""
+    """Made-up networks in no time; with `real`, those of a training process as in production."""
 
-    def __init__(self, process: TrainingProcess, *, always: bool) -> None:
-        self._process, self._in_process = process, always
+    def __init__(self, process: TrainingProcess, *, real: bool) -> None:
+        self._process, self._real = process, real
+        self._hit: signal.Signals | None = None
         self._plain = PlainTrainer()
+        self.waiting: Callable[[], None] = lambda: None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid
 
-    @property
-    def waiting(self) -> Callable[[], None]:
-        return self._process.waiting
-
-    @waiting.setter
-    def waiting(self, told: Callable[[], None]) -> None:
-        self._process.waiting = told
-
     def discard(self) -> None:
         self._process.discard()
 
     def fit(self, *arrays: Any, **options: Any) -> Fitted:
-        trainer = self._process if self._in_process else self._plain
-        return trainer.fit(*arrays, **options)
+        return self._trainer().fit(*arrays, **options)
 
     def fit_pooled(self, *arrays: Any, **options: Any) -> Fitted:
-        trainer = self._process if self._in_process else self._plain
-        return trainer.fit_pooled(*arrays, **options)
+        return self._trainer().fit_pooled(*arrays, **options)
 
     def hit(self, number: signal.Signals) -> None:
         """Send a signal to the child while its parent waits for it the next time."""
-        before, self._in_process = self.waiting, True
+        self._hit = number
 
-        def send() -> None:
-            self.waiting = before
-            assert self.pid is not None
-            os.kill(self.pid, number)
+    def _trainer(self) -> TrainingProcess | PlainTrainer:
+        if self._hit is None and not self._real:
+            return self._plain
+        hit, self._hit = self._hit, None
 
-        self.waiting = send
+        def wait() -> None:
+            self.waiting()
+            if hit is not None and self.pid is not None:
+                os.kill(self.pid, hit)
+
+        self._process.waiting = wait
+        return self._process
 
 
-class PlainProcess(TrainingProcess):
-    """A training process like that of production, but for the network, which is made up."""
+class EndlessProcess(TrainingProcess):
+    """A training process whose child is never done."""
 
     def _start(self) -> Popen[bytes]:
         self._log = TemporaryFile()  # noqa: SIM115 - lives as long as the child
         return Popen(
-            [sys.executable, "-c", "import simulation; simulation.train_plainly()"],
+            [sys.executable, "-S", "-c", "import sys; sys.stdin.buffer.read()"],
             stdin=PIPE,
             stdout=PIPE,
             stderr=self._log,
-            env=child_environment(1) | {"PYTHONPATH": str(Path(__file__).parent)},
             start_new_session=True,
         )
-
-
-def train_plainly() -> None:
-    """Be a training child whose networks are those of PlainTrainer."""
-    from types import ModuleType
-
-    from jobs import training
-
-    def plainly(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
-        names = ("inputs", "targets", "train", "validation", "seeds", "settings")
-        return lambda **given: fit(*(given[name] for name in names))
-
-    module: Any = ModuleType("stockbatch.lstm")
-    module.fit = plainly(PlainTrainer().fit)
-    module.fit_pooled = plainly(PlainTrainer().fit_pooled)
-    import stockbatch
-
-    stockbatch.lstm = sys.modules["stockbatch.lstm"] = module
-    training.main()
 
 
 def live(order: Order, driver: Connection) -> None:
     """Be a daemon until told to stop: the target of a process."""
     logging.basicConfig(
-        filename=order.log, level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s"
+        filename=order.log,
+        level=logging.INFO,
+        format="%(asctime)s %(process)d %(levelname)s %(message)s",
     )
     simulation = Simulation(driver, order.now)
     daemon.SimpleQueue = lambda: simulation  # type: ignore[misc, assignment]
     database.LOCK_TIMEOUT = LOCK_TIMEOUT
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
     world = World(Path(os.devnull), **order.world, written=False)
     feed = LiveFeed("live", world)
-    process = TrainingProcess if order.tensorflow else PlainProcess
     engine = database.engine(order.settings)
-    with process(1, silence=SILENCE) as trainer:
+    real = order.tensorflow
+    process = TrainingProcess(1, silence=60) if real else EndlessProcess(1, silence=SILENCE)
+    with process as trainer:
         app = App(
             settings=order.settings,
             engine=engine,
-            trainer=Trainer(trainer, always=order.tensorflow),  # type: ignore[arg-type]
+            trainer=Trainer(trainer, real=real),  # type: ignore[arg-type]
             clock=simulation.clock,
             on_event=simulation.on_event,
         )

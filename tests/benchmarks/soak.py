@@ -27,7 +27,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import psycopg
 
@@ -36,8 +35,8 @@ if str(TESTS) not in sys.path:  # as pytest has it
     sys.path.insert(0, str(TESTS))
 
 from market import Facts, assert_same, facts, fetch, small  # noqa: E402
-from simulation import ASLEEP, Order, Told, Trouble, World, live, spoilt, watch  # noqa: E402
-from sqlalchemy import Engine, create_engine  # noqa: E402
+from simulation import ASLEEP, CALENDAR, Order, Told, Trouble, World, live, spoilt, watch  # noqa: E402
+from sqlalchemy import Engine  # noqa: E402
 
 from jobs.app import App  # noqa: E402
 from jobs.daemon import MINUTE  # noqa: E402
@@ -47,8 +46,6 @@ from stockbatch.embedded_server import Server  # noqa: E402
 from stockbatch.store.market import FEWEST  # noqa: E402
 from stockbatch.store.runs import RETRIED  # noqa: E402
 
-FIRST = date(2031, 1, 2)
-"""In the future, so that the database, whose clock is real, takes the forecasts for live ones."""
 CHUNK = 4
 PATIENCE = 120.0
 """Seconds until a daemon that says nothing is stuck."""
@@ -190,7 +187,7 @@ class Soak:
 
     def live_through(self, session: date, faults: Sequence[Fault], *, guarded: bool) -> None:
         """Wake the daemon up after a close, again and again until the session is finished."""
-        now = self.world.calendar.close(session) + self.order.settings.close_delay("XNYS")
+        now = CALENDAR.close(session) + self.order.settings.close_delay("XNYS")
         pending = deque(faults)
         for _ in range(MOST_WAKES):
             slept = self._let_work(now, pending)
@@ -199,13 +196,13 @@ class Soak:
                 time.sleep(0.01)  # for the server to see that a process has gone
             elif not self._outage and self._is_done(session):
                 break
-            self._recover(timedelta(seconds=slept), session)
+            self._recover(timedelta(seconds=slept))
             now += AGAIN if slept == MINUTE else timedelta(0)
         else:
             raise SoakFailed(f"{session} is not finished after {MOST_WAKES} wakes")
-        self._recover(OUTAGE, session)
+        self._recover(OUTAGE)
         self._resume()
-        following = self.world.calendar.next(session)
+        following = CALENDAR.next(session)
         saturday = session + timedelta(days=(5 - session.weekday()) % 7)
         if saturday < following:
             morning = datetime(saturday.year, saturday.month, saturday.day, 6, tzinfo=UTC)
@@ -230,7 +227,7 @@ class Soak:
             if daemon:
                 daemon.end()
         self._active = self._standby = self._suspended = None
-        self._recover(OUTAGE, FIRST)
+        self._recover(OUTAGE)
 
     def _start(self) -> Daemon:
         self.life.daemons += 1
@@ -373,7 +370,7 @@ class Soak:
         self._mend.append(self.world.write)
         return Told(trouble=self._trouble)
 
-    def _recover(self, slept: timedelta, session: date) -> None:
+    def _recover(self, slept: timedelta) -> None:
         """Let pass what has lasted long enough."""
         if self._lock:
             self._lock.close()
@@ -471,13 +468,17 @@ def alike(calm: Facts, rough: Facts) -> int:
 
 
 def _lasting(history: Facts) -> Facts:
-    """Return the facts without earlier tries of outcomes."""
+    """Return the facts without earlier tries of outcomes, and weights but for their checksum."""
     outcomes = {
         tuple(pair for pair in key if pair[0] not in ("is_final", "try_number")): numbers
         for key, numbers in history["outcomes"].items()
         if dict(key)["is_final"] == "True"
     }
-    return {**history, "outcomes": outcomes}
+    models = {
+        tuple(pair for pair in key if pair[0] != "weights"): numbers
+        for key, numbers in history["models"].items()
+    }
+    return {**history, "outcomes": outcomes, "models": models}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -522,9 +523,9 @@ def soak(
     home: Path, *, sessions: int, tickers: int, faults: int, seed: int, tensorflow: bool = False
 ) -> Report:
     """Live through the market twice; raises SoakFailed, and AssertionError where tables differ."""
-    given = {"tickers": tickers, "first": FIRST, "count": sessions, "seed": seed}
+    given = {"tickers": tickers, "count": sessions, "seed": seed}
     world = World(home / "market.csv", **given)
-    days = [world.calendar.next(FIRST, count) for count in range(sessions)]
+    days = world.sessions
     server = _start_server(home)
     lives: dict[str, Life] = {}
     engines: dict[str, Engine] = {}
@@ -534,7 +535,7 @@ def soak(
         order = Order(
             settings=_settings(home, url),
             world=given,
-            now=world.calendar.open(days[0]),
+            now=CALENDAR.open(days[0]),
             log=home / f"{name}.log",
             tensorflow=tensorflow,
         )
@@ -581,7 +582,7 @@ def _database(home: Path, server: Server, name: str, world: World, first: date) 
     database.migrate(settings)
     engine = database.engine(settings, role="owner")
     app = App(settings=settings, engine=engine, trainer=None)  # type: ignore[arg-type]
-    watch(app, world, world.calendar.open(first) + timedelta(hours=1), engine)
+    watch(app, world, CALENDAR.open(first) + timedelta(hours=1), engine)
     return engine
 
 
@@ -607,7 +608,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--sessions", type=int, default=250)
     parser.add_argument("--tickers", type=int, default=10, choices=range(1, 11), metavar="1-10")
-    parser.add_argument("--faults", type=int, help="to be drawn; default: a tenth more than sessions")
+    parser.add_argument(
+        "--faults", type=int, help="to be drawn; default: a tenth more than sessions"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tensorflow", action="store_true", help="train as in production")
     parser.add_argument("--home", type=Path, help="an empty folder, kept; default: a temporary one")
@@ -626,7 +629,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tensorflow=options.tensorflow,
             )
         except (SoakFailed, AssertionError) as error:
-            print(f"the soak failed: {error}", file=sys.stderr)
+            print(f"the soak failed: {error!s:.2000}", file=sys.stderr)
             return 1
         finally:
             embedded_server.stop(home)
