@@ -19,7 +19,7 @@ from jobs import agenda
 from jobs.agenda import Due
 from jobs.app import App
 from jobs.daily import run_session, skip_session
-from jobs.process import Beat, Service, Stop
+from jobs.process import Beat, Service, Stop, longest_silence
 from jobs.refit_bases import refit_bases
 from jobs.schedule import SessionTrigger, crontab
 from stockbatch import database
@@ -43,11 +43,8 @@ MINUTE = 60.0
 """Seconds between looks at the database, wakes or not."""
 PASSIVE = 2.0
 """Seconds between a waiting daemon's attempts to take over."""
-LONGEST_PAUSE = 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds between attempts to reach a database that is gone."""
-LONGEST_SILENCE = 15 * MINUTE
-"""Seconds without a sign of life after which the daemon is stuck; statements end after 10 minutes,
-and a training child that is waited for has limits of its own."""
 MISFIRE_GRACE = 3600
 """A wake-up missed by less than an hour is made up for; what is due is done in any case."""
 
@@ -80,7 +77,7 @@ def run_daemon(app: App, care: Care, manager: ServiceManager) -> None:
     with (
         Stop(app.settings.stop_grace_seconds, lambda: wakes.put("stop")) as stop,
         _scheduler(app, wakes) as scheduler,
-        service.watched(beat, LONGEST_SILENCE),
+        service.watched(beat, longest_silence(app.settings)),
         care.serving(app, beat.last),
     ):
         service.tell("READY=1")
@@ -160,7 +157,7 @@ class _Daemon:
 
     def work_until_stopped(self) -> None:
         """Get the lock and work; where the database is gone, try again, ever less often."""
-        pause = 1.0
+        pause = FIRST_PAUSE
         waited = False
         while not self._stop.asked:
             self._beat()
@@ -173,7 +170,7 @@ class _Daemon:
                         self._wait(PASSIVE)
                         continue
                     log.info("this daemon is at work")
-                    pause, waited = 1.0, False
+                    pause, waited = FIRST_PAUSE, False
                     self._work(require)
             except LockLost as error:
                 log.warning("%s", error)

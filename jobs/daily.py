@@ -91,7 +91,7 @@ def run_session(
     if provider:
         app.provider(provider)
     calendar, session = _closed_session(app, calendar_code, session)
-    with runs.exclusive(app.engine, calendar.code):
+    with runs.exclusive(app.engine, calendar.code) as require:
         with app.transaction() as db:
             chosen = instrument_store.work_list(
                 db, calendar.code, options.get("tickers"), options.get("active_before")
@@ -108,7 +108,7 @@ def run_session(
             )
             trigger = options.get("trigger", "manual")
             steps = partial(_steps, app, work)
-            reopen(app, calendar, session, steps, trigger=trigger, reprocess=again)
+            reopen(app, calendar, session, steps, require, trigger=trigger, reprocess=again)
         with app.transaction() as db:
             outcomes = runs.final_outcomes(db, chosen, session)
     return Summary(
@@ -183,9 +183,9 @@ def skip_session(app: App, calendar_code: str, session: date) -> None:
     calendar = sessions.load(calendar_code, app.clock().date())
     deadline = calendar.deadline(calendar.next(session))
     reason = f"older than the {app.settings.catch_up_sessions} sessions that are caught up"
-    with runs.exclusive(app.engine, calendar.code), app.transaction() as db:
+    with runs.exclusive(app.engine, calendar.code) as require, app.transaction() as db:
         chosen = instrument_store.active(db, calendar.code, deadline)
-        run = _open(app, db, calendar, session, "catch_up")
+        run = _open(app, db, calendar, session, require, "catch_up")
         runs.skip_run(db, run, [i for i in chosen if not i.demo], reason)
 
 
@@ -228,16 +228,20 @@ def reopen(
     calendar: TradingCalendar,
     session: date,
     steps: Callable[[Run], bool],
+    require: Callable[[], None],
     *,
     trigger: str,
     reprocess: bool = False,
 ) -> None:
     """Open or resume the run of a session and take `steps`; then it is finished, stopped or failed.
 
-    Where `steps` return False, nothing was done, and a run that was finished before keeps its end.
+    `require` raises where this process is not alone with the calendar any more, so that it cannot
+    take a run away from another. Where `steps` return False, nothing was done, and a run that was
+    finished before keeps its end.
     """
+    app.on_event("open")
     with app.transaction() as db:
-        run = _open(app, db, calendar, session, trigger, reprocess=reprocess)
+        run = _open(app, db, calendar, session, require, trigger, reprocess=reprocess)
     try:
         with bound_contextvars(run_id=run.id):
             done = steps(run)
@@ -259,12 +263,13 @@ def _open(
     db: Session,
     calendar: TradingCalendar,
     session: date,
+    require: Callable[[], None],
     trigger: str,
     *,
     reprocess: bool = False,
 ) -> Run:
     calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
-    return runs.open_run(
+    run = runs.open_run(
         db,
         calendar.code,
         session,
@@ -273,6 +278,8 @@ def _open(
         code_version=version("stockbatch"),
         engine_hash=app.settings.engine_hash(),
     )
+    require()  # only now, with the run's row locked, can nobody else come in between
+    return run
 
 
 def _record(app: App, run: Run, error: Exception) -> None:

@@ -44,8 +44,8 @@ def _refit(app: App, code: str) -> None:
         log.info("%s: base model of %s, %d sessions old", code, session, age)
         return False  # the run itself keeps its end
 
-    with runs.exclusive(app.engine, code):
+    with runs.exclusive(app.engine, code) as require:
         with app.transaction() as db:
             last = runs.last_tries(db, code, session).get(session)
         if last is not None and last.status == "finished":  # otherwise its own run comes first
-            reopen(app, calendar, session, refit, trigger="schedule")
+            reopen(app, calendar, session, refit, require, trigger="schedule")

@@ -44,6 +44,10 @@ OLDEST_SERVER = 15
 MIGRATION_LOCK = 0x73746F636B  # "stock": the key of the advisory lock of migrations
 STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s", "api": "30s"}
 LOCK_TIMEOUT = "10s"
+KEEPALIVES = {"idle": "30", "interval": "10", "count": "3"}
+"""Seconds, seconds and number: a machine or a network that is gone is noticed within a minute, by
+this side, and by the server, which then gives its locks to others."""
+_PATIENCE = {"connect_timeout": "10", **{f"keepalives_{k}": v for k, v in KEEPALIVES.items()}}
 _SECRETS = ("password", "sslpassword")
 
 _CONFIGURE = """\
@@ -96,7 +100,7 @@ def engine(settings: Settings, role: Role = "writer", *, create: bool = True) ->
         connect_args={
             "application_name": f"stockbatch {role}",
             "client_encoding": "utf8",
-            "connect_timeout": address.query.get("connect_timeout", "10"),
+            **{name: value for name, value in _PATIENCE.items() if name not in address.query},
         },
     )
 
@@ -217,6 +221,7 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
         "search_path": "public",
         "statement_timeout": STATEMENT_TIMEOUT[role],
         "lock_timeout": LOCK_TIMEOUT,
+        **{f"tcp_keepalives_{name}": value for name, value in KEEPALIVES.items()},
     }
     connection.execute(_CONFIGURE, [list(values), list(values.values())])
     if role != "owner":

@@ -198,7 +198,7 @@ class RunStopped(DatabaseError):
 
 
 class LockLost(RunStopped):
-    """This daemon's lock in the database is gone: {reason}"""
+    """This process has lost its lock in the database: {reason}"""
 
 
 class InstrumentError(StockbatchError):

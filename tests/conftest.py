@@ -183,14 +183,23 @@ def _apps(
 ) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
-        def make(market: Market, **changes: Any) -> App:
-            url = stack.enter_context(contextmanager(_fresh_database)(server, migrated))
-            settings = small(_settings(home, url))
+        def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
+            if like is not None:
+                like.engine.dispose()  # a template has no connections
+            template = str(like.engine.url.database) if like else migrated
+            url = stack.enter_context(contextmanager(_fresh_database)(server, template))
+            settings = _settings(home, url)
+            if like is None:
+                settings = small(settings)
+            else:
+                own = {"database_url": settings.database_url}
+                settings = like.settings.model_copy(update=own)
             engine = database.engine(settings, role="writer")
             stack.callback(engine.dispose)
             values = {"settings": settings, "trainer": trainer, "clock": lambda: NOW} | changes
             app = App(engine=engine, **values)
-            watch(app, market)
+            if like is None:
+                watch(app, market)
             return app
 
         yield make
@@ -236,7 +245,10 @@ def market(tmp_path: Path) -> Market:
 def make_app(
     server: Server, migrated: str, trainer: TrainingProcess, tmp_path: Path
 ) -> Iterator[Callable[..., App]]:
-    """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist."""
+    """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
+
+    With `like`, another App, the database is a copy of that one's.
+    """
     with _apps(server, migrated, trainer, tmp_path / "home") as make:
         yield make
 

@@ -1,29 +1,28 @@
-"""The lock that lets one daemon at a time work in a database."""
+"""Locks of the server's that let one process at a time do something in a database."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from sqlalchemy import Engine, text
 
 from stockbatch.exceptions import DatabaseError, LockLost
 
-_KEY = {"key": "stockbatch daemon"}
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
 _HELD = text(
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
 )
 
 
 @contextmanager
-def only_daemon(engine: Engine) -> Iterator[Callable[[], None] | None]:
-    """Be the only daemon; yield what raises LockLost once that is over, None if another is.
+def hold(engine: Engine, key: str) -> Iterator[Callable[[], None] | None]:
+    """Hold the lock of a name; yield what raises LockLost once that is over, None if another does.
 
-    The lock is the server's, held by a connection of its own: it ends with the process, with the
-    connection, and with the server.
+    It is held by a connection of its own, and ends with the process, the connection or the server.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.detach()  # it is closed at the end, never given back with a lock on it
-        if not connection.scalar(_LOCK, _KEY):
+        connection.detach()  # whatever happens, it is never given back with a lock on it
+        if not connection.scalar(_LOCK, {"key": key}):
             yield None
             return
 
@@ -35,4 +34,13 @@ def only_daemon(engine: Engine) -> Iterator[Callable[[], None] | None]:
             if not held:
                 raise LockLost(reason="the server does not know of it")
 
-        yield require
+        try:
+            yield require
+        finally:
+            with suppress(DatabaseError):  # the lock went with the connection
+                connection.execute(_UNLOCK, {"key": key})
+
+
+def only_daemon(engine: Engine) -> AbstractContextManager[Callable[[], None] | None]:
+    """Hold the lock of the one daemon that works in a database, as `hold` does."""
+    return hold(engine, "stockbatch daemon")

@@ -1,6 +1,6 @@
 """The ledger of runs and their outcomes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
+from stockbatch.store import lease
 from stockbatch.tables import OutcomeRow, RunRow
 
 UNFINISHED = frozenset({"running", "failed", "stopped"})
@@ -22,20 +23,15 @@ RETRIED = frozenset(
 
 
 @contextmanager
-def exclusive(engine: Engine, calendar: str) -> Iterator[None]:
+def exclusive(engine: Engine, calendar: str) -> Iterator[Callable[[], None]]:
     """Be the only process that runs `calendar` in this database. Raises RunInProgress.
 
-    The lock is the server's, held by a connection of its own: it ends with the process.
+    Yield what raises LockLost once that is over, because the connection or the server was lost.
     """
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        key = {"key": f"stockbatch run {calendar}"}
-        lock = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-        if not connection.scalar(lock, key):
+    with lease.hold(engine, f"stockbatch run {calendar}") as require:
+        if require is None:
             raise RunInProgress(calendar=calendar)
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+        yield require
 
 
 def open_run(
