@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from stockbatch.exceptions import DatabaseError, LockLost
 
@@ -29,7 +30,7 @@ def hold(engine: Engine, key: str) -> Iterator[Callable[[], None] | None]:
         def require() -> None:
             try:
                 held = connection.scalar(_HELD)
-            except DatabaseError as error:
+            except (DatabaseError, SQLAlchemyError) as error:  # the first, and every one after it
                 raise LockLost(reason=error) from None
             if not held:
                 raise LockLost(reason="the server does not know of it")
@@ -37,7 +38,7 @@ def hold(engine: Engine, key: str) -> Iterator[Callable[[], None] | None]:
         try:
             yield require
         finally:
-            with suppress(DatabaseError):  # the lock went with the connection
+            with suppress(DatabaseError, SQLAlchemyError):  # the lock went with the connection
                 connection.execute(_UNLOCK, {"key": key})
 
 
