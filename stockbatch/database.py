@@ -13,6 +13,7 @@ settings and advisory locks are used, so a pooler in between must pool by sessio
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,7 @@ def migrate(settings: Settings) -> None:
         owner.dispose()
 
 
+@cache
 def head() -> str | None:
     """Return the newest revision this program carries."""
     return _scripts().get_current_head()

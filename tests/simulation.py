@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -41,6 +41,7 @@ from stockbatch.store import instruments
 FIRST = date(2031, 1, 2)
 """In the future, so that the database, whose clock is real, takes the forecasts for live ones."""
 CALENDAR = sessions.load(CODE, FIRST)
+sessions.load(CODE, datetime.now(UTC).date())  # a daemon's triggers ask for it: it is inherited ready-made
 ASLEEP = "asleep"
 """The event that a daemon with nothing to do begins to wait."""
 LOCK_TIMEOUT = "300ms"

@@ -2,27 +2,24 @@
 
 from datetime import date
 
+import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.sessions import TradingCalendar
-from stockbatch.store.bulk import stage
+from stockbatch.store.bulk import matrix, stage
 
 
 def extend(db: Session, calendar: TradingCalendar, first: date, last: date) -> None:
     """Store the sessions of `calendar` from `first` to `last` that are not stored yet."""
-    sessions = calendar.between(first, last)
-    known = {
-        row.session
-        for row in db.execute(
-            text(
-                "SELECT session FROM stockbatch.sessions"
-                " WHERE calendar = :calendar AND session BETWEEN :first AND :last"
-            ),
-            {"calendar": calendar.code, "first": first, "last": last},
-        )
-    }
-    missing = [session for session in sessions.tolist() if session not in known]
+    known = matrix(
+        db,
+        "SELECT session - date '1970-01-01' AS day FROM stockbatch.sessions"
+        " WHERE calendar = %(calendar)s AND session BETWEEN %(first)s AND %(last)s",
+        {"calendar": calendar.code, "first": first, "last": last},
+    )
+    days = known[:, 0].astype(np.int64).astype("datetime64[D]")
+    missing = np.setdiff1d(calendar.between(first, last), days).tolist()
     if not missing:
         return
     stage(
