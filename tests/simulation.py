@@ -41,7 +41,7 @@ from stockbatch.store import instruments
 FIRST = date(2031, 1, 2)
 """In the future, so that the database, whose clock is real, takes the forecasts for live ones."""
 CALENDAR = sessions.load(CODE, FIRST)
-sessions.load(CODE, datetime.now(UTC).date())  # a daemon's triggers ask for it: it is inherited ready-made
+sessions.load(CODE, datetime.now(UTC).date())  # inherited by daemons, whose triggers ask for it
 ASLEEP = "asleep"
 """The event that a daemon with nothing to do begins to wait."""
 LOCK_TIMEOUT = "300ms"
