@@ -594,7 +594,9 @@ def prepared() -> Iterator[None]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["simulation"])
     try:
-        context.Process(target=int).start()
+        first = context.Process(target=int)
+        first.start()
+        first.join()
         yield
     finally:
         if before is None:
