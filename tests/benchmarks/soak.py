@@ -39,7 +39,7 @@ from simulation import ASLEEP, CALENDAR, Order, Told, Trouble, World, live, spoi
 from sqlalchemy import Engine  # noqa: E402
 
 from jobs.app import App  # noqa: E402
-from jobs.daemon import MINUTE  # noqa: E402
+from jobs.daemon import MINUTE, PASSIVE  # noqa: E402
 from stockbatch import database, embedded_server  # noqa: E402
 from stockbatch.config import Settings  # noqa: E402
 from stockbatch.embedded_server import Server  # noqa: E402
@@ -49,8 +49,8 @@ from stockbatch.store.runs import RETRIED  # noqa: E402
 CHUNK = 4
 PATIENCE = 120.0
 """Seconds until a daemon that says nothing is stuck."""
-MOST_WAKES = 500
-"""Of one session."""
+MOST_TRIES, MOST_WAKES = 20, 500
+"""Of one session, and of one try."""
 AGAIN = timedelta(minutes=5)
 OUTAGE = timedelta(minutes=5)
 WARM = 10
@@ -189,23 +189,19 @@ class Soak:
         """Wake the daemon up after a close, again and again until the session is finished."""
         now = CALENDAR.close(session) + self.order.settings.close_delay("XNYS")
         pending = deque(faults)
-        for _ in range(MOST_WAKES):
-            slept = self._let_work(now, pending)
-            now += timedelta(seconds=slept)
-            if slept < MINUTE:
-                time.sleep(0.01)  # for the server to see that a process has gone
-            elif not self._outage and self._is_done(session):
+        for _ in range(MOST_TRIES):
+            self._rest(now, pending)
+            self._recover(OUTAGE)
+            if self._is_done(session):
                 break
-            self._recover(timedelta(seconds=slept))
-            now += AGAIN if slept == MINUTE else timedelta(0)
+            now += AGAIN
         else:
-            raise SoakError(f"{session} is not finished after {MOST_WAKES} wakes")
-        self._recover(OUTAGE)
+            raise SoakError(f"{session} is not finished after {MOST_TRIES} tries")
         self._resume()
-        following = CALENDAR.next(session)
         saturday = session + timedelta(days=(5 - session.weekday()) % 7)
-        if saturday < following:
+        if saturday < CALENDAR.next(session):
             morning = datetime(saturday.year, saturday.month, saturday.day, 6, tzinfo=UTC)
+            self._rest(morning, deque())
             self._let_work(morning, deque(), wake="base_refit")
         assert self._active
         if guarded and self._standby is None:
@@ -232,6 +228,21 @@ class Soak:
     def _start(self) -> Daemon:
         self.life.daemons += 1
         return Daemon(self.order)
+
+    def _rest(self, now: datetime, pending: deque[Fault]) -> None:
+        """Let time pass until the daemon at work has nothing to do for now."""
+        before = 0.0
+        for _ in range(MOST_WAKES):
+            slept = self._let_work(now, pending)
+            if slept >= MINUTE:
+                return
+            now += timedelta(seconds=slept)
+            self._recover(timedelta(seconds=slept))
+            if slept == before == PASSIVE and self._standby:  # the other one has the lock
+                self._active, self._standby = self._standby, self._active
+            before = slept
+            time.sleep(0.01)  # for the server to see that a process has gone
+        raise SoakError(f"no daemon is at work after {MOST_WAKES} wakes")
 
     def _let_work(self, now: datetime, pending: deque[Fault], wake: str = "time") -> float:
         """Wake the daemon up and do to it what is pending; return for how long it sleeps then."""
@@ -576,10 +587,11 @@ def _database(home: Path, server: Server, name: str, world: World, first: date) 
     """Make a database with the tickers of the world on its watchlist from the first session on."""
     url = server.url("owner")
     maintenance = database.for_clients(url.set(database="postgres"))
+    settings = _settings(home, database.for_clients(url))
+    database.migrate(settings)  # of the two lives, the first finds something to do
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {url.database}")
     settings = _settings(home, database.for_clients(url.set(database=name)))
-    database.migrate(settings)
     engine = database.engine(settings, role="owner")
     app = App(settings=settings, engine=engine, trainer=None)  # type: ignore[arg-type]
     watch(app, world, CALENDAR.open(first) + timedelta(hours=1), engine)
