@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -185,6 +185,20 @@ class Soak:
         self._mend: list[Callable[[], object]] = []
         self._lock: psycopg.Connection[Any] | None = None
 
+    def live(self, planned: Mapping[date, Sequence[Fault]], *, guarded: bool) -> Life:
+        """Live through all sessions; if `guarded`, a second daemon waits to take over."""
+        started = time.perf_counter()
+        try:
+            for count, (session, faults) in enumerate(planned.items(), 1):
+                self.live_through(session, faults, guarded=guarded)
+                if count % 25 == 0:
+                    print(f"{self._name}: {count} sessions", file=sys.stderr, flush=True)
+            self._end()
+        finally:
+            self._close()
+        self.life.seconds = time.perf_counter() - started
+        return self.life
+
     def live_through(self, session: date, faults: Sequence[Fault], *, guarded: bool) -> None:
         """Wake the daemon up after a close, again and again until the session is finished."""
         now = CALENDAR.close(session) + self.order.settings.close_delay("XNYS")
@@ -209,20 +223,18 @@ class Soak:
         resident = psutil.Process(self._active.pid).memory_info().rss
         self.life.memory.append((self._active.pid, resident))
 
-    def end(self) -> None:
-        """End what is still there; tell the daemon at work to stop, as its user would."""
+    def _end(self) -> None:
+        """Tell the daemon at work to stop, as its user would."""
         if self._active:
             os.kill(self._active.pid, signal.SIGTERM)
             self._active.process.join(PATIENCE)
             if self._active.process.exitcode != 0:
                 raise SoakError(f"exit status {self._active.process.exitcode} after SIGTERM")
-        self.close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         for daemon in (self._active, self._standby, self._suspended):
             if daemon:
                 daemon.end()
-        self._active = self._standby = self._suspended = None
         self._recover(OUTAGE)
 
     def _start(self) -> Daemon:
@@ -514,8 +526,7 @@ class Report:
             f"{self.rough.daemons} daemon processes, {self.sessions} runs,"
             f" {self.tries - self.sessions} tries more than one each",
             f"{self.forecasts} forecasts, {self.live} of them live; {self.open_alerts} open alerts",
-            f"memory in peace: {_memory(self.calm.steady())}",
-            f"memory with faults, the last daemon: {_memory(self.rough.steady())}",
+            f"memory of the last daemon: {_memory(self.rough.steady())}",
             f"seconds: {self.calm.seconds:.0f} in peace, {self.rough.seconds:.0f} with faults",
             f"tables equal: yes, {self.rows} rows compared",
         ]
@@ -535,47 +546,43 @@ def soak(
 ) -> Report:
     """Live through the market twice; raises SoakError, and AssertionError where tables differ."""
     given = {"tickers": tickers, "count": sessions, "seed": seed}
-    world = World(home / "market.csv", **given)
-    days = world.sessions
     server = _start_server(home)
-    lives: dict[str, Life] = {}
-    engines: dict[str, Engine] = {}
-    for name in ("calm", "rough"):
-        engines[name] = _database(home, server, name, world, days[0])
+    world = World(home / "market.csv", **given)
+
+    def live_once(name: str, planned: Mapping[date, Sequence[Fault]], *, guarded: bool) -> Life:
         url = database.for_clients(server.url("writer").set(database=name))
         order = Order(
             settings=_settings(home, url),
             world=given,
-            now=CALENDAR.open(days[0]),
+            now=CALENDAR.open(world.sessions[0]),
             log=home / f"{name}.log",
             tensorflow=tensorflow,
         )
-        planned = dict.fromkeys(days, ())
-        if name == "rough":
-            planned = plan(days, engines["calm"], tickers=tickers, faults=faults, seed=seed)
-        one = Soak(world, order, server, name)
-        started = time.perf_counter()
-        try:
-            for count, day in enumerate(days, 1):
-                one.live_through(day, planned[day], guarded=name == "rough")
-                if count % 25 == 0:
-                    print(f"{name}: {count} sessions", file=sys.stderr, flush=True)
-            one.end()
-        finally:
-            one.close()
-        one.life.seconds = time.perf_counter() - started
-        lives[name] = one.life
+        return Soak(world, order, server, name).live(planned, guarded=guarded)
+
+    calm = _database(home, server, "calm", world)
+    in_peace = live_once("calm", dict.fromkeys(world.sessions, ()), guarded=False)
+    planned = plan(world.sessions, calm, tickers=tickers, faults=faults, seed=seed)
+    rough = _database(home, server, "rough", world)
+    with_faults = live_once("rough", planned, guarded=True)
+    return compare(calm, rough, in_peace, with_faults)
+
+
+def compare(calm: Engine, rough: Engine, in_peace: Life, with_faults: Life) -> Report:
+    """Compare the two lives; raises AssertionError where their tables differ."""
     without = ("alerts", "alert_messages")
-    rows = alike(*(facts(engine, *without) for engine in engines.values()))
+    rows = alike(facts(calm, *without), facts(rough, *without))
     query = (
-        "SELECT (SELECT sum(tries) FROM stockbatch.runs) AS tries, count(*) AS forecasts,"
+        "SELECT (SELECT count(*) FROM stockbatch.instruments) AS tickers,"
+        " (SELECT count(*) FROM stockbatch.runs) AS sessions,"
+        " (SELECT sum(tries) FROM stockbatch.runs) AS tries, count(*) AS forecasts,"
         " count(*) FILTER (WHERE kind = 'live') AS live, (SELECT count(*) FROM stockbatch.alerts"
         "  WHERE cleared_at IS NULL) AS open_alerts FROM stockbatch.forecasts"
     )
-    (counts,) = fetch(engines["rough"], query)
-    for engine in engines.values():
+    (counts,) = fetch(rough, query)
+    for engine in (calm, rough):
         engine.dispose()
-    return Report(sessions=sessions, tickers=tickers, **lives, rows=rows, **counts)
+    return Report(calm=in_peace, rough=with_faults, rows=rows, **counts)
 
 
 def _settings(home: Path, url: str) -> Settings:
@@ -583,7 +590,7 @@ def _settings(home: Path, url: str) -> Settings:
     return small(settings, chunk_tickers=CHUNK, base_after_sessions=20)
 
 
-def _database(home: Path, server: Server, name: str, world: World, first: date) -> Engine:
+def _database(home: Path, server: Server, name: str, world: World) -> Engine:
     """Make a database with the tickers of the world on its watchlist from the first session on."""
     url = server.url("owner")
     maintenance = database.for_clients(url.set(database="postgres"))
@@ -594,7 +601,7 @@ def _database(home: Path, server: Server, name: str, world: World, first: date) 
     settings = _settings(home, database.for_clients(url.set(database=name)))
     engine = database.engine(settings, role="owner")
     app = App(settings=settings, engine=engine, trainer=None)  # type: ignore[arg-type]
-    watch(app, world, CALENDAR.open(first) + timedelta(hours=1), engine)
+    watch(app, world, CALENDAR.open(world.sessions[0]) + timedelta(hours=1), engine)
     return engine
 
 
