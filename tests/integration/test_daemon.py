@@ -34,10 +34,7 @@ def test_a(app):
     print(fetch(app.engine, "SELECT * FROM stockbatch.runs"))
     print(outcomes(app.engine, session(1)))
 
-
 def test_b(app, daemons):
     assert daemons.run(app, evening(0)) == 0
-    assert (
-        daemons.run(app, evening(1), faults=[("forecasts: load", 1, ["SIGTERM", "SIGTERM"])]) == 143
-    )
+    assert daemons.run(app, evening(1), faults=[("forecasts: load", 1, ["SIGTERM", "SIGTERM"])]) == 143
     assert daemons.run(app, evening(1), faults=[("forecasts: load", 1, ["SIGSTOP"])]) == -19
