@@ -302,3 +302,16 @@ def test_unverified_tls_is_refused(tls, connect, host, authority, reason):
     with pytest.raises(DatabaseUnavailable, match=reason) as caught:
         ask(engine, "SELECT 1")
     assert "\n" not in str(caught.value)
+
+
+def test_a_connection_that_died_in_the_pool_is_replaced(settings, engine, connect):
+    used = connect(settings)
+    assert ask(used, "SELECT 1") == 1
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    assert ask(used, "SELECT 1") == 1
