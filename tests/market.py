@@ -188,6 +188,7 @@ def facts(engine: Engine, *without: str) -> Facts:
     named = ("instrument_id", "target_session", "method", "kind", "fingerprint")
     forecasts = {row["id"]: tuple(row[name] for name in named) for row in tables["forecasts"]}
     meanings = {"instrument_id": tickers, "model_id": models, "forecast_id": forecasts}
+    meanings |= {"parent_id": models}
     aside = {"id", "run_id", "owner", "seconds", "tries"}
     result: Facts = {}
     for name, rows in tables.items():

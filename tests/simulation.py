@@ -129,14 +129,14 @@ class LiveFeed(Feed):
         kind = self.trouble.kind if request.symbol in self.trouble.tickers else ""
         about: dict[str, Any] = {"provider": self.name, "ticker": request.symbol}
         known = self.market.bars[request.symbol]
-        if kind == "unreachable":
+        if kind == "provider unreachable":
             raise ProviderUnavailable(**about, reason="nobody answers")
-        if kind == "rate limited":
+        if kind == "provider's rate limit":
             raise RateLimited(**about)
         kept = known[request.last]
         self.asked.clear()
         try:
-            if kind == "no bar":
+            if kind == "no bar yet":
                 del known[request.last]
             if kind == "bad bar":
                 known[request.last] = spoilt(kept)

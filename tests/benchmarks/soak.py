@@ -379,8 +379,7 @@ class Soak:
             tickers = [rng.choice(tickers)]
         self.life.lacking |= {(ticker, str(session)) for ticker in tickers}
         lacking = [ticker for ticker in tickers if ticker in self.world.in_file]
-        names = {"provider unreachable": "unreachable", "provider's rate limit": "rate limited"}
-        self._trouble = Trouble(kind=names.get(kind, kind), tickers=frozenset(tickers))
+        self._trouble = Trouble(kind=kind, tickers=frozenset(tickers))
         bars = self.world.bars
         if not lacking:
             pass
