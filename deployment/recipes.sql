@@ -81,6 +81,12 @@ FROM bi.run_history
 ORDER BY started_at DESC
 LIMIT 20;
 
+-- Is anything wrong? Open alerts first.
+SELECT raised_at, cleared_at, condition, subject AS exchange, session, message
+FROM bi.alerts
+ORDER BY is_open DESC, raised_at DESC
+LIMIT 20;
+
 -- Does the newest model of each ticker overfit? A gap that grows: yes.
 SELECT ticker, session, epoch, training_loss, validation_loss, generalisation_gap, is_best_epoch
 FROM bi.training_history
@@ -89,7 +95,7 @@ WHERE model_id IN (
 )
 ORDER BY ticker, epoch;
 
--- What changed since I last looked? The start of an incremental load of any fact.
+-- What changed since I last looked? The start of an incremental load, as of any fact.
 SELECT ticker, session, method, kind, forecast_close, score_status, actual_close, updated_at
 FROM bi.forecast_history
-WHERE updated_at >= now() - interval '1 day' AND session > current_date - 30;
+WHERE updated_at >= now() - interval '1 day';

@@ -41,6 +41,27 @@ class Exchange:
     lacks: Mapping[date, Lack]
     """Of the sessions that may be caught up."""
 
+    def is_done(self, session: date) -> bool:
+        """Tell whether the newest run of a session came to its end."""
+        last = self.last_tries.get(session)
+        return last is not None and last.status not in runs.UNFINISHED
+
+    def deadline(self, session: date) -> datetime:
+        """Return the instant before which forecasts from a session are live."""
+        return _deadline(self.calendar, session)
+
+    def expected(self, now: datetime) -> date | None:
+        """Return the newest session whose forecasts are due by now, None where there is none.
+
+        Nothing is expected from before the watchlist had a ticker of the exchange.
+        """
+        past = [
+            session
+            for session in self.lacks
+            if self.deadline(session) <= now and self.calendar.close(session) >= self.active_since
+        ]
+        return max(past, default=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:

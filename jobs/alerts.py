@@ -3,13 +3,14 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from jobs import due
+from jobs import agenda
+from jobs.agenda import Exchange
 from jobs.app import App
-from jobs.due import Exchange
 from jobs.logs import redacted
 from stockbatch.records import Alert, Condition, Kind, Method
 from stockbatch.store import alerts, health
@@ -25,11 +26,15 @@ BANDS = {"coverage_80": (0.70, 0.90), "coverage_95": (0.90, 0.99)}
 
 
 def review(app: App) -> None:
-    """Raise and clear alerts by what the database says, and deliver what is to be told."""
-    exchanges = due.exchanges(app)
+    """Raise and clear alerts by what the database says, and deliver what is to be told.
+
+    Of an exchange that is paused, nothing is expected.
+    """
+    now = app.clock()
+    exchanges = [exchange for exchange in agenda.load(app) if not exchange.paused]
     with app.transaction() as db:
-        holding = list(_holding(db, exchanges))
-        alerts.reconcile(db, holding, app.clock(), list(_channels(app)))
+        holding = list(_holding(db, exchanges, now))
+        alerts.reconcile(db, holding, now, list(_channels(app)))
     deliver(app)
 
 
@@ -97,11 +102,11 @@ def _send(url: str, event: str, alert: Any) -> str | None:
     return None if delivered else redacted(" ".join(words[-1:]) or "it was refused")
 
 
-def _holding(db: Session, exchanges: list[Exchange]) -> Iterator[Alert]:
+def _holding(db: Session, exchanges: list[Exchange], now: datetime) -> Iterator[Alert]:
     """Yield every condition that holds now."""
     by_code = {exchange.calendar.code: exchange for exchange in exchanges}
     for exchange in exchanges:
-        yield from _missed_deadline(db, exchange)
+        yield from _missed_deadline(db, exchange, now)
         yield from _failed_run(exchange)
     yield from _low_data_coverage(db, by_code)
     for row in health.metrics(db):
@@ -118,8 +123,8 @@ def _holding(db: Session, exchanges: list[Exchange]) -> Iterator[Alert]:
         )
 
 
-def _missed_deadline(db: Session, exchange: Exchange) -> Iterator[Alert]:
-    session = exchange.last_expected()
+def _missed_deadline(db: Session, exchange: Exchange, now: datetime) -> Iterator[Alert]:
+    session = exchange.expected(now)
     if session is None:
         return
     calendar = exchange.calendar
@@ -145,12 +150,12 @@ def _missed_deadline(db: Session, exchange: Exchange) -> Iterator[Alert]:
 
 def _failed_run(exchange: Exchange) -> Iterator[Alert]:
     failed = [
-        (session, exchange.attempts[session][1])
-        for session in exchange.closed()
-        if exchange.attempts.get(session, ("", None))[0] == "failed"
+        (session, last.message)
+        for session, last in exchange.last_tries.items()
+        if session in exchange.lacks and last.status == "failed"
     ]
     if failed:
-        session, message = failed[-1]
+        session, message = max(failed)
         yield Alert(
             condition=Condition.FAILED_RUN,
             subject=exchange.calendar.code,

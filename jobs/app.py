@@ -1,5 +1,6 @@
 """The composition root: what a job is given, put together from the settings."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ from sqlalchemy.orm import Session
 from jobs.training import TrainingProcess
 from stockbatch import database, providers
 from stockbatch.config import Settings
-from stockbatch.exceptions import SchemaOutOfDate
+from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
 from stockbatch.providers import BarProvider
 from stockbatch.store import quota
+
+PATIENCE = 120
+"""Seconds that the first runs of two processes at once may wait for each other's migration."""
 
 
 def _now() -> datetime:
@@ -90,6 +94,18 @@ class App:
         )
 
 
+def _migrate(settings: Settings) -> None:
+    """Migrate; where another process is at it, wait for it. Raises MigrationInProgress."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return database.migrate(settings)
+        except MigrationInProgress:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 @contextmanager
 def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
     """Open the database for jobs and clean up afterwards.
@@ -104,7 +120,7 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
         except SchemaOutOfDate:
             if settings.database_url is not None:
                 raise
-            database.migrate(settings)
+            _migrate(settings)
             engine.dispose()  # its connections took their role before the migration made it
         with TrainingProcess(
             settings.threads,

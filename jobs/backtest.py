@@ -17,7 +17,7 @@ from jobs.fetch_bars import fetch_bars
 from jobs.score_forecasts import score_forecasts
 from jobs.train_base import train_base
 from jobs.train_tickers import Around, Chunk, Trained
-from jobs.update_metrics import update_metrics
+from jobs.update_metrics import update_history, update_metrics
 from stockbatch import forecasting, sessions
 from stockbatch.exceptions import SessionNotClosed
 from stockbatch.material import Material, prepare, sessions_needed
@@ -70,6 +70,7 @@ def backtest(
             yield Progress(first=as_date(block[0]), last=as_date(block[-1]), added=added)
         app.on_event("backtest: score")
         score_forecasts(app, closing, calendar, chosen)
+        update_history(app, closing, calendar, calendar.next(first))
         update_metrics(app, closing, calendar)
 
 

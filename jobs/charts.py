@@ -1,23 +1,40 @@
 """The plots of dashboard, report and notebooks, as Altair charts of frames from `store.dashboard`.
 
-Colours are those of Okabe and Ito, which people with any colour vision tell apart; where it matters
-a dash or a shape says the same again.
+Where a colour matters, a dash or a shape says the same again.
 """
-
-from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 import pandas as pd
 
-BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
-VERMILION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#6E6E6E"
+from jobs.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Layers,
+    band,
+    colours_of,
+    day,
+    interval_bars,
+    legend,
+    line,
+    named,
+    price_axis,
+    reader,
+    scale_of,
+    session_axis,
+    tip,
+    title_of,
+    together,
+)
 
 ACTIONS = {"trained": BLUE, "reused": SKY, "base": GREEN, "naive": ORANGE, "none": VERMILION}
 """What a run did for a ticker, from best to worst, with its colour."""
 AVERAGES = {20: (ORANGE, [1, 0]), 50: (GREEN, [6, 3]), 200: (PURPLE, [2, 2])}
 """Sessions of the moving averages with their colour and dash."""
-Layers = alt.LayerChart
 
 
 def price(data: pd.DataFrame) -> Layers:
@@ -29,13 +46,13 @@ def price(data: pd.DataFrame) -> Layers:
     series |= {f"average of {n}": look for n, look in AVERAGES.items()}
     columns = ("close", *(f"average_{n}" for n in AVERAGES))
     lines = [
-        _line(data, column, name, series, width=2 if column == "close" else 1.3)
+        line(data, column, name, series, width=2 if column == "close" else 1.3)
         for name, column in zip(series, columns, strict=True)
     ]
     ahead = data[data["close"].isna() & data["forecast_close"].notna()]
-    tips = [_tip(column, column.replace("_", " of ")) for column in columns]
-    return _together(
-        [*_bars(ahead), *lines, _reader(data, tips, "price")],
+    tips = [tip(column, column.replace("_", " of ")) for column in columns]
+    return together(
+        [*interval_bars(ahead), *lines, reader(data, tips, "price")],
         "Closing price",
         "and its averages of 20, 50 and 200 sessions",
     )
@@ -47,13 +64,19 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
     `data` is of `store.dashboard.prices`; sessions before the first forecast are left out.
     """
     known = data[data["forecast_close"].notna()].copy()
+    known["actual"] = known["close"].map("{:,.2f}".format).where(known["close"].notna(), "not yet")
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
-    series = {"actual close": (BLUE, [1, 0]), "forecast": (VERMILION, [4, 2])}
+    series = {
+        "actual close": (BLUE, [1, 0]),
+        "forecast": (VERMILION, [4, 2]),
+        "naive": (GREY, [1, 3]),
+    }
     tips = [
-        _tip("close", "actual close"),
-        _tip("forecast_close", "forecast"),
+        alt.Tooltip("actual:N", title="actual close"),
+        tip("forecast_close", "forecast"),
+        tip("naive_close", "naive forecast"),
         *(
-            _tip(f"close_{end}_{p}", f"{end} end, {p} %")
+            tip(f"close_{end}_{p}", f"{end} end, {p} %")
             for p in (80, 95)
             for end in ("low", "high")
         ),
@@ -62,21 +85,23 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
     missed = (
         alt.Chart(known[outside])
         .mark_point(shape="diamond", size=70, filled=True, color=ORANGE, stroke="black")
-        .encode(x=_session(), y=_price("close"))
+        .encode(x=session_axis(), y=price_axis("close"))
     )
     layers = [
-        _band(known, 95, 0.2),
-        _band(known, 80, 0.35),
-        _line(known, "forecast_close", "forecast", series, point=True),
-        _line(known, "close", "actual close", series, width=2, point=True),
+        band(known, 95, 0.2),
+        band(known, 80, 0.35),
+        line(known, "forecast_close", "forecast", series, point=True),
+        line(known, "naive_close", "naive", series),
+        line(known, "close", "actual close", series, width=2, point=True),
         missed,
-        _reader(known, tips, "forecast"),
+        reader(known, tips, "forecast"),
     ]
-    return _together(
+    return together(
         layers,
         "Predicted against actual",
         "bands: 80 and 95 % intervals",
         "diamond: the close was outside the 95 % interval",
+        "naive: the close before, under the forecast where both are equal",
     )
 
 
@@ -86,7 +111,7 @@ def error(data: pd.DataFrame) -> Layers:
     `data` is of `store.dashboard.errors`.
     """
     means = data.copy()
-    means["mean"] = means.groupby("method")["absolute_error_pct"].transform(
+    means["mean"] = means.groupby(["method", "kind"])["absolute_error_pct"].transform(
         lambda sizes: sizes.rolling(20, min_periods=5).mean()
     )
     series = {"lstm": (BLUE, [1, 0]), "naive": (ORANGE, [4, 2])}
@@ -94,19 +119,22 @@ def error(data: pd.DataFrame) -> Layers:
         alt.Chart(data[data["method"] == "lstm"])
         .mark_bar(color=SKY, opacity=0.7)
         .encode(
-            x=_session("yearmonthdate(session)"),
+            x=session_axis("yearmonthdate(session)"),
             y=alt.Y("error_pct:Q", title="% of the close"),
-            tooltip=[_day(), _tip("error_pct", "error, %"), alt.Tooltip("kind:N")],
+            tooltip=[day(), tip("error_pct", "error, %"), alt.Tooltip("kind:N")],
         )
     )
     lines = [
-        _line(means[means["method"] == name], "mean", name, series, zero=True) for name in series
+        line(means[means["method"] == name], "mean", name, series, zero=True).encode(
+            detail="kind:N"
+        )
+        for name in series
     ]
-    return _together(
+    return together(
         [bars, *lines],
         "Error over time",
         "bars: actual minus forecast of the LSTM",
-        "lines: mean size of the last 20 errors",
+        "lines: mean size of the last 20 errors of a kind",
     )
 
 
@@ -116,21 +144,21 @@ def losses(data: pd.DataFrame) -> Layers:
     `data` is the rows of one model of `store.dashboard.training`.
     """
     series = {"training": (BLUE, [1, 0]), "validation": (VERMILION, [4, 2])}
-    scale = _scale(series)
+    scale = scale_of(series)
     epochs = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
 
-    def line(column: str, name: str) -> alt.Chart:
+    def curve(column: str, name: str) -> alt.Chart:
         chart: alt.Chart = (
-            _named(data, name)
+            named(data, name)
             .mark_line(point=True, strokeDash=series[name][1])
             .encode(
                 x=epochs,
                 y=alt.Y(f"{column}:Q", title="pinball loss", scale=alt.Scale(zero=False)),
-                color=alt.Color("series:N", scale=scale, legend=_legend()),
+                color=alt.Color("series:N", scale=scale, legend=legend()),
                 tooltip=[
                     "epoch:Q",
-                    _tip("training_loss", "training", ".4f"),
-                    _tip("validation_loss", "validation", ".4f"),
+                    tip("training_loss", "training", ".4f"),
+                    tip("validation_loss", "validation", ".4f"),
                 ],
             )
         )
@@ -145,8 +173,8 @@ def losses(data: pd.DataFrame) -> Layers:
     what = "the base model" if model["model_kind"] == "base" else "its own model"
     start = model["initial_validation_loss"]
     before = "" if pd.isna(start) else f"; validation before it: {start:.4f}"
-    return _together(
-        [line("training_loss", "training"), line("validation_loss", "validation"), kept],
+    return together(
+        [curve("training_loss", "training"), curve("validation_loss", "validation"), kept],
         f"Training of {what}",
         f"through {model['session']:%Y-%m-%d}{before}",
         "diamond: the epoch whose weights were kept",
@@ -182,14 +210,14 @@ def intervals(data: pd.DataFrame) -> Layers:
             tooltip=[
                 "ticker:N",
                 "kind:N",
-                _tip("forecast_return_pct", "forecast, %"),
-                _tip("return_low_80_pct", "low end, 80 %"),
-                _tip("return_high_80_pct", "high end, 80 %"),
-                _tip("probability_of_rise_pct", "P(rise), %", ".1f"),
+                tip("forecast_return_pct", "forecast, %"),
+                tip("return_low_80_pct", "low end, 80 %"),
+                tip("return_high_80_pct", "high end, 80 %"),
+                tip("probability_of_rise_pct", "P(rise), %", ".1f"),
             ],
         )
     )
-    return _together(
+    return together(
         [rule(95, 2, 0.8), rule(80, 7, 0.6), points],
         "Forecast change",
         "point: forecast; thick: 80 % interval; thin: 95 %",
@@ -212,12 +240,12 @@ def skill(data: pd.DataFrame) -> Layers:
         .encode(
             y=methods,
             x=alt.X("skill_vs_rolling_quantile_pct:Q", title="less pinball loss, %"),
-            tooltip=["method:N", _tip("skill_vs_rolling_quantile_pct", "skill, %")],
+            tooltip=["method:N", tip("skill_vs_rolling_quantile_pct", "skill, %")],
         )
     )
     whiskers = alt.Chart(rows).mark_rule(color=BLUE).encode(y=methods, x="low:Q", x2="high:Q")
     zero = alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color=GREY).encode(x="x:Q")
-    return _together(
+    return together(
         [zero, whiskers, points],
         "Skill against rolling quantiles",
         "right of 0: better; whiskers: two standard errors",
@@ -235,7 +263,7 @@ def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
     long["interval"] = long["interval"].str.extract(r"(\d+)")[0] + " %"
     promises = pd.DataFrame({"interval": ["80 %", "95 %"], "promised": [80, 95]})
     colours = alt.Scale(domain=["80 %", "95 %"], range=[BLUE, VERMILION])
-    colour = alt.Color("interval:N", scale=colours, legend=_legend("interval"))
+    colour = alt.Color("interval:N", scale=colours, legend=legend("interval"))
     points = (
         alt.Chart(long)
         .mark_point(filled=True, size=110, opacity=1)
@@ -244,7 +272,7 @@ def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
             x=alt.X("inside:Q", title="inside, %", scale=alt.Scale(zero=False, padding=10)),
             color=colour,
             shape=alt.Shape("interval:N", legend=None),
-            tooltip=[f"{names}:N", "interval:N", _tip("inside", "inside, %", ".1f")],
+            tooltip=[f"{names}:N", "interval:N", tip("inside", "inside, %", ".1f")],
         )
     )
     promised = (
@@ -252,7 +280,7 @@ def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
         .mark_rule(strokeDash=[4, 3], strokeWidth=1.5)
         .encode(x="promised:Q", color=colour)
     )
-    return _together([promised, points], "Were the intervals kept?", "dashed: what was promised")
+    return together([promised, points], "Were the intervals kept?", "dashed: what was promised")
 
 
 def outcomes(data: pd.DataFrame) -> alt.Chart:
@@ -265,145 +293,12 @@ def outcomes(data: pd.DataFrame) -> alt.Chart:
         alt.Chart(data.assign(place=data["action"].map(place)))
         .mark_bar()
         .encode(
-            x=_session("yearmonthdate(session)"),
+            x=session_axis("yearmonthdate(session)"),
             y=alt.Y("sum(tickers):Q", title="tickers", axis=alt.Axis(tickMinStep=1)),
-            color=alt.Color("action:N", scale=_colours(ACTIONS), legend=_legend("outcome")),
+            color=alt.Color("action:N", scale=colours_of(ACTIONS), legend=legend("outcome")),
             order="place:O",
-            tooltip=[_day(), "action:N", "sum(tickers):Q"],
+            tooltip=[day(), "action:N", "sum(tickers):Q"],
         )
-        .properties(title=_title("Outcomes of the last runs"))
+        .properties(title=title_of("Outcomes of the last runs"))
     )
     return chart
-
-
-Look = dict[str, tuple[str, list[int]]]
-
-
-def _line(
-    data: pd.DataFrame,
-    column: str,
-    name: str,
-    series: Look,
-    *,
-    width: float = 1.5,
-    point: bool = False,
-    zero: bool = False,
-) -> alt.Chart:
-    dots = alt.OverlayMarkDef(size=18, filled=True) if point else False
-    chart: alt.Chart = (
-        _named(data, name)
-        .mark_line(strokeWidth=width, strokeDash=series[name][1], point=dots)
-        .encode(
-            x=_session(),
-            y=alt.Y(f"{column}:Q", scale=alt.Scale(zero=zero)) if zero else _price(column),
-            color=alt.Color("series:N", scale=_scale(series), legend=_legend()),
-        )
-    )
-    return chart
-
-
-def _named(data: pd.DataFrame, series: str) -> alt.Chart:
-    """Return an empty chart whose rows all belong to a series; the frame itself is shared."""
-    return alt.Chart(data).transform_calculate(series=f"'{series}'")
-
-
-def _band(data: pd.DataFrame, percent: int, opacity: float) -> alt.Chart:
-    chart: alt.Chart = (
-        alt.Chart(data)
-        .mark_area(color=SKY, opacity=opacity)
-        .encode(x=_session(), y=_price(f"close_low_{percent}"), y2=f"close_high_{percent}:Q")
-    )
-    return chart
-
-
-def _bars(ahead: pd.DataFrame) -> list[alt.Chart]:
-    """Return the intervals of sessions without a close as bars, the forecast on them."""
-    rules = [
-        alt.Chart(ahead)
-        .mark_rule(color=SKY, strokeWidth=width)
-        .encode(x=_session(), y=_price(f"close_low_{percent}"), y2=f"close_high_{percent}:Q")
-        for percent, width in ((95, 2), (80, 6))
-    ]
-    point = (
-        alt.Chart(ahead)
-        .mark_point(filled=True, size=60, color=VERMILION, opacity=1)
-        .encode(x=_session(), y=_price("forecast_close"))
-    )
-    return [*rules, point]
-
-
-def _reader(data: pd.DataFrame, tips: Sequence[alt.Tooltip], name: str) -> alt.Chart:
-    """Return an upright line at the session nearest to the pointer, which shows its numbers."""
-    nearest = alt.selection_point(
-        name=f"nearest_{name}",
-        nearest=True,
-        on="pointerover",
-        clear="pointerout",
-        fields=["session"],
-        empty=False,
-    )
-    chart: alt.Chart = (
-        alt.Chart(data)
-        .mark_rule(color=GREY)
-        .encode(
-            x=_session(),
-            opacity=alt.when(nearest).then(alt.value(0.8)).otherwise(alt.value(0)),
-            tooltip=[_day(), *tips],
-        )
-        .add_params(nearest)
-    )
-    return chart
-
-
-def _session(field: str = "session") -> alt.X:
-    axis = alt.Axis(format="%Y-%m-%d", tickCount=7, labelOverlap="greedy")
-    return alt.X(f"{field}:T", title=None, axis=axis)
-
-
-def text_table(data: pd.DataFrame) -> alt.Chart:
-    """Return a table of texts, a column for each of the frame's."""
-    long = data.assign(row=range(len(data))).melt("row", var_name="column", value_name="text")
-    axis = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False)
-    chart: alt.Chart = (
-        alt.Chart(long)
-        .mark_text(fontSize=11)
-        .encode(
-            x=alt.X("column:N", title=None, sort=[str(column) for column in data], axis=axis),
-            y=alt.Y("row:O", title=None, axis=None),
-            text="text:N",
-        )
-    )
-    return chart
-
-
-def _together(layers: Sequence[alt.Chart], title: str, *subtitle: str) -> Layers:
-    """Return charts on top of each other, under a title."""
-    return alt.LayerChart(layer=list(layers), title=_title(title, *subtitle))
-
-
-def _title(title: str, *subtitle: str) -> alt.TitleParams:
-    return alt.TitleParams(title, subtitle=list(subtitle), anchor="start", subtitleColor=GREY)
-
-
-def _price(column: str) -> alt.Y:
-    return alt.Y(f"{column}:Q", title="close", scale=alt.Scale(zero=False))
-
-
-def _day() -> alt.Tooltip:
-    return alt.Tooltip("session:T", title="session", format="%Y-%m-%d")
-
-
-def _tip(column: str, title: str, layout: str = ",.2f") -> alt.Tooltip:
-    return alt.Tooltip(f"{column}:Q", title=title, format=layout)
-
-
-def _scale(series: Look) -> alt.Scale:
-    return _colours({name: colour for name, (colour, _) in series.items()})
-
-
-def _colours(colours: dict[str, str]) -> alt.Scale:
-    return alt.Scale(domain=list(colours), range=list(colours.values()))
-
-
-def _legend(title: str | None = None) -> Any:
-    return alt.Legend(title=title, orient="bottom", columns=3, symbolStrokeWidth=2.5)

@@ -17,10 +17,12 @@ from jobs.commands.dashboard import dashboard
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
+from jobs.commands.export import export
 from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
 from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
+from jobs.commands.prune import prune
 from jobs.commands.quality import quality
 from jobs.commands.report import report
 from jobs.commands.run import run
@@ -44,7 +46,7 @@ app = typer.Typer(
 for command in (
     *(demo, run, fetch, backtest, tune, status, forecasts),
     *(daemon, schedule, pause, resume, runs, retry, backfill),
-    *(report, dashboard, api, doctor, migrate),
+    *(report, dashboard, export, api, doctor, migrate, prune),
 ):
     app.command()(command)
 for group in (tickers, quality, models, tokens, alerts, db, config):

@@ -65,7 +65,7 @@ class Care:
     """Called after each run, and every minute."""
     serving: Callable[[App, Callable[[], datetime]], AbstractContextManager[object]] = _nobody
     """Entered around everything, with what tells the last sign of life."""
-    prune: Callable[[App], None] = _nothing
+    prune: Callable[[App], object] = _nothing
     """The monthly maintenance."""
 
 

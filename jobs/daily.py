@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from typing import TypedDict, Unpack
 from uuid import uuid4
 
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 AHEAD = timedelta(days=30)
 """How far beyond the run's session the dimension of sessions reaches."""
+NAMED, SHOWN = 10, 20
+"""Tickers named of those that have the same problem, and problems told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +135,18 @@ class Fetched:
     def __str__(self) -> str:
         have = self.tickers - len(self.problems)
         lines = [f"{self.calendar} {self.session}: {have} of {self.tickers} tickers have their bar"]
-        return "\n".join([*lines, *(f"{ticker}: {why}" for ticker, why in self.problems.items())])
+        by_reason: dict[str, list[str]] = {}
+        for ticker, why in self.problems.items():
+            by_reason.setdefault(why, []).append(ticker)
+        lines += [f"{_some(of)}: {why}" for why, of in islice(by_reason.items(), SHOWN)]
+        if rest := sum(map(len, islice(by_reason.values(), SHOWN, None))):
+            lines.append(f"and {rest} more, each with another problem")
+        return "\n".join(lines)
+
+
+def _some(tickers: Sequence[str]) -> str:
+    named, rest = tickers[:NAMED], len(tickers) - NAMED
+    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
 
 
 def fetch_session(

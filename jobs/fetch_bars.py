@@ -78,7 +78,7 @@ def fetch_bars(
     with app.progress() as progress:
         task = progress.add_task("bars", total=len(asking))
         while by_provider := _by_provider(asking, provider, turn):
-            for specification, fed in by_provider.items():
+            for specification, fed in by_provider:
                 found = _ask(
                     app,
                     run,
@@ -93,22 +93,27 @@ def fetch_bars(
                 problems |= {id_: _joined(problems.get(id_), new) for id_, new in found.items()}
             asking, turn = [i for i in asking if i.id in problems], turn + 1
             progress.update(task, total=len(lacking) + len(asking))
-    _finish(app, run, calendar, problems)
+    _finish(app, run, calendar, instruments, problems)
     return problems
 
 
 def _by_provider(
     instruments: Iterable[Instrument], provider: str | None, turn: int
-) -> dict[str, dict[str, Instrument]]:
-    """Return who is to be asked in this turn: instruments by symbol, by provider."""
-    by_provider: dict[str, dict[str, Instrument]] = {}
+) -> list[tuple[str, dict[str, Instrument]]]:
+    """Return who is to be asked in this turn: pairs of a provider and instruments by symbol."""
+    groups: list[tuple[str, dict[str, Instrument]]] = []
     for instrument in instruments:
         sources = [Source(provider=provider or instrument.provider, symbol=instrument.symbol)]
         sources += () if provider else instrument.fallbacks
         if turn < len(sources):
             source = sources[turn]
-            by_provider.setdefault(source.provider, {})[source.symbol] = instrument
-    return by_provider
+            for specification, fed in groups:
+                if specification == source.provider and source.symbol not in fed:
+                    fed[source.symbol] = instrument
+                    break
+            else:  # of instruments with the same symbol, each is asked for in a group of its own
+                groups.append((source.provider, {source.symbol: instrument}))
+    return groups
 
 
 def _ask(
@@ -180,6 +185,8 @@ def _fetch(
                 problems[instrument.id] = _problem(instrument, Reason.BAR_REFUSED, why)
             elif not (one.accepted.sessions == session).any():
                 text = f"{question.source.name} has no bar of this session"
+                if len(one.accepted):
+                    text += f", its last is of {one.accepted.sessions[-1]}"
                 problems[instrument.id] = _problem(instrument, Reason.NO_BAR, text)
         if admitted:
             _save(app, question, batch, admitted, whole=whole)
@@ -191,17 +198,23 @@ def _fetch(
 def _batches(
     answers: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
 ) -> Iterator[list[Answer]]:
+    """Yield the answers in batches to commit; after Ctrl-C, what has come is the last one."""
     batch: list[Answer] = []
     bars, begun = 0, time.monotonic()
-    for answer in answers:
-        if isinstance(answer, ProviderError):
-            batch.append((instruments[answer.values["ticker"]], answer))
-        else:
-            batch.append((instruments[answer.symbol], answer))
-            bars += len(answer.bars)
-        if bars >= COMMIT_BARS or time.monotonic() - begun >= COMMIT_SECONDS:
+    try:
+        for answer in answers:
+            if isinstance(answer, ProviderError):
+                batch.append((instruments[answer.values["ticker"]], answer))
+            else:
+                batch.append((instruments[answer.symbol], answer))
+                bars += len(answer.bars)
+            if bars >= COMMIT_BARS or time.monotonic() - begun >= COMMIT_SECONDS:
+                yield batch
+                batch, bars, begun = [], 0, time.monotonic()
+    except KeyboardInterrupt:
+        if batch:
             yield batch
-            batch, bars, begun = [], 0, time.monotonic()
+        raise
     if batch:
         yield batch
 
@@ -269,9 +282,17 @@ def _span(admitted: Admitted) -> tuple[date, date]:
     return as_date(admitted.accepted.sessions[0]), as_date(admitted.accepted.sessions[-1])
 
 
-def _finish(app: App, run: Run, calendar: TradingCalendar, problems: Problems) -> None:
+def _finish(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    instruments: Sequence[Instrument],
+    problems: Problems,
+) -> None:
     """Judge what only all answers together tell: special sessions, tickers traded no more."""
     silent = [id_ for id_, problem in problems.items() if problem.reason is Reason.NO_BAR]
+    if len(instruments) >= issues.FEWEST and 2 * len(silent) > len(instruments):
+        silent = []  # most have no bar: an outage
     with app.transaction() as db:
         runs.lock(db, run)
         issues.accept_common_days(db, calendar.code)

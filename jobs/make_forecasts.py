@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import numpy as np
 from sqlalchemy.exc import OperationalError
+from structlog.contextvars import bound_contextvars
 
 from jobs import train_tickers
 from jobs.app import App
@@ -111,7 +112,8 @@ def _make_or_isolate(
             raise
         reason = str(error) if isinstance(error, StockbatchError) else repr(error)
         names = tickers[0].ticker if len(tickers) == 1 else f"{len(tickers)} tickers"
-        log.warning("%s %s: %s: %s", run.calendar, run.session, names, reason)
+        with bound_contextvars(**({"ticker": names} if len(tickers) == 1 else {})):
+            log.warning("%s %s: %s: %s", run.calendar, run.session, names, reason)
         if len(tickers) > 1:
             middle = len(tickers) // 2
             for half in (tickers[:middle], tickers[middle:]):

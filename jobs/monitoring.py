@@ -4,8 +4,7 @@ What concerns the data is read from the database at every scrape, so that a rest
 the memory of the processes and the durations of steps are this process's own.
 """
 
-from __future__ import annotations
-
+import errno
 import json
 import logging
 import socket
@@ -14,8 +13,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from threading import Event, Thread
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -23,16 +22,18 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs import agenda
+from jobs.app import App
 from stockbatch import database
 from stockbatch.exceptions import ConfigurationError, StockbatchError
-
-if TYPE_CHECKING:
-    from jobs.app import App
+from stockbatch.store import alerts, health
 
 log = logging.getLogger(__name__)
 
-STALLED = timedelta(minutes=2)
-"""A loop that has not turned for so long is not alive."""
+STALLED = timedelta(minutes=15)
+"""A daemon that has shown no sign of life for so long is stuck, as systemd's watchdog has it."""
+AGAIN = 10.0
+"""Seconds between attempts to get an address that is in use."""
 STEP_SECONDS = Histogram(
     "stockbatch_step_seconds",
     "Wall time of the steps that succeeded in this process.",
@@ -44,39 +45,49 @@ STEP_SECONDS = Histogram(
 
 @contextmanager
 def serving(app: App, beat: Callable[[], datetime]) -> Iterator[tuple[str, int] | None]:
-    """Answer on the setting `monitoring_address` and yield host and port; None where it is empty.
+    """Answer on the setting `monitoring_address` and yield host and port.
 
-    `beat` returns when the daemon's loop last turned. Raises ConfigurationError.
+    None where nothing is set, and where another program has the address, perhaps the daemon that
+    this one waits for: then it is taken over as soon as it is free. `beat` returns when the daemon
+    last showed a sign of life. Raises ConfigurationError.
     """
     if not app.settings.monitoring_address:
         yield None
         return
-    host, _, port = app.settings.monitoring_address.rpartition(":")
-    server = _listen(host.strip("[]"), int(port))
-    server.app, server.beat, server.registry = app, beat, _registry(app, beat)
-    thread = Thread(target=server.serve_forever, name="monitoring", daemon=True)
+    server = _server(app, beat)
+    is_bound, ended = _bound(server), Event()
+    if not is_bound:
+        taken = app.settings.monitoring_address
+        log.warning("monitoring waits for its address: %s is in use", taken)
+
+    def serve() -> None:
+        bound = is_bound
+        while not (bound or ended.wait(AGAIN)):
+            bound = _bound(server)
+        while not ended.is_set():
+            server.handle_request()
+
+    thread = Thread(target=serve, name="monitoring", daemon=True)
     thread.start()
     try:
-        address = server.server_address
-        log.info("monitoring: http://%s:%d/metrics", *address[:2])
-        yield str(address[0]), int(address[1])
+        yield (str(server.server_address[0]), int(server.server_address[1])) if is_bound else None
     finally:
-        server.shutdown()
-        server.server_close()
+        ended.set()
         thread.join()
+        server.server_close()
 
 
 def problems(app: App) -> list[str]:
     """Return what keeps the service from being ready: nothing may be past its deadline undone."""
-    from jobs import due
-
     try:
         database.require_current(app.engine)
-        exchanges = due.exchanges(app)
+        now = app.clock()
         return [
             f"{exchange.calendar.code} {session}: not finished by {exchange.deadline(session)}"
-            for exchange in exchanges
-            if (session := exchange.last_expected()) and not exchange.is_done(session)
+            for exchange in agenda.load(app)
+            if not exchange.paused
+            and (session := exchange.expected(now))
+            and not exchange.is_done(session)
         ]
     except (StockbatchError, SQLAlchemyError) as error:
         return [str(error).splitlines()[0]]
@@ -84,6 +95,7 @@ def problems(app: App) -> list[str]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    timeout = 0.2  # so long a request is waited for until the next look at whether to go on
     app: App
     beat: Callable[[], datetime]
     registry: CollectorRegistry
@@ -123,16 +135,36 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *values)
 
 
-def _listen(host: str, port: int) -> _Server:
+def _server(app: App, beat: Callable[[], datetime]) -> _Server:
+    host, _, port = app.settings.monitoring_address.rpartition(":")
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        kind = type("_OfFamily", (_Server,), {"address_family": family})
-        server: _Server = kind(address[:2], _Handler)
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as error:
-        reason = f"{host}:{port}: {error.strerror}"
-        key = "monitoring_address"
-        raise ConfigurationError(source="settings", key=key, reason=reason) from None
+        raise _unusable(app.settings.monitoring_address, error) from None
+    family, *_, address = found[0]
+    kind = type("_OfFamily", (_Server,), {"address_family": family})
+    server: _Server = kind(address[:2], _Handler, bind_and_activate=False)
+    server.app, server.beat, server.registry = app, beat, _registry(app, beat)
     return server
+
+
+def _bound(server: _Server) -> bool:
+    """Listen; return False where another program does. Raises ConfigurationError."""
+    try:
+        server.server_bind()
+        server.server_activate()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        server.server_close()
+        raise _unusable(server.app.settings.monitoring_address, error) from None
+    log.info("monitoring: http://%s:%d/metrics", *server.server_address[:2])
+    return True
+
+
+def _unusable(address: str, error: OSError) -> ConfigurationError:
+    reason = f"{address}: {error.strerror}"
+    return ConfigurationError(source="settings", key="monitoring_address", reason=reason)
 
 
 def _registry(app: App, beat: Callable[[], datetime]) -> CollectorRegistry:
@@ -175,12 +207,8 @@ class _Ledger(Collector):
 
 def _families(app: App) -> Iterator[Metric]:
     """Yield the metrics that the database holds."""
-    from jobs import due
-    from stockbatch.store import alerts, health
-
     now = app.clock()
-    delay = timedelta(minutes=app.settings.close_delay_minutes)
-    exchanges = {exchange.calendar.code: exchange for exchange in due.exchanges(app)}
+    exchanges = {exchange.calendar.code: exchange for exchange in agenda.load(app)}
     with app.transaction() as db:
         successes, bars = health.successes(db), health.bars(db)
         outcomes, forecasts = health.outcomes(db), health.forecasts(db)
@@ -190,7 +218,10 @@ def _families(app: App) -> Iterator[Metric]:
         "due_sessions",
         "Closed sessions that wait for a finished run.",
         ["calendar"],
-        [((code,), len(one.due(delay))) for code, one in exchanges.items()],
+        [
+            ((code,), sum(not one.is_done(session) for session in one.lacks))
+            for code, one in exchanges.items()
+        ],
     )
     yield _gauge(
         "last_success_timestamp_seconds",

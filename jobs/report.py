@@ -1,5 +1,7 @@
 """The dashboard's plots in one file that needs nothing else: HTML, PDF or PNG."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from jobs import charts
-from jobs.words import DISCLAIMER, KINDS
+from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS
 from stockbatch.exceptions import NothingToReport, UnwritableFile
 from stockbatch.store import dashboard as store
 
@@ -20,6 +22,10 @@ PLOTTED = 30
 """Tickers in the report on all."""
 PRICES, FORECASTS = 252, 60
 """Sessions of the plots of one ticker."""
+HEAD = (
+    '<title>stockbatch</title><meta name="viewport" content="width=device-width">'
+    "<style>body { font-family: sans-serif } svg { max-width: 100%; height: auto }</style>"
+)
 Chart = alt.LayerChart | alt.Chart | alt.HConcatChart
 
 
@@ -57,7 +63,8 @@ def _of_ticker(db: Session, ticker: str) -> alt.VConcatChart:
         parts.append(
             alt.hconcat(*(charts.losses(m).properties(width=half, height=160) for m in models))
         )
-    return _page(f"{ticker}: forecast of {best['session']:%Y-%m-%d}", _age(forecasts), parts)
+    lines = [*_age(forecasts), f"prices in {best['currency'] or 'an unknown currency'}"]
+    return _page(f"{ticker}: forecast of {best['session']:%Y-%m-%d}", lines, parts)
 
 
 def _of_all(db: Session) -> alt.VConcatChart:
@@ -65,6 +72,7 @@ def _of_all(db: Session) -> alt.VConcatChart:
     forecasts = store.forecasts(db)
     if forecasts.empty:
         raise NothingToReport(of=" yet")
+    forecasts = store.own_or_demo(forecasts)
     width = forecasts["return_high_80_pct"] - forecasts["return_low_80_pct"]
     widest = forecasts.loc[width.sort_values(ascending=False).index].head(PLOTTED)
     parts: list[Chart] = [
@@ -92,7 +100,9 @@ def _of_all(db: Session) -> alt.VConcatChart:
 def _age(forecasts: pd.DataFrame) -> list[str]:
     """Return what kind of forecasts they are, and whether they are old."""
     lines = [KINDS[str(kind)] for kind in forecasts["kind"].unique()]
-    if not forecasts["is_current"].astype(bool).any():
+    if forecasts["is_demo"].all():
+        lines.append(DEMONSTRATION)
+    elif not forecasts["is_current"].astype(bool).any():
         lines.append("this session is over: the forecasts are old")
     return lines
 
@@ -106,7 +116,7 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
     texts = pd.DataFrame(
         {
             names: list(data[names]),
-            "last close": written("origin_close", "{:,.2f}".format),
+            "naive": written("origin_close", "{:,.2f}".format),
             "forecast": written("forecast_close", "{:,.2f}".format),
             "change": written("forecast_return_pct", "{:+.2f} %".format),
             "80 % from": written("close_low_80", "{:,.2f}".format),
@@ -116,17 +126,30 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
             "P(rise)": written("probability_of_rise_pct", "{:.0f} %".format),
         }
     )
-    table: alt.Chart = charts.text_table(texts).properties(
-        width=WIDTH, height=alt.Step(18), title=f"Next session, by {names}"
+    long = texts.assign(row=range(len(texts))).melt("row", var_name="column", value_name="text")
+    axis = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False)
+    table: alt.Chart = (
+        alt.Chart(long)
+        .mark_text(fontSize=11)
+        .encode(
+            x=alt.X("column:N", title=None, sort=[str(column) for column in texts], axis=axis),
+            y=alt.Y("row:O", title=None, axis=None),
+            text="text:N",
+        )
+        .properties(
+            width=WIDTH,
+            height=alt.Step(18),
+            title=alt.TitleParams(
+                f"Next session, by {names}", subtitle="naive: the last close", anchor="start"
+            ),
+        )
     )
     return table
 
 
 def _page(title: str, lines: list[str], parts: list[Chart]) -> alt.VConcatChart:
-    sentences = DISCLAIMER.replace(". ", ".\n").split("\n")
-    heading = alt.TitleParams(
-        title, subtitle=[*lines, *sentences], anchor="start", fontSize=20, offset=20
-    )
+    sentences = [part for line in (*lines, DISCLAIMER) for part in re.split(r"(?<=\.) ", line)]
+    heading = alt.TitleParams(title, subtitle=sentences, anchor="start", fontSize=20, offset=20)
     page: alt.VConcatChart = (
         alt.vconcat(*parts, spacing=36, title=heading, padding=24)
         .resolve_scale(color="independent", shape="independent", x="independent")
@@ -146,12 +169,18 @@ def _save(page: alt.VConcatChart, file: Path) -> None:
         raise UnwritableFile(path=file, reason=error.strerror) from None
 
 
+class _InScript(json.JSONEncoder):
+    """Writes JSON that cannot end the script it stands in, whatever a ticker is called."""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).replace("<", r"\u003c")
+
+
 def _html(page: alt.VConcatChart) -> str:
     """Return the page with all scripts inside; it asks the network for nothing."""
     options = {
         "renderer": "svg",
         "actions": {"export": True, "source": False, "compiled": False, "editor": False},
     }
-    style = "<style>body { font-family: sans-serif } svg { max-width: 100%; height: auto }</style>"
-    text = page.to_html(inline=True, embed_options=options)
-    return text.replace("</head>", f"<title>stockbatch</title>{style}</head>", 1)
+    text = page.to_html(inline=True, embed_options=options, json_kwds={"cls": _InScript})
+    return text.replace("<head>", f"<head>{HEAD}", 1)

@@ -1,6 +1,7 @@
 """Sum up how good the forecasts of the last sessions were."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from jobs.app import App
 from stockbatch import metrics
 from stockbatch.metrics import Average
-from stockbatch.records import Floats, Kind, Method, Run
-from stockbatch.sessions import TradingCalendar
+from stockbatch.records import Floats, Instrument, Kind, Method, Run, Sessions
+from stockbatch.sessions import TradingCalendar, as_date
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 from stockbatch.store import runs
@@ -20,6 +21,8 @@ from stockbatch.tables import QUANTILE_COLUMNS
 
 WINDOWS = (20, 60, 250)
 """Target sessions a metric looks back at."""
+HISTORY_AT_ONCE = 50
+"""Sessions whose windows are held in memory together."""
 NAIVE, ROLLING = BASELINES = (Method.NAIVE, Method.ROLLING_QUANTILE)
 """What points, and what quantiles, are compared with."""
 PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
@@ -54,13 +57,9 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
 
     They are those of the whole watchlist, whichever part of it the run handled.
     """
-    sessions = calendar.window(run.session, max(WINDOWS))
-    with app.transaction() as db:
-        instruments = instrument_store.active(db, run.calendar)
-        scored = metric_store.scored(db, instruments, sessions)
+    instruments, losses = _load(app, calendar, calendar.window(run.session, max(WINDOWS)))
 
-    losses = {key: _losses(forecasts) for key, forecasts in scored.items()}
-    in_all = np.array([not instrument.demo for instrument in instruments], dtype=bool)
+    in_all = _in_all(instruments)
     rows = list(_of_tickers(losses, [instrument.id for instrument in instruments]))
     if in_all.any():
         rows += _of_all(losses, in_all)
@@ -69,6 +68,47 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
     with app.transaction() as db:
         runs.lock(db, run)
         metric_store.save(db, run.calendar, run.session, rows)
+
+
+def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -> None:
+    """Compute and store the metrics of all backtests together, by session from `first` on.
+
+    Those of the run's session are left to `update_metrics`.
+    """
+    ends = calendar.between(first, run.session)[:-1]
+    with app.progress() as progress:
+        task = progress.add_task("metrics", total=len(ends))
+        for start in range(0, len(ends), HISTORY_AT_ONCE):
+            block = ends[start : start + HISTORY_AT_ONCE]
+            length = max(WINDOWS) + len(block) - 1
+            instruments, losses = _load(app, calendar, calendar.window(as_date(block[-1]), length))
+            in_all = _in_all(instruments)
+            for number, end in enumerate(block if in_all.any() else ()):
+                seen = slice(number, number + max(WINDOWS))
+                then = {
+                    key: {name: values[:, seen] for name, values in of_one.items()}
+                    for key, of_one in losses.items()
+                    if key[1] is Kind.BACKTEST
+                }
+                rows = [*_of_all(then, in_all), *_leaderboard(then, in_all)]
+                with app.transaction() as db:
+                    runs.lock(db, run)
+                    metric_store.save(db, run.calendar, as_date(end), rows)
+                progress.advance(task)
+
+
+def _load(
+    app: App, calendar: TradingCalendar, sessions: Sessions
+) -> tuple[Sequence[Instrument], Losses]:
+    """Return the watchlist and the losses of its scored forecasts of `sessions`."""
+    with app.transaction() as db:
+        instruments = instrument_store.active(db, calendar.code)
+        scored = metric_store.scored(db, instruments, sessions)
+    return instruments, {key: _losses(forecasts) for key, forecasts in scored.items()}
+
+
+def _in_all(instruments: Sequence[Instrument]) -> NDArray[np.bool_]:
+    return np.array([not instrument.demo for instrument in instruments], dtype=bool)
 
 
 def _losses(forecasts: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -5,6 +5,10 @@ DISCLAIMER = (
     "close, and read the intervals. The terms of Yahoo, Alpha Vantage and other data providers "
     "bind whoever fetches or redistributes their data."
 )
+DEMONSTRATION = (
+    "Demonstration: real bars of two indices that end years ago. They show how things look and say "
+    "nothing about today. For your own: stockbatch tickers add AAPL, then stockbatch run."
+)
 KINDS = {
     "live": "live: made before the session opened",
     "late": "late: made after the deadline",

@@ -18,7 +18,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -52,10 +52,14 @@ class ModelSettings(BaseModel):
     scored_steps: int = Field(60, ge=1, le=1000, description="scored steps of a training window")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of LSTM outputs dropped in training")
     clip_norm: float = Field(1.0, gt=0, description="largest gradient norm of one network")
-    seed: int = Field(1, ge=0, lt=2**32, description="of everything drawn at random")
+    seed: int = Field(1, ge=0, lt=2**32, description="seed of everything drawn at random")
     history_sessions: int = Field(1260, ge=100, le=20_000, description="sessions trained on")
-    stopping_sessions: int = Field(21, ge=1, description="a block of those that stop the training")
-    comparison_sessions: int = Field(63, ge=1, description="newest ones that choose the model")
+    stopping_sessions: int = Field(
+        21, ge=1, description="sessions of a block of those that stop the training"
+    )
+    comparison_sessions: int = Field(
+        63, ge=1, description="newest sessions, which choose the model"
+    )
     minimum_history: int = Field(300, ge=60, description="bars a ticker needs to be trained")
     base_tickers: int = Field(600, ge=1, description="at most so many tickers make the base model")
     base_learning_rate: float = Field(1e-3, gt=0, le=1, description="step size of the base model")
@@ -86,7 +90,9 @@ class ExchangeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    close_delay_minutes: int = Field(ge=0, description="wait after its close for its bars")
+    close_delay_minutes: int = Field(
+        ge=0, description="minutes from its close until its bars are asked for", examples=[90]
+    )
 
 
 class Settings(BaseSettings):
@@ -100,47 +106,78 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    home: Path = Field(default_factory=_state_folder, description="state and embedded database")
+    home: Path = Field(
+        default_factory=_state_folder,
+        description="state and embedded database",
+        examples=["/var/lib/stockbatch"],
+    )
     database_url: SecretStr | None = Field(
-        None, description="postgresql://… of an external server; none: the embedded one"
+        None,
+        description="URL of an external server, postgresql://…; none: the embedded one",
+        examples=["postgresql://stockbatch@db.example/stockbatch?sslmode=verify-full"],
     )
     provider: str = Field("yfinance", description="provider of tickers added without one")
     exchange: str | None = Field(
-        None, description="calendar of a run that names none; none: all of the watchlist"
+        None,
+        description="calendar of a run that names none; none: all of the watchlist",
+        examples=["XNYS"],
     )
-    retrain_after_sessions: int = Field(20, ge=1, description="age at which a ticker is retrained")
-    base_after_sessions: int = Field(60, ge=1, description="age at which the base is refitted")
+    retrain_after_sessions: int = Field(
+        20, ge=1, description="sessions after which a ticker is retrained"
+    )
+    base_after_sessions: int = Field(
+        60, ge=1, description="sessions after which the base is refitted"
+    )
     chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
     threads: int = Field(0, ge=0, description="threads for training; 0: one per core")
     api_address: str = Field("127.0.0.1:8765", description="HOST:PORT of the REST service")
-    close_delay_minutes: int = Field(45, ge=0, description="wait after the close for its bar")
-    yfinance_requests_per_second: float = Field(1.0, gt=0, le=100, description="pace at Yahoo's")
+    close_delay_minutes: int = Field(
+        45, ge=0, description="minutes from a close until its bars are asked for"
+    )
+    yfinance_requests_per_second: float = Field(
+        1.0, gt=0, le=100, description="requests to Yahoo a second"
+    )
     yfinance_workers: int = Field(3, ge=1, le=8, description="requests to Yahoo under way at once")
     yfinance_patience_minutes: float = Field(
-        60.0, ge=0, description="wait in all while Yahoo refuses, then the rest is given up"
+        60.0,
+        ge=0,
+        description="minutes to wait in all while Yahoo refuses, then the rest is given up",
     )
-    alpha_vantage_key: SecretStr | None = Field(None, description="key of Alpha Vantage")
-    alpha_vantage_key_file: Path | None = Field(None, description="file that holds the key instead")
+    alpha_vantage_key: SecretStr | None = Field(
+        None, description="key of Alpha Vantage", examples=["YOURKEY"]
+    )
+    alpha_vantage_key_file: Path | None = Field(
+        None,
+        description="file that holds the key of Alpha Vantage instead",
+        examples=["/run/secrets/alpha_vantage_key"],
+    )
     alpha_vantage_premium: bool = Field(
-        False, description="the key is a premium one: whole history, splits and dividends"
+        False,
+        description="that key is a premium one: whole history, splits and dividends",
     )
-    alpha_vantage_format: Literal["json", "csv"] = Field("json", description="form of its answers")
-    alpha_vantage_requests_per_second: float = Field(0.8, gt=0, le=100, description="pace there")
-    alpha_vantage_requests_per_day: int = Field(25, ge=0, description="at most; 0: no limit")
+    alpha_vantage_format: Literal["json", "csv"] = Field(
+        "json", description="form of Alpha Vantage's answers"
+    )
+    alpha_vantage_requests_per_second: float = Field(
+        0.8, gt=0, le=100, description="requests to Alpha Vantage a second"
+    )
+    alpha_vantage_requests_per_day: int = Field(
+        25, ge=0, description="requests to Alpha Vantage a day; 0: no limit"
+    )
     deadline_margin_minutes: int = Field(
-        15, ge=0, description="training ends so long before a forecast is due"
+        15, ge=0, description="minutes before a forecast is due at which training ends"
     )
     catch_up_sessions: int = Field(
         10, ge=0, description="missed sessions of an exchange that are made up for"
     )
     training_memory_mib: int = Field(
-        4096, ge=0, description="training that takes more memory is ended; 0: no limit"
+        4096, ge=0, description="training that takes more MiB of memory is ended; 0: no limit"
     )
     training_silence_minutes: int = Field(
-        20, ge=1, description="training that finishes no epoch for so long is stuck"
+        20, ge=1, description="training that finishes no epoch for so many minutes is ended"
     )
     stop_grace_seconds: int = Field(
-        60, gt=0, description="time that a daemon told to stop has for its batch"
+        60, gt=0, description="seconds that a daemon told to stop has for its batch"
     )
     base_refit: str = Field(
         "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
@@ -150,7 +187,9 @@ class Settings(BaseSettings):
         "127.0.0.1:9464", description="HOST:PORT of /healthz, /readyz, /metrics; empty: none"
     )
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="where alerts go, as Apprise URLs; in a variable, spaces between"
+        (),
+        description="where alerts go, as Apprise URLs; in a variable or a file, spaces between",
+        examples=[["mailto://user:password@mail.example", "slack://token/token/token"]],
     )
     keep_retired_models: int = Field(
         2, ge=1, description="models beside the one in use whose weights `prune` keeps, per ticker"
@@ -230,6 +269,16 @@ class _SecretFiles(PydanticBaseSettingsSource):
         """Return nothing: `__call__` reads all fields at once."""
         return None, field_name, False
 
+
+_ABOUT = f"""
+# Settings of stockbatch: take the '# ' away from what you change.
+#
+# This file is read as stockbatch.toml in the folder STOCKBATCH_HOME, or where --config says.
+# A variable wins over it ({PREFIX}THREADS=4, {PREFIX}MODEL__UNITS=32), and an option over both
+# (--set threads=4). A secret is better kept in a file of its own that a variable names:
+# {PREFIX}DATABASE_URL_FILE, {PREFIX}ALERT_URLS_FILE, {PREFIX}ALPHA_VANTAGE_KEY_FILE.
+# 'stockbatch config check' says what is wrong with it, 'stockbatch config show' what is in force.
+"""
 
 _SECRETS = tuple(
     key
@@ -337,6 +386,33 @@ def describe(settings: Settings) -> str:
     return "\n".join(lines)
 
 
+def template() -> str:
+    """Return a settings file that changes nothing: every setting with its default, as a comment.
+
+    A setting without a default that is everybody's has an example in its place.
+    """
+    tables: tuple[tuple[str, type[BaseModel]], ...] = (
+        ("", Settings),
+        ("[model]", ModelSettings),
+        ("[exchanges.XTKS]", ExchangeSettings),
+    )
+    lines = [_ABOUT.strip()]
+    for heading, table in tables:
+        if heading:
+            lines += ["", f"# {_line((table.__doc__ or '').splitlines()[0])}", f"# {heading}"]
+        for key, field in table.model_fields.items():
+            default = field.get_default()
+            if isinstance(default, BaseModel | dict):
+                continue
+            value = field.examples[0] if field.examples else default
+            lines += ["", f"# {_line(field.description or key)}", f"# {key} = {json.dumps(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _line(text: str) -> str:
+    return text[0].upper() + text[1:].rstrip(".") + "."
+
+
 def secrets(settings: Settings) -> set[str]:
     """Return every secret of the settings, and the passwords inside those that are URLs."""
     values = (getattr(settings, key) for key in type(settings).model_fields)
@@ -347,7 +423,8 @@ def secrets(settings: Settings) -> set[str]:
                 secret = one.get_secret_value()
                 found.add(secret)
                 with suppress(ValueError):
-                    found.add(urlsplit(secret).password or "")
+                    password = urlsplit(secret).password or ""
+                    found |= {password, unquote(password)}
     return found - {""}
 
 

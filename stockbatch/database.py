@@ -117,20 +117,35 @@ def engine(settings: Settings, role: Role = "writer", *, create: bool = True) ->
 def psql(
     settings: Settings, role: Role = "owner", *, create: bool = True
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the arguments of a psql that connects as `role`, and the variables it needs besides.
+    """Return the arguments of a psql that connects as `role`, and the variables it needs."""
+    address, variables = for_programs(settings, role, create=create)
+    return [programs(settings, "psql")[0], address], variables
+
+
+def programs(settings: Settings, name: str) -> list[str]:
+    """Return where a program of PostgreSQL is, the one to prefer first.
+
+    The carried ones have no TLS: they are the last resort for a server that is not embedded.
+    """
+    carried = str(embedded_server.binaries() / name)
+    found = None if settings.database_url is None else shutil.which(name)
+    return [found, carried] if found else [carried]
+
+
+def for_programs(
+    settings: Settings, role: Role = "owner", *, create: bool = True
+) -> tuple[str, dict[str, str]]:
+    """Return the URL by which a program of PostgreSQL connects, and the variables it needs.
 
     The password is in a file or in a variable, never in an argument.
     """
     address = url(settings, role, create=create).set(drivername="postgresql")
-    carried = str(embedded_server.binaries() / "psql")
     secrets = {"PGPASSWORD": str(address.password)} if address.password else {}
     public = address.difference_update_query(_SECRETS)._replace(password=None)
     if settings.database_url is None:
         file = embedded_server.start(settings.home).password_file
         public, secrets = public.update_query_dict({"passfile": str(file)}), {}
-        return [carried, public.render_as_string()], secrets
-    # The carried psql has no TLS.
-    return [shutil.which("psql") or carried, public.render_as_string()], secrets
+    return public.render_as_string(), secrets
 
 
 def migrations_folder() -> Path:
@@ -159,6 +174,12 @@ def migrate(settings: Settings) -> None:
         command.upgrade(alembic_config(owner), "head")
     finally:
         owner.dispose()
+
+
+def create_roles(connection: Connection) -> None:
+    """Make the group roles that are missing, as the migrations do."""
+    script = _scripts().get_revision("0003")
+    connection.execute(text(script.module.CREATE_ROLES))
 
 
 @cache

@@ -22,6 +22,8 @@ StockbatchError
 │   ├── RunInProgress
 │   ├── RunSuperseded
 │   ├── UnknownRun
+│   ├── BackupFailed
+│   ├── RestoreFailed
 │   └── RunStopped
 │       └── LockLost
 ├── InstrumentError
@@ -151,8 +153,9 @@ class EmbeddedServerFailed(DatabaseError):
 
 
 class DataFolderOfOtherVersion(DatabaseError):
-    """{folder} was written by PostgreSQL {found}, this program carries {expected}: dump it with the
-    program version that wrote it, move the folder away, and restore the dump"""
+    """{folder} was written by PostgreSQL {found}, this program carries {expected}: let the
+    program version that wrote it do 'stockbatch db backup', move the folder away, and
+    'stockbatch db restore'"""
 
 
 class AccessDenied(DatabaseError):
@@ -191,6 +194,14 @@ class UnknownRun(DatabaseError):
     """There is no run {run_id}: 'stockbatch runs' shows the last ones"""
 
     exit_code = 2
+
+
+class BackupFailed(DatabaseError):
+    """No backup was written to {path}: {reason}"""
+
+
+class RestoreFailed(DatabaseError):
+    """{path} was not restored, and {url} is as it was: {reason}"""
 
 
 class RunStopped(DatabaseError):

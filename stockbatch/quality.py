@@ -45,7 +45,8 @@ REVERSAL = 0.25
 CLOSE_ERROR, GAP_ERROR, SMALL_SPLIT_ERROR = 0.02, 0.04, 0.025
 """How far from a split's log ratio close or gap may be; from a ratio below 2, both at most."""
 
-_SPLITS = np.log([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100, 1000])
+_SPLITS = np.log([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50])
+_UNITS = np.log([100, 1000])
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -318,6 +319,7 @@ class Verdict(StrEnum):
 
     PENDING = "jump_pending"
     SPLIT_LIKE = "jump_split_like"
+    UNIT_LIKE = "jump_unit_like"
     REVERSED = "jump_reversed"
     RELEASED = "jump_released"
 
@@ -325,6 +327,7 @@ class Verdict(StrEnum):
 _MEANING = {
     Verdict.PENDING: "not used before the next bar confirms it",
     Verdict.SPLIT_LIKE: "looks like a split nobody reported: not used",
+    Verdict.UNIT_LIKE: "looks like prices in another unit of the currency: not used",
     Verdict.REVERSED: "the next bar takes it back: neither is used",
     Verdict.RELEASED: "confirmed by the next bar: used",
 }
@@ -408,6 +411,8 @@ def _verdict(jump: float, gap: float, following: float) -> Verdict:
         return Verdict.PENDING
     if abs(left) <= REVERSAL * abs(jump):
         return Verdict.REVERSED
+    if _near(jump, gap, _UNITS).any():
+        return Verdict.UNIT_LIKE
     return Verdict.SPLIT_LIKE if _split_like(jump, gap) else Verdict.RELEASED
 
 
@@ -416,7 +421,17 @@ def _split_like(jump: float, gap: float) -> bool:
 
     Crashes by a fifth to a third are common: the small ratios need the gap and the close to agree.
     """
-    close, opened = np.abs(np.abs([[jump], [gap]]) - _SPLITS)
-    large = (close < CLOSE_ERROR) | (opened < GAP_ERROR)
-    small = (np.maximum(close, opened) < SMALL_SPLIT_ERROR) & (jump * gap > 0)
-    return bool(np.where(np.log(2) > _SPLITS, small, large).any())
+    away = np.maximum(*_away(jump, gap, _SPLITS))
+    small = (away < SMALL_SPLIT_ERROR) & (jump * gap > 0)
+    return bool(np.where(np.log(2) > _SPLITS, small, _near(jump, gap, _SPLITS)).any())
+
+
+def _near(jump: float, gap: float, sizes: Floats) -> Mask:
+    """Tell which sizes of a move, up or down, either the close or the open has nearly made."""
+    close, opened = _away(jump, gap, sizes)
+    return np.asarray((close < CLOSE_ERROR) | (opened < GAP_ERROR))
+
+
+def _away(jump: float, gap: float, sizes: Floats) -> Floats:
+    """Return how far the move to the close and that to the open are from `sizes`, shape (2, n)."""
+    return np.abs(np.abs([[jump], [gap]]) - sizes)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -74,6 +75,69 @@ def visit(browser: Chrome, url: str, patience: float = 60) -> float:
             raise AssertionError(f"{url} is not drawn after {patience} s: {text}")
         time.sleep(0.02)
     return time.perf_counter() - started
+
+
+def wait_for(browser: Chrome, script: str, *arguments: Any, patience: float = 10) -> Any:
+    """Return what a script returns as soon as it is not null."""
+    for _ in range(int(patience / 0.05)):
+        found = browser.execute_script(script, *arguments)
+        if found is not None:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"nothing after {patience} s: {script}")
+
+
+def shown_figures(browser: Chrome) -> dict[str, str]:
+    """Return the large numbers of a page by their names."""
+    script = """
+    const text = (box, part) => box.querySelector(`[data-testid=stMetric${part}]`).innerText.trim();
+    return [...document.querySelectorAll('[data-testid=stMetric]')].map(
+        box => [text(box, 'Label'), text(box, 'Value')])
+    """
+    return dict(browser.execute_script(script))
+
+
+def shown_table(browser: Chrome, place: int = 0) -> list[dict[str, str]]:
+    """Return the rows of the table at a place, as its picture states them for screen readers."""
+    script = """
+    const rows = document.querySelectorAll('[data-testid=stDataFrame]')[arguments[0]]
+        ?.querySelectorAll('canvas table tr');
+    return rows && rows.length > 1 ? [...rows].map(row => [...row.cells].map(
+        cell => cell.textContent.trim())) : null
+    """
+    heading, *rows = wait_for(browser, script, place)
+    return [dict(zip(heading, row, strict=True)) for row in rows]
+
+
+def pointed_at(browser: Chrome, title: str, *, from_right: float) -> dict[str, str]:
+    """Return what a plot says where the pointer is, a share of its width from its right end."""
+    frame = """
+    const plots = [...document.querySelectorAll('[data-testid=stVegaLiteChart] svg')];
+    const plot = plots.find(one => one.textContent.includes(arguments[0]));
+    plot.scrollIntoView({block: 'center', behavior: 'instant'});
+    const {right, width, top, height} = plot.querySelector('.background').getBoundingClientRect();
+    return [right - arguments[1] * width, top + height / 2]
+    """
+    tips = """
+    const tip = document.querySelector('#vg-tooltip-element.visible');
+    return tip && [...tip.querySelectorAll('tr')].map(row => [...row.cells].map(
+        cell => cell.innerText.replace(/:$/, '')))
+    """
+    x, y = browser.execute_script(frame, title, from_right)
+    for step in (40, 0):
+        where = {"type": "mouseMoved", "x": x - step, "y": y}
+        browser.execute_cdp_cmd("Input.dispatchMouseEvent", where)
+        time.sleep(0.1)
+    return dict(wait_for(browser, tips))
+
+
+def complaints(browser: Chrome) -> list[str]:
+    """Return what pages have written to the console as errors since the last call.
+
+    Streamlit asks for its own address below every page's, and takes a 404 for an answer.
+    """
+    severe = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    return [message for message in severe if "/_stcore/" not in message]
 
 
 def hosts_asked(browser: Chrome) -> set[str]:

@@ -12,14 +12,16 @@ from typing import Any
 
 Json = dict[str, Any]
 
-WITH_ALERTS = False
-"""Show bi.alerts, where the schema has it."""
-
 SOURCE = {"type": "grafana-postgresql-datasource", "uid": "stockbatch"}
 BLACK, ORANGE, BLUE, GREEN, RED, PINK = (
     *("#555555", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7"),
 )
 """Colours of Okabe and Ito, which the colour-blind tell apart."""
+DAYS = {
+    "matcher": {"id": "byRegexp", "options": "/^(session|last bar|last forecast)$/"},
+    "properties": [{"id": "unit", "value": "time:YYYY-MM-DD"}],
+}
+"""Shows columns of dates without a time of day."""
 NOTICE = "Not investment advice. The terms of the data providers bind whoever redistributes."
 
 
@@ -40,13 +42,14 @@ def target(sql: str, form: str) -> Json:
 def panel(kind: str, title: str, sql: str, *, form: str = "table", **more: Any) -> Json:
     """Return a panel; `unit`, `decimals`, `custom`, `overrides` and `options` are Grafana's."""
     defaults = {name: more[name] for name in ("unit", "decimals", "custom") if name in more}
+    dates = [DAYS] if form == "table" else []
     return {
         "type": kind,
         "title": title,
         "description": more.get("description", ""),
         "datasource": SOURCE,
         "targets": [target(sql, form)],
-        "fieldConfig": {"defaults": defaults, "overrides": more.get("overrides", [])},
+        "fieldConfig": {"defaults": defaults, "overrides": dates + more.get("overrides", [])},
         "options": more.get("options", {}),
         "gridPos": {"h": more.get("height", 9), "w": more.get("width", 24), "x": 0, "y": 0},
     }
@@ -168,7 +171,10 @@ TICKER = question(
     "ticker", "ticker", "SELECT ticker FROM bi.instruments WHERE is_active ORDER BY is_demo, ticker"
 )
 CALENDAR = question(
-    "calendar", "exchange", "SELECT DISTINCT calendar FROM bi.instruments ORDER BY calendar"
+    "calendar",
+    "exchange",
+    "SELECT calendar FROM bi.instruments GROUP BY calendar"
+    " ORDER BY count(*) FILTER (WHERE is_active AND NOT is_demo) DESC, calendar",
 )
 WINDOW = choice("window", "sessions looked back at", [20, 60, 250], 60)
 
@@ -178,6 +184,10 @@ SHOWN = """session > least($__timeFrom()::date,
         (SELECT bar_session - 365 FROM bi.data_freshness WHERE ticker = ${ticker:sqlstring}))"""
 SHOWN_OF_ALL = """session > least($__timeFrom()::date,
         (SELECT max(bar_session) - 365 FROM bi.data_freshness))"""
+
+OF_KIND = "(forecast_kind = ${kind:sqlstring} OR forecast_close IS NOT NULL AND close IS NULL)"
+"""A forecast of the kind looked at, or of the session to come, of whatever kind it is."""
+RESTATED = "Prices and forecasts are restated for later splits."
 
 
 # ---- market overview
@@ -241,15 +251,18 @@ def ticker() -> Json:
 def candles() -> Json:
     return panel(
         "candlestick",
-        "${ticker}: prices, moving averages and the forecast of each session",
+        "${ticker}: prices, moving averages and the forecast of each session (${kind})",
         f"""
         SELECT {TIME}, open, high, low, close, volume,
             average_20 AS "mean of 20", average_50 AS "mean of 50", average_200 AS "mean of 200",
-            forecast_close AS forecast, close_low_80 AS "low 80 %", close_high_80 AS "high 80 %"
+            CASE WHEN {OF_KIND} THEN forecast_close END AS forecast,
+            CASE WHEN {OF_KIND} THEN close_low_80 END AS "low 80 %",
+            CASE WHEN {OF_KIND} THEN close_high_80 END AS "high 80 %"
         FROM bi.price_and_forecast
         WHERE ticker = ${{ticker:sqlstring}} AND {SHOWN}
         ORDER BY session
         """,
+        description=RESTATED,
         form="time_series",
         height=12,
         options={
@@ -275,26 +288,29 @@ def fan() -> Json:
     """Return the last weeks and the session to come, as a trend: its axis ends with the data."""
     return panel(
         "trend",
-        "${ticker}: forecast and actual close, last weeks and next session (${kind})",
-        """
+        "${ticker}: forecast and actual close, last weeks (${kind}) and next session",
+        f"""
         SELECT extract(epoch FROM session)::double precision * 1000 AS session,
-            actual_close AS actual, forecast_close AS forecast,
+            close AS actual, forecast_close AS forecast,
             close_low_50 AS "low 50 %", close_high_50 AS "high 50 %",
             close_low_80 AS "low 80 %", close_high_80 AS "high 80 %",
             close_low_95 AS "low 95 %", close_high_95 AS "high 95 %"
         FROM (
-            SELECT * FROM bi.forecast_history
-            WHERE ticker = ${ticker:sqlstring} AND method = 'lstm' AND kind = ${kind:sqlstring}
+            SELECT * FROM bi.price_and_forecast
+            WHERE ticker = ${{ticker:sqlstring}} AND {OF_KIND} AND session > (
+                SELECT max(session) - 60 FROM bi.forecast_history
+                WHERE ticker = ${{ticker:sqlstring}} AND method = 'lstm'
+                    AND kind = ${{kind:sqlstring}}
+            )
             ORDER BY session DESC
             LIMIT 30
         ) AS last
         ORDER BY session
         """,
-        description="Bands: 50, 80 and 95 % of actual closes should lie inside.",
+        description=f"Bands: 50, 80 and 95 % of actual closes should lie inside. {RESTATED}",
         width=12,
         options={"xField": "session"},
         overrides=[
-            of("session", unit="time:YYYY-MM-DD"),
             *band(95, 10),
             *band(80, 15),
             *band(50, 20),
@@ -541,14 +557,15 @@ def operations() -> Json:
         "table",
         "Alerts, open ones first",
         """
-        SELECT raised_at AS raised, resolved_at AS resolved, severity, name, exchange, ticker,
-            session, message
+        SELECT raised_at AS raised, cleared_at AS cleared, is_open AS open, condition,
+            subject AS exchange, session, message, observed, threshold,
+            undelivered AS "messages undelivered"
         FROM bi.alerts
-        ORDER BY resolved_at DESC NULLS FIRST, raised_at DESC
+        ORDER BY is_open DESC, raised_at DESC
         LIMIT 200
         """,
     )
-    panels = [*([alerts] if WITH_ALERTS else []), runs, reasons, fallen, age, issues]
+    panels = [alerts, runs, reasons, fallen, age, issues]
     return dashboard("operations", "Operations", [], panels)
 
 

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from jobs.api import prediction, problems, routes
-from jobs.api.problems import Problem
+from jobs.api.problems import BodyLimit, Problem
 from jobs.api.schemas import LARGEST_BODY
 from jobs.api.service import Service
 from jobs.words import DISCLAIMER
@@ -34,7 +34,6 @@ def create(service: Service) -> FastAPI:
         description=DESCRIPTION,
         version=version("stockbatch"),
         redirect_slashes=False,
-        max_body_size=LARGEST_BODY,
         static_url="/docs-files",
     )
     app.state.service = service
@@ -42,6 +41,7 @@ def create(service: Service) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(prediction.router)
     problems.handle(app)
+    app.add_middleware(BodyLimit, most=LARGEST_BODY)
 
     @app.get("/", include_in_schema=False)
     def root() -> RedirectResponse:

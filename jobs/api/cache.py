@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sized
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import anyio
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -40,23 +41,32 @@ class Page:
 
 
 class Cache:
-    """Values by key, made when first asked for; safe to use from several threads."""
+    """Values by key, made when first asked for; at most FRESH seconds behind the database."""
 
     def __init__(self, engine: Engine, timer: Callable[[], float] = time.monotonic) -> None:
-        self._engine = engine
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # fewer round trips
         self._timer = timer
         self._kept: dict[Hashable, Any] = {}
         self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
         self._size = 0
         self._version: object = None
+        self._failure: Exception | None = None
         self._asked_at = self._begun_at = float("-inf")
 
-    def get(self, key: Hashable, make: Callable[[Session], Value]) -> Value:
-        """Return the value of `key`, made by `make` where none is kept; it is made once at a time.
+    async def get(self, key: Hashable, make: Callable[[Session], Value]) -> Value:
+        """Return the value of `key`, made by `make` where none is kept.
 
-        It is at most FRESH seconds behind the database.
+        Only what must ask the database takes a thread.
         """
+        kept, is_fresh = self._kept, self._is_fresh()
+        if is_fresh and key in kept:
+            value: Value = kept[key]
+            return value
+        return await anyio.to_thread.run_sync(self._get, key, make)
+
+    def _get(self, key: Hashable, make: Callable[[Session], Value]) -> Value:
+        """Return a value, which is made once at a time."""
         kept = self._current()
         if key not in kept:
             with self._lock:
@@ -69,16 +79,33 @@ class Cache:
         value: Value = kept[key]
         return value
 
+    def _is_fresh(self) -> bool:
+        return self._failure is None and self._timer() - self._asked_at < FRESH
+
     def _current(self) -> dict[Hashable, Any]:
-        """Return what is kept of the data as they are now: another mapping after every change."""
+        """Return what is kept of the data as they are now: another mapping after every change.
+
+        Where the database does not answer, one thread finds out for all that wait.
+        """
         with self._lock:
-            now = self._timer()
-            if now - self._asked_at >= FRESH:
-                with Session(self._engine) as db:
-                    version = serving.data_version(db)
-                is_old = now - self._begun_at >= LONGEST or self._size >= MOST
-                if version != self._version or is_old:
-                    self._kept, self._making, self._size = {}, {}, 0
-                    self._version, self._begun_at = version, now
-                self._asked_at = now
+            if self._timer() - self._asked_at >= FRESH:
+                try:
+                    self._ask()
+                except Exception as error:
+                    self._failure = error
+                    raise
+                finally:
+                    self._asked_at = self._timer()
+            if self._failure is not None:
+                raise self._failure
             return self._kept
+
+    def _ask(self) -> None:
+        with Session(self._engine) as db:
+            version = serving.data_version(db)
+        now = self._timer()
+        is_old = now - self._begun_at >= LONGEST or self._size >= MOST
+        if version != self._version or is_old:
+            self._kept, self._making, self._size = {}, {}, 0
+            self._version, self._begun_at = version, now
+        self._failure = None

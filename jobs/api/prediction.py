@@ -15,13 +15,13 @@ from stockbatch.store import serving
 router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["prediction"])
 
 
-@router.post("/predict", responses=documented(401, 404, 413, 422, 429, 503))
+@router.post("/predict", responses=documented(400, 401, 404, 413, 422, 429, 503))
 async def prediction(request: Request, question: schemas.Question) -> schemas.Prediction:
     """Forecast the session after the last bar with the model stored for the ticker.
 
-    Bars are as traded, the newest last session closed; send as many as there are, a thousand or
-    more for what a run would have said. They are checked like those a run fetches, and refused with
-    a reason each. What other tickers did comes from the stored series. Nothing is stored.
+    Bars are as traded, the last one of a session that has closed; a thousand or more make it what a
+    run would have said. They are checked like those a run fetches, and refused with a reason each.
+    What other tickers did comes from the stored series. Nothing is stored.
     """
     asked = service(request)
     return await anyio.to_thread.run_sync(_predict, asked, question, limiter=asked.predictions)

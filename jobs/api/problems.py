@@ -10,7 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stockbatch.exceptions import (
     BarsRefused,
@@ -58,6 +60,33 @@ class Refused(Exception):  # noqa: N818 (says what happened)
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.status, self.detail, self.retry_after = status, detail, retry_after
+
+
+class BodyLimit:
+    """Middleware that reads no body beyond `most` bytes, declared or not: the answer is 413.
+
+    FastAPI's own limit answers in plain text.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        declared = headers.get("Content-Length", "")
+        is_longer = declared.isdecimal() and int(declared) > self._most
+        left = -1 if is_longer else self._most
+
+        async def limited() -> Message:
+            nonlocal left
+            message: Message = await receive() if left >= 0 else {}
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"a body has at most {self._most} bytes")
+            return message
+
+        await self._app(scope, limited, send)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

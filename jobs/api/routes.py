@@ -37,15 +37,19 @@ Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
 Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
 
 
-@open_router.get("/health", responses=documented(503))
-def health(request: Request) -> schemas.Health:
+@open_router.get("/health", response_model=schemas.Health, responses=UNCHANGED | documented(503))
+async def health(request: Request) -> Response:
     """Tell whether service and database answer; needs no token."""
-    database.require_current(service(request).engine)
-    return schemas.Health(revision=str(database.head()))
+
+    def make(_db: Session) -> BaseModel:
+        database.require_current(service(request).engine)
+        return schemas.Health(revision=str(database.head()))
+
+    return await _answer(request, "health", make)
 
 
 @router.get("/forecasts", response_model=schemas.ForecastPage, responses=READING)
-def forecasts(
+async def forecasts(
     request: Request, method: schemas.Method = "lstm", after: After = "", limit: Limit = 100
 ) -> Response:
     """Return the latest forecast of every ticker by one method, in the order of tickers."""
@@ -55,22 +59,22 @@ def forecasts(
         items, following = _page(schemas.Forecast, rows, limit)
         return schemas.ForecastPage(items=items, next=following and following.ticker)
 
-    return _answer(request, ("forecasts", method, after, limit), make)
+    return await _answer(request, ("forecasts", method, after, limit), make)
 
 
 @router.get("/forecasts/{ticker:path}", response_model=schemas.ForecastList, responses=READING_ONE)
-def forecast(request: Request, ticker: TickerPath) -> Response:
+async def forecast(request: Request, ticker: TickerPath) -> Response:
     """Return the latest forecasts of one ticker, one per method."""
 
     def make(db: Session) -> BaseModel:
         rows = serving.next_session_forecast(db, ticker)
         return schemas.ForecastList(items=[schemas.Forecast.model_validate(row) for row in rows])
 
-    return _answer(request, ("forecast", ticker), make)
+    return await _answer(request, ("forecast", ticker), make)
 
 
 @router.get("/history/{ticker:path}", response_model=schemas.HistoryPage, responses=READING_ONE)
-def history(
+async def history(
     request: Request,
     ticker: TickerPath,
     method: schemas.Method = "lstm",
@@ -85,50 +89,50 @@ def history(
         items, following = _page(schemas.PastForecast, rows, limit)
         return schemas.HistoryPage(items=items, next=following and following.session)
 
-    return _answer(request, ("history", ticker, method, first, before, limit), make)
+    return await _answer(request, ("history", ticker, method, first, before, limit), make)
 
 
 @router.get("/accuracy", response_model=schemas.AccuracyList, responses=READING)
-def accuracy_of_calendars(request: Request, window: Window = 250) -> Response:
+async def accuracy_of_calendars(request: Request, window: Window = 250) -> Response:
     """Return how good the forecasts of all tickers of a calendar were, beside the baselines."""
 
     def make(db: Session) -> BaseModel:
         rows = serving.accuracy_of_calendars(db, window)
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
-    return _answer(request, ("accuracy", None, window), make)
+    return await _answer(request, ("accuracy", None, window), make)
 
 
 @router.get("/accuracy/{ticker:path}", response_model=schemas.AccuracyList, responses=READING_ONE)
-def accuracy(request: Request, ticker: TickerPath, window: Window = 250) -> Response:
+async def accuracy(request: Request, ticker: TickerPath, window: Window = 250) -> Response:
     """Return how good the forecasts of one ticker were, by every method and metric."""
 
     def make(db: Session) -> BaseModel:
         rows = serving.accuracy(db, ticker, window)
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
-    return _answer(request, ("accuracy", ticker, window), make)
+    return await _answer(request, ("accuracy", ticker, window), make)
 
 
 @router.get("/models", response_model=schemas.ModelPage, responses=READING)
-def models(request: Request, after: After = "", limit: Limit = 100) -> Response:
+async def models(request: Request, after: After = "", limit: Limit = 100) -> Response:
     """Return what is known of the models in use, in the order of tickers."""
 
     def make(db: Session) -> BaseModel:
         items, following = _page(schemas.Model, serving.models(db, after, limit + 1), limit)
         return schemas.ModelPage(items=items, next=following and following.ticker)
 
-    return _answer(request, ("models", after, limit), make)
+    return await _answer(request, ("models", after, limit), make)
 
 
 @router.get("/models/{ticker:path}", response_model=schemas.Model, responses=READING_ONE)
-def model(request: Request, ticker: TickerPath) -> Response:
+async def model(request: Request, ticker: TickerPath) -> Response:
     """Return what is known of the model in use of one ticker."""
 
     def make(db: Session) -> BaseModel:
         return schemas.Model.model_validate(serving.model(db, ticker))
 
-    return _answer(request, ("model", ticker), make)
+    return await _answer(request, ("model", ticker), make)
 
 
 def _page(
@@ -139,9 +143,12 @@ def _page(
     return items, items[-1] if len(rows) > limit else None
 
 
-def _answer(request: Request, key: Hashable, make: Callable[[Session], BaseModel]) -> Response:
+async def _answer(
+    request: Request, key: Hashable, make: Callable[[Session], BaseModel]
+) -> Response:
     """Answer from the cache, or that nothing has changed since the client asked last."""
-    page = service(request).cache.get(key, lambda db: Page(make(db).model_dump_json().encode()))
+    cache = service(request).cache
+    page = await cache.get(key, lambda db: Page(make(db).model_dump_json().encode()))
     headers = {"ETag": page.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     known = request.headers.get("If-None-Match", "")
     if known == "*" or page.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):

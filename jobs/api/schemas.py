@@ -32,13 +32,21 @@ Ticker = Annotated[
     str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
 Percent = float | None
-Price = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Positive = Annotated[float, Field(ge=1e-15, le=1e15, strict=True)]
+"""A price, a dividend or a ratio: products and quotients of some stay finite."""
 Method = Literal["lstm", "naive", "rolling_quantile", "ewma", "garch"]
 
 
-class Intervals(BaseModel):
-    """Prices that the close will lie between, by probability; null: points only."""
+class Statement(BaseModel):
+    """What is forecast, and between which prices the close will be, how likely (null: not said)."""
 
+    ticker: str
+    currency: str | None
+    session: date = Field(description="session the forecast is about")
+    origin_session: date = Field(description="last session whose bar it used")
+    origin_close: float
+    forecast_close: float
+    forecast_return_pct: float
     median_close: float | None
     close_low_50: float | None
     close_high_50: float | None
@@ -48,18 +56,6 @@ class Intervals(BaseModel):
     close_high_90: float | None
     close_low_95: float | None
     close_high_95: float | None
-
-
-class Statement(Intervals):
-    """What is forecast."""
-
-    ticker: str
-    currency: str | None
-    session: date = Field(description="session the forecast is about")
-    origin_session: date = Field(description="last session whose bar it used")
-    origin_close: float
-    forecast_close: float
-    forecast_return_pct: float
     probability_of_rise_pct: Percent
     volatility_pct: Percent = Field(description="of the return, known at the origin")
     shrinkage: float | None = Field(
@@ -198,11 +194,11 @@ class SentBar(Sent):
     """One session's bar, as traded."""
 
     session: Day
-    open: Price
-    high: Price
-    low: Price
-    close: Price
-    volume: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    open: Positive
+    high: Positive
+    low: Positive
+    close: Positive
+    volume: Annotated[float, Field(ge=0, le=1e18, strict=True)] | None = None
 
 
 class SentAction(Sent):
@@ -210,7 +206,7 @@ class SentAction(Sent):
 
     session: Day
     kind: Literal["split", "dividend"]
-    value: Price
+    value: Positive
 
 
 class Question(Sent):

@@ -1,7 +1,6 @@
 """Who may ask, and how often."""
 
 import math
-import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -25,14 +24,13 @@ class Gate:
         self._clock = clock
         self._timer = timer
         self._saved: dict[str, tuple[float, float]] = {}
-        self._lock = threading.Lock()
 
-    def enter(self, bearer: str | None) -> Token:
+    async def enter(self, bearer: str | None) -> Token:
         """Return the token sent. Raises Refused without a valid one, or where it asks too often."""
         if bearer is None:
             raise Refused(401, "a bearer token is needed: 'stockbatch tokens add NAME' makes one")
         sha256 = tokens.sha256(bearer)
-        token = self._cache.get("tokens", tokens.valid).get(sha256)
+        token = (await self._cache.get("tokens", tokens.valid)).get(sha256)
         if token is None or (token.expires_at is not None and token.expires_at <= self._clock()):
             raise Refused(401, "this token is unknown, revoked or expired")
         wait = self._spend(sha256, token.requests_per_minute)
@@ -43,10 +41,9 @@ class Gate:
 
     def _spend(self, sha256: str, per_minute: int) -> float:
         """Take one of a token's saved requests; return 0, or the seconds until there is one."""
-        with self._lock:
-            now = self._timer()
-            saved, at = self._saved.get(sha256, (per_minute, now))
-            saved = min(saved + (now - at) * per_minute / 60, per_minute)
-            spent = saved >= 1
-            self._saved[sha256] = (saved - spent, now)
-            return 0.0 if spent else (1 - saved) * 60 / per_minute
+        now = self._timer()
+        saved, at = self._saved.get(sha256, (per_minute, now))
+        saved = min(saved + (now - at) * per_minute / 60, per_minute)
+        spent = saved >= 1
+        self._saved[sha256] = (saved - spent, now)
+        return 0.0 if spent else (1 - saved) * 60 / per_minute

@@ -45,9 +45,11 @@ def listen(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     try:
         number = int(port)
+        if not 0 <= number < 2**16:
+            raise ValueError(f"there is no port {number}")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host.strip("[]"), number), family=family, backlog=1024)
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError) as error:
         reason = f"cannot listen at {address or 'nothing'}: {error}"
         raise ConfigurationError(source="settings", key="api_address", reason=reason) from None
 

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Engine
 
 from jobs.api.cache import Cache
+from jobs.api.problems import Refused
 from jobs.api.security import Gate
 from stockbatch.config import Settings
 
@@ -46,8 +47,12 @@ def service(request: Request) -> Service:
     return made
 
 
-def entered(
+async def entered(
     request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
-    """Let nobody past without a token."""
-    service(request).gate.enter(sent.credentials if sent else None)
+    """Let nobody past without a token, and no parameter that would do nothing."""
+    await service(request).gate.enter(sent.credentials if sent else None)
+    if request.query_params:
+        known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+        if not set(known).issuperset(request.query_params):
+            raise Refused(422, f"parameters that are understood here: {', '.join(known) or 'none'}")

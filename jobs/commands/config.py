@@ -21,6 +21,14 @@ def show() -> None:
 
 
 @config.command()
+def template() -> None:
+    """Print a settings file with every setting and what it is for, ready to be changed."""
+    from stockbatch import config
+
+    typer.echo(config.template(), nl=False)
+
+
+@config.command()
 def check() -> None:
     """Check file, environment and options; name all that is wrong at once, connect to nothing."""
     wrong = context.problems()

@@ -1,6 +1,8 @@
 """`stockbatch daemon` and what steers it: schedule, pause, resume."""
 
 import logging
+import signal
+import sys
 import time
 from typing import Annotated
 
@@ -19,18 +21,23 @@ Exchange = Annotated[str | None, typer.Argument(help="Exchange calendar; default
 
 def daemon() -> None:
     """Run what is due after every close, until told to stop (SIGTERM, Ctrl-C)."""
+    from jobs import alerts, monitoring, prune
     from jobs.app import running
     from jobs.daemon import Care, run_daemon
+    from jobs.process import AT_ONCE
     from stockbatch import config
     from stockbatch.exceptions import DatabaseUnavailable, MigrationInProgress
 
+    # Without a handler the first process of a container would not even notice.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(AT_ONCE))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     settings = context.settings()
+    care = Care(review=alerts.review, serving=monitoring.serving, prune=prune.prune)
     while True:
         try:
             with running(settings) as app:
-                return run_daemon(app, Care(), config.service_manager())
+                return run_daemon(app, care, config.service_manager())
         except (DatabaseUnavailable, MigrationInProgress) as error:
             log.warning("%s; trying again in %g s", error, WAIT)
             time.sleep(WAIT)

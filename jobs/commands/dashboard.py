@@ -1,5 +1,7 @@
 """`stockbatch dashboard`: the pages that people look at, in a browser."""
 
+import socket
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +9,8 @@ import typer
 
 from jobs.commands import context
 
+LOADED_FIRST = ("jobs.charts", "stockbatch.database", "stockbatch.store.dashboard")
+"""What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -20,8 +24,11 @@ def dashboard(
     context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
     from streamlit.web import bootstrap
 
-    from jobs import charts
+    from jobs import dashboard as pages
+    from jobs.drawing import BLUE
 
+    for module in LOADED_FIRST:
+        import_module(module)
     context.settings()  # what is wrong with them is said here, not in the browser
     options = {
         "server_address": host,
@@ -35,9 +42,23 @@ def dashboard(
         "logger_hideWelcomeMessage": True,
         "global_developmentMode": False,
         "theme_base": "light",
-        "theme_primaryColor": charts.BLUE,
+        "theme_primaryColor": BLUE,
     }
-    script = Path(charts.__file__).parent / "dashboard" / "main.py"
+    script = Path(pages.__file__).with_name("main.py")
     bootstrap.load_config_options(options)
+    _require_free(host, port)
     typer.echo(f"dashboard: http://{host}:{port} (Ctrl-C ends it)")
     bootstrap.run(str(script), False, [], options)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise ConfigurationError where nothing can listen; the server itself says less."""
+    from stockbatch.exceptions import ConfigurationError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise ConfigurationError(
+            source="options", key="--host, --port", reason=str(error)
+        ) from None

@@ -1,6 +1,7 @@
 """`stockbatch db` and `stockbatch migrate`: the embedded server and the schema."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -51,6 +52,30 @@ def psql(role: RoleOption = "reader") -> None:
 
     arguments, variables = database.psql(context.settings(), role, create=False)
     os.execvpe(arguments[0], arguments, environment(variables))  # noqa: S606
+
+
+@db.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False)],
+) -> None:
+    """Write everything to a file that `restore` takes; jobs may go on meanwhile."""
+    from jobs.backup import backup as job
+
+    size = job(context.settings(), file)
+    typer.echo(f"{file}: {size / 2**20:.1f} MiB; keep it as safe as the database")
+
+
+@db.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False)],
+) -> None:
+    """Fill an empty database from a backup and bring its schema to this program's revision."""
+    from jobs.backup import restore as job
+    from stockbatch import database
+
+    settings = context.settings()
+    job(settings, file)
+    typer.echo(f"{database.redacted(database.url(settings))} is restored from {file}")
 
 
 @db.command()

@@ -26,6 +26,7 @@ def demo() -> None:
     from jobs.commands.status import accuracy_table
     from jobs.daily import run_sessions
     from stockbatch import database, sessions
+    from stockbatch.records import Listing
     from stockbatch.store import instruments, views
 
     settings = context.settings()
@@ -33,7 +34,7 @@ def demo() -> None:
     with running(settings) as app:
         typer.echo(f"database: {database.redacted(app.engine.url)}")
         source = app.provider(PROVIDER)
-        listings = source.listings()
+        listings = [one for one in source.listings() if isinstance(one, Listing)]
         tickers = [listing.ticker for listing in listings]
         with app.transaction() as db:
             known = {i.ticker for i in instruments.active(db)}
@@ -50,9 +51,11 @@ def demo() -> None:
             accuracy = views.accuracy_of(db, tickers, WALK)
     views_table(forecasts)
     accuracy_table(f"scores of the last {WALK} sessions; skill: better than the baseline", accuracy)
-    typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
+    if settings.database_url is None:  # whoever configured another has its password already
+        typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
     me = _as_typed()
     typer.echo(f"look on:  {me} status; {me} forecasts ^GSPC; {me} db psql")
+    typer.echo(f"pictures: {me} dashboard; {me} report ^GSPC --out report.html")
     typer.echo(f"your own: {me} tickers add AAPL MSFT && {me} run")
     typer.echo(f"stop it:  {me} db stop")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stockbatch.records import Decision
 
 SHOWN = 100
-"""Findings listed at most."""
+"""Findings listed at most, where no ticker is named."""
 
 
 class _ShowByDefault(TyperGroup):
@@ -43,14 +43,14 @@ def show(ticker: Annotated[str | None, typer.Argument(metavar="TICKER")] = None)
     with running(context.settings(), create=False) as app, app.transaction() as db:
         if ticker is not None:
             instruments.find(db, [ticker])
-        rows = issues.listed(db, ticker, SHOWN)
+        rows = issues.listed(db, ticker, SHOWN if ticker is None else None)
         counts = issues.counts(db, ticker)
     columns = [("id", "right"), ("ticker", "left"), ("session", "left"), ("check", "left")]
     columns += [("bar", "left"), ("seen", "right"), ("limit", "right"), ("what was seen", "left")]
     columns += [("decision", "left")]
     title = ", ".join(f"{n} {check}" for check, n in counts.items()) or "nothing found"
     context.show_table(title, columns, [_cells(row) for row in rows])
-    if sum(counts.values()) > len(rows) == SHOWN:
+    if sum(counts.values()) > len(rows):
         typer.echo(f"the newest {SHOWN} are shown: name a ticker to see all of its own")
 
 

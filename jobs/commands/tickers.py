@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from jobs.commands import context
-
-if TYPE_CHECKING:
-    from stockbatch.providers import BarProvider
-    from stockbatch.records import Listing
 
 Row = dict[str, str]
 """What is said of one ticker: `ticker`, and some of COLUMNS."""
@@ -22,14 +18,19 @@ Row = dict[str, str]
 tickers = typer.Typer(name="tickers", no_args_is_help=True, help="Keep the watchlist.")
 ProviderOption = Annotated[
     str | None,
-    typer.Option(help="yfinance, demo or csv:PATH; default: the setting `provider`."),
+    typer.Option(
+        help="yfinance, alpha_vantage, csv:PATH or demo; default: the setting `provider`."
+    ),
 ]
 FallbackOption = Annotated[
     list[str] | None,
     typer.Option(metavar="PROVIDER", help="Asked where the provider fails; may be repeated."),
 ]
-COLUMNS = ("name", "calendar", "currency", "asset_class", "provider", "symbol")
+TOLD = ("name", "calendar", "currency", "asset_class", "symbol")
+COLUMNS = (*TOLD, "provider")
 """What a file of tickers may say beside `ticker`; what it does not say the provider is asked."""
+ALSO_CALLED = {"ticker": ("symbol",), "name": ("security", "company")}
+"""What lists of constituents call a column, where none has the name it has here."""
 
 
 @tickers.command()
@@ -52,7 +53,7 @@ def add(
     if symbols and (len(symbols) != len(fallback) or len(names or []) != 1):
         raise typer.BadParameter("name one ticker, and a --fallback-symbol for each --fallback")
     rows = [{"ticker": name} for name in dict.fromkeys(names or [])]
-    _add(rows, provider, fallback, symbols, skip_known=everything)
+    _add(rows, provider, fallback, symbols, keep_known=everything)
 
 
 @tickers.command("import")
@@ -65,7 +66,7 @@ def import_(
     fallback: FallbackOption = None,
 ) -> None:
     """Put the tickers of a file on the watchlist; those on it already stay as they are."""
-    _add(_read(file), provider, fallback or [], [], skip_known=True)
+    _add(_read(file), provider, fallback or [], [], keep_known=True)
 
 
 @tickers.command()
@@ -115,54 +116,38 @@ def _add(
     fallbacks: Sequence[str],
     symbols: Sequence[str],
     *,
-    skip_known: bool,
+    keep_known: bool,
 ) -> None:
-    """Add the tickers of `rows`, or all the provider lists where there is none."""
+    """Add the tickers of `rows`, or all the provider lists where there is none, and say so."""
+    from jobs.add_tickers import Fallback, Wanted, add_all, add_tickers
     from jobs.app import running
-    from stockbatch.records import Source
-    from stockbatch.store import instruments
 
     settings = context.settings()
+    usual = provider or settings.provider
+    wanted = [
+        Wanted(
+            ticker=row["ticker"],
+            provider=row.get("provider") or usual,
+            told={name: row[name] for name in TOLD if row.get(name)},
+        )
+        for row in rows
+    ]
     with running(settings) as app:
-        specifications = [app.provider(name).specification for name in fallbacks]
-        with app.transaction() as db:
-            known = {instrument.ticker for instrument in instruments.active(db)}
-        wanted = [row for row in rows if not (skip_known and row["ticker"] in known)]
-        by_provider: dict[str, list[Listing]] = {}
-        for row in wanted:
-            source = app.provider(row.get("provider") or provider or settings.provider)
-            by_provider.setdefault(source.specification, []).append(_listing(source, row))
-        if not rows:
-            source = app.provider(provider or settings.provider)
-            by_provider[source.specification] = source.listings()
-        found, added = 0, 0
-        with app.transaction() as db:
-            for specification, listings in by_provider.items():
-                fresh = [one for one in listings if not (skip_known and one.ticker in known)]
-                others = {
-                    one.ticker: [
-                        Source(provider=name, symbol=symbol)
-                        for name, symbol in zip(
-                            specifications, symbols or [one.ticker] * len(fallbacks), strict=True
-                        )
-                    ]
-                    for one in fresh
-                }
-                found += len(listings)
-                added += instruments.add(db, fresh, provider=specification, fallbacks=others)
-    skipped = (len(rows) or found) - added
-    typer.echo(f"{added} added" + (f", {skipped} on the watchlist already" if skipped else ""))
-
-
-def _listing(source: BarProvider, row: Row) -> Listing:
-    """Return what a row says of its ticker; the provider is asked unless the calendar is told."""
-    from stockbatch.records import Listing
-
-    told = {name: row[name] for name in COLUMNS if name != "provider" and row.get(name)}
-    if "calendar" in told:
-        return Listing(**{"ticker": row["ticker"], "symbol": row["ticker"], **told})
-    listing = source.listing(told.get("symbol", row["ticker"]))
-    return replace(listing, **({"ticker": row["ticker"], **told} if told else {}))
+        others = [
+            Fallback(provider=app.provider(name).specification, symbol=symbol)
+            for name, symbol in zip_longest(fallbacks, symbols)
+        ]
+        if wanted:
+            result = add_tickers(app, wanted, others, keep_known=keep_known)
+        else:
+            result = add_all(app, usual, others)
+    if result.added or result.known or not result.failures:
+        known = f", {result.known} on the watchlist already" if result.known else ""
+        typer.echo(f"{result.added} added{known}")
+    for failure in result.failures:
+        typer.echo(f"error: {failure}", err=True)
+    if result.failures:
+        raise typer.Exit(result.failures[0].exit_code)
 
 
 def _read(file: Path) -> list[Row]:
@@ -182,8 +167,8 @@ def _read(file: Path) -> list[Row]:
         if line and line[0].strip() and not line[0].startswith("#")
     ]
     header = ["ticker"]
-    if filled and "ticker" in (cells := [cell.lower() for cell in filled[0][1]]):
-        header, filled = cells, filled[1:]
+    if filled and {"ticker", "symbol"} & set(cells := [cell.lower() for cell in filled[0][1]]):
+        header, filled = _headings(cells), filled[1:]
     rows: dict[str, Row] = {}
     for number, cells in filled:
         row = dict(zip(header, cells, strict=False))
@@ -198,3 +183,13 @@ def _read(file: Path) -> list[Row]:
     if not rows:
         raise BadFile(path=file, line=1, column=1, reason="it names no ticker")
     return list(rows.values())
+
+
+def _headings(cells: Sequence[str]) -> list[str]:
+    """Return the headings of a file by the names they have here."""
+    headings = list(cells)
+    for name, others in ALSO_CALLED.items():
+        called = next((other for other in others if other in headings), None)
+        if name not in headings and called:
+            headings[headings.index(called)] = name
+    return headings

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, figures, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read, table
 from jobs.words import KINDS
 from stockbatch.store import dashboard as store
 
@@ -31,7 +31,7 @@ def show() -> None:
         nothing("There is no comparison over all tickers:", "demonstration data are left out.")
     for calendar, rows in board.groupby("calendar"):
         _leaderboard(str(calendar), rows)
-    _tickers(read(store.accuracy, kind, window))
+    _tickers(store.own_or_demo(read(store.accuracy, kind, window)))
 
 
 def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
@@ -57,7 +57,7 @@ def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
         "coverage_95_pct": number("inside 95 %", format="%.1f %%"),
     }
     data = data.sort_values("pinball", na_position="last")
-    st.dataframe(data, hide_index=True, column_order=list(columns), column_config=columns)
+    table(data, columns)
 
 
 def _tickers(data: pd.DataFrame) -> None:
@@ -82,13 +82,7 @@ def _tickers(data: pd.DataFrame) -> None:
         "coverage_95_pct": number("inside 95 %", format="%.0f %%"),
     }
     data = data.sort_values("skill_pct", ascending=False, na_position="last")
-    st.dataframe(
-        data,
-        hide_index=True,
-        column_order=list(columns),
-        column_config=columns,
-        height=min(420, 38 + 35 * len(data)),
-    )
+    table(data, columns, rows=11)
     worst = data.sort_values("coverage_80_pct").head(PLOTTED)
     plot(charts.coverage(worst, "ticker"), rows=len(worst))
     if len(data) > PLOTTED:

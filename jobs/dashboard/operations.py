@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, figures, nothing, plot, read
+from jobs.dashboard.page import Columns, figures, nothing, plot, read, table
 from stockbatch.store import dashboard as store
 
 DAY = "YYYY-MM-DD"
@@ -48,9 +48,7 @@ def _runs(data: pd.DataFrame) -> None:
         "trigger": "trigger",
         "message": "message",
     }
-    st.dataframe(
-        data, hide_index=True, column_order=list(columns), column_config=columns, height=250
-    )
+    table(data, columns, rows=6)
 
 
 def _outcomes(data: pd.DataFrame) -> None:
@@ -66,12 +64,7 @@ def _outcomes(data: pd.DataFrame) -> None:
         "example": "for example",
         "message": "message",
     }
-    st.dataframe(
-        data[data["session"] == newest],
-        hide_index=True,
-        column_order=list(columns),
-        column_config=columns,
-    )
+    table(data[data["session"] == newest], columns)
 
 
 def _freshness(data: pd.DataFrame) -> None:
@@ -91,7 +84,7 @@ def _freshness(data: pd.DataFrame) -> None:
         "behind": number("lack its bar"),
         "age_hours": number("newest bar, hours", format="%.0f"),
     }
-    st.dataframe(data, hide_index=True, column_order=list(columns), column_config=columns)
+    table(data, columns)
     behind = read(store.behind)
     if behind.empty:
         return
@@ -104,9 +97,7 @@ def _freshness(data: pd.DataFrame) -> None:
         "outcome_reason": "reason",
         "bar_provider": "provider",
     }
-    st.dataframe(
-        behind, hide_index=True, column_order=list(columns), column_config=columns, height=250
-    )
+    table(behind, columns, rows=6)
 
 
 def _findings(data: pd.DataFrame) -> None:
@@ -123,6 +114,4 @@ def _findings(data: pd.DataFrame) -> None:
         "observed": st.column_config.NumberColumn("observed", format="%.4g"),
         "threshold": st.column_config.NumberColumn("threshold", format="%.4g"),
     }
-    st.dataframe(
-        data, hide_index=True, column_order=list(columns), column_config=columns, height=250
-    )
+    table(data, columns, rows=6)

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, figures, nothing, plot, read
-from jobs.words import KINDS
+from jobs.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.store import dashboard as store
 
 ORDERS = {
@@ -34,6 +34,7 @@ def show() -> None:
             "`stockbatch run` make your own.",
         )
         return
+    data = store.own_or_demo(data)
     data = data.assign(width=data["return_high_80_pct"] - data["return_low_80_pct"])
     _summary(data)
     order = st.selectbox("Order by", list(ORDERS))
@@ -52,17 +53,19 @@ def _summary(data: pd.DataFrame) -> None:
     found = data["kind"].value_counts()
     figures(
         {
-            "Session forecast": f"{newest:%Y-%m-%d}",
+            "Target session": f"{newest:%Y-%m-%d}",
             "Tickers": len(data),
             "Median 80 % interval": f"{data['width'].median():.1f} % wide",
-            "Better than rolling quantiles": _share(data["skill_pct"]),
+            **_better(data),
         }
     )
     st.caption(" · ".join(f"{n} {KINDS[str(kind)]}" for kind, n in found.items()))
-    if not current.any():
+    if data["is_demo"].all():
+        st.warning(DEMONSTRATION)
+    elif not current.any():
         st.warning(
             f"These forecasts are old: session {newest:%Y-%m-%d} is over. "
-            "`stockbatch run` makes new ones; of demonstration data there are none."
+            "`stockbatch run` makes new ones."
         )
     elif not current.all():
         st.warning(f"{(~current).sum()} tickers have only an old forecast: see Operations.")
@@ -71,9 +74,15 @@ def _summary(data: pd.DataFrame) -> None:
         st.warning(f"{unlike} tickers have inputs unlike those their models were trained on.")
 
 
-def _share(skill: pd.Series) -> str:
-    known = skill.dropna()
-    return f"{(known > 0).sum()} of {len(known)}" if len(known) else "not known yet"
+def _better(data: pd.DataFrame) -> dict[str, str]:
+    """Count the tickers with skill, among those whose skill is of the preferred kind."""
+    known = data[data["skill_pct"].notna()]
+    for kind in KINDS:
+        skill = known.loc[known["skill_kind"] == kind, "skill_pct"]
+        if len(skill):
+            name = f"Better than rolling quantiles, {kind}"
+            return {name: f"{(skill > 0).sum()} of {len(skill)}"}
+    return {"Better than rolling quantiles": "not known yet"}
 
 
 def _table(data: pd.DataFrame) -> None:
@@ -85,17 +94,23 @@ def _table(data: pd.DataFrame) -> None:
         "ticker": st.column_config.TextColumn("ticker", pinned=True),
         "link": st.column_config.LinkColumn("", display_text="open", width="small"),
         "forecast_close": number("forecast", format="%.2f"),
+        "origin_close": number("naive", format="%.2f", help="The naive forecast: the last close."),
         "forecast_return_pct": number("change", format="%+.2f %%"),
         "close_low_80": number("80 % from", format="%.2f"),
         "close_high_80": number("to", format="%.2f"),
         "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
-        "origin_close": number("last close", format="%.2f"),
         "currency": "currency",
         "skill_pct": number(
-            "skill",
+            "vs rolling quantile",
             format="%+.1f %%",
             help="Pinball loss below that of rolling quantiles over the last 250 sessions; "
             "below 0: worse.",
+        ),
+        "naive_skill_pct": number(
+            "vs naive",
+            format="%+.1f %%",
+            help="Mean absolute error of the forecast close below that of the last close, over "
+            "the same sessions; below 0: worse.",
         ),
         "skill_n": number("scored", help="Forecasts behind the skill."),
         "skill_kind": st.column_config.TextColumn("skill of", help="Kind of those forecasts."),
@@ -104,10 +119,4 @@ def _table(data: pd.DataFrame) -> None:
         "method": "method",
         "name": "name",
     }
-    st.dataframe(
-        shown,
-        hide_index=True,
-        column_order=list(columns),
-        column_config=columns,
-        height=min(480, 38 + 35 * len(shown)),
-    )
+    table(shown, columns, rows=12)

@@ -5,27 +5,23 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import altair as alt
-import psycopg
+import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
-from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from jobs.commands import context
 from jobs.words import DISCLAIMER
 from stockbatch import database
-from stockbatch.exceptions import DatabaseUnavailable, SchemaOutOfDate, StockbatchError
+from stockbatch.exceptions import DatabaseUnavailable, StockbatchError
 
 FRESH_SECONDS = 60
+FONT = '"Source Sans", sans-serif'
+"""What Streamlit writes in."""
 Columns = dict[str, Any]
 """Columns of a table in their order, each with its heading or its layout."""
 P = ParamSpec("P")
 T = TypeVar("T")
-_MISSING = (
-    psycopg.errors.InvalidSchemaName,
-    psycopg.errors.UndefinedColumn,
-    psycopg.errors.UndefinedTable,
-)
 
 
 def shown(show: Callable[[], None]) -> Callable[[], None]:
@@ -48,7 +44,7 @@ def shown(show: Callable[[], None]) -> Callable[[], None]:
 def read(query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what a query of `store.dashboard` finds, at most a minute old.
 
-    Raises SchemaOutOfDate where views are missing, and what `database.engine` raises.
+    Raises what the query and `database.engine` raise.
     """
     result: T = _read(query.__name__, args, kwargs, query)
     return result
@@ -57,15 +53,26 @@ def read(query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P
 def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) -> None:
     """Show a chart as wide as the page, high enough for `rows` of names if there are any."""
     height = 150 + 20 * rows if rows else height
-    placed = chart.properties(
-        height=height, padding={"top": 16, "left": 5, "right": 5, "bottom": 5}
-    )
+    padding = {"top": 16, "left": 5, "right": 5, "bottom": 5}
+    placed = chart.properties(height=height, padding=padding).configure(font=FONT)
     st.altair_chart(placed, width="stretch", theme=None)
+
+
+def table(data: pd.DataFrame, columns: Columns, rows: int = 20) -> None:
+    """Show those columns, at most so many rows at once; what is unknown stays empty."""
+    st.dataframe(
+        data,
+        hide_index=True,
+        column_order=list(columns),
+        column_config=columns,
+        height=38 + 35 * min(rows, len(data)),
+        placeholder="",
+    )
 
 
 def figures(values: Mapping[str, object]) -> None:
     """Show numbers with their names side by side, as many in a line as there is room for."""
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for name, value in values.items():
             st.metric(name, str(value), width="content")
 
@@ -75,7 +82,7 @@ def nothing(what: str, do: str) -> None:
     st.info(f"{what} {do}")
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, on_release=Engine.dispose)
 def _engine() -> Engine:
     return database.engine(context.settings(), role="reader", create=False)
 
@@ -83,12 +90,5 @@ def _engine() -> Engine:
 @st.cache_data(ttl=FRESH_SECONDS, max_entries=500, show_spinner=False)
 def _read(name: str, args: Any, kwargs: Any, _query: Callable[..., Any]) -> Any:  # noqa: ARG001
     """Answer again what was asked by this name with these arguments."""
-    engine = _engine()
-    try:
-        with Session(engine) as db:
-            return _query(db, *args, **kwargs)
-    except ProgrammingError as error:
-        if not isinstance(error.orig, _MISSING):
-            raise
-        url, expected = database.redacted(engine.url), database.head()
-        raise SchemaOutOfDate(url=url, found="an older one", expected=expected) from error
+    with Session(_engine()) as db:
+        return _query(db, *args, **kwargs)

@@ -4,8 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from jobs import charts
-from jobs.dashboard.page import Columns, figures, nothing, plot, read
-from jobs.words import KINDS
+from jobs.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.store import dashboard as store
 
 SPANS = {"3 months": 63, "1 year": 252, "2 years": 504, "5 years": 1260}
@@ -18,7 +18,10 @@ def show() -> None:
     tickers = list(read(store.forecasts)["ticker"])
     asked = st.query_params.get("ticker")
     if asked and asked not in tickers:
-        st.warning(f"There is no forecast of {asked}. `stockbatch tickers list` shows them all.")
+        st.warning(
+            "There is no forecast of the ticker that the address names; "
+            "`stockbatch tickers list` shows all there are."
+        )
     if not tickers:
         nothing("There is no forecast yet.", "`stockbatch demo` or `stockbatch run` makes some.")
         return
@@ -39,8 +42,9 @@ def _next_session(data: pd.DataFrame) -> None:
     rise = best["probability_of_rise_pct"]
     figures(
         {
-            "Session forecast": f"{best['session']:%Y-%m-%d}",
+            "Target session": f"{best['session']:%Y-%m-%d}",
             f"Forecast, {best['currency'] or 'currency unknown'}": f"{best['forecast_close']:,.2f}",
+            "Naive: the last close": f"{best['origin_close']:,.2f}",
             "Change": f"{best['forecast_return_pct']:+.2f} %",
             "80 % interval": "none" if pd.isna(low) else f"{low:,.2f} to {high:,.2f}",
             "P(rise)": "unknown" if pd.isna(rise) else f"{rise:.0f} %",
@@ -48,7 +52,9 @@ def _next_session(data: pd.DataFrame) -> None:
     )
     state = "" if best["is_current"] else " · this session is over: the forecast is old"
     st.caption(f"{KINDS[str(best['kind'])]} · method {best['method']}{state}")
-    if best["is_trusted"] is False:
+    if best["is_demo"]:
+        st.warning(DEMONSTRATION)
+    if best["is_trusted"] == False:  # noqa: E712 - unknown is no reason to warn
         st.warning("The inputs are unlike those the model was trained on: trust this less.")
     with st.expander("By every method"):
         number = st.column_config.NumberColumn
@@ -63,7 +69,7 @@ def _next_session(data: pd.DataFrame) -> None:
             "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
             "kind": "kind",
         }
-        st.dataframe(data, hide_index=True, column_order=list(columns), column_config=columns)
+        table(data, columns)
 
 
 def _prices(data: pd.DataFrame) -> None:
@@ -96,7 +102,8 @@ def _training(data: pd.DataFrame) -> None:
             model = rows.iloc[0]
             gain = model["gain_pct"]
             better = "" if pd.isna(gain) else f" · {gain:+.2f} % less loss than the base"
+            pooled = f", of {model['tickers']} tickers" if model["model_kind"] == "base" else ""
             st.caption(
-                f"model {model['model_id']} of {model['tickers']} tickers · "
+                f"model {model['model_id']}{pooled} · "
                 f"trained because: {model['reason']} · verdict: {model['verdict']}{better}"
             )

@@ -45,6 +45,7 @@ def upgrade() -> None:
         schema="stockbatch",
         postgresql_where="instrument_id IS NULL",
     )
+    _create("split_ratios", 1)
     for view in REPLACED:
         _create(view, 2)
     for view in NEW:
@@ -62,5 +63,7 @@ def downgrade() -> None:
         op.execute(
             f"GRANT SELECT ON bi.{view} TO stockbatch_writer, stockbatch_reader, stockbatch_api"
         )
+    op.execute("DROP VIEW stockbatch.split_ratios")
+    op.execute("DROP FUNCTION stockbatch.restated_by_split")
     op.drop_index("metrics_all_session_idx", "metrics", schema="stockbatch")
     op.drop_index("bars_close_idx", "bars", schema="stockbatch")

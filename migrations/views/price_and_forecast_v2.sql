@@ -1,22 +1,8 @@
 -- Every row looks up its own averages and forecast, so that a filter on ticker or session, or both,
--- reads no more than it needs.
--- `split.ratios[n + 1]` is how many of today's shares stood for one after n of the splits; prices
--- are divided by it. width_bucket counts the splits up to a session.
+-- reads no more than it needs; no WITH at the top, so that averages nobody selects cost nothing.
+-- A forecast is on the basis of its origin's close as it was then. Splits since are stated, or, by a
+-- provider of adjusted prices, only to be seen from what became of that close.
 CREATE OR REPLACE VIEW bi.price_and_forecast AS
-WITH instrument AS NOT MATERIALIZED (
-    SELECT i.id, i.ticker, i.currency, i.calendar, i.demo, split.sessions, split.ratios
-    FROM stockbatch.instruments AS i
-    CROSS JOIN LATERAL (
-        SELECT
-            array_agg(session ORDER BY session) AS sessions,
-            array_agg(ratio ORDER BY session) AS ratios
-        FROM (
-            SELECT session, exp(sum(ln(value)) OVER (ORDER BY session DESC)) AS ratio
-            FROM stockbatch.corporate_actions
-            WHERE instrument_id = i.id AND kind = 'split' AND retracted_at IS NULL
-        ) AS later
-    ) AS split
-)
 SELECT
     b.session,
     s.close_at AS session_close_at,
@@ -32,25 +18,26 @@ SELECT
     average.of_200 AS average_200,
     f.kind AS forecast_kind,
     f.origin_session,
-    f.close / f.shares AS forecast_close,
-    f.origin_close * exp(f.q10) / f.shares AS close_low_80,
-    f.origin_close * exp(f.q90) / f.shares AS close_high_80,
-    f.origin_close * exp(f.q025) / f.shares AS close_low_95,
-    f.origin_close * exp(f.q975) / f.shares AS close_high_95,
+    f.close / f.shares - paid.dividend AS forecast_close,
+    f.origin_close * exp(f.q10) / f.shares - paid.dividend AS close_low_80,
+    f.origin_close * exp(f.q90) / f.shares - paid.dividend AS close_high_80,
+    f.origin_close * exp(f.q025) / f.shares - paid.dividend AS close_low_95,
+    f.origin_close * exp(f.q975) / f.shares - paid.dividend AS close_high_95,
     100 * f.probability_of_rise AS probability_of_rise_pct,
-    greatest(b.fetched_at, f.recorded_at) AS updated_at,
-    f.origin_close * exp(f.q25) / f.shares AS close_low_50,
-    f.origin_close * exp(f.q75) / f.shares AS close_high_50,
+    greatest(b.fetched_at, f.recorded_at, split.seen_at) AS updated_at,
+    f.origin_close * exp(f.q25) / f.shares - paid.dividend AS close_low_50,
+    f.origin_close * exp(f.q75) / f.shares - paid.dividend AS close_high_50,
     b.state AS bar_state,
     i.calendar,
     i.demo AS is_demo
 FROM stockbatch.bars AS b
-JOIN instrument AS i ON i.id = b.instrument_id
+JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+JOIN stockbatch.split_ratios AS split ON split.instrument_id = i.id
 LEFT JOIN stockbatch.sessions AS s ON s.calendar = i.calendar AND s.session = b.session
 CROSS JOIN LATERAL (
-    SELECT coalesce(i.ratios[width_bucket(b.session, i.sessions) + 1], 1) AS shares
+    SELECT coalesce(split.ratios[width_bucket(b.session, split.sessions) + 1], 1) AS shares
 ) AS now
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT
         max(mean.close) FILTER (WHERE size = 20) AS of_20,
         max(mean.close) FILTER (WHERE size = 50) AS of_50,
@@ -59,7 +46,9 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT CASE WHEN count(*) = size THEN avg(past.close) END AS close
         FROM (
-            SELECT close / coalesce(i.ratios[width_bucket(session, i.sessions) + 1], 1) AS close
+            SELECT
+                close / coalesce(split.ratios[width_bucket(session, split.sessions) + 1], 1)
+                    AS close
             FROM stockbatch.bars
             WHERE instrument_id = b.instrument_id AND session <= b.session
                 AND state <> 'quarantined'
@@ -67,15 +56,29 @@ CROSS JOIN LATERAL (
             LIMIT size
         ) AS past
     ) AS mean
-) AS average
+) AS average ON true
 LEFT JOIN LATERAL (
-    SELECT *, coalesce(i.ratios[width_bucket(origin_session, i.sessions) + 1], 1) AS shares
-    FROM stockbatch.forecasts
-    WHERE instrument_id = b.instrument_id AND target_session = b.session
-        AND horizon = 1 AND method = 'lstm'
-    ORDER BY kind DESC, recorded_at DESC, id DESC
-    LIMIT 1
+    SELECT
+        best.*,
+        coalesce(split.ratios[width_bucket(best.origin_session, split.sessions) + 1], 1)
+            * coalesce(stockbatch.restated_by_split(best.origin_close, origin.close), 1) AS shares
+    FROM (
+        SELECT * FROM stockbatch.forecasts
+        WHERE instrument_id = b.instrument_id AND target_session = b.session
+            AND horizon = 1 AND method = 'lstm'
+        ORDER BY kind DESC, recorded_at DESC, id DESC
+        LIMIT 1
+    ) AS best
+    LEFT JOIN stockbatch.bars AS origin
+        ON origin.instrument_id = b.instrument_id AND origin.session = best.origin_session
+        AND origin.state <> 'quarantined'
 ) AS f ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(value), 0) / now.shares AS dividend
+    FROM stockbatch.corporate_actions
+    WHERE instrument_id = b.instrument_id AND session = b.session
+        AND kind = 'dividend' AND retracted_at IS NULL
+) AS paid
 WHERE b.state <> 'quarantined'
 UNION ALL
 SELECT
@@ -92,16 +95,22 @@ SELECT
     h.close_low_95 / now.shares,
     h.close_high_95 / now.shares,
     h.probability_of_rise_pct,
-    h.recorded_at,
+    greatest(h.recorded_at, split.seen_at),
     h.close_low_50 / now.shares,
     h.close_high_50 / now.shares,
     NULL,
     h.calendar,
     h.is_demo
 FROM bi.forecast_history AS h
-JOIN instrument AS i ON i.ticker = h.ticker
+JOIN stockbatch.instruments AS i ON i.ticker = h.ticker
+JOIN stockbatch.split_ratios AS split ON split.instrument_id = i.id
+LEFT JOIN stockbatch.bars AS origin
+    ON origin.instrument_id = i.id AND origin.session = h.origin_session
+    AND origin.state <> 'quarantined'
 CROSS JOIN LATERAL (
-    SELECT coalesce(i.ratios[width_bucket(h.origin_session, i.sessions) + 1], 1) AS shares
+    SELECT
+        coalesce(split.ratios[width_bucket(h.origin_session, split.sessions) + 1], 1)
+            * coalesce(stockbatch.restated_by_split(h.origin_close, origin.close), 1) AS shares
 ) AS now
 WHERE h.method = 'lstm'
     AND NOT EXISTS (
@@ -109,6 +118,9 @@ WHERE h.method = 'lstm'
         WHERE b.instrument_id = i.id AND b.session = h.session AND b.state <> 'quarantined'
     );
 
+COMMENT ON VIEW bi.price_and_forecast IS
+    'One row per ticker and session: the bar, its moving averages and the LSTM forecast of that session, all restated for later splits, the forecast less the dividend of its session; the session to come has a forecast and no bar.';
+COMMENT ON COLUMN bi.price_and_forecast.updated_at IS 'last change of the row: of its bar or forecast, or of the splits';
 COMMENT ON COLUMN bi.price_and_forecast.close_low_50 IS 'lower end of the 50 % interval';
 COMMENT ON COLUMN bi.price_and_forecast.close_high_50 IS 'upper end of the 50 % interval';
 COMMENT ON COLUMN bi.price_and_forecast.bar_state IS 'final, or provisional: it may still change; NULL: no bar';

@@ -43,8 +43,8 @@ class BarProvider(Protocol):
         """Say what there is to use, asking nobody; raises a StockbatchError saying what lacks."""
         ...
 
-    def listings(self) -> list[Listing]:
-        """Return every ticker there is; raises CannotList."""
+    def listings(self) -> Sequence[Listing | ProviderError]:
+        """Return every ticker there is, and why others cannot be told; raises CannotList."""
         ...
 
     def listing(self, ticker: str) -> Listing:
@@ -59,8 +59,8 @@ class BarProvider(Protocol):
 def create(specification: str, settings: Settings, quota: Quota | None = None) -> BarProvider:
     """Return the provider that a specification names; raises UnknownProvider.
 
-    Nothing is read or asked for before the provider is used. Without `quota`, a provider whose
-    requests are counted by the day makes none.
+    Nothing is read or asked for before the provider is used. Without `quota`, requests are counted
+    nowhere, however many the provider allows in a day.
     """
     kind, _, rest = specification.partition(":")
     if kind == "csv" and rest:

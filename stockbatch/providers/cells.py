@@ -21,6 +21,10 @@ _SPACES = (" ", "\u00a0", "\u202f", "'", "\u2019")
 _GROUPS = {".": (",", *_SPACES), ",": (".", *_SPACES)}
 
 
+class AmbiguousNumber(ValueError):  # noqa: N818 (named like those of exceptions.py)
+    """A number that is another one with another mark of decimals."""
+
+
 def _pattern(mark: str) -> re.Pattern[str]:
     kinds = [_PLAIN.format(mark=re.escape(mark))]
     kinds += [
@@ -45,7 +49,7 @@ _MONTH_DAY = re.compile(r"([a-z]{3})[a-z]*\.? (\d\d?),? (\d{4})", re.ASCII | re.
 def as_number(text: str, mark: str | None = ".") -> float:
     """Read a number, thousands grouped or not, a cell of UNKNOWN as NaN; raises ValueError.
 
-    The decimals follow `mark`; None refuses what is another number with another mark.
+    The decimals follow `mark`; where it is None, raises AmbiguousNumber for what has two readings.
     """
     plain = text.strip()
     if plain in UNKNOWN:
@@ -56,7 +60,8 @@ def as_number(text: str, mark: str | None = ".") -> float:
         if _NUMBERS[possible].fullmatch(plain)
     }
     if len(values) > 1:
-        raise ValueError(f"{shown(text)} can be read as two numbers: write it without a comma")
+        reason = "can be read as two numbers: write it without a comma"
+        raise AmbiguousNumber(f"{shown(text)} {reason}")
     if not values:
         raise ValueError(f"{shown(text)} is not a number")
     return values.pop()

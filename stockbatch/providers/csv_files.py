@@ -66,16 +66,19 @@ class CsvFiles:
         return PriceBasis.AS_TRADED if as_traded else PriceBasis.SPLIT_ADJUSTED
 
     def state(self) -> str:
-        """Say how many tickers there are; raises what `listings` raises."""
-        return f"lists {len(self.listings())} tickers"
+        """Say how many tickers there are; raises what is wrong with a file."""
+        listed = self.listings()
+        for one in listed:
+            if isinstance(one, ProviderError):
+                raise one
+        return f"lists {len(listed)} tickers"
 
-    def listings(self) -> list[Listing]:
-        """Return every ticker; raises BadFile or UnreadableFile if one of the files is bad."""
-        contents = self._contents()
-        tickers = sorted(contents.files)
-        for ticker in tickers:
-            contents.file_of(ticker)
-        return [Listing(ticker=ticker, symbol=ticker) for ticker in tickers]
+    def listings(self) -> list[Listing | ProviderError]:
+        """Return every ticker, and what is wrong with bad files; raises that if all are bad."""
+        return [
+            file if isinstance(file, ProviderError) else Listing(ticker=ticker, symbol=ticker)
+            for ticker, file in sorted(self._contents().files.items())
+        ]
 
     def listing(self, ticker: str) -> Listing:
         """Return one ticker; raises UnknownTicker, or what is wrong with the file it may be in."""

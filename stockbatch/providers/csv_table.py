@@ -1,34 +1,33 @@
 """One CSV file of daily bars, plain or gzip: parsed fast, or refused naming the bad cell."""
 
-import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stockbatch.exceptions import BadFile, UnreadableFile
+from stockbatch.exceptions import BadFile
 from stockbatch.providers.cells import (
     UNKNOWN,
+    AmbiguousNumber,
     as_number,
     as_session,
     day_first,
     decimal_mark,
     simple_ratios,
 )
+from stockbatch.providers.csv_lines import BROKEN, opened, read_rows, refuse
 from stockbatch.records import Bars, CorporateAction, Floats, Sessions
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -55,8 +54,9 @@ SAMPLE_ROWS = 1000
 """So many show how a file writes its numbers."""
 
 _TEXTS = ("session", "ticker")
-_NUMBERS = ("open", "high", "low", "close", "volume", "dividend", "split")
-_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
+_ONE_BAR = ("open", "high", "low", "close", "volume")
+"""Columns where a cell that is no number costs one bar at most."""
+_NUMBERS = (*_ONE_BAR, "dividend", "split")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +134,10 @@ def read_header(path: Path) -> Header:
 
 
 def _header(path: Path, delimiter: str) -> Header:
-    with closing(_rows(path, delimiter)) as rows:
-        line, cells = next(rows, (1, []))
+    with closing(read_rows(path, delimiter)) as lines:
+        line, cells = next(lines, (1, []))
     if not cells:
-        _refuse(path, 1, 1, "the file is empty")
+        refuse(path, 1, 1, "the file is empty")
     columns = _columns(path, line, cells)
     return Header(cells=tuple(cells), columns=columns, delimiter=delimiter, lines=line)
 
@@ -150,10 +150,10 @@ def _columns(path: Path, line: int, cells: list[str]) -> dict[str, int]:
         if name is None:
             if column in REQUIRED:
                 reason = f"there is no column {' or '.join(names)}; there are {', '.join(cells)}"
-                _refuse(path, line, names[0], reason)
+                refuse(path, line, names[0], reason)
             continue
         if plain.count(name) > 1:
-            _refuse(path, line, name, "the column is there twice")
+            refuse(path, line, name, "the column is there twice")
         columns[column] = plain.index(name)
     return columns
 
@@ -166,7 +166,8 @@ def ticker_of(path: Path) -> str:
 def read(path: Path) -> Table:
     """Parse a file; where no column names the ticker, its name does.
 
-    Raises BadFile naming line and column, UnreadableFile where there is nothing to read.
+    A price or volume that is no number is NaN, for the checks to find, unless most are. Raises
+    BadFile naming line and column, UnreadableFile where there is nothing to read.
     """
     header = read_header(path)
     mark: str | None = "."
@@ -176,18 +177,19 @@ def read(path: Path) -> Table:
         except (ValueError, csv.Error):  # not all cells are plain numbers
             mark = _mark(path, header)
             table = _table(_read_with_care(path, header, mark), header, ticker_of(path))
-    except (ValueError, csv.Error, *_BROKEN) as error:
-        _locate(path, header, mark)
-        _refuse(path, header.lines + 1, 1, str(error).partition("\n")[0])
+    except (ValueError, csv.Error, *BROKEN) as error:
+        _locate(path, header, mark, ("session", "ticker", "dividend", "split"))
+        _locate(path, header, mark, NAMES)
+        refuse(path, header.lines + 1, 1, str(error).partition("\n")[0])
     if not len(table.sessions):
-        _refuse(path, header.lines + 1, 1, "there are no rows below the header")
+        refuse(path, header.lines + 1, 1, "there are no rows below the header")
     return table
 
 
 def _mark(path: Path, header: Header) -> str | None:
     """Tell what marks decimals in a file, by its first rows."""
     positions = _number_positions(header)
-    with closing(_rows(path, header.delimiter)) as rows:
+    with closing(read_rows(path, header.delimiter)) as rows:
         sample = islice(rows, 1, 1 + SAMPLE_ROWS)
         return decimal_mark(row[at] for _, row in sample for at in positions if at < len(row))
 
@@ -198,13 +200,35 @@ def _parsed(path: Path, header: Header, mark: str) -> Iterator[pd.DataFrame]:
 
 
 def _read_with_care(path: Path, header: Header, mark: str | None) -> Iterator[pd.DataFrame]:
-    """Yield what `_parsed` does of numbers that `as_number` can read."""
+    """Yield what `_parsed` does of numbers that `as_number` can read.
+
+    Raises ValueError for one that can be read as two, and where most of a column are none.
+    """
+    rows, unread = 0, dict.fromkeys(_number_positions(header), 0)
+    tolerant = {header.columns[name] for name in _ONE_BAR if name in header.columns}
     for frame in _chunks(path, header, "object"):
-        for at in _number_positions(header):
-            frame[at] = [
-                as_number(cell, mark) if isinstance(cell, str) else np.nan for cell in frame[at]
-            ]
+        rows += len(frame)
+        for at in unread:
+            written = [_as_number(cell, mark, tolerant=at in tolerant) for cell in frame[at]]
+            unread[at] += written.count(None)
+            frame[at] = np.array(written, float)
         yield frame
+    if 2 * max(unread.values()) > rows:
+        raise ValueError("most cells of a column are not numbers")
+
+
+def _as_number(cell: object, mark: str | None, *, tolerant: bool) -> float | None:
+    """Return a cell as a number, None for what is no number; NaN where the row ends before it."""
+    if not isinstance(cell, str):
+        return np.nan
+    try:
+        return as_number(cell, mark)
+    except AmbiguousNumber:
+        raise
+    except ValueError:
+        if not tolerant:
+            raise
+        return None
 
 
 def _number_positions(header: Header) -> list[int]:
@@ -249,7 +273,7 @@ def _blocks(path: Path, header: Header) -> Iterator[bytes]:
     Raises ValueError for a NUL byte a crash has left, at which the parser would cut a cell, and for
     a first row with too many cells, the one row whose length the parser does not check.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         for _ in range(header.lines):
             stream.readline()
         while block := stream.read(BLOCK_BYTES):
@@ -343,28 +367,29 @@ def _frozen(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _locate(path: Path, header: Header, mark: str | None) -> None:
-    """Read row by row and raise BadFile at the first cell the parser cannot have read."""
+def _locate(path: Path, header: Header, mark: str | None, strict: Iterable[str]) -> None:
+    """Read row by row and raise BadFile at the first cell the parser cannot have read.
+
+    In columns that are not `strict`, that is a number that can be read as two.
+    """
     names = sorted((position, name) for name, position in header.columns.items())
-    days_first = _day_first(path, header)
-    with closing(_rows(path, header.delimiter)) as rows:
+    at = header.columns["session"]
+    with closing(read_rows(path, header.delimiter)) as rows:
+        days_first = day_first({row[at] for _, row in islice(rows, 1, None) if at < len(row)})
+    with closing(read_rows(path, header.delimiter)) as rows:
         for line, row in islice(rows, 1, None):
             if "".join(row[len(header.cells) :]).strip():
                 reason = f"there are {len(row)} cells below {len(header.cells)} headings"
-                _refuse(path, line, len(header.cells) + 1, reason)
+                refuse(path, line, len(header.cells) + 1, reason)
             for position, name in names:
                 cell = row[position] if position < len(row) else ""
-                if fault := _fault(name, cell, mark, days_first):
-                    _refuse(path, line, header.cells[position], fault)
+                if fault := _fault(name, cell, mark, days_first, strict=name in strict):
+                    refuse(path, line, header.cells[position], fault)
 
 
-def _day_first(path: Path, header: Header) -> bool | None:
-    at = header.columns["session"]
-    with closing(_rows(path, header.delimiter)) as rows:
-        return day_first({row[at] for _, row in islice(rows, 1, None) if at < len(row)})
-
-
-def _fault(name: str, cell: str, mark: str | None, days_first: bool | None) -> str | None:
+def _fault(
+    name: str, cell: str, mark: str | None, days_first: bool | None, *, strict: bool
+) -> str | None:
     """Say what is wrong with a cell of the column `name`."""
     if name == "ticker":
         plain = cell.strip()
@@ -375,59 +400,5 @@ def _fault(name: str, cell: str, mark: str | None, days_first: bool | None) -> s
         else:
             as_number(cell, mark)
     except ValueError as error:
-        return str(error)
+        return str(error) if strict or isinstance(error, AmbiguousNumber) else None
     return None
-
-
-def _rows(path: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
-    """Yield the rows of a file that are not blank, each with the line it ends on."""
-    with closing(_lines(path)) as lines:
-        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-        try:
-            for row in reader:
-                if "".join(row).strip():
-                    yield reader.line_num, row
-        except csv.Error as error:
-            _refuse(path, reader.line_num, 1, str(error))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading what is in it: unpacked if it begins like gzip, UTF-16 as UTF-8."""
-    try:
-        with path.open("rb") as raw:
-            if raw.peek(2)[:2] == b"\x1f\x8b":
-                with gzip.open(raw) as unpacked:
-                    yield _as_utf_8(cast(Any, unpacked))
-            else:
-                yield _as_utf_8(raw)
-    except gzip.BadGzipFile:
-        raise
-    except OSError as error:
-        raise UnreadableFile(path=path, reason=error.strerror or error) from None
-
-
-def _as_utf_8(stream: Any) -> IO[bytes]:
-    utf_16 = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return cast(IO[bytes], codecs.EncodedFile(stream, "utf-8", "utf-16") if utf_16 else stream)
-
-
-def _lines(path: Path) -> Generator[str]:
-    """Yield the lines of a file; raises BadFile where it is broken. What is no UTF-8 is escaped."""
-    number = 0
-    try:
-        with _opened(path) as stream:
-            for number, line in enumerate(stream, 1):
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
-                if "\0" in text:
-                    column = text.partition("\0")[0].count(",") + 1
-                    _refuse(path, number, column, "there is a NUL byte")
-                yield text
-    except UnicodeDecodeError:
-        _refuse(path, number + 1, 1, "this is not UTF-16 text")
-    except _BROKEN as error:
-        _refuse(path, number + 1, 1, f"the compressed data is broken: {error}")
-
-
-def _refuse(path: Path, line: int, column: int | str, reason: str) -> NoReturn:
-    raise BadFile(path=path, line=line, column=column, reason=reason)

@@ -1,6 +1,7 @@
 """Bars from Yahoo Finance through yfinance: a few workers, one pace, patience with refusals."""
 
 import json
+import logging
 import os
 import threading
 from collections import deque
@@ -96,6 +97,7 @@ class Yahoo:
         self._timeout = timeout
         self._clock = clock
         yfinance.config.debug.hide_exceptions = False
+        logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # what it says is raised, too
         yfinance.set_tz_cache_location(str(cache))
 
     def state(self) -> str:
@@ -244,6 +246,7 @@ class Yahoo:
             page = error.doc.lstrip()[:1] == "<"
             return self._unreadable(symbol, "it is an HTML page" if page else "its JSON is broken")
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        reason = reason.partition(" See https://curl")[0]
         if isinstance(error, OSError):
             return ProviderUnavailable(provider=self.name, ticker=symbol, reason=reason)
         return self._unreadable(symbol, reason)

@@ -102,13 +102,18 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     )
 
 
+def driver_connection(db: Session) -> psycopg.Connection[Any]:
+    """Return psycopg's own connection, for COPY."""
+    connection = db.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
 @contextmanager
 def _cursor(db: Session, **options: Any) -> Iterator[psycopg.Cursor[Any]]:
     """Yield a cursor of the driver's, whose errors are raised as those of any other statement."""
-    connection = db.connection().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)
     try:
-        with connection.cursor(**options) as cursor:
+        with driver_connection(db).cursor(**options) as cursor:
             yield cursor
     except psycopg.Error as error:
         raise DBAPIError.instance(None, None, error, psycopg.Error) from error

@@ -1,13 +1,18 @@
 """The dimension of sessions: when each opened and closed."""
 
 from datetime import date
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.sessions import TradingCalendar
-from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.bulk import matrix, stage_arrays
+
+_COLUMNS = (("session", "date"), ("open_at", "float8"), ("close_at", "float8"))
+"""The instants in seconds since 1970."""
 
 
 def extend(db: Session, calendar: TradingCalendar, first: date, last: date) -> None:
@@ -18,20 +23,22 @@ def extend(db: Session, calendar: TradingCalendar, first: date, last: date) -> N
         " WHERE calendar = %(calendar)s AND session BETWEEN %(first)s AND %(last)s",
         {"calendar": calendar.code, "first": first, "last": last},
     )
-    days = known[:, 0].astype(np.int64).astype("datetime64[D]")
-    missing = np.setdiff1d(calendar.between(first, last), days).tolist()
-    if not missing:
+    days = calendar.sessions
+    wanted = (days >= np.datetime64(first)) & (days <= np.datetime64(last))
+    missing = wanted & ~np.isin(days.astype(np.int64), known)
+    if not missing.any():
         return
-    stage(
-        db,
-        "staged_sessions",
-        (("session", "date"), ("open_at", "timestamptz"), ("close_at", "timestamptz")),
-        ((session, calendar.open(session), calendar.close(session)) for session in missing),
-    )
+    columns: dict[str, NDArray[Any]] = {
+        "session": days[missing],
+        "open_at": calendar.opens[missing].astype(np.int64),
+        "close_at": calendar.closes[missing].astype(np.int64),
+    }
+    stage_arrays(db, "staged_sessions", _COLUMNS, columns)
     db.execute(
         text(
             "INSERT INTO stockbatch.sessions (calendar, session, open_at, close_at)"
-            " SELECT :calendar, * FROM staged_sessions ON CONFLICT DO NOTHING"
+            " SELECT :calendar, session, to_timestamp(open_at), to_timestamp(close_at)"
+            " FROM staged_sessions ON CONFLICT DO NOTHING"
         ),
         {"calendar": calendar.code},
     )

@@ -1,18 +1,30 @@
 """Reads of the `bi` views for the dashboard and the report; all are bounded and need no right more.
 
-Each returns a frame of rows as its query says, sessions as datetime64, unknown numbers as NaN.
+Each returns a frame of rows as its query says, sessions as datetime64, unknown numbers as NaN, and
+raises SchemaOutOfDate where a view or one of its columns is missing.
 """
 
 from typing import Any
 
 import pandas as pd
+import psycopg
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
+
+from stockbatch import database
+from stockbatch.exceptions import SchemaOutOfDate
 
 MOST_TICKERS = 10_000
 MOST_SESSIONS = 1_300
 MOST_FINDINGS = 500
 
+_DATES = ("session", "origin_session", "bar_session")
+_MISSING = (
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+)
 _KIND_ORDER = "CASE kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END"
 
 # One row per ticker: its latest forecast by the best method that made one, and how good that is.
@@ -20,13 +32,16 @@ _FORECASTS = f"""
 WITH forecast AS (
     SELECT DISTINCT ON (ticker) *
     FROM bi.next_session_forecast
-    ORDER BY ticker, method <> 'lstm', method <> 'rolling_quantile'
+    ORDER BY ticker, method <> 'lstm', method <> 'rolling_quantile', method
 ),
 skill AS (
     SELECT DISTINCT ON (ticker, method)
-        ticker, method, kind AS skill_kind, n AS skill_n, skill_pct
+        ticker, method, kind AS skill_kind, max(n) AS skill_n,
+        max(skill_pct) FILTER (WHERE metric = 'pinball') AS skill_pct,
+        max(skill_pct) FILTER (WHERE metric = 'mae') AS naive_skill_pct
     FROM bi.accuracy
-    WHERE scope = 'ticker' AND metric = 'pinball' AND window_sessions = 250
+    WHERE scope = 'ticker' AND metric IN ('pinball', 'mae') AND window_sessions = 250
+    GROUP BY ticker, method, kind
     ORDER BY ticker, method, {_KIND_ORDER}
 )
 SELECT
@@ -36,7 +51,7 @@ SELECT
     100 * (close_high_80 / origin_close - 1) AS return_high_80_pct,
     100 * (close_low_95 / origin_close - 1) AS return_low_95_pct,
     100 * (close_high_95 / origin_close - 1) AS return_high_95_pct,
-    probability_of_rise_pct, is_trusted, skill_pct, skill_kind, skill_n
+    probability_of_rise_pct, is_trusted, is_demo, skill_pct, naive_skill_pct, skill_kind, skill_n
 FROM forecast
 LEFT JOIN skill USING (ticker, method)
 ORDER BY ticker
@@ -48,7 +63,7 @@ _FORECASTS_OF = """
 SELECT
     session, kind, is_current, method, currency, origin_session, origin_close, forecast_close,
     forecast_return_pct, close_low_80, close_high_80, close_low_95, close_high_95,
-    probability_of_rise_pct, is_trusted
+    probability_of_rise_pct, is_trusted, is_demo
 FROM bi.next_session_forecast
 WHERE ticker = :ticker
 ORDER BY method <> 'lstm', method <> 'rolling_quantile', method
@@ -56,15 +71,20 @@ ORDER BY method <> 'lstm', method <> 'rolling_quantile', method
 
 # One row per session of one ticker, the newest ones, oldest first.
 _PRICES = """
-SELECT * FROM (
+SELECT
+    *,
+    CASE WHEN lag(session) OVER sessions = origin_session THEN lag(close) OVER sessions END
+        AS naive_close
+FROM (
     SELECT
-        session, close, average_20, average_50, average_200, forecast_kind, forecast_close,
-        close_low_80, close_high_80, close_low_95, close_high_95, currency
+        session, close, average_20, average_50, average_200, forecast_kind, origin_session,
+        forecast_close, close_low_80, close_high_80, close_low_95, close_high_95, currency
     FROM bi.price_and_forecast
     WHERE ticker = :ticker
     ORDER BY session DESC
     LIMIT :sessions
 ) AS newest
+WINDOW sessions AS (ORDER BY session)
 ORDER BY session
 """
 
@@ -113,7 +133,7 @@ LIMIT 1000
 # One row per ticker, kind and window: the LSTM's losses and coverage beside those of its baselines.
 _ACCURACY = """
 SELECT
-    ticker, kind, window_sessions,
+    ticker, is_demo, kind, window_sessions,
     max(n) FILTER (WHERE metric = 'pinball') AS n,
     max(skill_pct) FILTER (WHERE metric = 'pinball') AS skill_pct,
     max(skill_pct) FILTER (WHERE metric = 'mae') AS naive_skill_pct,
@@ -124,7 +144,7 @@ SELECT
 FROM bi.accuracy
 WHERE scope = 'ticker' AND method = 'lstm' AND window_sessions = :window AND kind = :kind
     AND metric IN ('pinball', 'mae', 'mape', 'directional_accuracy', 'coverage_80', 'coverage_95')
-GROUP BY ticker, kind, window_sessions
+GROUP BY ticker, is_demo, kind, window_sessions
 ORDER BY ticker
 LIMIT :most
 """
@@ -196,6 +216,12 @@ def forecasts(db: Session) -> pd.DataFrame:
     return _frame(db, _FORECASTS, most=MOST_TICKERS)
 
 
+def own_or_demo(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of your own tickers; those of the demonstration if there are no others."""
+    demo = data["is_demo"].astype(bool)
+    return data if demo.all() else data[~demo]
+
+
 def forecasts_of(db: Session, ticker: str) -> pd.DataFrame:
     """Return the latest forecast of one ticker by every method, the best first."""
     return _frame(db, _FORECASTS_OF, ticker=ticker)
@@ -257,9 +283,13 @@ def findings(db: Session) -> pd.DataFrame:
 
 
 def _frame(db: Session, query: str, **parameters: Any) -> pd.DataFrame:
-    return pd.read_sql_query(
-        text(query),
-        db.connection(),
-        params=parameters,
-        parse_dates=["session", "origin_session", "bar_session"],
-    )
+    connection = db.connection()
+    try:
+        found = connection.execute(text(query), parameters)
+    except ProgrammingError as error:
+        if not isinstance(error.orig, _MISSING):
+            raise
+        url, expected = database.redacted(connection.engine.url), database.head()
+        raise SchemaOutOfDate(url=url, found="an older one", expected=expected) from error
+    frame = pd.DataFrame.from_records(found.all(), columns=list(found.keys()), coerce_float=True)
+    return frame.astype({name: "datetime64[s]" for name in _DATES if name in frame})

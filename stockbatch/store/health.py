@@ -17,12 +17,6 @@ last AS (
 )
 """
 
-_ATTEMPTS = """
-SELECT DISTINCT ON (calendar, session) calendar, session, status, message
-FROM stockbatch.runs WHERE session >= :first
-ORDER BY calendar, session, attempt DESC
-"""
-
 _SUCCESSES = """
 SELECT DISTINCT ON (r.calendar) r.calendar, r.session, r.finished_at,
     extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds
@@ -106,23 +100,6 @@ WHERE i.active AND NOT i.demo AND o.reason = 'fetch_failed'
     AND (o.message LIKE '%too many requests%' OR o.message LIKE '%requests of a day are spent%')
 GROUP BY calendar, last.session
 """
-
-
-def watched(db: Session) -> dict[str, datetime]:
-    """Return since when each exchange has had an instrument that is active now."""
-    found = db.execute(
-        text(
-            "SELECT calendar, min(active_since) AS since FROM stockbatch.instruments"
-            " WHERE active AND NOT demo GROUP BY calendar ORDER BY calendar"
-        )
-    )
-    return {row.calendar: row.since for row in found}
-
-
-def attempts(db: Session, first: date) -> dict[tuple[str, date], tuple[str, str | None]]:
-    """Return status and message of the last attempt, by calendar and session from `first` on."""
-    found = db.execute(text(_ATTEMPTS), {"first": first})
-    return {(row.calendar, row.session): (row.status, row.message) for row in found}
 
 
 def successes(db: Session) -> Sequence[Any]:

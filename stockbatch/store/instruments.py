@@ -197,7 +197,7 @@ def exchanges(db: Session) -> dict[str, datetime]:
         .group_by(InstrumentRow.calendar)
         .order_by(InstrumentRow.calendar)
     )
-    return dict(db.execute(query).tuples().all())
+    return {row.calendar: row[1] for row in db.execute(query)}
 
 
 def _record(row: InstrumentRow, fallbacks: tuple[Source, ...]) -> Instrument:

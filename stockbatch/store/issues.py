@@ -25,20 +25,30 @@ LEFT JOIN LATERAL (
 ) AS decided ON true
 """
 
+_STANDING = """
+(cast(:ticker AS text) IS NULL OR i.ticker = :ticker)
+AND NOT (d.check_name = 'missing_session' AND EXISTS (SELECT FROM stockbatch.bars AS b
+    WHERE b.instrument_id = d.instrument_id AND b.session = d.session))
+AND NOT (d.check_name = 'suspected_delisted' AND EXISTS (SELECT FROM stockbatch.bars AS b
+    WHERE b.instrument_id = d.instrument_id AND b.session >= d.session AND b.state = 'final'))
+AND NOT (d.check_name = 'jump_pending' AND EXISTS (SELECT FROM stockbatch.bars AS b
+    WHERE b.instrument_id = d.instrument_id AND b.session > d.session
+    AND b.state <> 'quarantined'))
+"""
+"""What was missing and has come since is no finding any more, nor is what the next bar decided."""
 
-def listed(db: Session, ticker: str | None, count: int) -> list[dict[str, Any]]:
-    """Return the newest findings, of one ticker or of all, those that wait for a decision first.
 
-    A bar that was missing and has come since is no finding any more.
+def listed(db: Session, ticker: str | None, count: int | None) -> list[dict[str, Any]]:
+    """Return the newest `count` findings, of one ticker or of all; None means every one.
+
+    Those that wait for a decision come first.
     """
     query = text(
         "SELECT d.id, i.ticker, d.session, d.check_name, d.severity, d.observed, d.threshold,"
         " d.message, decided.decision, decided.decided_by, decided.decided_at"
         " FROM stockbatch.data_issues AS d JOIN stockbatch.instruments AS i ON i.id = instrument_id"
         f"{_DECIDED}"
-        " WHERE (cast(:ticker AS text) IS NULL OR i.ticker = :ticker)"
-        " AND NOT (d.check_name = 'missing_session' AND EXISTS (SELECT FROM stockbatch.bars AS b"
-        "   WHERE b.instrument_id = d.instrument_id AND b.session = d.session))"
+        f" WHERE {_STANDING}"
         " ORDER BY (d.severity = 'quarantined' AND decided.decision IS NULL) DESC,"
         " d.session DESC NULLS LAST, d.id DESC LIMIT :count"
     )
@@ -49,9 +59,8 @@ def listed(db: Session, ticker: str | None, count: int) -> list[dict[str, Any]]:
 def counts(db: Session, ticker: str | None) -> dict[str, int]:
     """Return how many findings there are by check, of one ticker or of all."""
     query = (
-        "SELECT check_name, count(*) AS n FROM stockbatch.data_issues"
-        " JOIN stockbatch.instruments AS i ON i.id = instrument_id"
-        " WHERE cast(:ticker AS text) IS NULL OR i.ticker = :ticker"
+        "SELECT check_name, count(*) AS n FROM stockbatch.data_issues AS d"
+        f" JOIN stockbatch.instruments AS i ON i.id = instrument_id WHERE {_STANDING}"
         " GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     return {row.check_name: row.n for row in db.execute(text(query), {"ticker": ticker})}

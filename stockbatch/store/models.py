@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Text, TextClause, bindparam, select, text
+from sqlalchemy import Text, TextClause, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -80,7 +80,8 @@ def add_base(db: Session, model: TrainedModel, run: Run, *, demo: bool) -> Train
 def add(db: Session, models: Mapping[int, TrainedModel], run: Run, *, demo: bool) -> dict[int, int]:
     """Store new models by instrument id and return their ids likewise.
 
-    The same data, settings, seed and base make the same model: it is stored once.
+    The same data, settings, seed and base make the same model: it is stored once. One that was
+    pruned gets its weights back.
     """
     return {key: _add(db, model, key, run, demo=demo) for key, model in models.items()}
 
@@ -94,8 +95,9 @@ def _add(
     )
     if added is None:
         same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in MODEL_KEY]
-        added = db.scalars(select(ModelRow.id).where(*same)).one()
-        return int(added)
+        weights = {key: values[key] for key in ("weights", "weights_sha256")}
+        db.execute(update(ModelRow).where(*same, ModelRow.weights.is_(None)).values(weights))
+        return int(db.scalars(select(ModelRow.id).where(*same)).one())
     if model.validation_loss:
         db.execute(
             insert(TrainingCurveRow).values(

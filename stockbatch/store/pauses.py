@@ -28,4 +28,4 @@ def remove(db: Session, calendar: str) -> None:
 def since(db: Session) -> dict[str, datetime]:
     """Return since when what is paused, in the order of the codes."""
     query = select(PauseRow.calendar, PauseRow.paused_at).order_by(PauseRow.calendar)
-    return dict(db.execute(query).tuples().all())
+    return {row.calendar: row[1] for row in db.execute(query)}

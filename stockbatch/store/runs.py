@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Engine, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import RunInProgress, RunSuperseded
@@ -184,6 +185,7 @@ class LastTry(NamedTuple):
     status: str
     tries: int
     tried_at: datetime
+    message: str | None = None
 
 
 class Lack(NamedTuple):
@@ -196,12 +198,15 @@ class Lack(NamedTuple):
 def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     """Return the state of the newest run of every session from `first` on that has one."""
     query = (
-        select(RunRow.session, RunRow.status, RunRow.tries, RunRow.tried_at)
+        select(RunRow.session, RunRow.status, RunRow.tries, RunRow.tried_at, RunRow.message)
         .where(RunRow.calendar == calendar, RunRow.session >= first)
-        .distinct(RunRow.session)
+        .ext(distinct_on(RunRow.session))
         .order_by(RunRow.session, RunRow.attempt.desc())
     )
-    return {row.session: LastTry(row.status, row.tries, row.tried_at) for row in db.execute(query)}
+    return {
+        row.session: LastTry(row.status, row.tries, row.tried_at, row.message)
+        for row in db.execute(query)
+    }
 
 
 _HISTORY = text("""

@@ -61,9 +61,11 @@ def next_session_forecasts(db: Session, method: str, after: str, limit: int) -> 
 
 def next_session_forecast(db: Session, ticker: str) -> list[Row]:
     """Return the latest forecasts of one ticker, one per method. Raises UnknownInstrument."""
-    instrument(db, ticker)
     query = "SELECT * FROM bi.next_session_forecast WHERE ticker = :ticker ORDER BY method"
-    return _rows(db, query, ticker=ticker)
+    rows = _rows(db, query, ticker=ticker)
+    if not rows:
+        instrument(db, ticker)
+    return rows
 
 
 def history(

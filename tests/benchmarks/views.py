@@ -141,6 +141,10 @@ def queries() -> Iterator[tuple[str, str]]:
         yield f"{view}: {ALL}", f"SELECT * FROM bi.{view} WHERE {latest}"
         range_ = f"{one} AND session > '2023-08-15' ORDER BY session"
         yield f"{view}: one ticker, 200 sessions", f"SELECT * FROM bi.{view} WHERE {range_}"
+    month = "session > '2024-05-01'"
+    for view in ("forecast_history", "price_and_forecast"):
+        newest = f"SELECT max(updated_at) FROM bi.{view} WHERE {month}"
+        yield f"{view}: last change of a month, all tickers", newest
     for view in ("next_session_forecast", "data_freshness", "training_history"):
         yield f"{view}: {ONE}", f"SELECT * FROM bi.{view} WHERE {one}"
     for view in ("next_session_forecast", "data_freshness"):
@@ -149,22 +153,13 @@ def queries() -> Iterator[tuple[str, str]]:
         yield f"{view}: {ONE}", f"SELECT * FROM bi.{view} WHERE {one}"
         key = "method = 'lstm' AND window_sessions = 250"
         key += " AND metric = 'pinball'" if view == "accuracy" else " AND interval_pct = 80"
-        yield (
-            f"{view}: all tickers, one metric",
-            (f"SELECT * FROM bi.{view} WHERE scope = 'ticker' AND {key}"),
-        )
-        yield (
-            f"{view}: exchange, 200 sessions",
-            (
-                f"SELECT * FROM bi.{view} WHERE scope = 'calendar' AND {key}"
-                " AND session > '2023-08-15'"
-            ),
-        )
+        of_all = f"SELECT * FROM bi.{view} WHERE scope = 'ticker' AND {key}"
+        yield f"{view}: all tickers, one metric", of_all
+        range_ = f"scope = 'calendar' AND {key} AND session > '2023-08-15'"
+        yield f"{view}: exchange, 200 sessions", f"SELECT * FROM bi.{view} WHERE {range_}"
     yield "leaderboard: latest session", f"SELECT * FROM bi.leaderboard WHERE {latest}"
-    yield (
-        "leaderboard: 200 sessions",
-        "SELECT * FROM bi.leaderboard WHERE session > '2023-08-15' AND window_sessions = 250",
-    )
+    range_ = "session > '2023-08-15' AND window_sessions = 250"
+    yield "leaderboard: 200 sessions", f"SELECT * FROM bi.leaderboard WHERE {range_}"
     yield "run_history: all", "SELECT * FROM bi.run_history"
     yield "sessions: all", "SELECT * FROM bi.sessions"
     yield "instruments: all", "SELECT * FROM bi.instruments"

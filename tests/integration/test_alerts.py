@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from jobs import alerts
 from stockbatch import database
-from stockbatch.exceptions import RateLimited
+from stockbatch.exceptions import QuotaSpent, RateLimited
+from stockbatch.store import pauses
 
 EVENING = calendar().close(ORIGIN) + timedelta(hours=1)
 NEXT_NOON = calendar().open(session(1)) + timedelta(hours=2)
@@ -136,6 +137,13 @@ def test_nothing_is_expected_from_before_the_watchlist(app, change):
     assert review(app, NEXT_NOON) == set()
 
 
+@pytest.mark.parametrize("paused", [CODE, "ALL"])
+def test_nothing_is_expected_of_what_is_paused(app, paused):
+    with app.transaction() as db:
+        pauses.add(db, paused)
+    assert review(app, NEXT_NOON) == set()
+
+
 def test_demonstrations_raise_no_alert(app, change):
     change("UPDATE stockbatch.instruments SET demo = true")
     assert review(app, NEXT_NOON) == set()
@@ -171,6 +179,7 @@ def test_too_few_bars_are_told(app, market):
     "error",
     [
         RateLimited(provider="yfinance", ticker="AAA"),
+        QuotaSpent(provider="alpha_vantage", ticker="AAA", limit=25, resets_at="midnight"),
     ],
 )
 def test_a_provider_that_refuses_is_told(app, change, error):

@@ -84,6 +84,20 @@ def test_it_is_scored_and_summed_up_apart_from_runs(plain):
     assert fetch(plain.engine, "SELECT * FROM stockbatch.outcomes") == []
 
 
+def test_its_metrics_of_all_tickers_have_a_history(plain, make_app, market):
+    walk(plain)
+    shorter = make_app(market, trainer=PlainTrainer())
+    list(backtest(shorter, CODE, ORIGIN, session(3)))
+    columns = "method, kind, window_sessions, metric, through_session, n, value, baseline, skill"
+    query = f"SELECT {columns} FROM stockbatch.metrics WHERE instrument_id IS NULL"
+    query += " AND through_session <= :last ORDER BY 1, 2, 3, 4, 5"
+    found, expected = (fetch(app.engine, query, last=session(4)) for app in (plain, shorter))
+    assert {row["through_session"] for row in found} == {session(n) for n in (1, 2, 3, 4)}
+    assert len(found) == len(expected)
+    for row, then in zip(found, expected, strict=True):
+        assert row == pytest.approx(then, nan_ok=True)
+
+
 @pytest.mark.parametrize("event", ["backtest: compute", "backtest: save", "backtest: commit"])
 def test_an_interrupted_one_goes_on_where_it_was(plain, make_app, market, event):
     undisturbed = make_app(market, trainer=PlainTrainer())

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
-from ledger import bars_of, forecast_of, listed, opened, outcome_of, store
+from ledger import QUANTILES, bars_of, forecast_of, listed, opened, outcome_of, store
 from market import NOW, ORIGIN, calendar, session
 from sqlalchemy import text
 
 from jobs.commands import database as database_command
+from stockbatch.overlap import restated_by_split
 from stockbatch.records import Action, BarState, CorporateAction, Finding, Method, Reason, Severity
 from stockbatch.store import bars, forecasts, metrics, runs, views
 from stockbatch.store.calendar import extend
@@ -41,6 +43,24 @@ def test_the_contract_is_frozen(db):
     frozen = columns_of((HERE / "bi_contract.txt").read_text().splitlines())
     found = columns_of(f"{c.view}.{c.name} {c.type}" for c in views.columns(db))
     assert found == frozen, "columns are only appended; then append them to bi_contract.txt too"
+
+
+DIMENSIONS = {"instruments", "sessions"}
+
+
+def test_every_fact_has_session_close_and_change(db):
+    found = {}
+    for column in views.columns(db):
+        found.setdefault(column.view, {})[column.name] = column.type
+    assert found.keys() > DIMENSIONS
+    for view in found.keys() - DIMENSIONS:
+        assert found[view]["session"] == "date"
+        for instant in ("session_close_at", "updated_at"):
+            assert found[view][instant] == "timestamp with time zone"
+        prices = {"close", "origin_close", "forecast_close", "actual_close"} & found[view].keys()
+        assert not prices or found[view]["currency"] == "text", view
+    relations = rows(db, "SELECT relkind FROM pg_class WHERE relnamespace = 'bi'::regnamespace")
+    assert {row["relkind"] for row in relations} == {"v"}, "no materialised views, no tables"
 
 
 def test_percentages_and_flags_are_named_as_such(db):
@@ -207,6 +227,46 @@ def test_averages_across_splits_are_those_of_restated_closes(db, one):
             window = restated[number - size : number] if number >= size else None
             expected = None if window is None else pytest.approx(sum(window) / size)
             assert row[f"average_{size}"] == expected, (number, size)
+
+
+@pytest.mark.parametrize("shown_as", [TARGET, AFTER], ids=["with a bar", "without"])
+def test_a_forecast_follows_a_restatement_as_scores_do(db, one, shown_as):
+    """A provider of adjusted prices divides its history by a split that it does not state."""
+    made = {"method": Method.LSTM, "close": 101.0, "target_session": shown_as}
+    forecasts.add(db, [forecast_of(one, **made)], opened(db), issued_at=NOW)
+    for now in (100.0, 98.0, 90.0, 50.0, 50.09, 50.3, 66.7, 80.0, 82.0, 12.5, 9.0, 200.0, 400.0):
+        store(db, one, bars_of([ORIGIN, TARGET], [now, now]))
+        factor = restated_by_split(np.array(100.0), np.array(now))
+        row = rows(db, "SELECT * FROM bi.price_and_forecast WHERE session = :s", s=shown_as)[0]
+        assert row["forecast_close"] == pytest.approx(101 / factor), now
+        assert row["close_high_80"] == pytest.approx(100 * np.exp(QUANTILES[6]) / factor), now
+
+
+def test_a_forecast_stands_beside_a_close_without_its_dividend(db, one):
+    store(db, one, bars_of([ORIGIN, TARGET, AFTER], [100.0, 49.0, 24.0]))
+    actions = [
+        CorporateAction(session=TARGET, kind="split", value=2.0),
+        CorporateAction(session=TARGET, kind="dividend", value=1.0),
+        CorporateAction(session=AFTER, kind="split", value=2.0),
+    ]
+    bars.add_actions(db, {one.id: actions}, provider="csv")
+    made = forecast_of(one, method=Method.LSTM, close=100.0)
+    forecasts.add(db, [made], opened(db), issued_at=NOW)
+    query = "SELECT * FROM bi.price_and_forecast WHERE session = :session"
+    (row,) = rows(db, query, session=TARGET)
+    assert (row["close"], row["forecast_close"]) == (24.5, pytest.approx(100 / 4 - 1 / 2))
+    assert row["close_low_95"] == pytest.approx(100 * np.exp(QUANTILES[0]) / 4 - 1 / 2)
+
+
+def test_a_split_changes_all_rows_before_it(db, one):
+    store(db, one, bars_of([ORIGIN, TARGET], [100.0, 101.0]))
+    query = "SELECT min(updated_at) FROM bi.price_and_forecast"
+    before = db.scalar(text(query))
+    split = CorporateAction(session=AFTER, kind="split", value=2.0)
+    db.execute(text("UPDATE stockbatch.bars SET fetched_at = fetched_at - interval '1 day'"))
+    assert db.scalar(text(query)) < before
+    bars.add_actions(db, {one.id: [split]}, provider="csv")
+    assert db.scalar(text(query)) >= before
 
 
 def test_a_forecast_stands_beside_its_bar_or_alone_never_twice(db, one):

@@ -17,6 +17,8 @@ from market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, sessi
 from jobs import cli
 from stockbatch import features, inference, sessions
 from stockbatch.config import PREFIX
+from stockbatch.exceptions import RateLimited
+from stockbatch.providers.csv_files import CsvFiles
 from stockbatch.records import Method
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import models
@@ -25,12 +27,13 @@ HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pyd
 COMMANDS = (
     *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
     *(("quality", name) for name in ("show", "accept", "reject")),
-    *(("api",), ("doctor",), ("migrate",)),
+    *(("api",), ("dashboard",), ("report",), ("doctor",), ("migrate",), ("prune",)),
+    *(("alerts",), ("alerts", "test")),
     *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
-    *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary")),
-    *(("config", name) for name in ("show", "check")),
+    *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary", "backup", "restore")),
+    *(("config", name) for name in ("show", "check", "template")),
 )
 
 
@@ -237,9 +240,10 @@ def test_tickers_are_added_listed_and_removed(fresh, market, engine):
         {"ticker": ticker, "provider": market.specification, "active": True}
         for ticker in ("AAA", "BBB")
     ]
-    says(
-        fresh("tickers", "add", "CCC", "AAA", *provider), 2, "AAA is on the watchlist already, fed"
-    )
+    elsewhere = fresh("tickers", "add", "CCC", "AAA", "--provider", "demo")
+    says(elsewhere, 2, "AAA is on the watchlist already, fed by csv:")
+    answer = fresh("tickers", "add", "BBB", "AAA", *provider)
+    assert answer.out == "0 added, 2 on the watchlist already\n"
     answer = fresh("tickers", "list")
     assert answer.out.startswith("2 tickers\n")
     assert market.specification in answer.out
@@ -259,16 +263,61 @@ def test_all_tickers_of_a_provider_are_added(fresh, market):
     says(fresh("tickers", "add", "--all", "--provider", "yfinance"), 4, "cannot list its tickers")
 
 
-def test_an_unknown_ticker_or_provider_is_not_added(fresh, market, engine, tmp_path):
+def test_an_unknown_ticker_keeps_no_other_from_being_added(fresh, market):
     market.list("GOOGL")
-    answer = fresh("tickers", "add", "AAA", "GOGL", "--provider", market.specification)
-    says(answer, 4, "csv does not know GOGL", "did you mean GOOGL?")
+    answer = fresh("tickers", "add", "AAA", "GOGL", "BBB", "--provider", market.specification)
+    assert (answer.status, answer.out) == (4, "2 added\n")
+    assert answer.err == "error: csv does not know GOGL: did you mean GOOGL?\n"
+    answer = fresh("tickers", "add", "GOGL", "--provider", market.specification)
+    says(answer, 4, "csv does not know GOGL")
+
+
+def test_an_unknown_provider_or_a_file_that_cannot_be_read_adds_nothing(fresh, engine, tmp_path):
     says(fresh("tickers", "add", "AAA", "--provider", "telex"), 4, "telex is not a provider")
     says(fresh("tickers", "add", "--all", "--provider", "csv:none.csv"), 4, "cannot be read")
     bad = tmp_path / "bad.csv"
     bad.write_text("date,open,high,low\n")
     says(fresh("tickers", "add", "--all", "--provider", f"csv:{bad}"), 4, str(bad), "column close")
     assert fetch(engine, "SELECT * FROM stockbatch.instruments") == []
+
+
+def test_a_bad_file_of_a_folder_keeps_no_other_ticker_from_being_added(fresh, tmp_path):
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    text = "date,open,high,low,close\n2024-06-03,1,2,1,2\n"
+    for name, written in (("AAA", text), ("BBB", ""), ("CCC", text)):
+        (folder / f"{name}.csv").write_text(written)
+    answer = fresh("tickers", "add", "--all", "--provider", f"csv:{folder}")
+    assert (answer.status, answer.out) == (4, "2 added\n")
+    assert answer.err == f"error: {folder}/BBB.csv, line 1, column 1: the file is empty\n"
+
+
+def test_adding_stops_where_the_provider_fails_and_goes_on_there(
+    fresh, market, engine, monkeypatch
+):
+    """What was added before a failure, or before Ctrl-C, is not asked for again."""
+    names = ("tickers", "add", "AAA", "BBB", "CCC", "--provider", market.specification)
+    original, asked = CsvFiles.listing, []
+    refused = RateLimited(provider="csv", ticker="BBB")
+
+    def failing(error):
+        def listing(self, ticker):
+            asked.append(ticker)
+            if error is not None and ticker == "BBB":
+                raise error
+            return original(self, ticker)
+
+        return listing
+
+    monkeypatch.setattr(CsvFiles, "listing", failing(refused))
+    answer = fresh(*names)
+    assert (answer.status, answer.out, answer.err) == (4, "1 added\n", f"error: {refused}\n")
+    monkeypatch.setattr(CsvFiles, "listing", failing(KeyboardInterrupt()))
+    says(fresh(*names), 130, "interrupted")
+    monkeypatch.setattr(CsvFiles, "listing", failing(None))
+    assert fresh(*names).out == "2 added, 1 on the watchlist already\n"
+    assert asked == ["AAA", "BBB", "BBB", "BBB", "CCC"]
+    assert len(fetch(engine, "SELECT * FROM stockbatch.instruments")) == 3
 
 
 @pytest.mark.parametrize(
@@ -278,6 +327,7 @@ def test_an_unknown_ticker_or_provider_is_not_added(fresh, market, engine, tmp_p
         "# mine\n\n  AAA \nCCC\nAAA\n",
         "name,Ticker\nAlpha,AAA\nGamma,CCC\n",
         "\ufeffticker;\nAAA\nCCC\n".replace(";", ""),
+        "Symbol,Security,GICS Sector\nAAA,Alpha,Energy\nCCC,Gamma,Energy\n",
     ],
 )
 def test_a_file_of_tickers_is_imported(fresh, market, tmp_path, content):
@@ -356,13 +406,15 @@ def test_a_renamed_ticker_keeps_its_history(fresh, market, engine):
 def test_fetching_alone_forecasts_nothing(fresh, market, engine):
     fresh("tickers", "add", "--all", "--provider", market.specification)
     market.drop("BBB", ORIGIN)
+    market.drop("CCC", ORIGIN)
     assert fresh("fetch", "AAA", "--session", ORIGIN).out == (
         f"XNYS {ORIGIN}: 1 of 1 tickers have their bar\n"
     )
     assert fresh("fetch", "--session", ORIGIN).out == (
-        f"XNYS {ORIGIN}: 2 of 3 tickers have their bar\nBBB: csv has no bar of this session\n"
+        f"XNYS {ORIGIN}: 1 of 3 tickers have their bar\n"
+        f"BBB, CCC: csv has no bar of this session, its last is of {session(-1)}\n"
     )
-    assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 1
+    assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 2
     for table in ("runs", "outcomes", "forecasts", "models"):
         assert fetch(engine, f"SELECT * FROM stockbatch.{table}") == []
     says(fresh("fetch", "ZZZ"), 2, "ZZZ is not on the watchlist")
@@ -394,6 +446,22 @@ def test_quality_shows_findings_and_takes_decisions(fresh, market, engine):
     assert fetch(engine, state) == [{"state": "quarantined"}]
     says(fresh("quality", "accept", second[0]), 2, "there is nothing to decide")
     says(fresh("quality", "accept", "4711"), 2, "There is no finding 4711")
+
+
+def test_all_findings_of_a_ticker_are_shown_and_the_newest_of_all(fresh, market, monkeypatch):
+    monkeypatch.setattr("jobs.commands.quality.SHOWN", 2)
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    for offset in range(-6, -1, 2):
+        market.bars["AAA"][session(offset)]["volume"] = 0.0
+    market.write()
+    fresh("fetch", "--session", ORIGIN)
+    of_all = fresh("quality").out.splitlines()
+    assert of_all[0] == "3 zero_volume"
+    assert [str(session(o)) in "".join(of_all) for o in (-6, -4, -2)] == [False, True, True]
+    assert of_all[-1] == "the newest 2 are shown: name a ticker to see all of its own"
+    of_one = fresh("quality", "AAA").out
+    assert all(str(session(offset)) in of_one for offset in (-6, -4, -2))
+    assert "are shown" not in of_one
 
 
 def test_every_calendar_of_the_watchlist_is_run(fresh, engine, tmp_path):
@@ -726,3 +794,34 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     expected = inference.quantiles(inference.stack([network]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_prune_says_what_it_dropped(stockbatch, use, app):
+    app.trainer = PlainTrainer()
+    run(app)
+    use(app.settings)
+    answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        "backtests: 0 forecasts, 0 scores and 0 metrics deleted",
+        "XNYS: weights of 0 retired models dropped, 0.0 MiB",
+    ]
+    answer = stockbatch("prune", "--before", "2024-06-01")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--before goes with --backtests" in answer.err
+
+
+def test_backup_and_restore(stockbatch, use, app, empty_settings, tmp_path):
+    use(app.settings)
+    file = tmp_path / "one.backup"
+    answer = stockbatch("db", "backup", file)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith(f"{file}: 0.")
+    answer = stockbatch("db", "restore", file)
+    assert (answer.status, answer.out, answer.err.count("\n")) == (3, "", 1)
+    assert "has the schema stockbatch already" in answer.err
+    use(empty_settings)
+    answer = stockbatch("db", "restore", file)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.endswith(f"is restored from {file}\n")
+    assert "AAA" in stockbatch("tickers", "list").out

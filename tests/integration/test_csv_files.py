@@ -102,17 +102,22 @@ def test_unknown_tickers_are_told_with_a_hint(folder):
 
 
 def test_a_bad_file_concerns_its_own_ticker_only(folder):
-    (folder / "BAD.csv").write_text(SINGLE + "2018-02-06,1,2,x,1.5,9,100\n")
+    (folder / "BAD.csv").write_text(SINGLE + "yesterday,1,2,1,1.5,9,100\n")
     (folder / "EMPTY.csv").write_text("")
     provider = CsvFiles(str(folder))
     good, bad, empty, unknown = fetch(provider, "AAPL", "BAD", "EMPTY", "TSLA")
     assert isinstance(good, FetchedBars)
     assert (type(bad), bad.values["ticker"], bad.values["line"]) == (BadFile, "BAD", 3)
-    assert str(bad).endswith("BAD.csv, line 3, column Low: 'x' is not a number")
+    assert str(bad).endswith(
+        "BAD.csv, line 3, column Date: 'yesterday' is not a date like 2024-12-31"
+    )
     assert (type(empty), empty.values["ticker"]) == (BadFile, "EMPTY")
     assert (type(unknown), unknown.values["ticker"]) == (BadFile, "TSLA")
+    assert [getattr(one, "ticker", str(one)) for one in provider.listings()] == [
+        *("AAPL", "BAD", f"{folder / 'EMPTY.csv'}, line 1, column 1: the file is empty", "^GSPC")
+    ]
     with pytest.raises(BadFile, match="empty"):
-        provider.listings()
+        provider.state()
     assert provider.listing("AAPL").ticker == "AAPL"
 
 

@@ -6,8 +6,10 @@ import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import grafana
 import pytest
 import yaml
+from grafana import DASHBOARDS, expand, loaded, rows, types, values_of
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -16,10 +18,10 @@ from sqlalchemy import text
 
 from jobs.backtest import backtest
 from stockbatch import database
+from stockbatch.records import Alert, Condition
+from stockbatch.store import alerts, metrics
 
 DEPLOYMENT = Path(__file__).parents[2] / "deployment"
-GRAFANA = DEPLOYMENT / "grafana"
-DASHBOARDS = ("market", "ticker", "accuracy", "operations")
 RANGE = ("2023-12-01T00:00:00Z", "2024-06-30T00:00:00Z")
 ESSENTIAL = {
     "ticker",
@@ -45,18 +47,14 @@ def reader(make_lasting_app, tmp_path_factory):
     list(backtest(app, CODE, session(-30), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
+    with app.transaction() as db:
+        alert = Alert(condition=Condition.FAILED_RUN, subject=CODE, message="m", session=session())
+        alerts.reconcile(db, [alert], app.clock(), [])
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "stockbatch_reader"
         yield connection
     engine.dispose()
-
-
-def rows(reader, query):
-    """Return columns and rows of a query; the text is the driver's own, with no placeholders."""
-    cursor = reader.connection.cursor()
-    cursor.execute(query)
-    return [column.name for column in cursor.description], cursor.fetchall()
 
 
 # ---- recipes
@@ -95,47 +93,43 @@ def test_recipes_say_what_the_tables_hold(reader):
     ]
 
 
+# ---- dimensions
+
+
+@pytest.mark.parametrize(
+    ("key", "dimension"),
+    [("ticker", "instruments"), ("calendar", "instruments"), ("session", "sessions")],
+)
+def test_every_fact_finds_its_dimension(reader, key, dimension):
+    """BI tools join by these; alerts may concern a day without a session."""
+    facts = "SELECT table_name FROM information_schema.columns WHERE table_schema = 'bi'"
+    facts += f" AND column_name = '{key}' AND table_name NOT IN ('{dimension}', 'alerts')"
+    views = [name for (name,) in rows(reader, facts)[1]]
+    assert len(views) > 8
+    for view in views:
+        lost = f"SELECT {key} FROM bi.{view} EXCEPT SELECT {key} FROM bi.{dimension}"
+        assert rows(reader, lost)[1] in ([], [(None,)]), view
+    _, ((tickers, distinct),) = rows(
+        reader, "SELECT count(*), count(DISTINCT ticker) FROM bi.instruments"
+    )
+    assert tickers == distinct > 1
+
+
 # ---- Grafana
 
 
 def build():
-    spec = importlib.util.spec_from_file_location("grafana_build", GRAFANA / "build.py")
+    spec = importlib.util.spec_from_file_location("grafana_build", grafana.FOLDER / "build.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def loaded(name):
-    return json.loads((GRAFANA / "dashboards" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def panels():
-    for name in DASHBOARDS:
-        for panel in loaded(name)["panels"]:
-            yield pytest.param(name, panel, id=f"{name}-{panel['id']}")
-
-
-def expand(sql, values, between):
-    """Do what Grafana does to a query, for the macros and formats in use here, and no others."""
-    start, end = (f"'{instant}'" for instant in between)
-    sql = sql.replace("$__timeFrom()", start).replace("$__timeTo()", end)
-    for name, value in values.items():
-        quoted = "'" + value.replace("'", "''") + "'"
-        sql = sql.replace(f"${{{name}:sqlstring}}", quoted).replace(f"${{{name}}}", value)
-    assert "$" not in sql, sql
-    return sql
-
-
-def values_of(reader, dashboard, **chosen):
-    """Return the value of each variable that Grafana chooses when the dashboard is opened."""
-    values = {}
-    for variable in dashboard["templating"]["list"]:
-        if variable["type"] == "custom":
-            values[variable["name"]] = variable["current"]["value"]
-        else:
-            _, found = rows(reader, variable["query"])
-            values[variable["name"]] = found[0][0]
-    return values | {name: value for name, value in chosen.items() if name in values}
+PANELS = [
+    pytest.param(name, panel, id=f"{name}-{panel['id']}")
+    for name in DASHBOARDS
+    for panel in grafana.panels(name)
+]
 
 
 def test_dashboards_are_those_that_the_program_writes():
@@ -151,7 +145,7 @@ def test_grafanas_own_model_knows_every_key(name):
     for panel in content["panels"]:
         panel["targets"] = []  # there is no model of the queries of this data source
     for variable in content["templating"]["list"]:
-        variable.pop("definition")
+        variable.pop("definition", None)
     back = json.loads(json.dumps(Dashboard.from_json(content), cls=JSONEncoder))
     assert missing(content, back) == []
 
@@ -173,34 +167,35 @@ def missing(given, kept, path="dashboard"):
 
 @pytest.mark.parametrize("kind", ["late", "backtest"])
 @pytest.mark.parametrize("between", [RANGE, LONG_AFTER], ids=["in range", "long after"])
-@pytest.mark.parametrize(("name", "panel"), panels())
+@pytest.mark.parametrize(("name", "panel"), PANELS)
 def test_a_panel_is_filled(reader, name, panel, between, kind):
     (target,) = panel["targets"]
-    values = values_of(reader, loaded(name), kind=kind)
+    values = values_of(reader, name, kind=kind)
     columns, found = rows(reader, expand(target["rawSql"], values, between))
     assert found, panel["title"]
     assert len(set(columns)) == len(columns)
-    known = {"timestamptz", "date", "float8", "int4", "int8", "text", "bool", "numeric"}
-    assert types(reader, expand(target["rawSql"], values, between)) <= known
+    kinds = types(reader, expand(target["rawSql"], values, between))
+    assert set(kinds.values()) <= {"timestamptz", "date", "float8", "int4", "int8", "text", "bool"}
+    if target["format"] == "table":
+        days = re.compile(build().DAYS["matcher"]["options"].strip("/"))
+        shown = {c for c in columns if days.search(c)}
+        assert {c for c, kind in kinds.items() if kind == "date"} <= shown
     filled = {c for n, c in enumerate(columns) if any(row[n] is not None for row in found)}
     assert ESSENTIAL & set(columns) <= filled
+    assert not [v for row in found for v in row if v != v], "NaN"
     if target["format"] == "time_series":
         check_times(columns, found)
     if panel["type"] == "trend":
         check_trend(columns, found, panel["options"]["xField"])
-    named = {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
+    named = {
+        o["matcher"]["options"]
+        for o in panel["fieldConfig"]["overrides"]
+        if o["matcher"]["id"] == "byName"
+    }
     assert named <= set(columns)
     below = {p["value"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"]
              if p["id"] == "custom.fillBelowTo"}  # fmt: skip
     assert below <= set(columns)
-
-
-def types(reader, sql):
-    """Return the types of a query's columns, without running it."""
-    cursor = reader.connection.cursor()
-    cursor.execute(f"SELECT * FROM ({sql}) AS panel LIMIT 0")
-    registry = reader.connection.dbapi_connection.adapters.types
-    return {registry[column.type_code].name for column in cursor.description}
 
 
 def check_times(columns, found):
@@ -230,14 +225,24 @@ def check_trend(columns, found, x):
 def test_a_dashboard_opens_on_the_best_kind_there_is(reader):
     for name in ("market", "ticker", "accuracy"):
         dashboard = loaded(name)
-        assert values_of(reader, dashboard)["kind"] == "late"
+        assert values_of(reader, name)["kind"] == "late"
         assert any("${kind}" in panel["title"] for panel in dashboard["panels"])
     assert {loaded(name)["timezone"] for name in DASHBOARDS} == {"utc"}
 
 
+def test_live_comes_before_late_before_backtest(db):
+    (variable,) = (v for v in loaded("market")["templating"]["list"] if v["name"] == "kind")
+    for kind in ("backtest", "late", "live"):
+        made = (None, "lstm", kind, 20, "mae_return", 20, 0.9, 1.0, 0.1)
+        metrics.save(db, CODE, session(), [made])
+        found = db.scalars(text(variable["query"])).all()
+        assert found[0] == kind
+    assert found == ["live", "late", "backtest"]
+
+
 def test_the_fan_ends_with_the_session_to_come(reader):
     (panel,) = (p for p in loaded("ticker")["panels"] if "next session" in p["title"])
-    values = values_of(reader, loaded("ticker"), ticker="AAA")
+    values = values_of(reader, "ticker", ticker="AAA")
     columns, found = rows(reader, expand(panel["targets"][0]["rawSql"], values, RANGE))
     last = dict(zip(columns, found[-1], strict=True))
     assert datetime.fromtimestamp(last["session"] / 1000, UTC).date() == session(2)
@@ -247,13 +252,13 @@ def test_the_fan_ends_with_the_session_to_come(reader):
 
 def test_a_hostile_ticker_stays_a_value(reader):
     for panel in loaded("ticker")["panels"]:
-        values = values_of(reader, loaded("ticker"), ticker="'; DROP VIEW bi.accuracy; --")
+        values = values_of(reader, "ticker", ticker="'; DROP VIEW bi.accuracy; --")
         _, found = rows(reader, expand(panel["targets"][0]["rawSql"], values, RANGE))
         assert found == []
 
 
 def test_provisioning_names_what_is_there():
-    folder = GRAFANA / "provisioning"
+    folder = grafana.FOLDER / "provisioning"
     (source,) = yaml.safe_load((folder / "datasources/stockbatch.yaml").read_text())["datasources"]
     (provider,) = yaml.safe_load((folder / "dashboards/stockbatch.yaml").read_text())["providers"]
     assert provider["type"] == "file"

@@ -1,4 +1,6 @@
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from stockbatch.exceptions import (
     DatabaseUnavailable,
 )
 
+ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-is-the-password"
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
@@ -302,6 +305,39 @@ def test_unverified_tls_is_refused(tls, connect, host, authority, reason):
     with pytest.raises(DatabaseUnavailable, match=reason) as caught:
         ask(engine, "SELECT 1")
     assert "\n" not in str(caught.value)
+
+
+def test_a_host_of_another_name_is_trusted_by_its_authority_alone(tls, connect):
+    url, folder = tls
+    query = {"sslmode": "verify-ca", "sslrootcert": str(folder / "ca.pem")}
+    engine = connect(
+        external(database.for_clients(url.set(host="127.0.0.1", query=query))), "owner"
+    )
+    assert ask(engine, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_no_mode_that_asks_for_tls_goes_on_without_it(settings, engine, tls, connect, mode):
+    _, folder = tls
+    query = {"sslmode": mode, "sslrootcert": str(folder / "ca.pem")}
+    plain = external(database.for_clients(engine.url.set(query=query)), settings.home)
+    with pytest.raises(DatabaseUnavailable, match="does not support SSL"):
+        ask(connect(plain), "SELECT 1")
+
+
+def test_the_command_line_migrates_over_verified_tls(tls, tmp_path):
+    url, folder = tls
+    file = tmp_path / "database_url"
+    query = {"sslmode": "verify-full", "sslrootcert": str(folder / "ca.pem")}
+    file.write_text(database.for_clients(url.set(query=query)) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs", "--verbose", "migrate"],
+        env={**os.environ, "STOCKBATCH_DATABASE_URL_FILE": str(file)},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"is at revision {database.head()}" in done.stdout
+    assert url.password not in done.stdout + done.stderr
 
 
 def test_a_connection_that_died_in_the_pool_is_replaced(settings, engine, connect):

@@ -19,7 +19,7 @@ from market import (
     session,
 )
 
-from jobs.daily import fetch_session
+from jobs.daily import Fetched, fetch_session
 from stockbatch.exceptions import (
     NothingToDecide,
     ProviderUnavailable,
@@ -27,8 +27,8 @@ from stockbatch.exceptions import (
     UnknownIssue,
     UnknownTicker,
 )
-from stockbatch.records import Action, Decision, PriceBasis, Reason
-from stockbatch.store import issues
+from stockbatch.records import Action, Decision, Listing, PriceBasis, Reason
+from stockbatch.store import instruments, issues
 
 REUSED = Action.REUSED, Reason.FRESH
 REFUSED = Action.NONE, Reason.BAR_REFUSED
@@ -62,6 +62,17 @@ def walk(app, first, last):
     for offset in range(first, last + 1):
         at(app, session(offset))
         run(app, session(offset))
+
+
+def fetch_walk(app, first, last):
+    for offset in range(first, last + 1):
+        at(app, session(offset))
+        fetch_session(app, CODE, session(offset))
+
+
+def listed(app, check):
+    with app.transaction() as db:
+        return [row for row in issues.listed(db, None, None) if row["check_name"] == check]
 
 
 def bar(app, ticker, day):
@@ -213,20 +224,22 @@ def test_a_split_adjusted_history_is_fetched_again_after_a_later_split(app, mark
     assert fetch(app.engine, "SELECT * FROM stockbatch.data_issues WHERE check_name ~ 'jump'") == []
 
 
-@pytest.mark.parametrize(("times", "word"), [(100.0, "unit"), (0.01, "unit"), (1.07, "no split")])
-def test_another_history_without_a_split_is_set_aside(app, live, market, times, word):
+def test_another_history_without_a_split_is_set_aside(app, live, market):
     run(app)
-    live.times["BBB"] = times
+    live.times |= {"AAA": 100.0, "BBB": 0.01, "CCC": 1.07}
     walk(app, 1, 2)
     for day in (session(1), session(2)):
-        assert outcomes(app.engine, day)["BBB"] == REFUSED
-        assert bar(app, "BBB", day)["state"] == "quarantined"
+        assert outcomes(app.engine, day) == dict.fromkeys(TICKERS, REFUSED)
+        assert {bar(app, ticker, day)["state"] for ticker in TICKERS} == {"quarantined"}
     found = findings(app, "restated_history")
     assert {row["severity"] for row in found} == {"quarantined"}
-    assert found[0]["observed"] == pytest.approx(times)
-    assert word in found[0]["message"]
-    close = market.bars["BBB"][session(-1)]["close"]
-    assert bar(app, "BBB", session(-1))["close"] == close
+    words = {"AAA": "unit", "BBB": "unit", "CCC": "no split"}
+    for row in found:
+        assert row["observed"] == pytest.approx(live.times[row["ticker"]])
+        assert words[row["ticker"]] in row["message"]
+    for ticker in TICKERS:
+        close = market.bars[ticker][session(-1)]["close"]
+        assert bar(app, ticker, session(-1))["close"] == close
 
 
 def test_an_accepted_history_is_fetched_again_as_a_whole(app, live, market):
@@ -356,15 +369,51 @@ def test_the_second_provider_is_asked_about_a_disputed_history(app, live, second
 def test_an_action_no_longer_stated_is_retracted_and_can_come_back(app, live, market):
     market.dividend("AAA", 0.5, session(-2))
     market.dividend("AAA", 0.5, session(-40))
-    run(app)
+    fetch_walk(app, 0, 0)
     market.bars["AAA"][session(-2)]["dividend_amount"] = 0.0
-    walk(app, 1, 1)
+    fetch_walk(app, 1, 1)
     actions = "SELECT session, retracted_at IS NULL AS holds FROM stockbatch.corporate_actions"
     held = {row["session"]: row["holds"] for row in fetch(app.engine, actions)}
     assert held == {session(-2): False, session(-40): True}
     market.bars["AAA"][session(-2)]["dividend_amount"] = 0.5
-    walk(app, 2, 2)
+    fetch_walk(app, 2, 2)
     assert all(row["holds"] for row in fetch(app.engine, actions))
+
+
+def forecasts(app, ticker, origin):
+    return fetch(
+        app.engine,
+        "SELECT f.* FROM stockbatch.forecasts AS f JOIN stockbatch.instruments AS i"
+        " ON i.id = instrument_id WHERE ticker = :ticker AND origin_session = :origin"
+        " ORDER BY f.id",
+        ticker=ticker,
+        origin=origin,
+    )
+
+
+def test_a_split_first_seen_a_session_late_changes_no_forecast_made_before(app, live, market):
+    """A live run knows what was seen by then; what is seen later enters scores, not forecasts."""
+    market.split("AAA", 4.0, session(1))
+    market.bars["AAA"][session(1)]["split_coefficient"] = 1.0
+    walk(app, 0, 1)
+    assert [row["check_name"] for row in listed(app, "jump_pending")] == ["jump_pending"]
+    assert scores(app, "AAA", session(1)) == []
+    made = forecasts(app, "AAA", ORIGIN) + forecasts(app, "AAA", session(1))
+    assert made
+
+    market.bars["AAA"][session(1)]["split_coefficient"] = 4.0
+    walk(app, 2, 2)
+    (split,) = fetch(app.engine, "SELECT * FROM stockbatch.corporate_actions")
+    assert max(row["recorded_at"] for row in made) < split["first_seen_at"]
+    assert forecasts(app, "AAA", ORIGIN) + forecasts(app, "AAA", session(1)) == made
+    assert forecasts(app, "AAA", session(2))
+    (scored,) = scores(app, "AAA", session(1))
+    actual = market.bars["AAA"][session(1)]["close"] * 4
+    assert (scored["status"], scored["actual_close"]) == ("scored", pytest.approx(actual))
+    (scored,) = scores(app, "AAA", session(2))
+    assert scored["actual_close"] == market.bars["AAA"][session(2)]["close"]
+    assert listed(app, "jump_pending") == []
+    assert findings(app, "jump_split_like") == []
 
 
 # ---- decisions
@@ -426,9 +475,9 @@ def test_decisions_on_a_bar_hold_as_long_as_its_prices(app, live, market):
 
 
 def test_only_what_was_set_aside_can_be_decided_on(app, live, market):
-    run(app)
+    fetch_walk(app, 0, 0)
     market.multiply("BBB", 1.01, session(-3))
-    walk(app, 1, 1)
+    fetch_walk(app, 1, 1)
     (found,) = findings(app, "restated_bar")
     with app.transaction() as db:
         with pytest.raises(UnknownIssue, match="no finding 999"):
@@ -440,10 +489,7 @@ def test_only_what_was_set_aside_can_be_decided_on(app, live, market):
 # ---- back-fill
 
 
-def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(
-    app, live, market, monkeypatch
-):
-    monkeypatch.setattr("jobs.fetch_bars.COMMIT_BARS", 1)
+def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(app, live, market):
     original = live._bars
 
     def stopped(request):
@@ -461,6 +507,25 @@ def test_an_interrupted_back_fill_goes_on_with_the_ticker_it_stopped_at(
     assert fetch(app.engine, "SELECT count(*) AS n FROM stockbatch.bars") == [{"n": 3 * 151}]
 
 
+def test_two_tickers_may_have_one_symbol(app, live):
+    with app.transaction() as db:
+        double = [Listing(ticker="DOUBLE", symbol="AAA")]
+        instruments.add(db, double, provider=live.specification)
+    assert fetch_session(app, CODE, ORIGIN).problems == {}
+    assert bar(app, "DOUBLE", ORIGIN)["close"] == bar(app, "AAA", ORIGIN)["close"]
+
+
+def test_what_many_tickers_have_in_common_is_one_line():
+    problems = {f"T{n:02}": "no bar" for n in range(13)} | {f"U{n}": f"why {n}" for n in range(25)}
+    said = str(Fetched(calendar=CODE, session=ORIGIN, tickers=50, problems=problems)).splitlines()
+    assert said[0] == f"{CODE} {ORIGIN}: 12 of 50 tickers have their bar"
+    assert said[1] == "T00, T01, T02, T03, T04, T05, T06, T07, T08, T09 and 3 more: no bar"
+    assert said[2:] == [
+        *(f"U{n}: why {n}" for n in range(19)),
+        "and 6 more, each with another problem",
+    ]
+
+
 # ---- the whole exchange
 
 
@@ -474,15 +539,15 @@ def many(make_app, tmp_path, count):
 
 
 def test_an_exchange_with_too_few_bars_is_held_and_tried_again(make_app, tmp_path, caplog):
-    app, one, _ = many(make_app, tmp_path, 40)
-    one.failing = {f"T{n:02}": RateLimited(provider="feed", ticker="") for n in range(3)}
+    app, one, _ = many(make_app, tmp_path, 20)
+    one.failing = {f"T{n:02}": RateLimited(provider="feed", ticker="") for n in range(2)}
     run(app)
     reasons = outcomes(app.engine)
     assert reasons["T00"] == (Action.NONE, Reason.FETCH_FAILED)
-    assert reasons["T39"] == (Action.NONE, Reason.HELD)
+    assert reasons["T19"] == (Action.NONE, Reason.HELD)
     assert fetch(app.engine, "SELECT * FROM stockbatch.models") == []
     assert fetch(app.engine, "SELECT * FROM stockbatch.forecasts") == []
-    assert "XNYS 2024-06-03 held: 37 of 40 bars are there, 95% are needed" in caplog.text
+    assert "XNYS 2024-06-03 held: 18 of 20 bars are there, 95% are needed" in caplog.text
 
     before = dump(app.engine, "tries", "tried_at")
     assert not run(app).done_before
@@ -512,14 +577,32 @@ def test_tickers_not_listed_yet_or_gone_for_long_hold_nobody(make_app, tmp_path)
 
 
 def test_a_ticker_without_bars_for_five_sessions_may_be_delisted(app, live, market):
-    run(app)
-    market.drop("BBB", *[d for d in market.bars["BBB"] if d > ORIGIN])
-    walk(app, 1, 4)
+    fetch_walk(app, 0, 0)
+    gone = {day: bar for day, bar in market.bars["BBB"].items() if day > ORIGIN}
+    market.drop("BBB", *gone)
+    fetch_walk(app, 1, 4)
     assert findings(app, "suspected_delisted") == []
-    walk(app, 5, 6)
+    fetch_walk(app, 5, 6)
     (found,) = findings(app, "suspected_delisted")
     assert (found["ticker"], found["session"]) == ("BBB", session(1))
     assert (found["observed"], found["threshold"]) == (5, 5)
+    assert len(listed(app, "suspected_delisted")) == 1
+    market.bars["BBB"] |= gone
+    fetch_walk(app, 7, 8)
+    assert listed(app, "suspected_delisted") == []
+
+
+def test_an_outage_of_an_exchange_delists_nobody(make_app, tmp_path):
+    app, one, market = many(make_app, tmp_path, 6)
+    fetch_walk(app, 0, 0)
+    for number in range(4):
+        bars = market.bars[f"T{number:02}"]
+        market.drop(f"T{number:02}", *[day for day in bars if day > ORIGIN])
+    fetch_walk(app, 6, 6)
+    assert findings(app, "suspected_delisted") == []
+    one.market.bars["T00"] = dict(one.market.bars["T05"])
+    fetch_walk(app, 7, 7)
+    assert {row["ticker"] for row in findings(app, "suspected_delisted")} == {"T01", "T02", "T03"}
 
 
 def test_a_special_session_of_most_tickers_is_accepted(make_app, tmp_path):
@@ -533,10 +616,10 @@ def test_a_special_session_of_most_tickers_is_accepted(make_app, tmp_path):
     saturday = ORIGIN - timedelta(days=2)
     only[saturday] = dict(only[session(-1)])
     market.bars["T05"] = dict(sorted(only.items()))
-    run(app)
+    fetch_walk(app, 0, 0)
     assert {bar(app, f"T{n:02}", sunday)["state"] for n in range(5)} == {"final"}
     assert bar(app, "T05", saturday)["state"] == "quarantined"
-    walk(app, 1, 1)
+    fetch_walk(app, 1, 1)
     assert {bar(app, f"T{n:02}", sunday)["state"] for n in range(5)} == {"final"}
     assert {
         row["decided_by"] for row in fetch(app.engine, "SELECT * FROM stockbatch.decisions")

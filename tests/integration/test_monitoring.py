@@ -40,7 +40,7 @@ def watched(make_lasting_app, tmp_path_factory):
     app.settings = app.settings.model_copy(update={"monitoring_address": "127.0.0.1:0"})
     owner = database.engine(app.settings, role="owner")
     with owner.begin() as connection:
-        since = datetime(2024, 6, 3, 12, tzinfo=UTC)
+        since = datetime(2024, 6, 3, 14, tzinfo=UTC)
         connection.execute(
             text("UPDATE stockbatch.instruments SET active_since = :t"), {"t": since}
         )
@@ -67,12 +67,17 @@ def get(address, path):
         return error.code, error.read().decode()
 
 
+def key(name, *labels):
+    """Return what identifies a sample, in whatever order its labels are written."""
+    return name, frozenset(labels)
+
+
 def scraped(app, beat=lambda: EVENING):
     with monitoring.serving(app, beat) as address:
         status, body = get(address, "/metrics")
     assert status == 200
     return {
-        (sample.name, *sample.labels.values()): sample.value
+        key(sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(body)
         for sample in family.samples
     }
@@ -91,45 +96,45 @@ def at(watched, monkeypatch):
 
 def test_metrics_are_what_the_ledger_says(watched, at):
     seen = scraped(watched)
-    assert seen["stockbatch_database_up",] == 1
-    assert seen["stockbatch_heartbeat_timestamp_seconds",] == EVENING.timestamp()
-    assert seen["stockbatch_due_sessions", CODE] == 0
-    assert seen["stockbatch_data_age_seconds", CODE] == 3600
-    assert seen["stockbatch_bars_ratio", CODE] == 1
-    assert seen["stockbatch_outcomes", CODE, "reused", "fresh"] == 3
-    for method in ("ewma", "garch", "lstm", "naive", "rolling_quantile"):
-        assert seen["stockbatch_forecasts", CODE, method, "late"] == 3
-    assert ("stockbatch_skill_ratio", CODE, "lstm", "late", "20", "pinball") in seen
-    coverage = seen["stockbatch_interval_coverage_ratio", CODE, "lstm", "late", "20", "80"]
+    assert seen[key("stockbatch_database_up")] == 1
+    assert seen[key("stockbatch_heartbeat_timestamp_seconds")] == EVENING.timestamp()
+    assert seen[key("stockbatch_due_sessions", CODE)] == 0
+    assert seen[key("stockbatch_data_age_seconds", CODE)] == 3600
+    assert seen[key("stockbatch_bars_ratio", CODE)] == 1
+    assert seen[key("stockbatch_outcomes", CODE, "reused", "fresh")] == 3
+    for method in ("ewma", "lstm", "naive", "rolling_quantile"):
+        assert seen[key("stockbatch_forecasts", CODE, method, "late")] == 3
+    assert key("stockbatch_skill_ratio", CODE, "lstm", "late", "20", "pinball") in seen
+    coverage = seen[key("stockbatch_interval_coverage_ratio", CODE, "lstm", "late", "20", "80")]
     assert 0 <= coverage <= 1
-    assert seen["stockbatch_last_success_timestamp_seconds", CODE] > NOW.timestamp()
-    assert seen["stockbatch_last_run_seconds", CODE] > 0
-    assert seen["stockbatch_step_seconds_count", CODE, "fetch"] >= 2
-    assert seen["process_resident_memory_bytes",] > 1e6
-    assert not any("XTKS" in key for key in seen)
+    assert seen[key("stockbatch_last_success_timestamp_seconds", CODE)] > NOW.timestamp()
+    assert seen[key("stockbatch_last_run_seconds", CODE)] > 0
+    assert seen[key("stockbatch_step_seconds_count", CODE, "fetch")] >= 2
+    assert seen[key("process_resident_memory_bytes")] > 1e6
+    assert not any("XTKS" in labels for _, labels in seen)
 
 
 def test_the_queue_grows_with_the_sessions_not_run(watched, at):
     at(calendar().close(session(4)) + timedelta(hours=1))
-    assert scraped(watched)["stockbatch_due_sessions", CODE] == 3
+    assert scraped(watched)[key("stockbatch_due_sessions", CODE)] == 3
     at(calendar().close(session(4)) + timedelta(minutes=1))
-    assert scraped(watched)["stockbatch_due_sessions", CODE] == 2  # its bars are not out yet
+    assert scraped(watched)[key("stockbatch_due_sessions", CODE)] == 2  # its bars are not out yet
     at(NOW)
-    assert scraped(watched)["stockbatch_due_sessions", CODE] == 10
+    assert scraped(watched)[key("stockbatch_due_sessions", CODE)] == 11
 
 
 def test_the_memory_of_the_training_child_is_seen(watched, at, monkeypatch):
     name = "stockbatch_child_process_resident_memory_bytes"
-    assert (name,) not in scraped(watched)
+    assert key(name) not in scraped(watched)
     monkeypatch.setattr(PlainTrainer, "pid", os.getpid())
-    assert scraped(watched)[name,] > 1e6
+    assert scraped(watched)[key(name)] > 1e6
 
 
 def test_health_follows_the_heart(watched, at):
-    beats = [EVENING - timedelta(seconds=100)]
+    beats = [EVENING - timedelta(minutes=14)]
     with monitoring.serving(watched, lambda: beats[-1]) as address:
         assert get(address, "/healthz") == (200, '{"status": "ok", "problems": []}')
-        beats.append(EVENING - timedelta(seconds=200))
+        beats.append(EVENING - timedelta(minutes=16))
         status, body = get(address, "/healthz")
         assert (status, json.loads(body)["problems"]) == (503, ["the loop has stalled"])
         assert get(address, "/elsewhere")[0] == 404
@@ -155,8 +160,8 @@ def test_a_database_out_of_reach_is_said_and_nothing_else_breaks(watched, at, mo
     broken = database.engine(settings)
     monkeypatch.setattr(watched, "engine", broken)
     seen = scraped(watched)
-    assert seen["stockbatch_database_up",] == 0
-    assert ("stockbatch_due_sessions", CODE) not in seen
+    assert seen[key("stockbatch_database_up")] == 0
+    assert key("stockbatch_due_sessions", CODE) not in seen
     with monitoring.serving(watched, lambda: EVENING) as address:
         assert get(address, "/healthz")[0] == 200
         status, body = get(address, "/readyz")
@@ -181,18 +186,45 @@ def test_nothing_is_served_where_nobody_asked(watched, monkeypatch):
         assert address is None
 
 
-def test_a_port_that_is_taken_is_told(watched, monkeypatch):
+def test_an_address_in_use_is_taken_over(watched, at, monkeypatch, caplog):
+    monkeypatch.setattr(monitoring, "AGAIN", 0.05)
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    busy = watched.settings.model_copy(update={"monitoring_address": f"127.0.0.1:{port}"})
+    monkeypatch.setattr(watched, "settings", busy)
+    with monitoring.serving(watched, lambda: EVENING) as address:
+        assert address is None
+        assert f"{port} is in use" in caplog.text
+        taken.close()
+        for _ in range(200):
+            try:
+                status, _ = get(("127.0.0.1", port), "/healthz")
+                break
+            except OSError:
+                time.sleep(0.05)
+        assert status == 200
+    with pytest.raises(OSError, match="refused"):
+        get(("127.0.0.1", port), "/healthz")
+
+
+def test_a_wait_for_an_address_ends_with_the_daemon(watched, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         busy = watched.settings.model_copy(update={"monitoring_address": where})
         monkeypatch.setattr(watched, "settings", busy)
-        with (
-            pytest.raises(
-                ConfigurationError, match=f"monitoring_address: {where}: Address already"
-            ),
-            monitoring.serving(watched, lambda: EVENING),
-        ):
-            pass
+        with monitoring.serving(watched, lambda: EVENING) as address:
+            assert address is None
+
+
+@pytest.mark.parametrize("where", ["nowhere.invalid:9464", "192.0.2.1:9464"])
+def test_an_address_of_another_machine_is_refused(watched, monkeypatch, where):
+    wrong = watched.settings.model_copy(update={"monitoring_address": where})
+    monkeypatch.setattr(watched, "settings", wrong)
+    with (
+        pytest.raises(ConfigurationError, match=f"monitoring_address: {where}: "),
+        monitoring.serving(watched, lambda: EVENING),
+    ):
+        pass
 
 
 def test_every_metric_in_the_rules_is_served(watched, at, monkeypatch):

@@ -22,6 +22,15 @@ def test_sessions_are_stored_with_the_instants_they_open_and_close(db):
     )
 
 
+def test_every_session_is_that_of_the_calendar(db):
+    extend(db, calendar(), date(1990, 1, 1), date(1992, 12, 31))
+    extend(db, calendar(), date(1989, 1, 1), date(2024, 12, 31))
+    rows = db.execute(text("SELECT * FROM stockbatch.sessions ORDER BY session")).all()
+    days = calendar().between(date(1990, 1, 1), date(2024, 12, 31)).tolist()
+    expected = [("XNYS", day, calendar().open(day), calendar().close(day)) for day in days]
+    assert [tuple(row) for row in rows] == expected
+
+
 def test_extending_adds_what_is_missing_and_changes_nothing(db):
     extend(db, calendar(), HALF_DAY, HALF_DAY)
     before = db.execute(text("SELECT *, xmin, ctid FROM stockbatch.sessions")).all()

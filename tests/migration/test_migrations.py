@@ -10,6 +10,7 @@ from alembic import command as alembic
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from jobs import app
 from stockbatch import database, embedded_server
 from stockbatch.config import Settings
 from stockbatch.exceptions import (
@@ -165,6 +166,38 @@ def test_migrators_at_once(empty, empty_settings):
     assert set(codes) <= {0, 7}
     assert 0 in codes
     database.require_current(empty)
+
+
+def test_first_runs_at_once_wait_for_each_other(server_home):
+    code = (
+        "import sys\n"
+        "from jobs.app import running\n"
+        "from stockbatch import config\n"
+        "settings = config.load()\n"
+        "sys.stdin.read()\n"  # all are ready
+        "with running(settings) as app, app.transaction() as db:\n"
+        "    print(db.connection().exec_driver_sql('SELECT current_user').scalar())\n"
+    )
+    environment = {**os.environ, "STOCKBATCH_HOME": str(server_home)}
+    command = [sys.executable, "-c", code]
+    racers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        for _ in range(3)
+    ]
+    for racer in racers:
+        racer.stdin.close()
+        racer.stdin = None
+    assert [racer.communicate(timeout=120)[0] for racer in racers] == [b"stockbatch_writer\n"] * 3
+
+
+def test_a_first_run_does_not_wait_for_ever(empty, empty_settings, monkeypatch):
+    monkeypatch.setattr(app, "PATIENCE", 0)
+    with (
+        empty.connect() as connection,
+        database.migration_lock(connection),
+        pytest.raises(MigrationInProgress),
+    ):
+        app._migrate(empty_settings)
 
 
 def test_each_migration_is_a_transaction(empty, empty_settings, tmp_path, monkeypatch):

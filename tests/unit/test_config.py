@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,12 @@ def test_every_secret_is_known_to_who_hides_it(monkeypatch):
     assert config.secrets(config.load()) == {SECRET, "hunter2", "json://two"}
 
 
+def test_a_password_is_hidden_as_it_is_written_and_as_it_is_meant(monkeypatch):
+    url = "postgresql://me:p%40ss%2Fword@host/db"
+    monkeypatch.setenv("STOCKBATCH_DATABASE_URL", url)
+    assert config.secrets(config.load()) == {url, "p%40ss%2Fword", "p@ss/word"}
+
+
 @pytest.mark.parametrize("address", ["", "127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
 def test_an_address_to_serve_on(address):
     assert config.load(monitoring_address=address).monitoring_address == address
@@ -270,3 +277,32 @@ def test_all_problems_are_named_at_once(write, monkeypatch):
 def test_settings_without_problems(write):
     write("threads = 1\n")
     assert config.problems() == []
+
+
+def test_the_settings_file_of_the_deployment_is_the_template():
+    file = Path(__file__).parents[2] / "deployment" / "stockbatch.toml"
+    assert file.read_text(encoding="utf-8") == config.template(), (
+        "stockbatch config template > deployment/stockbatch.toml"
+    )
+
+
+def test_the_template_changes_nothing(write):
+    before = config.load()
+    write(config.template())
+    assert config.load().model_dump() == before.model_dump()
+
+
+def test_the_template_has_every_setting_with_its_default(write, monkeypatch):
+    monkeypatch.delenv("STOCKBATCH_HOME")
+    lines = config.template().splitlines()
+    values = [line[2:] for line in lines if re.match(r"# (\w+ = |\[)", line)]
+    settings = config.load(write("\n".join(values)))
+    for table in (settings, settings.model, settings.exchanges["XTKS"]):
+        assert table.model_fields_set >= type(table).model_fields.keys() - {"exchanges"}
+        for key, field in type(table).model_fields.items():
+            if not field.examples and key != "exchanges":
+                assert getattr(table, key) == field.get_default()
+    assert all(line.startswith("#") or not line for line in lines)
+    for line, above in zip(lines[1:], lines, strict=False):
+        if re.match(r"# \w+ = ", line):
+            assert above.endswith("."), f"{line} is not explained"

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -85,3 +87,17 @@ def test_the_watchdog_of_another_process_is_left_alone(monkeypatch):
     assert config.service_manager().watchdog_seconds == 1
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert config.service_manager().watchdog_seconds is None
+
+
+def test_a_daemon_that_waits_for_its_database_can_be_stopped(tmp_path):
+    environment = {
+        "HOME": str(tmp_path),
+        "STOCKBATCH_HOME": str(tmp_path),
+        "STOCKBATCH_DATABASE_URL": "postgresql://me:x@127.0.0.1:1/none",
+        "STOCKBATCH_MONITORING_ADDRESS": "",
+    }
+    command = [sys.executable, "-m", "jobs", "daemon"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as daemon:
+        assert "trying again" in daemon.stderr.readline()
+        daemon.terminate()
+        assert daemon.wait(timeout=60) == AT_ONCE

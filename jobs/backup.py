@@ -1,0 +1,149 @@
+"""Backup and restore, by pg_dump and pg_restore: one file, all of the schemas or nothing."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from stockbatch import config, database
+from stockbatch.config import Settings
+from stockbatch.exceptions import BackupFailed, RestoreFailed
+
+SCHEMAS = ("stockbatch", "bi")
+_DUMPED_FROM = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
+_DEFAULT_PRIVILEGES = re.compile(
+    r"^(ALTER DEFAULT PRIVILEGES )FOR ROLE .+? (IN SCHEMA .+);$", re.MULTILINE
+)
+
+
+class _ProgramError(Exception):
+    """What a program of PostgreSQL said last."""
+
+
+def backup(settings: Settings, file: Path) -> int:
+    """Write the database, as it is at this instant, to a new file; return its size in bytes.
+
+    Raises BackupFailed, and what `database.engine` raises.
+    """
+    if file.exists():
+        raise BackupFailed(path=file, reason="there is such a file already")
+    partial = file.with_name(f"{file.name}.partial")
+    owner = database.engine(settings, "owner", create=False)
+    try:
+        if database.revision(owner) is None:
+            raise BackupFailed(path=file, reason="the database holds nothing of this program")
+        program = _program(settings, "pg_dump", _server_version(owner))
+        address, variables = database.for_programs(settings, "owner", create=False)
+        partial.touch(mode=0o600)
+        schemas = [f"--schema={schema}" for schema in SCHEMAS]
+        _call([program, "--format=custom", *schemas, f"--file={partial}", address], variables)
+        partial.rename(file)
+    except (_ProgramError, OSError) as error:
+        raise BackupFailed(path=file, reason=_words(error)) from None
+    finally:
+        owner.dispose()
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def restore(settings: Settings, file: Path) -> None:
+    """Fill an empty database from a backup, then migrate it.
+
+    Roles are made where they are missing; the login owns what is restored. Raises RestoreFailed,
+    which leaves nothing behind, SchemaTooNew, and what `database.engine` raises.
+    """
+    owner = database.engine(settings, "owner")
+    try:
+        _restore(settings, file, owner)
+    except (_ProgramError, OSError) as error:
+        where = database.redacted(owner.url)
+        raise RestoreFailed(path=file, url=where, reason=_words(error)) from None
+    finally:
+        owner.dispose()
+    database.migrate(settings)
+
+
+def _restore(settings: Settings, file: Path, owner: Engine) -> None:
+    with file.open("rb"):
+        pass  # where it cannot be read, the system says why better than pg_restore
+    server = _server_version(owner)
+    _require_empty(owner)
+    program, contents = _contents(settings, file)
+    found = _DUMPED_FROM.search(contents)
+    if "SCHEMA - stockbatch " not in contents or found is None:
+        raise _ProgramError("it is a backup of something else")
+    if int(found[1]) > server:
+        raise _ProgramError(f"it comes from PostgreSQL {found[1]}, and the server is {server}")
+    with owner.begin() as connection:
+        database.create_roles(connection)
+    address, variables = database.for_programs(settings, "owner")
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".list") as chosen:
+        # Default privileges belong to a login, which may have another name here.
+        lines = contents.splitlines(keepends=True)
+        chosen.writelines(line for line in lines if " DEFAULT ACL " not in line)
+        chosen.flush()
+        options = ["--no-owner", "--single-transaction", "--exit-on-error"]
+        options += [f"--use-list={chosen.name}", f"--dbname={address}"]
+        _call([program, *options, str(file)], variables)
+    statements = _call([program, "--schema-only", "--file=-", str(file)], {})
+    with owner.begin() as connection:
+        for verb, rest in _DEFAULT_PRIVILEGES.findall(statements):
+            connection.execute(text(verb + rest))
+
+
+def _require_empty(owner: Engine) -> None:
+    query = text("SELECT nspname FROM pg_namespace WHERE nspname = ANY(:names) ORDER BY 1")
+    with owner.connect() as connection:
+        found = connection.scalars(query, {"names": list(SCHEMAS)}).all()
+    if found:
+        raise _ProgramError(
+            f"the database has the schema {found[-1]} already: restore to a new one, named by"
+            " another STOCKBATCH_HOME or STOCKBATCH_DATABASE_URL"
+        )
+
+
+def _server_version(owner: Engine) -> int:
+    with owner.connect() as connection:
+        return int(connection.scalar(text("SHOW server_version_num")) or 0) // 10_000
+
+
+def _program(settings: Settings, name: str, server: int) -> str:
+    """Return a program that is not older than the server."""
+    versions = {}
+    for program in database.programs(settings, name):
+        version = re.search(r"\d+", _call([program, "--version"], {}))
+        versions[program] = int(version[0]) if version else 0
+        if versions[program] >= server:
+            return program
+    newest = max(versions.values())
+    raise _ProgramError(f"{name} is {newest}, and the server is {server}: install its programs")
+
+
+def _contents(settings: Settings, file: Path) -> tuple[str, str]:
+    """Return the first pg_restore that can read the file, and the table of contents it reads."""
+    *others, last = database.programs(settings, "pg_restore")
+    for program in others:
+        with suppress(_ProgramError):
+            return program, _call([program, "--list", str(file)], {})
+    return last, _call([last, "--list", str(file)], {})
+
+
+def _call(command: Sequence[str], variables: Mapping[str, str]) -> str:
+    """Run a program of PostgreSQL and return what it prints. Raises _ProgramError."""
+    environment = config.environment({"LC_ALL": "C", **variables})
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "error: " in line]
+        status = f"{Path(command[0]).name} ended with status {done.returncode}"
+        words = said[0].partition("error: ")[2] if said else status
+        raise _ProgramError(words)
+    return done.stdout
+
+
+def _words(error: _ProgramError | OSError) -> str:
+    return str(error.strerror if isinstance(error, OSError) else error)

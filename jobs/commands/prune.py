@@ -1,0 +1,35 @@
+"""`stockbatch prune`: make room."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from jobs.commands import context
+
+
+def prune(
+    backtests: Annotated[bool, typer.Option(help="Delete backtests as well.")] = False,
+    before: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Only of sessions before it."),
+    ] = None,
+) -> None:
+    """Drop the weights of retired models (`keep_retired_models` stay), and vacuum.
+
+    Forecasts and scores stay; those of backtests can be made again, and go if asked for.
+    """
+    from jobs import prune as job
+    from jobs.app import running
+
+    if before and not backtests:
+        raise typer.BadParameter("--before goes with --backtests")
+    with running(context.settings(), create=False) as app:
+        if backtests:
+            gone = job.prune_backtests(app, before.date() if before else None)
+            typer.echo(
+                f"backtests: {gone.forecasts} forecasts, {gone.scores} scores and"
+                f" {gone.metrics} metrics deleted"
+            )
+        for pruned in job.prune(app):
+            typer.echo(pruned)

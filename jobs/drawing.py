@@ -1,0 +1,145 @@
+"""What charts are made of: colours, axes, lines and bands over sessions.
+
+Colours are those of Okabe and Ito, which people with any colour vision tell apart.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+VERMILION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#6E6E6E"
+
+Layers = alt.LayerChart
+Look = dict[str, tuple[str, list[int]]]
+"""Names of series with their colour and dash."""
+
+
+def line(
+    data: pd.DataFrame,
+    column: str,
+    name: str,
+    series: Look,
+    *,
+    width: float = 1.5,
+    point: bool = False,
+    zero: bool = False,
+) -> alt.Chart:
+    """Return a column over the sessions as a line that looks as `series` says."""
+    dots = alt.OverlayMarkDef(size=18, filled=True) if point else False
+    chart: alt.Chart = (
+        named(data, name)
+        .mark_line(strokeWidth=width, strokeDash=series[name][1], point=dots)
+        .encode(
+            x=session_axis(),
+            y=alt.Y(f"{column}:Q", scale=alt.Scale(zero=zero)) if zero else price_axis(column),
+            color=alt.Color("series:N", scale=scale_of(series), legend=legend()),
+        )
+    )
+    return chart
+
+
+def named(data: pd.DataFrame, series: str) -> alt.Chart:
+    """Return an empty chart whose rows all belong to a series; the frame itself is shared."""
+    return alt.Chart(data).transform_calculate(series=f"'{series}'")
+
+
+def band(data: pd.DataFrame, percent: int, opacity: float) -> alt.Chart:
+    """Return the intervals of so many percent as a band over the sessions."""
+    chart: alt.Chart = (
+        alt.Chart(data)
+        .mark_area(color=SKY, opacity=opacity)
+        .encode(
+            x=session_axis(), y=price_axis(f"close_low_{percent}"), y2=f"close_high_{percent}:Q"
+        )
+    )
+    return chart
+
+
+def interval_bars(ahead: pd.DataFrame) -> list[alt.Chart]:
+    """Return the intervals of sessions without a close as bars, the forecast on them."""
+    rules = [
+        alt.Chart(ahead)
+        .mark_rule(color=SKY, strokeWidth=width)
+        .encode(
+            x=session_axis(), y=price_axis(f"close_low_{percent}"), y2=f"close_high_{percent}:Q"
+        )
+        for percent, width in ((95, 2), (80, 6))
+    ]
+    point = (
+        alt.Chart(ahead)
+        .mark_point(filled=True, size=60, color=VERMILION, opacity=1)
+        .encode(x=session_axis(), y=price_axis("forecast_close"))
+    )
+    return [*rules, point]
+
+
+def reader(data: pd.DataFrame, tips: Sequence[alt.Tooltip], name: str) -> alt.Chart:
+    """Return an upright line at the session nearest to the pointer, which shows its numbers."""
+    nearest = alt.selection_point(
+        name=f"nearest_{name}",
+        nearest=True,
+        on="pointerover",
+        clear="pointerout",
+        fields=["session"],
+        empty=False,
+    )
+    chart: alt.Chart = (
+        alt.Chart(data)
+        .mark_rule(color=GREY)
+        .encode(
+            x=session_axis(),
+            opacity=alt.when(nearest).then(alt.value(0.8)).otherwise(alt.value(0)),
+            tooltip=[day(), *tips],
+        )
+        .add_params(nearest)
+    )
+    return chart
+
+
+def session_axis(field: str = "session") -> alt.X:
+    """Return the axis of sessions."""
+    axis = alt.Axis(format="%Y-%m-%d", tickCount=7, labelOverlap="greedy")
+    return alt.X(f"{field}:T", title=None, axis=axis)
+
+
+def together(layers: Sequence[alt.Chart], title: str, *subtitle: str) -> Layers:
+    """Return charts on top of each other, under a title."""
+    return alt.LayerChart(layer=list(layers), title=title_of(title, *subtitle))
+
+
+def title_of(title: str, *subtitle: str) -> alt.TitleParams:
+    """Return a title with lines under it that say how to read the chart."""
+    return alt.TitleParams(title, subtitle=list(subtitle), anchor="start", subtitleColor=GREY)
+
+
+def price_axis(column: str) -> alt.Y:
+    """Return the axis of prices, which need not begin at zero."""
+    return alt.Y(f"{column}:Q", title="close", scale=alt.Scale(zero=False))
+
+
+def day() -> alt.Tooltip:
+    """Return the session as the pointer shows it."""
+    return alt.Tooltip("session:T", title="session", format="%Y-%m-%d")
+
+
+def tip(column: str, title: str, layout: str = ",.2f") -> alt.Tooltip:
+    """Return a number as the pointer shows it."""
+    return alt.Tooltip(f"{column}:Q", title=title, format=layout)
+
+
+def scale_of(series: Look) -> alt.Scale:
+    """Return the colours of the series."""
+    return colours_of({name: colour for name, (colour, _) in series.items()})
+
+
+def colours_of(colours: dict[str, str]) -> alt.Scale:
+    """Return the colour of each name."""
+    return alt.Scale(domain=list(colours), range=list(colours.values()))
+
+
+def legend(title: str | None = None) -> Any:
+    """Return a legend under the chart, where it takes no width from it."""
+    return alt.Legend(title=title, orient="bottom", columns=3, symbolStrokeWidth=2.5)

@@ -1,0 +1,130 @@
+"""What is exported: relations in parts, what tells that a part has changed, and its rows."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from psycopg import postgres
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from stockbatch.store.bulk import driver_connection
+
+Fingerprints = dict[date | None, str]
+"""What the rows of a part were made from, by the first day of its month; None: not of a month."""
+
+BARS = """
+SELECT b.session, s.close_at AS session_close_at, i.ticker, i.currency, i.calendar,
+    i.demo AS is_demo, b.open, b.high, b.low, b.close, b.volume, b.price_basis, b.state,
+    b.provider, b.revision, b.fetched_at AS updated_at
+FROM stockbatch.bars AS b
+JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+LEFT JOIN stockbatch.sessions AS s ON s.calendar = i.calendar AND s.session = b.session
+WHERE b.state <> 'quarantined'
+"""
+PRICES = "price_and_forecast"
+AS_OF_NOW = {"next_session_forecast", "data_freshness"}
+"""Views whose rows change with the time of day."""
+ALWAYS_CHANGING = "age_hours"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A view of schema `bi`, or the accepted bars: as traded, with their tickers."""
+
+    name: str
+    query: str
+    columns: Mapping[str, str]
+    """PostgreSQL's types by name."""
+
+    @property
+    def is_monthly(self) -> bool:
+        """Tell whether the parts are months of sessions, as of all facts; else there is one."""
+        return "updated_at" in self.columns and self.name not in AS_OF_NOW
+
+
+def relations(db: Session) -> list[Relation]:
+    """Return all that is exported, by name."""
+    views = db.scalars(
+        text(
+            "SELECT relname FROM pg_class"
+            " WHERE relnamespace = 'bi'::regnamespace AND relkind = 'v' ORDER BY relname"
+        )
+    )
+    queries = {"bars": BARS} | {view: f"SELECT * FROM bi.{view}" for view in views}
+    return [_relation(db, name, query) for name, query in sorted(queries.items())]
+
+
+def fingerprints(db: Session, of: Sequence[Relation]) -> dict[str, Fingerprints]:
+    """Return, by name, a word for every part that has rows: another one when any has changed.
+
+    Of facts, texts and instants are looked at: what comes from other tables is text, and numbers
+    never change without `updated_at`. Reads every row.
+    """
+    made = {one.name: _fingerprints(db, one) for one in of if one.name != PRICES}
+    return made | {PRICES: _of_prices(db, made["bars"], made["forecast_history"])}
+
+
+def rows(db: Session, relation: Relation, month: date | None) -> Iterator[bytes]:
+    """Yield the rows of a part as lines of CSV, sorted; NULL is empty, an empty text quoted."""
+    condition = "true"
+    if relation.is_monthly and month is None:
+        condition = "session IS NULL"
+    elif month is not None:
+        following = (month + timedelta(days=31)).replace(day=1)
+        condition = f"session >= '{month}' AND session < '{following}'"
+    order = [name for name in ("ticker", "calendar", "session") if name in relation.columns]
+    query = f"SELECT * FROM ({relation.query}) AS r WHERE {condition} ORDER BY {', '.join(order)}"
+    statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
+    with driver_connection(db).cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        for line in copy:  # a message each, as psycopg itself relies on
+            yield bytes(line)
+
+
+def _relation(db: Session, name: str, query: str) -> Relation:
+    with driver_connection(db).cursor() as cursor:
+        cursor.execute(f"SELECT * FROM ({query}) AS r LIMIT 0".encode())
+        described = cursor.description or ()
+    columns = {column.name: postgres.types[column.type_code].name for column in described}
+    return Relation(name=name, query=query, columns=columns)
+
+
+def _telling(relation: Relation) -> list[str]:
+    """Return the columns that tell whether a row has changed."""
+    if not relation.is_monthly:
+        return [name for name in relation.columns if name != ALWAYS_CHANGING]
+    texts = [name for name, kind in relation.columns.items() if kind == "text"]
+    return [*texts, "session_close_at", "updated_at"]
+
+
+def _fingerprints(db: Session, relation: Relation) -> Fingerprints:
+    columns = ", ".join(_telling(relation))
+    month = "date_trunc('month', session)::date" if relation.is_monthly else "NULL::date"
+    rows = db.execute(
+        text(
+            f"SELECT {month}, count(*), sum(hashtextextended(ROW({columns})::text, 0)::numeric)"
+            f" FROM ({relation.query}) AS r GROUP BY 1"
+        )
+    )
+    return {first: f"{count} {total}" for first, count, total in rows}
+
+
+def _of_prices(db: Session, bars: Fingerprints, forecasts: Fingerprints) -> Fingerprints:
+    """Derive those of `bi.price_and_forecast`, whose averages take long.
+
+    A row depends on the bars up to its session, on its forecast, and on every split.
+    """
+    splits = db.scalar(
+        text(
+            "SELECT string_agg(concat_ws(' ', instrument_id, session, value), ','"
+            " ORDER BY instrument_id, session)"
+            " FROM stockbatch.corporate_actions WHERE kind = 'split' AND retracted_at IS NULL"
+        )
+    )
+    so_far = hashlib.sha256(str(splits).encode())
+    made: Fingerprints = {}
+    for month in sorted(bars.keys() | forecasts.keys(), key=str):
+        so_far.update(bars.get(month, "").encode())
+        made[month] = f"{so_far.hexdigest()} {forecasts.get(month)}"
+    return made
