@@ -187,8 +187,12 @@ def facts(engine: Engine, *without: str) -> Facts:
     models = {row["id"]: tuple(row[name] for name in named) for row in tables["models"]}
     named = ("instrument_id", "target_session", "method", "kind", "fingerprint")
     forecasts = {row["id"]: tuple(row[name] for name in named) for row in tables["forecasts"]}
-    meanings = {"instrument_id": tickers, "model_id": models, "forecast_id": forecasts}
-    meanings |= {"parent_id": models}
+    meanings: dict[str, dict[Any, Any]] = {
+        "instrument_id": tickers,
+        "model_id": models,
+        "parent_id": models,
+        "forecast_id": forecasts,
+    }
     aside = {"id", "run_id", "owner", "seconds", "tries"}
     result: Facts = {}
     for name, rows in tables.items():

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from stockbatch.exceptions import DatabaseError, LockLost
 
@@ -29,8 +28,8 @@ def hold(engine: Engine, key: str) -> Iterator[Callable[[], None] | None]:
 
         def require() -> None:
             try:
-                held = connection.scalar(_HELD)
-            except (DatabaseError, SQLAlchemyError) as error:  # the first, and every one after it
+                held = not connection.invalidated and connection.scalar(_HELD)
+            except DatabaseError as error:
                 raise LockLost(reason=error) from None
             if not held:
                 raise LockLost(reason="the server does not know of it")
@@ -38,8 +37,9 @@ def hold(engine: Engine, key: str) -> Iterator[Callable[[], None] | None]:
         try:
             yield require
         finally:
-            with suppress(DatabaseError, SQLAlchemyError):  # the lock went with the connection
-                connection.execute(_UNLOCK, {"key": key})
+            if not connection.invalidated:
+                with suppress(DatabaseError):  # the lock went with the connection
+                    connection.execute(_UNLOCK, {"key": key})
 
 
 def only_daemon(engine: Engine) -> AbstractContextManager[Callable[[], None] | None]:
