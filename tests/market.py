@@ -176,9 +176,12 @@ def dump(engine: Engine, *aside: str) -> dict[str, list[dict[str, Any]]]:
 Facts = dict[str, dict[tuple[Any, ...], tuple[float, ...]]]
 
 
-def facts(engine: Engine) -> Facts:
-    """Return what two equal histories share: numbers by all the rest, ids and instants aside."""
-    tables = dump(engine)
+def facts(engine: Engine, *without: str) -> Facts:
+    """Return what two equal histories share: numbers by all the rest, ids and instants aside.
+
+    Tables `without` which they are equal are left out.
+    """
+    tables = {name: rows for name, rows in dump(engine).items() if name not in without}
     tickers = {row["id"]: row["ticker"] for row in tables["instruments"]}
     named = ("instrument_id", "last_session", "configuration", "fingerprint")
     models = {row["id"]: tuple(row[name] for name in named) for row in tables["models"]}

@@ -1,12 +1,14 @@
 """Bulk reads and writes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from stockbatch.records import Floats
@@ -30,7 +32,7 @@ def stage(
     _make(db, name, columns)
     names = ", ".join(column for column, _ in columns)
     with (
-        driver_connection(db).cursor() as cursor,
+        _cursor(db) as cursor,
         cursor.copy(f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.set_types([kind for _, kind in columns])
@@ -56,7 +58,7 @@ def stage_arrays(
         fields += [(f"{column} size", ">i4"), (column, _FIXED[kind])]
     count = len(arrays[columns[0][0]])
     with (
-        driver_connection(db).cursor() as cursor,
+        _cursor(db) as cursor,
         cursor.copy(f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.write(_HEADER)
@@ -87,7 +89,7 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     NULL becomes NaN. The server packs every column into one value, which needs no Python object
     per row or number; a value holds 1 GB, 134 million rows.
     """
-    with driver_connection(db).cursor(binary=True) as cursor:
+    with _cursor(db, binary=True) as cursor:
         cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
         packed = ", ".join(
             f"string_agg(float8send(coalesce({column.name}::float8, 'NaN')), ''::bytea)"
@@ -105,3 +107,13 @@ def driver_connection(db: Session) -> psycopg.Connection[Any]:
     connection = db.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     return connection
+
+
+@contextmanager
+def _cursor(db: Session, **options: Any) -> Iterator[psycopg.Cursor[Any]]:
+    """Yield a cursor of the driver's, whose errors are raised as those of any other statement."""
+    try:
+        with driver_connection(db).cursor(**options) as cursor:
+            yield cursor
+    except psycopg.Error as error:
+        raise DBAPIError.instance(None, None, error, psycopg.Error) from error

@@ -5,6 +5,7 @@ from datetime import date
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from stockbatch.store.bulk import matrix, stage, stage_arrays
 
@@ -70,3 +71,9 @@ def test_staged_arrays_are_read_back_as_they_were(db, monkeypatch):
         found = db.execute(text("SELECT * FROM staged")).all()
         expected = zip(*(a[:size].tolist() for a in arrays.values()), strict=True)
         assert list(map(repr, map(tuple, found))) == list(map(repr, expected))
+
+
+def test_the_servers_refusals_are_told_as_by_any_other_statement(own_db):
+    own_db.execute(text("SET LOCAL statement_timeout = 1"))
+    with pytest.raises(OperationalError, match="statement timeout"):
+        matrix(own_db, "SELECT 1 AS one FROM pg_sleep(60)", {})
