@@ -18,6 +18,7 @@ from structlog.contextvars import bound_contextvars
 
 from jobs import monitoring
 from jobs.app import App
+from jobs.confirm_jumps import confirm_jumps
 from jobs.fetch_bars import fetch_bars
 from jobs.hold_forecasts import hold_forecasts
 from jobs.make_forecasts import make_forecasts
@@ -318,6 +319,10 @@ def _steps(app: App, work: _Work, run: Run) -> bool:
         log.info("%s: bars fetched, %d problems", name, len(problems))
     if run.before is not None and _as_before(app, run, instruments, problems):
         return False
+    if work.provider is None:  # else it stands in for the fallbacks too
+        with _step(app, run, "confirm"):
+            if confirmed := confirm_jumps(app, run, calendar, instruments):
+                log.info("%s: %d jumps confirmed", name, confirmed)
     with _step(app, run, "score"):
         scored = score_forecasts(app, run, calendar, instruments)
         log.info("%s: %d forecasts scored", name, scored)

@@ -77,8 +77,8 @@ def fetch_bars(
     lacking, problems, turn = asking, Problems(), 0
     with app.progress() as progress:
         task = progress.add_task("bars", total=len(asking))
-        while by_provider := _by_provider(asking, provider, turn):
-            for specification, fed in by_provider:
+        while groups := by_provider(asking, provider, turn):
+            for specification, fed in groups:
                 found = _ask(
                     app,
                     run,
@@ -97,10 +97,13 @@ def fetch_bars(
     return problems
 
 
-def _by_provider(
+def by_provider(
     instruments: Iterable[Instrument], provider: str | None, turn: int
 ) -> list[tuple[str, dict[str, Instrument]]]:
-    """Return who is to be asked in this turn: pairs of a provider and instruments by symbol."""
+    """Return who is to be asked in this turn: pairs of a provider and instruments by symbol.
+
+    Turn 0 is that of their own providers, 1 that of the first fallbacks, and so on.
+    """
     groups: list[tuple[str, dict[str, Instrument]]] = []
     for instrument in instruments:
         sources = [Source(provider=provider or instrument.provider, symbol=instrument.symbol)]

@@ -114,7 +114,13 @@ def _panel(instrument: Instrument, checked: Checked, window: Sessions) -> Panel:
     for action in checked.actions:
         column, _ = _columns(window, np.array([action.session], "datetime64[D]"))
         actions[action.kind][0, column] = action.value
-    return Panel(tickers=(instrument.ticker,), sessions=window, **prices, **actions)
+    return Panel(
+        tickers=(instrument.ticker,),
+        sessions=window,
+        confirmed=np.zeros(shape, bool),
+        **prices,
+        **actions,
+    )
 
 
 def _columns(window: Sessions, days: Sessions) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

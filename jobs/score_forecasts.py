@@ -28,7 +28,8 @@ def score_forecasts(
 ) -> int:
     """Score what can be scored with bars up to the run's session; return the number of scores.
 
-    A return that may be an error of the data waits for the next bar to confirm it.
+    A return that may be an error of the data waits for the next bar to confirm it, unless a second
+    provider has.
     """
     with app.transaction() as db:
         runs.lock(db, run)
@@ -62,7 +63,7 @@ def _status(
     first = calendar.previous(as_date(days.min()), JUMP_REACH)
     panel = bars.load_panel(db, chosen, calendar.between(first, run.session))
     moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
-    jumps = quality.jumps(*moves)
+    jumps = quality.jumps(*moves, panel.confirmed)
     row_of = {instrument.id: row for row, instrument in enumerate(chosen)}
     rows, columns = [row_of[id_] for id_ in ids], np.searchsorted(panel.sessions, days)
     status[doubtful[jumps.masked[rows, columns]]] = "masked"

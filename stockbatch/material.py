@@ -50,13 +50,13 @@ def sessions_needed(settings: Settings) -> int:
 def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
     """Derive returns, masks and features from a panel that ends at the origin."""
     moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
-    jumps = quality.jumps(*moves)
+    jumps = quality.jumps(*moves, panel.confirmed)
     return Material(
         instruments=tuple(instruments),
         panel=panel,
         features=features.compute(panel, jumps, market),
         jumped=jumps.masked | jumps.released,
-        findings=quality.jump_findings(*moves, panel.sessions),
+        findings=quality.jump_findings(*moves, panel.sessions, panel.confirmed),
     )
 
 

@@ -322,6 +322,7 @@ class Verdict(StrEnum):
     UNIT_LIKE = "jump_unit_like"
     REVERSED = "jump_reversed"
     RELEASED = "jump_released"
+    CONFIRMED = "jump_confirmed"
 
 
 _MEANING = {
@@ -330,6 +331,7 @@ _MEANING = {
     Verdict.UNIT_LIKE: "looks like prices in another unit of the currency: not used",
     Verdict.REVERSED: "the next bar takes it back: neither is used",
     Verdict.RELEASED: "confirmed by the next bar: used",
+    Verdict.CONFIRMED: "another provider has it too: used",
 }
 
 
@@ -338,7 +340,8 @@ class Jumps:
     """Returns too large to be trusted at once, as masks of shape (tickers, sessions).
 
     A masked return is neither input nor target, a released one was a jump that came true, a pending
-    one is masked until the next bar is known, however many sessions later.
+    one is masked until the next bar is known, however many sessions later. What a second provider
+    confirmed is in no mask: it was known at once, and is a return like any other.
     """
 
     masked: Mask
@@ -346,28 +349,39 @@ class Jumps:
     pending: Mask
 
 
-def jumps(log_returns: Floats, overnight_gaps: Floats, following: Floats) -> Jumps:
+def jumps(
+    log_returns: Floats,
+    overnight_gaps: Floats,
+    following: Floats,
+    confirmed: Mask | None = None,
+) -> Jumps:
     """Find the jumps in total log returns and gaps of shape (T, S), NaN where there is none.
 
-    `following` are the returns to the next close there is, which confirms a jump or takes it back.
-    What is said of a session depends on nothing after that bar.
+    `following` are the returns to the next close there is, which confirms a jump or takes it back,
+    unless it is among those `confirmed` already, by default none. What is said of a session depends
+    on nothing after that bar.
     """
     masked, released, pending = (np.zeros(log_returns.shape, bool) for _ in range(3))
-    for row, column, _, verdict in _judged(log_returns, overnight_gaps, following):
+    for row, column, _, verdict in _judged(log_returns, overnight_gaps, following, confirmed):
         released[row, column] = verdict is Verdict.RELEASED
         pending[row, column] = verdict is Verdict.PENDING
-        masked[row, column] = verdict is not Verdict.RELEASED
+        masked[row, column] = verdict not in (Verdict.RELEASED, Verdict.CONFIRMED)
         if verdict is Verdict.REVERSED:
             masked[row, column + 1] = True
     return Jumps(masked=masked, released=released, pending=pending)
 
 
 def jump_findings(
-    log_returns: Floats, overnight_gaps: Floats, following: Floats, sessions: Sessions
+    log_returns: Floats,
+    overnight_gaps: Floats,
+    following: Floats,
+    sessions: Sessions,
+    confirmed: Mask | None = None,
 ) -> tuple[tuple[Finding, ...], ...]:
     """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
     findings: list[list[Finding]] = [[] for _ in log_returns]
-    for row, column, threshold, verdict in _judged(log_returns, overnight_gaps, following):
+    judged = _judged(log_returns, overnight_gaps, following, confirmed)
+    for row, column, threshold, verdict in judged:
         size = log_returns[row, column]
         text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[verdict]}"
         findings[row].append(_warning(verdict, sessions[column], text, size, threshold))
@@ -375,7 +389,7 @@ def jump_findings(
 
 
 def _judged(
-    log_returns: Floats, overnight_gaps: Floats, following: Floats
+    log_returns: Floats, overnight_gaps: Floats, following: Floats, confirmed: Mask | None
 ) -> Iterator[tuple[int, int, float, Verdict]]:
     """Yield row, column, threshold and verdict of every jump, ticker by ticker, oldest first.
 
@@ -390,7 +404,8 @@ def _judged(
         if not jumped[row, column] or (row, column) == back:
             continue
         place = row, column
-        verdict = _verdict(*(one[place].item() for one in (log_returns, overnight_gaps, following)))
+        moves = (one[place].item() for one in (log_returns, overnight_gaps, following))
+        verdict = _verdict(*moves, confirmed=confirmed is not None and bool(confirmed[place]))
         if verdict is Verdict.REVERSED:
             back = row, column + 1
         yield row, column, threshold, verdict
@@ -405,15 +420,17 @@ def _threshold(returns: Floats, jumped: Mask) -> float:
     return max(SMALLEST_JUMP, DEVIATIONS * float(deviation))
 
 
-def _verdict(jump: float, gap: float, following: float) -> Verdict:
-    left = jump + following
+def _verdict(jump: float, gap: float, following: float, *, confirmed: bool) -> Verdict:
+    left = jump if confirmed else jump + following
     if not np.isfinite(left):
         return Verdict.PENDING
     if abs(left) <= REVERSAL * abs(jump):
         return Verdict.REVERSED
     if _near(jump, gap, _UNITS).any():
         return Verdict.UNIT_LIKE
-    return Verdict.SPLIT_LIKE if _split_like(jump, gap) else Verdict.RELEASED
+    if _split_like(jump, gap):
+        return Verdict.SPLIT_LIKE
+    return Verdict.CONFIRMED if confirmed else Verdict.RELEASED
 
 
 def _split_like(jump: float, gap: float) -> bool:

@@ -248,7 +248,8 @@ class Panel:
     """Accepted bars of many tickers on one calendar's sessions.
 
     Prices are as stored, of shape (tickers, sessions), NaN where there is no bar; `split` is 1 and
-    `dividend` 0 where nothing happened. Both hold for the session they go ex.
+    `dividend` 0 where nothing happened. Both hold for the session they go ex. `confirmed` is True
+    where a second provider has said that the session's return, a jump, is right.
     """
 
     tickers: tuple[str, ...]
@@ -259,6 +260,7 @@ class Panel:
     close: Floats
     split: Floats
     dividend: Floats
+    confirmed: NDArray[np.bool_]
 
     def first(self, sessions: int) -> "Panel":
         """Return the first `sessions` of the panel."""
@@ -271,6 +273,7 @@ class Panel:
             close=self.close[:, :sessions],
             split=self.split[:, :sessions],
             dividend=self.dividend[:, :sessions],
+            confirmed=self.confirmed[:, :sessions],
         )
 
 

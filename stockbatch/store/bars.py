@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from stockbatch.quality import Verdict
 from stockbatch.records import (
     Bars,
     BarState,
@@ -179,6 +180,16 @@ def states(db: Session, instrument_ids: Sequence[int], session: date) -> dict[in
     return {row.instrument_id: BarState(row.state) for row in found}
 
 
+def providers(db: Session, instrument_ids: Sequence[int], session: date) -> dict[int, str]:
+    """Return who the bars of `session` came from by instrument id, where there is a bar."""
+    found = db.execute(
+        select(BarRow.instrument_id, BarRow.provider).where(
+            BarRow.instrument_id.in_(instrument_ids), BarRow.session == session
+        )
+    )
+    return {row.instrument_id: row.provider for row in found}
+
+
 def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> dict[int, date]:
     """Return the last session with a final bar, not after `through`, by instrument id."""
     found = db.execute(
@@ -231,9 +242,21 @@ def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Session
         column, known = _columns(sessions, np.array([np.datetime64(action.session).astype(int)]))
         if known[0]:
             actions[action.kind][row_of[action.instrument_id], column[0]] = action.value
+    table = matrix(
+        db,
+        "SELECT instrument_id, session - date '1970-01-01' AS day FROM stockbatch.data_issues"
+        " WHERE instrument_id = ANY(%(ids)s) AND session BETWEEN %(first)s AND %(last)s"
+        f" AND check_name = '{Verdict.CONFIRMED}'",
+        span,
+    )
+    row = _positions(np.array(list(row_of)), table[:, 0])
+    column, known = _columns(sessions, table[:, 1])
+    confirmed = np.zeros(shape, bool)
+    confirmed[row[known], column[known]] = True
     return Panel(
         tickers=tuple(instrument.ticker for instrument in instruments),
         sessions=sessions,
+        confirmed=confirmed,
         **dict(zip(PRICES, prices, strict=True)),
         **actions,
     )

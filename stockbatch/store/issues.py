@@ -31,11 +31,13 @@ AND NOT (d.check_name = 'missing_session' AND EXISTS (SELECT FROM stockbatch.bar
     WHERE b.instrument_id = d.instrument_id AND b.session = d.session))
 AND NOT (d.check_name = 'suspected_delisted' AND EXISTS (SELECT FROM stockbatch.bars AS b
     WHERE b.instrument_id = d.instrument_id AND b.session >= d.session AND b.state = 'final'))
-AND NOT (d.check_name = 'jump_pending' AND EXISTS (SELECT FROM stockbatch.bars AS b
+AND NOT (d.check_name = 'jump_pending' AND (EXISTS (SELECT FROM stockbatch.bars AS b
     WHERE b.instrument_id = d.instrument_id AND b.session > d.session
-    AND b.state <> 'quarantined'))
+    AND b.state <> 'quarantined') OR EXISTS (SELECT FROM stockbatch.data_issues AS c
+    WHERE c.instrument_id = d.instrument_id AND c.session = d.session
+    AND c.check_name = 'jump_confirmed')))
 """
-"""What was missing and has come since is no finding any more, nor is what the next bar decided."""
+"""What was missing and has come since is no finding any more, nor is a jump that was decided."""
 
 
 def listed(db: Session, ticker: str | None, count: int | None) -> list[dict[str, Any]]:

@@ -149,7 +149,7 @@ def _chunks(places: Any, size: int) -> list[Any]:
 
 def _piece(whole: Material, rows: Any, settings: Settings) -> Material:
     """Return the material of some rows as known before the test sessions."""
-    names = ("open", "high", "low", "close", "split", "dividend")
+    names = ("open", "high", "low", "close", "split", "dividend", "confirmed")
     panel = replace(
         whole.panel,
         tickers=tuple(f"{whole.panel.tickers[row]} {place}" for place, row in enumerate(rows)),
@@ -243,7 +243,7 @@ def _tickers(file: Path, count: int) -> tuple[Material, Any]:
 
 
 def _rows(panel: Panel, rows: Any) -> Panel:
-    names = ("open", "high", "low", "close", "split", "dividend")
+    names = ("open", "high", "low", "close", "split", "dividend", "confirmed")
     tickers = tuple(panel.tickers[row] for row in rows)
     return replace(panel, tickers=tickers, **{name: getattr(panel, name)[rows] for name in names})
 

@@ -110,7 +110,9 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDA
         Instrument(id=row, ticker=ticker, symbol=ticker, provider="csv", calendar=code)
         for row, ticker in enumerate(tickers)
     ]
-    return listed, Panel(tickers=tickers, sessions=days, **prices, **actions), complete
+    confirmed = np.zeros(shape, np.bool_)
+    panel = Panel(tickers=tickers, sessions=days, confirmed=confirmed, **prices, **actions)
+    return listed, panel, complete
 
 
 def prepare(instruments: Sequence[Instrument], panel: Panel) -> Material:

@@ -46,7 +46,14 @@ def panel(checked, last):
         for action in one.actions:
             field = split if action.kind == "split" else dividend
             field[row, np.searchsorted(days, np.datetime64(action.session))] = action.value
-    return Panel(tickers=tuple(checked), sessions=days, split=split, dividend=dividend, **fields)
+    return Panel(
+        tickers=tuple(checked),
+        sessions=days,
+        split=split,
+        dividend=dividend,
+        confirmed=np.zeros(split.shape, bool),
+        **fields,
+    )
 
 
 def jumps_of(checked, last):

@@ -570,6 +570,7 @@ def test_the_recorded_split_leaves_no_jump(yahoo, yahoo_server):
         sessions=days,
         split=ratios[None],
         dividend=np.zeros((1, len(days))),
+        confirmed=np.zeros((1, len(days)), bool),
         **{name: getattr(answer.bars, name)[None] for name in ("open", "high", "low", "close")},
     )
     returns = total_log_returns(panel)

@@ -40,6 +40,7 @@ def panel(close, open_=None, split=None, dividend=None):
         close=close,
         split=field(split, 1),
         dividend=field(dividend, 0),
+        confirmed=np.zeros(close.shape, bool),
     )
 
 

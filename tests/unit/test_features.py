@@ -14,6 +14,7 @@ from stockbatch.quality import Jumps, jumps
 from stockbatch.records import Panel
 
 PRICES = ("open", "high", "low", "close")
+OTHERS = ("split", "dividend", "confirmed")
 
 
 def make_panel(sessions=400, tickers=2, seed=0, volatility=0.02) -> Panel:
@@ -38,6 +39,7 @@ def make_panel(sessions=400, tickers=2, seed=0, volatility=0.02) -> Panel:
         close=close,
         split=split,
         dividend=dividend,
+        confirmed=np.zeros(shape, bool),
     )
     missing = random.random(shape) < 0.02
     missing[:, :3] = True
@@ -51,7 +53,7 @@ def blank(panel: Panel, missing) -> Panel:
 
 
 def cut(panel: Panel, where: slice) -> Panel:
-    changed = {name: getattr(panel, name)[:, where] for name in (*PRICES, "split", "dividend")}
+    changed = {name: getattr(panel, name)[:, where] for name in (*PRICES, *OTHERS)}
     return replace(panel, sessions=panel.sessions[where], **changed)
 
 

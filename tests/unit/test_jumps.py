@@ -124,7 +124,7 @@ def test_no_returns_at_all():
         assert jump_findings(*nothing, SESSIONS) == tuple(() for _ in range(shape[0]))
 
 
-def plain(returns, gaps):
+def plain(returns, gaps, confirmed=()):
     """The rules for one ticker, one return at a time."""
     masked, released, pending, earlier = set(), set(), set(), []
     back = None
@@ -142,7 +142,10 @@ def plain(returns, gaps):
         if t == back:
             continue
         masked.add(t)
-        if t + 1 == len(returns) or not math.isfinite(value + returns[t + 1]):
+        if t in confirmed and math.isfinite(value):
+            if not split_like(value, gaps[t]):
+                masked.remove(t)
+        elif t + 1 == len(returns) or not math.isfinite(value + returns[t + 1]):
             pending.add(t)
         elif abs(value + returns[t + 1]) <= 0.25 * abs(value):
             back = t + 1
@@ -189,6 +192,42 @@ def test_jumps_equal_the_plain_rules(drawn):
         expected = plain(returns[row].tolist(), gaps[row].tolist())
         got = (found.masked[row], found.released[row], found.pending[row])
         assert expected == tuple(set(np.flatnonzero(mask).tolist()) for mask in got)
+
+
+@settings(max_examples=60)
+@given(wild_returns(), st.sampled_from([0.2, 1.0]), st.integers(0, 99))
+def test_confirmed_jumps_equal_the_plain_rules(drawn, share, seed):
+    returns, gaps = drawn
+    confirmed = np.random.default_rng(seed).random(returns.shape) < share
+    found = jumps(returns, gaps, following(returns), confirmed)
+    for row in range(len(returns)):
+        told = set(np.flatnonzero(confirmed[row]).tolist())
+        expected = plain(returns[row].tolist(), gaps[row].tolist(), told)
+        got = (found.masked[row], found.released[row], found.pending[row])
+        assert expected == tuple(set(np.flatnonzero(mask).tolist()) for mask in got)
+
+
+@pytest.mark.parametrize("then", [[], [0.02], [0.5], [math.nan, 0.1]])
+def test_a_confirmed_crash_is_a_return_like_any_other_whatever_comes_next(then):
+    returns = np.array([[*quiet(9), -0.5, *then]])
+    moves, confirmed = (returns, returns, following(returns)), np.zeros(returns.shape, bool)
+    confirmed[0, 9] = True
+    found = jumps(*moves, confirmed)
+    assert not any(mask[0, 9] for mask in (found.masked, found.released, found.pending))
+    finding = jump_findings(*moves, SESSIONS[: returns.shape[1]], confirmed)[0][0]
+    assert (finding.check, finding.session) == ("jump_confirmed", SESSIONS[9].item())
+    assert finding.observed == -0.5
+
+
+@pytest.mark.parametrize(
+    ("ratio", "check"), [(2, "jump_split_like"), (1.5, "jump_split_like"), (100, "jump_unit_like")]
+)
+def test_what_looks_like_a_split_is_masked_though_confirmed(ratio, check):
+    returns = np.array([[*quiet(9), -math.log(ratio)]])
+    moves, confirmed = (returns, returns, following(returns)), np.ones(returns.shape, bool)
+    assert jumps(*moves, confirmed).masked.tolist() == [[False] * 9 + [True]]
+    (finding,) = jump_findings(*moves, SESSIONS[:10], confirmed)[0]
+    assert finding.check == check
 
 
 @settings(max_examples=60)
