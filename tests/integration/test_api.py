@@ -499,6 +499,8 @@ def test_whatever_is_sent_the_answer_is_as_described(schema, client, token, path
     @hypothesis.settings(max_examples=15, suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(operation.as_strategy(generation_mode=mode))
     def keeps_to_it(case):
+        # A parameter without a value is not sent, and what is wrong with it is not seen.
+        hypothesis.assume(all(value not in ([], {}, None) for value in (case.query or {}).values()))
         case.call_and_validate(headers={"Authorization": f"Bearer {token}"})
 
     keeps_to_it()
