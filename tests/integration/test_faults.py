@@ -35,7 +35,7 @@ from stockbatch.exceptions import TrainingFailed
 from stockbatch.records import Action, Reason
 
 PHASES = (
-    *("open", "fetch", "score", "forecast", "base: compute", "base: save"),
+    *("open", "fetch", "confirm", "score", "forecast", "base: compute", "base: save"),
     *("forecasts: load", "forecasts: save", "forecasts: commit", "metrics", "finish"),
 )
 WITH_DATABASE = ("fetch", "score", "base: save", "forecasts: commit", "metrics", "finish")
