@@ -48,7 +48,7 @@ class Exchange:
 
     def deadline(self, session: date) -> datetime:
         """Return the instant before which forecasts from a session are live."""
-        return _deadline(self.calendar, session)
+        return self.calendar.deadline_from(session)
 
     def expected(self, now: datetime) -> date | None:
         """Return the newest session whose forecasts are due by now, None where there is none.
@@ -103,7 +103,7 @@ def load(app: App) -> list[Exchange]:
             delay = app.settings.close_delay(code)
             window = _window(calendar, now, delay, app.settings)
             first = min(window[0], calendar.previous(active_since.date(), 2))
-            deadlines = [_deadline(calendar, session) for session in window]
+            deadlines = [calendar.deadline_from(session) for session in window]
             exchanges.append(
                 Exchange(
                     calendar=calendar,
@@ -154,12 +154,8 @@ def _window(
     return [as_date(day) for day in calendar.window(last, settings.catch_up_sessions + 1)]
 
 
-def _deadline(calendar: TradingCalendar, session: date) -> datetime:
-    return calendar.deadline(calendar.next(session))
-
-
 def _due(calendar: TradingCalendar, session: date, now: datetime) -> Due:
-    deadline = _deadline(calendar, session)
+    deadline = calendar.deadline_from(session)
     return Due(calendar=calendar.code, session=session, deadline=deadline, live=now < deadline)
 
 
@@ -193,7 +189,7 @@ def _too_old(exchange: Exchange, now: datetime, settings: Settings) -> list[tupl
         session
         for session in before
         if session not in exchange.last_tries
-        and _deadline(calendar, session) > exchange.active_since
+        and calendar.deadline_from(session) > exchange.active_since
     }
     broken = {
         session

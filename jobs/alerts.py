@@ -11,14 +11,13 @@ from sqlalchemy.orm import Session
 from jobs import agenda
 from jobs.agenda import Exchange
 from jobs.app import App
+from jobs.hold_forecasts import COVERAGE
 from jobs.logs import redacted
 from stockbatch.records import Alert, Condition, Kind, Method
 from stockbatch.store import alerts, health
 
 log = logging.getLogger(__name__)
 
-LEAST_BARS = 0.95
-"""Share of an exchange's tickers that should have a bar of a session."""
 WINDOW = 60
 """Sessions of the metrics that are watched; nothing is said before so many were scored."""
 BANDS = {"coverage_80": (0.70, 0.90), "coverage_95": (0.90, 0.99)}
@@ -170,7 +169,7 @@ def _low_data_coverage(db: Session, exchanges: Mapping[str, Exchange]) -> Iterat
         if exchange is None or not exchange.is_done(row.session) or not row.expected:
             continue
         share = row.held / row.expected
-        if share < LEAST_BARS:
+        if share < COVERAGE:
             yield Alert(
                 condition=Condition.LOW_DATA_COVERAGE,
                 subject=row.calendar,
@@ -178,7 +177,7 @@ def _low_data_coverage(db: Session, exchanges: Mapping[str, Exchange]) -> Iterat
                 message=f"{row.calendar} {row.session}: bars of {row.held} of {row.expected}"
                 " tickers only",
                 observed=share,
-                threshold=LEAST_BARS,
+                threshold=COVERAGE,
             )
 
 

@@ -11,9 +11,15 @@ from sqlalchemy.orm import Session
 from jobs.app import App
 from jobs.fetch_bars import OVERLAP, by_provider
 from stockbatch import quality
-from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.adjustments import (
+    following_log_returns,
+    overnight_gaps,
+    restate,
+    total_log_returns,
+)
 from stockbatch.exceptions import ProviderError
 from stockbatch.features import JUMP_REACH
+from stockbatch.jumps import SMALLEST_JUMP, Verdict, jump_findings
 from stockbatch.overlap import APART
 from stockbatch.records import BarRequest, FetchedBars, Finding, Instrument, Run
 from stockbatch.sessions import TradingCalendar, as_date
@@ -57,7 +63,7 @@ def _pending(
 ) -> dict[int, Finding]:
     """Return what is to be found if the session's jump is confirmed, by instrument id."""
     newest = bars.load_panel(db, instruments, calendar.window(run.session, 2))
-    large = np.abs(total_log_returns(newest)[:, -1]) > quality.SMALLEST_JUMP
+    large = np.abs(total_log_returns(newest)[:, -1]) > SMALLEST_JUMP
     chosen = [instruments[row] for row in np.flatnonzero(large).tolist()]
     if not chosen:
         return {}
@@ -65,12 +71,12 @@ def _pending(
     moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
     supposed = panel.confirmed.copy()
     supposed[:, -1] = True
-    found = quality.jump_findings(*moves, panel.sessions, supposed)
+    found = jump_findings(*moves, panel.sessions, supposed)
     return {
         chosen[row].id: finding
         for row in np.flatnonzero(~panel.confirmed[:, -1]).tolist()
         for finding in found[row]
-        if (finding.session, finding.check) == (run.session, quality.Verdict.CONFIRMED)
+        if (finding.session, finding.check) == (run.session, Verdict.CONFIRMED)
     }
 
 
@@ -112,5 +118,6 @@ def _agrees(answer: FetchedBars, jump: Finding, calendar: TradingCalendar, sessi
     if jump.observed is None or len(closes) < 2:
         return False
     actions = {action.kind: action.value for action in checked.actions if action.session == session}
-    now = (closes[1] + actions.get("dividend", 0.0)) * actions.get("split", 1.0)
+    split, dividend = np.array([[actions.get("split", 1.0)], [actions.get("dividend", 0.0)]])
+    (now,) = restate(closes[1:], split, dividend)
     return bool(abs(now / closes[0] / np.exp(jump.observed) - 1) <= APART)

@@ -196,7 +196,7 @@ def calendars_of(
 def skip_session(app: App, calendar_code: str, session: date) -> None:
     """Record that a session is too old to be caught up. Raises RunInProgress."""
     calendar = sessions.load(calendar_code, app.clock().date())
-    deadline = calendar.deadline(calendar.next(session))
+    deadline = calendar.deadline_from(session)
     reason = f"older than the {app.settings.catch_up_sessions} sessions that are caught up"
     with runs.exclusive(app.engine, calendar.code) as require, app.transaction() as db:
         chosen = instrument_store.active(db, calendar.code, deadline)

@@ -69,7 +69,7 @@ def fetch_bars(
     Where an instrument's provider fails, its fallbacks are asked in their order; `provider` stands
     in for all of them. Return, by instrument id, why there is no bar of that session.
     """
-    open_again = app.clock() >= calendar.deadline(calendar.next(run.session))
+    open_again = app.clock() >= calendar.deadline_from(run.session)
     enough = {BarState.FINAL} if open_again else {BarState.FINAL, BarState.PROVISIONAL}
     with app.transaction() as db:
         states = bar_store.states(db, [i.id for i in instruments], run.session)

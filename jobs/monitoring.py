@@ -8,7 +8,7 @@ import errno
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import agenda
+from jobs.agenda import Exchange
 from jobs.app import App
 from jobs.process import longest_silence
 from stockbatch import database
@@ -213,7 +214,32 @@ def _families(app: App) -> Iterator[Metric]:
         successes, bars = health.successes(db), health.bars(db)
         outcomes, forecasts = health.outcomes(db), health.forecasts(db)
         metrics, open_alerts = health.metrics(db), alerts.still_open(db)
+    yield from _of_sessions(exchanges, now, successes, bars)
+    yield _gauge(
+        "outcomes",
+        "Tickers by what the newest run did for them, and why.",
+        ["calendar", "action", "reason"],
+        [((row.calendar, row.action, row.reason), row.tickers) for row in outcomes],
+    )
+    yield _gauge(
+        "forecasts",
+        "Tickers with a forecast of the session after it.",
+        ["calendar", "method", "kind"],
+        [((row.calendar, row.method, row.kind), row.tickers) for row in forecasts],
+    )
+    yield from _of_accuracy(metrics)
+    yield _gauge(
+        "open_alerts",
+        "Alerts that are on.",
+        ["condition", "subject"],
+        [((alert.condition, alert.subject), 1) for alert in open_alerts],
+    )
 
+
+def _of_sessions(
+    exchanges: Mapping[str, Exchange], now: datetime, successes: Sequence[Any], bars: Sequence[Any]
+) -> Iterator[Metric]:
+    """Yield how far the exchanges are, and how old their data."""
     yield _gauge(
         "due_sessions",
         "Closed sessions that wait for a finished run.",
@@ -235,18 +261,16 @@ def _families(app: App) -> Iterator[Metric]:
         ["calendar"],
         [((row.calendar,), row.seconds) for row in successes],
     )
+    closes = {
+        row.calendar: exchanges[row.calendar].calendar.close(row.newest)
+        for row in bars
+        if row.newest and row.calendar in exchanges
+    }
     yield _gauge(
         "data_age_seconds",
         "Time since the close of the newest session with an accepted bar.",
         ["calendar"],
-        [
-            (
-                (row.calendar,),
-                (now - exchanges[row.calendar].calendar.close(row.newest)).total_seconds(),
-            )
-            for row in bars
-            if row.newest and row.calendar in exchanges
-        ],
+        [((code,), (now - close).total_seconds()) for code, close in closes.items()],
     )
     yield _gauge(
         "bars_ratio",
@@ -254,37 +278,23 @@ def _families(app: App) -> Iterator[Metric]:
         ["calendar"],
         [((row.calendar,), row.held / row.expected) for row in bars if row.expected],
     )
-    yield _gauge(
-        "outcomes",
-        "Tickers by what the newest run did for them, and why.",
-        ["calendar", "action", "reason"],
-        [((row.calendar, row.action, row.reason), row.tickers) for row in outcomes],
-    )
-    yield _gauge(
-        "forecasts",
-        "Tickers with a forecast of the session after it.",
-        ["calendar", "method", "kind"],
-        [((row.calendar, row.method, row.kind), row.tickers) for row in forecasts],
-    )
-    labels = ["calendar", "method", "kind", "window", "metric"]
+
+
+def _of_accuracy(metrics: Sequence[Any]) -> Iterator[Metric]:
+    """Yield how good the forecasts were."""
+    labels = ["calendar", "method", "kind", "window"]
     coverages = [row for row in metrics if row.metric.startswith("coverage")]
     yield _gauge(
         "interval_coverage_ratio",
         "Share of actual returns inside the interval, over the last sessions.",
-        [*labels[:-1], "interval"],
+        [*labels, "interval"],
         [((*_key(row), row.metric.removeprefix("coverage_")), row.value) for row in coverages],
     )
     yield _gauge(
         "skill_ratio",
         "1 - loss / loss of the baseline, over the last sessions; above 0 is better.",
-        labels,
+        [*labels, "metric"],
         [((*_key(row), row.metric), row.skill) for row in metrics if row.skill is not None],
-    )
-    yield _gauge(
-        "open_alerts",
-        "Alerts that are on.",
-        ["condition", "subject"],
-        [((alert.condition, alert.subject), 1) for alert in open_alerts],
     )
 
 

@@ -26,7 +26,7 @@ from stockbatch.records import (
     TrainedModel,
 )
 from stockbatch.sessions import TradingCalendar, as_date
-from stockbatch.store import forecasts, market, models
+from stockbatch.store import forecasts, market, models, serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,9 @@ def predict(
     known = market.load(db, calendar.code, window)
     past = forecasts.past_quantiles(db, [instrument], window[-forecasting.PAST :])
 
-    material = prepare([instrument], _panel(instrument, checked, window), known)
+    confirmed = np.array(serving.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
+    panel = _panel(instrument, checked, window, confirmed)
+    material = prepare([instrument], panel, known)
     lstm = forecasting.lstm_quantiles(material, {0: model}, base, past, own)
     target = calendar.next(origin)
     targets = {origin: (target, calendar.deadline(target))}
@@ -103,7 +105,9 @@ def _models(
     return model, base
 
 
-def _panel(instrument: Instrument, checked: Checked, window: Sessions) -> Panel:
+def _panel(
+    instrument: Instrument, checked: Checked, window: Sessions, confirmed: Sessions
+) -> Panel:
     """Lay the bars and actions of one ticker out on the sessions of a window."""
     shape = (1, len(window))
     column, inside = _columns(window, checked.accepted.sessions)
@@ -117,7 +121,7 @@ def _panel(instrument: Instrument, checked: Checked, window: Sessions) -> Panel:
     return Panel(
         tickers=(instrument.ticker,),
         sessions=window,
-        confirmed=np.zeros(shape, bool),
+        confirmed=np.isin(window, confirmed)[np.newaxis],
         **prices,
         **actions,
     )

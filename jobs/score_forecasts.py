@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from stockbatch import metrics, quality
+from stockbatch import metrics
 from stockbatch.adjustments import (
     following_log_returns,
     overnight_gaps,
@@ -16,6 +16,7 @@ from stockbatch.adjustments import (
     total_log_returns,
 )
 from stockbatch.features import JUMP_REACH
+from stockbatch.jumps import SMALLEST_JUMP, jumps
 from stockbatch.overlap import restated_by_split
 from stockbatch.records import Floats, Instrument, Run
 from stockbatch.sessions import TradingCalendar, as_date
@@ -54,7 +55,7 @@ def _status(
 ) -> NDArray[np.str_]:
     """Tell returns to be trusted from those that are not, or not yet: scored, masked, pending."""
     status = np.full(len(actual_log_return), "scored", dtype="<U7")
-    doubtful = np.flatnonzero(np.abs(actual_log_return) > quality.SMALLEST_JUMP)
+    doubtful = np.flatnonzero(np.abs(actual_log_return) > SMALLEST_JUMP)
     if len(doubtful) == 0:
         return status
     ids = forecasts["instrument_id"][doubtful].astype(int)
@@ -63,11 +64,11 @@ def _status(
     first = calendar.previous(as_date(days.min()), JUMP_REACH)
     panel = bars.load_panel(db, chosen, calendar.between(first, run.session))
     moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
-    jumps = quality.jumps(*moves, panel.confirmed)
+    found = jumps(*moves, panel.confirmed)
     row_of = {instrument.id: row for row, instrument in enumerate(chosen)}
     rows, columns = [row_of[id_] for id_ in ids], np.searchsorted(panel.sessions, days)
-    status[doubtful[jumps.masked[rows, columns]]] = "masked"
-    status[doubtful[jumps.pending[rows, columns]]] = "pending"
+    status[doubtful[found.masked[rows, columns]]] = "masked"
+    status[doubtful[found.pending[rows, columns]]] = "pending"
     return status
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from stockbatch.records import Floats, Panel
 
+SIMPLE_SPLITS = np.array([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50])
+"""Ratios of splits that nobody needs to have stated for a change of prices to look like one."""
+
 
 def restate(price: Floats, split: Floats, dividend: Floats) -> Floats:
     """Return prices of a session on the basis of the session before, as if nothing went ex.

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from stockbatch.adjustments import overnight_gaps, total_log_returns
-from stockbatch.quality import Jumps
+from stockbatch.jumps import Jumps
 from stockbatch.records import Floats, Market, Panel
 
 FEATURE_VERSION = "2"

@@ -8,10 +8,11 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from stockbatch import features, quality
+from stockbatch import features
 from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.config import Settings
 from stockbatch.features import Features
+from stockbatch.jumps import jump_findings, jumps
 from stockbatch.records import Finding, Instrument, Market, Panel
 from stockbatch.sessions import as_date
 
@@ -50,13 +51,13 @@ def sessions_needed(settings: Settings) -> int:
 def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
     """Derive returns, masks and features from a panel that ends at the origin."""
     moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
-    jumps = quality.jumps(*moves, panel.confirmed)
+    found = jumps(*moves, panel.confirmed)
     return Material(
         instruments=tuple(instruments),
         panel=panel,
-        features=features.compute(panel, jumps, market),
-        jumped=jumps.masked | jumps.released,
-        findings=quality.jump_findings(*moves, panel.sessions, panel.confirmed),
+        features=features.compute(panel, found, market),
+        jumped=found.masked | found.released,
+        findings=jump_findings(*moves, panel.sessions, panel.confirmed),
     )
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from stockbatch.adjustments import SIMPLE_SPLITS
 from stockbatch.quality import Checked
 from stockbatch.records import (
     Bars,
@@ -33,9 +34,6 @@ FEWEST = 3
 """With fewer sessions in common, one wrong bar cannot be told from another history."""
 CURRENCY, RESTATED, PROVIDERS = "changed_currency", "restated_history", "providers_apart"
 """Checks that set aside all new bars of a ticker until somebody decides."""
-
-_SIMPLE = np.array([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50])
-"""Ratios of splits that need not be stated by a provider of split-adjusted prices."""
 
 
 class Match(StrEnum):
@@ -94,7 +92,7 @@ def compare(stored: StoredCloses, fetched: Bars, splits: Floats, *, adjusted: bo
     middle = float(np.median(ratio[wrong]))
     since_the_oldest = bool(wrong[: min(2, len(wrong))].all())
     if since_the_oldest and (np.abs(ratio[wrong] / middle - 1) <= CONSTANT).mean() >= 0.8:
-        simple = _SIMPLE if adjusted else np.array([])
+        simple = SIMPLE_SPLITS if adjusted else np.array([])
         if _explains(np.concatenate([splits, simple]), middle):
             return Overlap(match=Match.SPLIT, ratio=middle)
     if len(ratio) >= FEWEST and 2 * wrong.sum() > len(ratio):
@@ -151,7 +149,7 @@ def restated_by_split(before: Floats, now: Floats) -> Floats:
     other basis. NaN counts as 1.
     """
     ratio = before / now
-    simple = np.concatenate([_SIMPLE, 1 / _SIMPLE])
+    simple = np.concatenate([SIMPLE_SPLITS, 1 / SIMPLE_SPLITS])
     split = (np.abs(ratio[..., None] / simple - 1) <= CONSTANT).any(axis=-1)
     return np.where(split, ratio, 1.0)
 

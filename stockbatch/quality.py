@@ -1,13 +1,8 @@
-"""Checks on fetched bars and on the returns derived from them: pure functions.
-
-`check` judges one ticker's bars and corporate actions as they came; `jumps` judges the returns of
-many tickers, after coded splits and dividends are undone. Every refusal is a Finding.
-"""
+"""Checks on one ticker's bars and corporate actions as they came: every refusal is a Finding."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from enum import StrEnum
 from functools import partial
 from itertools import groupby
 
@@ -36,17 +31,6 @@ LARGEST_DIVIDEND = 0.25
 MOST_FINDINGS = 250
 """Of one check in one ticker; the rest is counted in one more finding."""
 
-SMALLEST_JUMP, DEVIATIONS = 0.25, 10
-"""A jump exceeds both, the second in median absolute deviations of the usual returns before it."""
-USUAL_RETURNS, FEWEST_RETURNS = 250, 60
-"""So many earlier returns that are no jumps are looked at; with fewer, SMALLEST_JUMP decides."""
-REVERSAL = 0.25
-"""The share of a jump that may be left two sessions later for it to count as taken back."""
-CLOSE_ERROR, GAP_ERROR, SMALL_SPLIT_ERROR = 0.02, 0.04, 0.025
-"""How far from a split's log ratio close or gap may be; from a ratio below 2, both at most."""
-
-_SPLITS = np.log([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50])
-_UNITS = np.log([100, 1000])
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -76,7 +60,7 @@ def check(fetched: FetchedBars, sessions: Sessions, last_session: date) -> Check
         accepted=bars,
         quarantined=quarantined,
         actions=actions,
-        findings=tuple(_limited([*findings, *found])),
+        findings=tuple(limited([*findings, *found])),
     )
 
 
@@ -132,7 +116,7 @@ def _finding(
     )
 
 
-_warning = partial(_finding, Severity.WARNING)
+warning = partial(_finding, Severity.WARNING)
 _quarantined = partial(_finding, Severity.QUARANTINED)
 _rejected = partial(_finding, Severity.REJECTED)
 
@@ -168,7 +152,7 @@ def _missing_sessions(days: Sessions, sessions: Sessions) -> list[Finding]:
     first, last = np.searchsorted(sessions, held[[0, -1]])
     expected = sessions[first : last + 1]
     absent = expected[~_contains(held, expected)]
-    return [_warning("missing_session", session, "there is no bar") for session in absent]
+    return [warning("missing_session", session, "there is no bar") for session in absent]
 
 
 def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
@@ -186,10 +170,10 @@ def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
 def _bad_volumes(bars: Bars) -> tuple[Bars, list[Finding]]:
     """Warn about volumes of zero; forget impossible ones."""
     idle = np.unique(bars.sessions[bars.volume == 0])
-    findings = [_warning("zero_volume", session, "nothing was traded", 0) for session in idle]
+    findings = [warning("zero_volume", session, "nothing was traded", 0) for session in idle]
     bad = (bars.volume < 0) | np.isinf(bars.volume)
     findings += [
-        _warning("bad_volume", session, f"a volume of {volume:g} is forgotten", volume, 0)
+        warning("bad_volume", session, f"a volume of {volume:g} is forgotten", volume, 0)
         for session, volume in zip(bars.sessions[bad], bars.volume[bad], strict=True)
     ]
     return replace(bars, volume=np.where(bad, np.nan, bars.volume)), findings
@@ -236,7 +220,7 @@ def _duplicates(bars: Bars) -> tuple[Bars, Mask, list[Finding]]:
         for session in bars.sessions[~surplus & contradicted]
     ]
     findings += [
-        _warning("duplicate_bar", session, "the same bar came more than once")
+        warning("duplicate_bar", session, "the same bar came more than once")
         for session in np.unique(bars.sessions[surplus & ~contradicted])
     ]
     return bars.where(~surplus), contradicted[~surplus], findings
@@ -251,7 +235,7 @@ def _identical(bars: Bars) -> list[Finding]:
     ends = bars.sessions[(starts + lengths - 1)[long]]
     text = "the {} bars up to here are the same"
     return [
-        _warning("identical_bars", session, text.format(length), length, IDENTICAL_BARS)
+        warning("identical_bars", session, text.format(length), length, IDENTICAL_BARS)
         for session, length in zip(ends, lengths[long], strict=True)
     ]
 
@@ -269,7 +253,7 @@ def _actions(
         named = f"a {action.kind} of {action.value:g}"
         if session != action.session:
             text = f"{named} on a day without trading takes effect on {session}"
-            findings.append(_warning("off_calendar_action", action.session, text, action.value))
+            findings.append(warning("off_calendar_action", action.session, text, action.value))
         split = kept.get((session, "split"))
         most = LARGEST_DIVIDEND * _close_before(bars, session, split.value if split else 1)
         if not 0 < action.value < np.inf:
@@ -283,7 +267,7 @@ def _actions(
             continue
         text = f"{named} {fault}: not used"
         threshold = most if action.kind == "dividend" else None
-        findings.append(_warning(f"bad_{action.kind}", session, text, action.value, threshold))
+        findings.append(warning(f"bad_{action.kind}", session, text, action.value, threshold))
     return tuple(kept[key] for key in sorted(kept)), findings
 
 
@@ -303,7 +287,7 @@ def _close_before(bars: Bars, session: date, split: float) -> float:
     return float(bars.close[0]) if len(bars) else np.inf
 
 
-def _limited(findings: Iterable[Finding]) -> Iterator[Finding]:
+def limited(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield the findings check by check, at most MOST_FINDINGS of each and a count of the rest."""
     by_check = sorted(findings, key=lambda finding: finding.check)
     for _, group in groupby(by_check, key=lambda finding: finding.check):
@@ -312,143 +296,3 @@ def _limited(findings: Iterable[Finding]) -> Iterator[Finding]:
         if rest := found[MOST_FINDINGS:]:
             text = f"{len(rest)} more from here to {rest[-1].session}"
             yield replace(rest[0], message=text, observed=len(rest), threshold=MOST_FINDINGS)
-
-
-class Verdict(StrEnum):
-    """What became of a jump; the value is the name of the check."""
-
-    PENDING = "jump_pending"
-    SPLIT_LIKE = "jump_split_like"
-    UNIT_LIKE = "jump_unit_like"
-    REVERSED = "jump_reversed"
-    RELEASED = "jump_released"
-    CONFIRMED = "jump_confirmed"
-
-
-_MEANING = {
-    Verdict.PENDING: "not used before the next bar confirms it",
-    Verdict.SPLIT_LIKE: "looks like a split nobody reported: not used",
-    Verdict.UNIT_LIKE: "looks like prices in another unit of the currency: not used",
-    Verdict.REVERSED: "the next bar takes it back: neither is used",
-    Verdict.RELEASED: "confirmed by the next bar: used",
-    Verdict.CONFIRMED: "another provider has it too: used",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Jumps:
-    """Returns too large to be trusted at once, as masks of shape (tickers, sessions).
-
-    A masked return is neither input nor target, a released one was a jump that came true, a pending
-    one is masked until the next bar is known, however many sessions later. What a second provider
-    confirmed is in no mask: it was known at once, and is a return like any other.
-    """
-
-    masked: Mask
-    released: Mask
-    pending: Mask
-
-
-def jumps(
-    log_returns: Floats,
-    overnight_gaps: Floats,
-    following: Floats,
-    confirmed: Mask | None = None,
-) -> Jumps:
-    """Find the jumps in total log returns and gaps of shape (T, S), NaN where there is none.
-
-    `following` are the returns to the next close there is, which confirms a jump or takes it back,
-    unless it is among those `confirmed` already, by default none. What is said of a session depends
-    on nothing after that bar.
-    """
-    masked, released, pending = (np.zeros(log_returns.shape, bool) for _ in range(3))
-    for row, column, _, verdict in _judged(log_returns, overnight_gaps, following, confirmed):
-        released[row, column] = verdict is Verdict.RELEASED
-        pending[row, column] = verdict is Verdict.PENDING
-        masked[row, column] = verdict not in (Verdict.RELEASED, Verdict.CONFIRMED)
-        if verdict is Verdict.REVERSED:
-            masked[row, column + 1] = True
-    return Jumps(masked=masked, released=released, pending=pending)
-
-
-def jump_findings(
-    log_returns: Floats,
-    overnight_gaps: Floats,
-    following: Floats,
-    sessions: Sessions,
-    confirmed: Mask | None = None,
-) -> tuple[tuple[Finding, ...], ...]:
-    """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
-    findings: list[list[Finding]] = [[] for _ in log_returns]
-    judged = _judged(log_returns, overnight_gaps, following, confirmed)
-    for row, column, threshold, verdict in judged:
-        size = log_returns[row, column]
-        text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[verdict]}"
-        findings[row].append(_warning(verdict, sessions[column], text, size, threshold))
-    return tuple(tuple(_limited(of_one)) for of_one in findings)
-
-
-def _judged(
-    log_returns: Floats, overnight_gaps: Floats, following: Floats, confirmed: Mask | None
-) -> Iterator[tuple[int, int, float, Verdict]]:
-    """Yield row, column, threshold and verdict of every jump, ticker by ticker, oldest first.
-
-    The way back of a reversal is no jump.
-    """
-    jumped = np.zeros(log_returns.shape, bool)
-    back = (-1, -1)
-    for row, column in np.argwhere(np.abs(log_returns) > SMALLEST_JUMP).tolist():
-        returns = log_returns[row]
-        threshold = _threshold(returns[:column], jumped[row, :column])
-        jumped[row, column] = abs(returns[column]) > threshold
-        if not jumped[row, column] or (row, column) == back:
-            continue
-        place = row, column
-        moves = (one[place].item() for one in (log_returns, overnight_gaps, following))
-        verdict = _verdict(*moves, confirmed=confirmed is not None and bool(confirmed[place]))
-        if verdict is Verdict.REVERSED:
-            back = row, column + 1
-        yield row, column, threshold, verdict
-
-
-def _threshold(returns: Floats, jumped: Mask) -> float:
-    """Return the size from which a return is a jump, judged by the usual ones before it."""
-    usual = returns[np.isfinite(returns) & ~jumped][-USUAL_RETURNS:]
-    if len(usual) < FEWEST_RETURNS:
-        return SMALLEST_JUMP
-    deviation = np.median(np.abs(usual - np.median(usual)))
-    return max(SMALLEST_JUMP, DEVIATIONS * float(deviation))
-
-
-def _verdict(jump: float, gap: float, following: float, *, confirmed: bool) -> Verdict:
-    left = jump if confirmed else jump + following
-    if not np.isfinite(left):
-        return Verdict.PENDING
-    if abs(left) <= REVERSAL * abs(jump):
-        return Verdict.REVERSED
-    if _near(jump, gap, _UNITS).any():
-        return Verdict.UNIT_LIKE
-    if _split_like(jump, gap):
-        return Verdict.SPLIT_LIKE
-    return Verdict.CONFIRMED if confirmed else Verdict.RELEASED
-
-
-def _split_like(jump: float, gap: float) -> bool:
-    """Tell whether the prices moved as by a simple split, up or down.
-
-    Crashes by a fifth to a third are common: the small ratios need the gap and the close to agree.
-    """
-    away = np.maximum(*_away(jump, gap, _SPLITS))
-    small = (away < SMALL_SPLIT_ERROR) & (jump * gap > 0)
-    return bool(np.where(np.log(2) > _SPLITS, small, _near(jump, gap, _SPLITS)).any())
-
-
-def _near(jump: float, gap: float, sizes: Floats) -> Mask:
-    """Tell which sizes of a move, up or down, either the close or the open has nearly made."""
-    close, opened = _away(jump, gap, sizes)
-    return np.asarray((close < CLOSE_ERROR) | (opened < GAP_ERROR))
-
-
-def _away(jump: float, gap: float, sizes: Floats) -> Floats:
-    """Return how far the move to the close and that to the open are from `sizes`, shape (2, n)."""
-    return np.abs(np.abs([[jump], [gap]]) - sizes)

@@ -118,6 +118,10 @@ class TradingCalendar:
             return self.close(self.previous(target)) + grace
         return _as_instant(self.opens[index])
 
+    def deadline_from(self, session: date) -> datetime:
+        """Return the instant before which a forecast made from the bars of `session` is live."""
+        return self.deadline(self.next(session))
+
     def _never_pauses(self) -> bool:
         return bool(np.median(self.opens[1:] - self.closes[:-1]) <= np.timedelta64(0))
 

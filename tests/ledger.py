@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from market import CODE, ORIGIN, session
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.records import (
@@ -24,6 +25,10 @@ from stockbatch.store import bars, instruments, runs
 
 FUTURE, PAST = datetime(2100, 1, 1, tzinfo=UTC), datetime(2024, 6, 4, 13, 30, tzinfo=UTC)
 QUANTILES = (-0.04, -0.03, -0.02, -0.01, 0.001, 0.011, 0.021, 0.031, 0.041)
+
+
+def rows(db: Session, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    return [dict(row) for row in db.execute(text(query), parameters).mappings()]
 
 
 def listed(db: Session, *tickers: str, demo: bool = False) -> list[Instrument]:

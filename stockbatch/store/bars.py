@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.quality import Verdict
+from stockbatch.jumps import Verdict
 from stockbatch.records import (
     Bars,
     BarState,

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import NoModel, UnknownInstrument
+from stockbatch.jumps import Verdict
 from stockbatch.records import Instrument
 
 Row = dict[str, Any]
@@ -48,6 +49,12 @@ def instrument(db: Session, ticker: str) -> Instrument:
     if row is None:
         raise UnknownInstrument(ticker=ticker)
     return Instrument(**row._asdict(), symbol="", provider="")
+
+
+def confirmed_jumps(db: Session, ticker: str) -> list[date]:
+    """Return the sessions of a ticker whose jump a second provider confirmed."""
+    query = "SELECT session FROM bi.data_issues WHERE ticker = :ticker AND check_name = :check"
+    return list(db.scalars(text(query), {"ticker": ticker, "check": Verdict.CONFIRMED}))
 
 
 def next_session_forecasts(db: Session, method: str, after: str, limit: int) -> list[Row]:

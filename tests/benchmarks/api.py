@@ -18,7 +18,6 @@ import itertools
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,9 +27,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from sqlalchemy import Engine, text
 
-from stockbatch import config, database, embedded_server
-from stockbatch.config import Settings
-from tests.benchmarks.views import fill
+from stockbatch import config
+from tests.benchmarks.views import filled
 
 SECONDS, CONNECTIONS = 10, 32
 RATE, P99 = 500, 0.050
@@ -140,35 +138,19 @@ def _percentiles(took: np.ndarray) -> str:
 
 
 def main() -> None:
-    if not 2 <= len(sys.argv) <= 3 or not sys.argv[1].isdigit():
-        print(__doc__, file=sys.stderr)
-        sys.exit(2)
-    tickers = int(sys.argv[1])
-    with tempfile.TemporaryDirectory() as own:
-        home = Path(sys.argv[2] if len(sys.argv) == 3 else own)
-        settings = Settings(home=home)
-        try:
-            embedded_server.start(home)
-            database.migrate(settings)
-            owner = database.engine(settings, role="owner")
-            with owner.connect() as connection:
-                empty = connection.scalar(text("SELECT count(*) FROM stockbatch.instruments")) == 0
-            if empty:
-                fill(owner, tickers)
-            with service(home) as (url, token, pid):
-                one = [f"/v1/forecasts/T{n:05}" for n in range(1, tickers + 1)]
-                cases = [("one ticker", one, None), ("one ticker, during a run", one, owner)]
-                cases.append(("pages of 100 tickers", ["/v1/forecasts"], None))
-                fast = True
-                for name, paths, writes in cases:
-                    question, before = Question(url, token, paths), _processor_time(pid)
-                    is_fast, figures = asyncio.run(measure(question, writes))
-                    fast &= is_fast or writes is not None
-                    each = 1000 * (_processor_time(pid) - before) / question.answers
-                    print(f"{name}: {figures}; {each:.2f} ms of processor each", flush=True)
-            owner.dispose()
-        finally:
-            embedded_server.stop(home)
+    fast = True
+    with filled(__doc__) as (settings, owner), service(settings.home) as (url, token, pid):
+        one = [f"/v1/forecasts/T{n:05}" for n in range(1, int(sys.argv[1]) + 1)]
+        for name, paths, writes in (
+            ("one ticker", one, None),
+            ("one ticker, during a run", one, owner),
+            ("pages of 100 tickers", ["/v1/forecasts"], None),
+        ):
+            question, before = Question(url, token, paths), _processor_time(pid)
+            is_fast, figures = asyncio.run(measure(question, writes))
+            fast &= is_fast or writes is not None
+            each = 1000 * (_processor_time(pid) - before) / question.answers
+            print(f"{name}: {figures}; {each:.2f} ms of processor each", flush=True)
     sys.exit(0 if fast else 1)
 
 

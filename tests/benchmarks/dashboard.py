@@ -9,39 +9,18 @@ of the very first visit of a browser, of a visit after the answers have aged, an
 after.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
-from sqlalchemy import text
-
-from stockbatch import database, embedded_server
-from stockbatch.config import Settings
-from tests.benchmarks.views import fill
+from tests.benchmarks.views import filled
 from tests.browser import DESKTOP, chromium, dashboard, resize, visit
 
 PAGES = ("", "ticker?ticker=T00005", "accuracy", "operations")
 
 
 def main() -> None:
-    if not 2 <= len(sys.argv) <= 3 or not sys.argv[1].isdigit():
-        print(__doc__, file=sys.stderr)
-        sys.exit(2)
-    with tempfile.TemporaryDirectory() as own:
-        home = Path(sys.argv[2] if len(sys.argv) == 3 else own)
-        settings = Settings(home=home)
-        try:
-            embedded_server.start(home)
-            database.migrate(settings)
-            owner = database.engine(settings, role="owner")
-            with owner.connect() as connection:
-                empty = connection.scalar(text("SELECT count(*) FROM stockbatch.instruments")) == 0
-            if empty:
-                fill(owner, int(sys.argv[1]))
-            owner.dispose()
-            measure(home, Path(own) / "log")
-        finally:
-            embedded_server.stop(home)
+    with filled(__doc__) as (settings, _), tempfile.TemporaryDirectory() as folder:
+        measure(settings.home, Path(folder) / "log")
 
 
 def measure(home: Path, log: Path) -> None:

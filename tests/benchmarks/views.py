@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -190,11 +191,12 @@ def measure(engine: Engine, query: str) -> tuple[float, int]:
     return min(took), count
 
 
-def main() -> None:
+@contextmanager
+def filled(usage: str | None) -> Iterator[tuple[Settings, Engine]]:
+    """Yield settings and the owner's engine of a database as the command line asks for it."""
     if not 2 <= len(sys.argv) <= 3 or not sys.argv[1].isdigit():
-        print(__doc__, file=sys.stderr)
+        print(usage, file=sys.stderr)
         sys.exit(2)
-    tickers = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as own:
         home = Path(sys.argv[2] if len(sys.argv) == 3 else own)
         settings = Settings(home=home)
@@ -205,15 +207,20 @@ def main() -> None:
             with owner.connect() as connection:
                 empty = connection.scalar(text("SELECT count(*) FROM stockbatch.instruments")) == 0
             if empty:
-                fill(owner, tickers)
+                fill(owner, int(sys.argv[1]))
+            yield settings, owner
             owner.dispose()
-            reader = database.engine(settings, role="reader")
-            for name, query in queries():
-                seconds, count = measure(reader, query)
-                print(f"{1000 * seconds:9.1f} ms  {count:7} rows  {name}", flush=True)
-            reader.dispose()
         finally:
             embedded_server.stop(home)
+
+
+def main() -> None:
+    with filled(__doc__) as (settings, _):
+        reader = database.engine(settings, role="reader")
+        for name, query in queries():
+            seconds, count = measure(reader, query)
+            print(f"{1000 * seconds:9.1f} ms  {count:7} rows  {name}", flush=True)
+        reader.dispose()
 
 
 if __name__ == "__main__":

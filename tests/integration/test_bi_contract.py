@@ -7,7 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ledger import QUANTILES, bars_of, forecast_of, listed, opened, outcome_of, store
+from ledger import (
+    QUANTILES,
+    bars_of,
+    forecast_of,
+    listed,
+    opened,
+    outcome_of,
+    rows,
+    store,
+)
 from market import NOW, ORIGIN, calendar, session
 from sqlalchemy import text
 
@@ -15,22 +24,10 @@ from jobs.commands import database as database_command
 from stockbatch.overlap import restated_by_split
 from stockbatch.records import Action, BarState, CorporateAction, Finding, Method, Reason, Severity
 from stockbatch.store import bars, forecasts, metrics, runs, views
-from stockbatch.store.calendar import extend
 
 HERE = Path(__file__).parent
 DEPLOYMENT = HERE.parents[1] / "deployment"
 TARGET, AFTER = session(1), session(2)
-
-
-def rows(db, query, **parameters):
-    return [dict(row) for row in db.execute(text(query), parameters).mappings()]
-
-
-@pytest.fixture
-def one(db):
-    extend(db, calendar(), session(-300), session(30))
-    (instrument,) = listed(db, "AAA")
-    return instrument
 
 
 def columns_of(lines):

@@ -15,9 +15,10 @@ from market import (
     session,
 )
 
+from jobs.predict import predict
 from stockbatch.exceptions import ProviderUnavailable, UnknownProvider
 from stockbatch.material import prepare, sessions_needed
-from stockbatch.records import Action
+from stockbatch.records import QUANTILES, Action, BarRequest
 from stockbatch.store import bars, instruments, issues, market
 
 JUMP = session(1)
@@ -243,3 +244,14 @@ def test_a_provider_named_for_the_run_stands_in_for_the_fallbacks_too(app, live,
     walk(app, 0, 1, provider="feed")
     assert second.asked == []
     assert checks(app) == [("AAA", JUMP, "jump_pending")]
+
+
+def test_a_prediction_from_the_same_bars_knows_of_it(app, live, second):
+    walk(app, 0, 1)
+    (answer,) = live.fetch([BarRequest(symbol="AAA", first=None, last=JUMP)])
+    with app.transaction() as db:
+        (instrument,) = instruments.find(db, ["AAA"])
+        made = predict(db, app.settings, instrument, answer, app.clock())
+    quantiles = dict(zip(QUANTILES, made.forecast.quantiles, strict=True))
+    assert quantiles[0.95] - quantiles[0.05] == pytest.approx(width(app, JUMP), rel=1e-9)
+    assert "jump_confirmed" in {finding.check for finding in made.findings}

@@ -11,8 +11,9 @@ import pytest
 
 from stockbatch import sessions
 from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.jumps import jump_findings, jumps
 from stockbatch.providers.csv_files import CsvFiles
-from stockbatch.quality import check, jump_findings, jumps
+from stockbatch.quality import check
 from stockbatch.records import BarRequest, CorporateAction, Panel, Severity
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -14,6 +14,7 @@ from ledger import (
     model_of,
     naive_of,
     opened,
+    rows,
     store,
 )
 from market import NOW, ORIGIN, calendar, fetch, session
@@ -32,7 +33,6 @@ from stockbatch.records import (
     Reason,
 )
 from stockbatch.store import bars, forecasts, metrics, models, runs, scores
-from stockbatch.store.calendar import extend
 
 TARGET, AFTER = session(1), session(2)
 VIEWS = {
@@ -54,17 +54,6 @@ PLAIN_TYPES = {
     "text",
     "timestamp with time zone",
 }
-
-
-def rows(db, query, **parameters):
-    return [dict(row) for row in db.execute(text(query), parameters).mappings()]
-
-
-@pytest.fixture
-def one(db):
-    extend(db, calendar(), session(-300), session(30))
-    (instrument,) = listed(db, "AAA")
-    return instrument
 
 
 def issue(db, *made, **options):

@@ -27,10 +27,11 @@ from stockbatch.exceptions import (
     RateLimited,
     UnknownTicker,
 )
+from stockbatch.jumps import jumps
 from stockbatch.providers.csv_files import CsvFiles
 from stockbatch.providers.pacing import TokenBucket
 from stockbatch.providers.yahoo import Yahoo
-from stockbatch.quality import check, jumps
+from stockbatch.quality import check
 from stockbatch.records import BarRequest, CorporateAction, Listing, Panel, PriceBasis
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

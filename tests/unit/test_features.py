@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from stockbatch import features
 from stockbatch.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.features import MINIMUM_SAMPLES, NAMES, REACH
-from stockbatch.quality import Jumps, jumps
+from stockbatch.jumps import Jumps, jumps
 from stockbatch.records import Panel
 
 PRICES = ("open", "high", "low", "close")

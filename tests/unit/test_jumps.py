@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from stockbatch.quality import jump_findings, jumps
+from stockbatch.jumps import jump_findings, jumps
 from stockbatch.records import Severity
 
 SESSIONS = np.arange("2020-01-01", "2023-01-01", dtype="datetime64[D]")
