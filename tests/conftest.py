@@ -42,6 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="binaries of the PostgreSQL to test with, e.g. /usr/lib/postgresql/15/bin; "
         "default: the embedded one",
     )
+    parser.addoption(
+        "--renew-frozen", action="store_true", help="write the frozen rows anew, to be reviewed"
+    )
 
 
 def _memory() -> Path | None:
