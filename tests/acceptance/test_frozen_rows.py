@@ -9,10 +9,10 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
-from market import CODE, Market, PlainTrainer, fetch, run, session
 
-from jobs.backtest import backtest
-from stockbatch.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
+from jobs.replay.backtest import backtest
+from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
+from tests.support.market import CODE, Market, PlainTrainer, fetch, run, session
 
 FROZEN = Path(__file__).parent / "frozen"
 DIGITS = 9
