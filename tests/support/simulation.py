@@ -32,6 +32,7 @@ from jobs.daemon import loop as daemon
 from jobs.daemon.loop import Care, run_daemon
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
+from stockbatch.database import connection
 from stockbatch.engine.inference import Fitted
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import ProviderUnavailable, RateLimited
@@ -284,7 +285,7 @@ def live(order: Order, driver: Connection) -> None:
     )
     simulation = Simulation(driver, order.now)
     daemon.SimpleQueue = lambda: simulation  # type: ignore[misc, assignment]
-    database.LOCK_TIMEOUT = LOCK_TIMEOUT
+    connection.LOCK_TIMEOUT = LOCK_TIMEOUT
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     world = World(Path(os.devnull), **order.world, written=False)
     feed = LiveFeed("live", world)

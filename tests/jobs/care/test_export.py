@@ -280,7 +280,7 @@ def test_a_broken_or_foreign_file_is_replaced(stored, tmp_path, content):
 VICTIM = """
 import json, os, pathlib, signal, sys
 from jobs.app import App
-from jobs.export import export
+from jobs.care.export import export
 from stockbatch import database
 from stockbatch import config, database
 

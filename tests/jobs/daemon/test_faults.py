@@ -20,7 +20,7 @@ import pytest
 from jobs.daemon.loop import Care, work_off
 from jobs.daily import forecast as make_forecasts
 from stockbatch import database
-from stockbatch.database import embedded_server
+from stockbatch.database import connection, embedded_server
 from stockbatch.exceptions import TrainingFailed
 from stockbatch.market import sessions
 from stockbatch.records import Action, Reason
@@ -231,10 +231,9 @@ def test_a_server_without_a_free_connection(app, own_server, owner, undisturbed,
 def test_a_statement_that_waits_too_long(
     app, owner, undisturbed, monkeypatch, caplog, statement_timeout, lock_timeout, said
 ):
-    monkeypatch.setattr(
-        database, "STATEMENT_TIMEOUT", database.STATEMENT_TIMEOUT | {"writer": statement_timeout}
-    )
-    monkeypatch.setattr(database, "LOCK_TIMEOUT", lock_timeout)
+    timeouts = connection.STATEMENT_TIMEOUT | {"writer": statement_timeout}
+    monkeypatch.setattr(connection, "STATEMENT_TIMEOUT", timeouts)
+    monkeypatch.setattr(connection, "LOCK_TIMEOUT", lock_timeout)
     app.engine.dispose()
 
     def begin():

@@ -174,7 +174,7 @@ def test_a_database_out_of_reach_is_said_and_nothing_else_breaks(watched, at, mo
 
 
 def test_an_outdated_schema_is_not_ready(watched, at, monkeypatch):
-    monkeypatch.setattr(database, "head", lambda: "9999")
+    monkeypatch.setattr("stockbatch.database.migration.head", lambda: "9999")
     with monitoring.serving(watched, lambda: EVENING) as address:
         status, body = get(address, "/readyz")
     assert status == 503

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from benchmarks import soak
+
+from tests.benchmarks import soak
 
 SESSIONS, TICKERS, FAULTS = 15, 3, 24
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from streamlit.testing.v1 import AppTest
 
 from jobs import cli
-from jobs.commands import context
+from jobs.pictures.dashboard import page as dashboard_page
 from jobs.replay.backtest import backtest
 from jobs.words import DISCLAIMER
 from stockbatch import database
@@ -55,6 +55,11 @@ PAGES = ("overview", "ticker", "accuracy", "operations")
 # ---- pages, without a browser
 
 
+@pytest.fixture(autouse=True)
+def _nothing_chosen(monkeypatch):
+    monkeypatch.setattr(dashboard_page, "_chosen", None)
+
+
 @pytest.fixture
 def open_page(settings, server, monkeypatch):
     """Open a page of the dashboard on the database of `settings`, as the reader's own login."""
@@ -62,12 +67,11 @@ def open_page(settings, server, monkeypatch):
     address = database.for_clients(server.url("reader").set(database=name))
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", address)
     monkeypatch.setenv(f"{PREFIX}HOME", str(settings.home))
-    context.choose(None, (), debug=False)
 
     def visited(page, **query):
         script = f"""
-            from jobs.dashboard import {page}
-            from jobs.dashboard.page import shown
+            from jobs.pictures.dashboard import {page}
+            from jobs.pictures.dashboard.page import shown
             shown({page}.show)()
         """
         app = AppTest.from_string(re.sub("^ +", "", script, flags=re.MULTILINE))

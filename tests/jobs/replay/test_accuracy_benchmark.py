@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from benchmarks import accuracy, walk_forward
 from numpy.testing import assert_array_equal
 
 from stockbatch.config import Settings
 from stockbatch.providers.base import create
+from tests.benchmarks import accuracy, walk_forward
 from tests.support.market import BEFORE, CODE, MODEL, Market, PlainTrainer
 
 SMALL = [f"--set={name}={value}" for name, value in MODEL.model_dump().items()]

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ SECRET = "postgresql://writer:hunter2@db.example/stocks"
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):
     """An environment with nothing set but an empty state folder."""
-    for name in list(config.os.environ):
+    for name in list(os.environ):
         if name.upper().startswith(config.PREFIX):
             monkeypatch.delenv(name)
     monkeypatch.setenv("STOCKBATCH_HOME", str(tmp_path))

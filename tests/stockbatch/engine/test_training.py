@@ -170,7 +170,7 @@ def test_the_child_ends_when_its_parent_is_killed():
 
 def test_the_parent_needs_no_tensorflow():
     program = (
-        "import sys, jobs.training, stockbatch.inference, stockbatch.features\n"
+        "import sys, jobs.app, jobs.daily.run\n"
         "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program]

@@ -289,7 +289,8 @@ class TestBeyondTheBounds:
 
 def test_importing_sessions_imports_neither_pandas_nor_calendars():
     code = (
-        "import sys, stockbatch.sessions; print({'pandas', 'exchange_calendars'} & {*sys.modules})"
+        "import sys, stockbatch.market.sessions;"
+        " print({'pandas', 'exchange_calendars'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -7,6 +7,7 @@ import pytest
 from stockbatch.config import Settings
 from stockbatch.exceptions import BadFile, NoData, UnknownProvider, UnknownTicker, UnreadableFile
 from stockbatch.providers import base as providers
+from stockbatch.providers.csv import table
 from stockbatch.providers.csv.files import CsvFiles
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
@@ -155,7 +156,7 @@ def test_a_file_is_parsed_once_and_again_when_it_changes(long_file, monkeypatch)
     read = []
     monkeypatch.setattr(
         "stockbatch.providers.csv.files.read",
-        lambda path: (read.append(path), providers.csv_table.read(path))[1],
+        lambda path: (read.append(path), table.read(path))[1],
     )
     provider = CsvFiles(str(long_file))
     for _ in range(3):
@@ -192,7 +193,7 @@ def test_one_table_is_in_memory_at_a_time(folder, monkeypatch):
     read = []
     monkeypatch.setattr(
         "stockbatch.providers.csv.files.read",
-        lambda path: (read.append(path.name), providers.csv_table.read(path))[1],
+        lambda path: (read.append(path.name), table.read(path))[1],
     )
     (folder / "long1.csv").write_text(LONG.replace("AAPL", "X1").replace("MSFT", "X2"))
     (folder / "long2.csv").write_text(LONG.replace("AAPL", "Y1").replace("MSFT", "Y2"))

@@ -24,9 +24,10 @@ from tests.support.ledger import (
     store,
 )
 from tests.support.market import NOW, ORIGIN, calendar, session
+from tests.support.places import ROOT
 
 HERE = Path(__file__).parent
-DEPLOYMENT = HERE.parents[1] / "deployment"
+DEPLOYMENT = ROOT / "deployment"
 TARGET, AFTER = session(1), session(2)
 
 

@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch import database
-from stockbatch.exceptions import RunInProgress, RunSuperseded
+from stockbatch.exceptions import DatabaseBusy, RunInProgress, RunSuperseded
 from stockbatch.records import Action, Reason
 from stockbatch.store import runs
 from tests.support.ledger import listed, opened, outcome_of
@@ -88,7 +87,7 @@ def test_a_lock_makes_every_other_writer_of_the_run_wait(engine):
     with Session(engine) as one, Session(engine) as two:
         runs.lock(one, run)
         two.execute(text("SET LOCAL lock_timeout = '50ms'"))
-        with pytest.raises(database.DatabaseBusy):
+        with pytest.raises(DatabaseBusy):
             runs.lock(two, run)
     with Session(engine) as db:
         runs.lock(db, run)
