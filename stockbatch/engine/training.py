@@ -2,9 +2,9 @@
 
 Messages in both directions are a length (eight bytes, little-endian) and that many bytes in the
 safetensors format, with one JSON value as their metadata. `python -m stockbatch.engine.training` is
-the child: it ends as soon as its standard input closes, whatever it is doing. A child that takes too much
-memory, has been silent for too long, or is overdue, is killed: whatever it is stuck in, its parent
-goes on.
+the child: it ends as soon as its standard input closes, whatever it is doing. A child that takes
+too much memory, has been silent for too long, or is overdue, is killed: whatever it is stuck in,
+its parent goes on.
 """
 
 import json
