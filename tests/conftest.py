@@ -2,6 +2,9 @@
 
 The process that pytest was called in owns a folder for all servers that tests start, shares it with
 the xdist workers, and stops every server in it at the end, whatever happened to the workers.
+
+Networks are made up unless a test asks for TensorFlow. The tests of a file run in one worker, so
+that what they share is made once; those that share a marker of GROUPS run in one worker, too.
 """
 
 import fcntl
@@ -20,6 +23,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session
+from xdist.scheduler import LoadGroupScheduling
 
 from jobs.app import App
 from stockbatch import database
@@ -31,9 +35,11 @@ from stockbatch.records import Instrument
 from stockbatch.store.calendar import extend
 from tests.support.ledger import listed
 from tests.support.loopback import YahooServer, serving
-from tests.support.market import NOW, Market, calendar, session, small, watch
+from tests.support.market import NOW, Market, PlainTrainer, calendar, session, small, watch
 
 SERVERS = pytest.StashKey[Path]()
+GROUPS = ("tensorflow", "browser")
+"""Markers of what takes long to start: their tests come first, each marker's in one worker."""
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
 hypothesis.settings.load_profile("unhurried")
@@ -67,6 +73,30 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="stockbatch-tests-", dir=_memory()))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist's own looks for the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tensorflow" in getattr(item, "fixturenames", ()):
+            item.add_marker("tensorflow")
+        for name in GROUPS:
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.xdist_group(name))
+    # What comes last should be short: a worker that has nothing left to do waits for the other.
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+class _Files(LoadGroupScheduling):
+    """Gives all tests of a group, or else of a file, to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return super()._split_scope(nodeid).partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
+    return _Files(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -180,9 +210,7 @@ def db(shared_engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def _apps(
-    server: Server, migrated: str, trainer: TrainingProcess, home: Path
-) -> Iterator[Callable[..., App]]:
+def _apps(server: Server, migrated: str, home: Path) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
         def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
@@ -198,8 +226,8 @@ def _apps(
                 settings = like.settings.model_copy(update=own)
             engine = database.engine(settings, role="writer")
             stack.callback(engine.dispose)
-            values = {"settings": settings, "trainer": trainer, "clock": lambda: NOW} | changes
-            app = App(engine=engine, **values)
+            values = {"settings": settings, "trainer": PlainTrainer(), "clock": lambda: NOW}
+            app = App(engine=engine, **values | changes)
             if like is None:
                 watch(app, market)
             return app
@@ -247,8 +275,8 @@ def _maintenance(server: Server) -> psycopg.Connection:
 
 
 @pytest.fixture(scope="session")
-def trainer() -> Iterator[TrainingProcess]:
-    """One training process for all tests of a worker: its start takes longer than most tests."""
+def tensorflow() -> Iterator[TrainingProcess]:
+    """A real training process, for the tests that need more than rows: they share one worker."""
     with TrainingProcess(1) as process:
         yield process
 
@@ -261,25 +289,22 @@ def market(tmp_path: Path) -> Market:
 
 @pytest.fixture
 def make_app(
-    server: Server, migrated: str, trainer: TrainingProcess, tmp_path: Path
+    server: Server, migrated: str, tmp_path: Path
 ) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
     With `like`, another App, the database is a copy of that one's.
     """
-    with _apps(server, migrated, trainer, tmp_path / "home") as make:
+    with _apps(server, migrated, tmp_path / "home") as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def make_lasting_app(
-    server: Server,
-    migrated: str,
-    trainer: TrainingProcess,
-    tmp_path_factory: pytest.TempPathFactory,
+    server: Server, migrated: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_app` is, for fixtures that the tests of a module share."""
-    with _apps(server, migrated, trainer, tmp_path_factory.mktemp("home")) as make:
+    with _apps(server, migrated, tmp_path_factory.mktemp("home")) as make:
         yield make
 
 
@@ -293,11 +318,11 @@ def own_server(pytestconfig: pytest.Config, programs: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def make_app_of_own(
-    own_server: Server, trainer: TrainingProcess, tmp_path_factory: pytest.TempPathFactory
+    own_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_lasting_app` is, on the module's own server."""
     home = tmp_path_factory.mktemp("home")
-    with _apps(own_server, _migrated(own_server), trainer, home) as make:
+    with _apps(own_server, _migrated(own_server), home) as make:
         yield make
 
 

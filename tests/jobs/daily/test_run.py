@@ -88,7 +88,8 @@ def message(app, ticker, day=ORIGIN):
 # ---- what a run leaves behind
 
 
-def test_every_ticker_is_trained_and_forecast_by_every_method(app, market):
+def test_every_ticker_is_trained_and_forecast_by_every_method(app, market, tensorflow):
+    app.trainer = tensorflow
     summary = run(app)
     assert str(summary) == "XNYS 2024-06-03 finished: 3 outcomes: 3 trained (no_model)"
     assert outcomes(app.engine) == dict.fromkeys(TICKERS, TRAINED)

@@ -53,16 +53,16 @@ def assert_equal(found, expected):
         assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
-def test_the_child_does_what_the_library_does(trainer):
+def test_the_child_does_what_the_library_does(tensorflow):
     data, told = make_data(), []
-    found = trainer.fit(
+    found = tensorflow.fit(
         **data, settings=SETTINGS, progress=lambda done, total: told.append((done, total))
     )
     expected = lstm.fit(**data, settings=SETTINGS)
     assert_equal(found, expected)
     assert told == [(1, 3), (2, 3), (3, 3)]
     data["seeds"] += np.uint64(1)
-    again = trainer.fit(**data, settings=SETTINGS, initial=found.weights)
+    again = tensorflow.fit(**data, settings=SETTINGS, initial=found.weights)
     assert_equal(again, lstm.fit(**data, settings=SETTINGS, initial=expected.weights))
 
 
