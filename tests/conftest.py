@@ -3,11 +3,12 @@
 The process that pytest was called in owns a folder for all servers that tests start, shares it with
 the xdist workers, and stops every server in it at the end, whatever happened to the workers.
 
-Networks are made up unless a test asks for TensorFlow. The tests of a file run in one worker, so
-that what they share is made once; those that share a marker of GROUPS run in one worker, too.
+Networks are made up unless a test asks for `tensorflow`. The tests of a file run in one worker, so
+that what they share is made once; so do all that ask for one of GROUPS.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadScopeScheduling
 
 from jobs.app import App
 from stockbatch import database
@@ -33,13 +35,15 @@ from stockbatch.database.embedded_server import Server
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.records import Instrument
 from stockbatch.store.calendar import extend
+from tests.support import demonstration as demonstrations
+from tests.support.demonstration import Demonstration
 from tests.support.ledger import listed
 from tests.support.loopback import YahooServer, serving
 from tests.support.market import NOW, Market, PlainTrainer, calendar, session, small, watch
 
 SERVERS = pytest.StashKey[Path]()
-GROUPS = ("tensorflow", "browser")
-"""Markers of what takes long to start: their tests come first, each marker's in one worker."""
+GROUPS = ("tensorflow", "browser", "demonstration")
+"""Fixtures that take long to start. Whoever imports TensorFlow by itself asks for it, too."""
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
 hypothesis.settings.load_profile("unhurried")
@@ -52,6 +56,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="binaries of the PostgreSQL to test with, e.g. /usr/lib/postgresql/15/bin; "
         "default: the embedded one",
+    )
+    parser.addoption(
+        "--demo",
+        type=Path,
+        metavar="FOLDER",
+        help="where `stockbatch demo` was run in FOLDER/home and said what is in FOLDER/said; "
+        "default: the first test that needs it runs it",
     )
     parser.addoption(
         "--renew-frozen", action="store_true", help="write the frozen rows anew, to be reviewed"
@@ -75,28 +86,34 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist's own looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tensorflow" in getattr(item, "fixturenames", ()):
-            item.add_marker("tensorflow")
-        for name in GROUPS:
-            if item.get_closest_marker(name):
-                item.add_marker(pytest.mark.xdist_group(name))
-    # What comes last should be short: a worker that has nothing left to do waits for the other.
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of GROUPS first, and tell the process that deals tests out which they are."""
+    groups = {i.nodeid: name for i in items for name in GROUPS if name in i.fixturenames}
+    items.sort(key=lambda item: item.nodeid not in groups)
+    if hasattr(config, "workerinput"):
+        own = config.stash[SERVERS] / f"groups.{os.getpid()}"
+        own.write_text(json.dumps(groups))
+        own.rename(config.stash[SERVERS] / "groups")  # all workers say the same
 
 
-class _Files(LoadGroupScheduling):
-    """Gives all tests of a group, or else of a file, to one worker."""
+class _Scheduler(LoadScopeScheduling):
+    """Gives all tests of a group, or else of a file, to one worker.
+
+    With pytest 9.2, xdist's own `--dist loadgroup` takes no notice of groups.
+    """
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        groups: dict[str, str] = json.loads((self.config.stash[SERVERS] / "groups").read_text())
+        return groups
 
     def _split_scope(self, nodeid: str) -> str:
-        return super()._split_scope(nodeid).partition("::")[0]
+        return self._groups.get(nodeid) or nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
-    return _Files(config, log) if config.getoption("dist") == "loadgroup" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return _Scheduler(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -276,9 +293,29 @@ def _maintenance(server: Server) -> psycopg.Connection:
 
 @pytest.fixture(scope="session")
 def tensorflow() -> Iterator[TrainingProcess]:
-    """A real training process, for the tests that need more than rows: they share one worker."""
+    """A real training process, for the tests that need more than rows."""
     with TrainingProcess(1) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def demonstration(pytestconfig: pytest.Config) -> Demonstration:
+    """A home in which the demonstration has been run, for tests to look at."""
+    folder = pytestconfig.getoption("demo")
+    if folder:
+        return demonstrations.brought(folder)
+    return demonstrations.run(pytestconfig.stash[SERVERS] / "demo")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from tests.support.browser import ABSENT, CHROMIUM, DRIVER, chromium
+
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip(ABSENT)
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -288,9 +325,7 @@ def market(tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def make_app(
-    server: Server, migrated: str, tmp_path: Path
-) -> Iterator[Callable[..., App]]:
+def make_app(server: Server, migrated: str, tmp_path: Path) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
     With `like`, another App, the database is a copy of that one's.

@@ -128,8 +128,6 @@ def test_rows_of_made_up_networks_stay_to_the_last_bit(make_app, market, pytestc
     check("made_up.txt", rows(app.engine, trained=False), pytestconfig, equal)
 
 
-def test_rows_of_trained_networks_stay_to_a_millionth(
-    make_app, market, pytestconfig, tensorflow
-):
+def test_rows_of_trained_networks_stay_to_a_millionth(make_app, market, pytestconfig, tensorflow):
     app = lived(make_app, market, trainer=tensorflow)
     check("trained.txt", rows(app.engine, trained=True), pytestconfig, compare)

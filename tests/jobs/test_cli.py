@@ -776,7 +776,8 @@ np.save(sys.argv[-1] + ".npy", model.predict(np.load(sys.argv[-1] + ".inputs.npy
 """
 
 
-@pytest.mark.tensorflow
+@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow")
 def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, use):
     use(traded.settings)
     file = tmp_path / "bbb.keras"

@@ -393,6 +393,7 @@ def test_the_command(stored, tmp_path, monkeypatch, capsys):
     same(tmp_path / "lake", stored.engine)
 
 
+@pytest.mark.slow
 def test_real_bars(make_app, market, tmp_path):
     """The bars of an index of the demo, as a data lake has them."""
     app = make_app(market, trainer=PlainTrainer())

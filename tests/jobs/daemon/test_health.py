@@ -261,6 +261,7 @@ def test_promtool_agrees_with_metrics_configuration_and_rules(watched, at):
         assert "FAILED" not in done.stdout
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_a_real_prometheus_scrapes_it(watched, at, tmp_path):
     configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())

@@ -11,7 +11,7 @@ from stockbatch.config import ModelSettings
 from stockbatch.engine import features, inference, lstm
 from stockbatch.records import QUANTILES
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = pytest.mark.usefixtures("tensorflow")
 TICKERS, SESSIONS, INPUTS = 40, 70, 3
 LEVELS = np.asarray(QUANTILES, np.float32)
 SETTINGS = ModelSettings(
