@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -22,8 +21,8 @@ from sqlalchemy import text
 
 from jobs.app import App
 from jobs.daemon import agenda
-from jobs.daemon import loop as daemon
 from jobs.daemon.loop import Care, run_daemon
+from jobs.daemon.triggers import Wakes
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
 from stockbatch.engine import training
@@ -35,8 +34,9 @@ from tests.support.places import ROOT
 ALONE = ServiceManager(None, None)
 LIMIT = 240
 """Seconds after which a daemon of a test is stuck."""
+MOMENT = 0.02
 
-Fault = tuple[str, int, Sequence[str]]
+Sabotage = tuple[str, int, Sequence[str]]
 """A phase or the beginning of a log message, how often it has come, and the signals to send."""
 
 
@@ -76,18 +76,11 @@ def since(app: App, instant: datetime) -> None:
     owner.dispose()
 
 
-@contextmanager
-def hurried() -> Iterator[None]:
-    """Let daemons wait for nothing longer than a moment."""
-    names = ("MINUTE", "PASSIVE", "FIRST_PAUSE", "LONGEST_PAUSE")
-    before = {name: getattr(daemon, name) for name in names}
-    for name in names:
-        setattr(daemon, name, 0.02)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(daemon, name, value)
+class ShortSleep(Wakes):
+    """Lets a daemon sleep for no longer than a moment."""
+
+    def wait(self, seconds: float) -> set[str]:
+        return super().wait(min(seconds, MOMENT))
 
 
 def work(
@@ -97,8 +90,7 @@ def work(
     clock = app.clock = clock or Evenings(*instants)
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     try:
-        with hurried():
-            run_daemon(app, care or Care(review=clock.go_on), ALONE)
+        run_daemon(app, care or Care(review=clock.go_on), ALONE, wakes=ShortSleep())
     finally:
         faulthandler.cancel_dump_traceback_later()
 
@@ -121,7 +113,7 @@ class Daemons:
         self._process.communicate()
 
     def start(
-        self, app: App, *instants: datetime, faults: Sequence[Fault] = (), trains: bool = False
+        self, app: App, *instants: datetime, faults: Sequence[Sabotage] = (), trains: bool = False
     ) -> int:
         """Start a daemon in the database of an App; return its process id."""
         order = {
@@ -160,7 +152,7 @@ class _Said(logging.Handler):
         self._on_event(record.getMessage())
 
 
-def _saboteur(faults: Sequence[Fault]) -> Callable[[str], None]:
+def _saboteur(faults: Sequence[Sabotage]) -> Callable[[str], None]:
     left = [[event, count, signals] for event, count, signals in faults]
 
     def on_event(event: str) -> None:
@@ -186,8 +178,7 @@ def _daemon(order: dict[str, Any]) -> int:
     app = App(settings=settings, engine=database.engine(settings), trainer=trainer, clock=clock)
     app.on_event = on_event
     try:
-        with hurried():
-            run_daemon(app, Care(review=clock.go_on), ALONE)
+        run_daemon(app, Care(review=clock.go_on), ALONE, wakes=ShortSleep())
     except StockbatchError as error:
         return error.exit_code
     except SystemExit as end:

@@ -16,11 +16,12 @@ import exchange_calendars
 import pandas as pd
 import psycopg
 import pytest
+from sqlalchemy import event
 
 from jobs.daemon.loop import Care, work_off
 from jobs.daily import forecast as make_forecasts
 from stockbatch import database
-from stockbatch.database import connection, embedded_server
+from stockbatch.database import embedded_server
 from stockbatch.exceptions import TrainingFailed
 from stockbatch.market import sessions
 from stockbatch.records import Action, Reason
@@ -229,11 +230,14 @@ def test_a_server_without_a_free_connection(app, own_server, owner, undisturbed,
     [("10min", "200ms", "Another program holds a lock"), ("500ms", "10s", "statement timeout")],
 )
 def test_a_statement_that_waits_too_long(
-    app, owner, undisturbed, monkeypatch, caplog, statement_timeout, lock_timeout, said
+    app, owner, undisturbed, caplog, statement_timeout, lock_timeout, said
 ):
-    timeouts = connection.STATEMENT_TIMEOUT | {"writer": statement_timeout}
-    monkeypatch.setattr(connection, "STATEMENT_TIMEOUT", timeouts)
-    monkeypatch.setattr(connection, "LOCK_TIMEOUT", lock_timeout)
+    @event.listens_for(app.engine, "connect")
+    def configure(connection, _record):
+        connection.execute(f"SET statement_timeout = '{statement_timeout}'")
+        connection.execute(f"SET lock_timeout = '{lock_timeout}'")
+        connection.commit()
+
     app.engine.dispose()
 
     def begin():

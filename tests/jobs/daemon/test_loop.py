@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from jobs import cli
 from jobs.daemon import loop as daemon
+from jobs.daemon import triggers
 from jobs.daemon.loop import Care, work_off
 from jobs.daemon.maintenance import refit_bases
 from jobs.daemon.signals import AT_ONCE
@@ -208,7 +209,7 @@ def test_what_failed_is_tried_again_after_a_while(app, change):
 
 
 def test_it_wakes_up_for_base_models_and_maintenance(app, monkeypatch):
-    monkeypatch.setattr(daemon, "crontab", lambda settings, key: DateTrigger(timezone=UTC))
+    monkeypatch.setattr(triggers, "crontab", lambda settings, key: DateTrigger(timezone=UTC))
     seen = set()
     monkeypatch.setattr(daemon, "refit_bases", lambda app: seen.add("base_refit"))
 

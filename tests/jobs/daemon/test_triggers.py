@@ -83,7 +83,7 @@ def test_a_scheduler_takes_it():
 
 def test_unknown_calendars_and_crontabs_are_refused():
     with pytest.raises(UnknownCalendar):
-        SessionTrigger("NOWHERE", DELAY)
+        fires("NOWHERE", datetime(2024, 3, 8, 12, tzinfo=UTC), 1)
     with pytest.raises(ConfigurationError, match="settings: maintenance: "):
         crontab(Settings(maintenance="whenever"), "maintenance")
 
