@@ -5,13 +5,17 @@ The same seed makes the same bars, so that two markets differ only in what a tes
 
 import csv
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import exchange_calendars
 import numpy as np
+import pandas as pd
 from sqlalchemy import Engine, text
 
 from jobs.app import App
@@ -51,6 +55,19 @@ RETRAIN_AFTER = 5
 @cache
 def calendar() -> TradingCalendar:
     return sessions.load(CODE, NOW.date())
+
+
+@contextmanager
+def announced_until(day: date) -> Iterator[None]:
+    """Let nobody have announced a holiday of the exchange after a session."""
+    kind = type(exchange_calendars.get_calendar(CODE))
+    with ExitStack() as stack:
+        for cached in (sessions.load, sessions._build):
+            stack.callback(cached.cache_clear)
+            cached.cache_clear()
+        bound = classmethod(lambda cls: pd.Timestamp(day))
+        stack.enter_context(patch.object(kind, "bound_max", bound))
+        yield
 
 
 def session(offset: int = 0) -> date:

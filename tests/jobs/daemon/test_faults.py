@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-import exchange_calendars
-import pandas as pd
 import psycopg
 import pytest
 from sqlalchemy import event
@@ -23,13 +21,12 @@ from jobs.daily import forecast as make_forecasts
 from stockbatch import database
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import TrainingFailed
-from stockbatch.market import sessions
 from stockbatch.records import Action, Reason
 from tests.support.evenings import Daemons, Evenings, PlainProcess, evening, since, work
 from tests.support.market import (
-    CODE,
     Market,
     PlainTrainer,
+    announced_until,
     assert_same,
     facts,
     fetch,
@@ -343,17 +340,10 @@ def test_a_clock_set_back(app, undisturbed, event):
     assert_same(facts(app.engine), undisturbed)
 
 
-def test_a_calendar_beyond_its_bounds(app, undisturbed, monkeypatch, caplog):
+def test_a_calendar_beyond_its_bounds(app, undisturbed, caplog):
     """Weekdays stand in for sessions nobody has announced yet."""
-    kind = type(exchange_calendars.get_calendar(CODE))
-    monkeypatch.setattr(kind, "bound_max", classmethod(lambda cls: pd.Timestamp(session(0))))
-    for cached in (sessions.load, sessions._build):
-        cached.cache_clear()
-    try:
+    with announced_until(session(0)):
         work(app, evening(1))
-    finally:
-        for cached in (sessions.load, sessions._build):
-            cached.cache_clear()
     assert f"XNYS: holidays after {session(0)} are unknown" in caplog.text
     found = facts(app.engine)
     expected = undisturbed | {"sessions": found["sessions"]}
