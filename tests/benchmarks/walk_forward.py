@@ -17,12 +17,12 @@ from stockbatch.market.adjustments import total_log_returns
 from stockbatch.methods import forecasting, garch
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
+    QUANTILE_BASELINE,
     QUANTILES,
     BarRequest,
     Floats,
     Instrument,
     Market,
-    Method,
     ModelKind,
     Panel,
     Reason,
@@ -36,7 +36,7 @@ LONG_AGO = np.datetime64("1990-01-01").item()
 
 ROLLING, EWMA, GARCH = "rolling quantile", "EWMA", "GARCH(1,1)-t"
 BASE, RAW, CALIBRATED = "base alone, raw", "LSTM, raw", "LSTM, calibrated"
-METHODS = {Method.ROLLING_QUANTILE: ROLLING, Method.EWMA: EWMA, Method.GARCH: GARCH}
+METHODS = {QUANTILE_BASELINE: ROLLING, "ewma": EWMA, "garch": GARCH}
 
 
 class Trainer(Protocol):

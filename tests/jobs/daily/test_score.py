@@ -14,13 +14,13 @@ from sklearn.metrics import (
     mean_pinball_loss,
     root_mean_squared_error,
 )
+from stockbatch.methods.baselines import probability_of_rise
 
 from jobs.app import App
 from jobs.daily.metrics import WINDOWS, update_metrics
 from jobs.daily.score import score_forecasts
 from stockbatch import records
 from stockbatch.database.tables import QUANTILE_COLUMNS
-from stockbatch.methods.baselines import probability_of_rise
 from stockbatch.records import CorporateAction, Method
 from stockbatch.store import bars, forecasts
 from tests.support.ledger import (

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
-
 from stockbatch.methods.baselines import (
     DECAY,
     EWMA_REACH,
@@ -21,6 +20,7 @@ from stockbatch.methods.baselines import (
     rolling_quantiles,
     rolling_quantiles_by_origin,
 )
+
 from stockbatch.records import QUANTILES
 
 NORMAL = np.array([-1.959964, -1.644854, -1.281552, -0.674490, 0, 0.674490, 1.281552, 1.644854])
