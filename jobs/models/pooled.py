@@ -6,6 +6,9 @@ from datetime import datetime
 from jobs.app import App
 from jobs.models.base import learned_from, materials
 from jobs.models.tickers import is_overdue
+from stockbatch.config import Settings
+from stockbatch.engine.learning import MORE_TICKERS
+from stockbatch.engine.material import Material
 from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Scope
 from stockbatch.records import Market, Run, Sessions, TrainedModel
@@ -35,13 +38,21 @@ def fit_pooled(
             for name in names
         }
     known = {name: model for name, model in newest.items() if model is not None}
+    tickers = learned_from(app, run, demo=demo)
     after = app.settings.base_after_sessions
-    due = [name for name in names if fitting.is_expired(known.get(name), sessions, after)]
+    due = [
+        name
+        for name in names
+        if fitting.is_expired(known.get(name), sessions, after)
+        or len(tickers) > MORE_TICKERS * known[name].tickers  # fitted to a part of them once
+    ]
     if not due or is_overdue(app, train_until):
         return known
 
     app.on_event("pooled: compute")
-    fitted = _fit(app, due, run, sessions, market, demo=demo)
+    whole = list(materials(app, tickers, sessions, market)) if tickers else []
+    fits = {name: _fit(name, whole, app.settings) for name in due}
+    fitted = {name: model for name, model in fits.items() if model is not None}
 
     app.on_event("pooled: save")
     with app.transaction() as db:
@@ -50,14 +61,7 @@ def fit_pooled(
     return known | stored
 
 
-def _fit(
-    app: App, names: Sequence[str], run: Run, sessions: Sessions, market: Market, *, demo: bool
-) -> dict[str, TrainedModel]:
-    tickers = learned_from(app, run, demo=demo)
-    if not tickers:
-        return {}
-    whole = list(materials(app, tickers, sessions, market))
-    fits = {
-        name: fitting.of_calendar(registry.methods()[name], whole, app.settings) for name in names
-    }
-    return {name: model for name, model in fits.items() if model is not None}
+def _fit(name: str, materials: Sequence[Material], settings: Settings) -> TrainedModel | None:
+    if not materials:
+        return None
+    return fitting.of_calendar(registry.methods()[name], materials, settings)

@@ -50,7 +50,8 @@ KIND = ("base (of a calendar) or ticker", "base (of a calendar), ticker or garch
 GRANTS = (
     "GRANT SELECT ON stockbatch.models_in_use TO stockbatch_writer, stockbatch_api",
     "GRANT SELECT, INSERT ON stockbatch.methods TO stockbatch_writer",
-    "GRANT SELECT ON stockbatch.methods TO stockbatch_api",
+    "GRANT SELECT (q025, q05, q10, q25, q50, q75, q90, q95, q975) ON stockbatch.forecasts"
+    " TO stockbatch_api",
 )
 
 

@@ -18,7 +18,7 @@ from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
 from stockbatch.providers.csv.files import CsvFiles
-from stockbatch.records import Method
+from stockbatch.records import LSTM
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import models
 from tests.support.ledger import forecast_of, listed, opened
@@ -584,7 +584,7 @@ def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker
 
 def test_forecasts_that_are_not_to_be_trusted_are_marked(fresh, own_db):
     one, two, three = listed(own_db, *TICKERS)
-    unlike, like = ({"method": Method.LSTM, "dissimilarity": value} for value in (1.2, 0.8))
+    unlike, like = ({"method": LSTM, "dissimilarity": value} for value in (1.2, 0.8))
     made = [forecast_of(one, **unlike), forecast_of(two, **like), forecast_of(three)]
     forecast_store.add(own_db, made, opened(own_db), issued_at=NOW)
     own_db.commit()

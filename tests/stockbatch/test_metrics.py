@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import ttest_1samp
-from stockbatch.methods.baselines import probability_of_rise
 
 from stockbatch import metrics
+from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.records import QUANTILES
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from jobs.commands import database as database_command
 from stockbatch.market.overlap import restated_by_split
-from stockbatch.records import Action, BarState, CorporateAction, Finding, Method, Reason, Severity
+from stockbatch.records import LSTM, Action, BarState, CorporateAction, Finding, Reason, Severity
 from stockbatch.store import bars, forecasts, metrics, runs, views
 from tests.support.ledger import (
     QUANTILES,
@@ -230,7 +230,7 @@ def test_averages_across_splits_are_those_of_restated_closes(db, one):
 @pytest.mark.parametrize("shown_as", [TARGET, AFTER], ids=["with a bar", "without"])
 def test_a_forecast_follows_a_restatement_as_scores_do(db, one, shown_as):
     """A provider of adjusted prices divides its history by a split that it does not state."""
-    made = {"method": Method.LSTM, "close": 101.0, "target_session": shown_as}
+    made = {"method": LSTM, "close": 101.0, "target_session": shown_as}
     forecasts.add(db, [forecast_of(one, **made)], opened(db), issued_at=NOW)
     for now in (100.0, 98.0, 90.0, 50.0, 50.09, 50.3, 66.7, 80.0, 82.0, 12.5, 9.0, 200.0, 400.0):
         store(db, one, bars_of([ORIGIN, TARGET], [now, now]))
@@ -248,7 +248,7 @@ def test_a_forecast_stands_beside_a_close_without_its_dividend(db, one):
         CorporateAction(session=AFTER, kind="split", value=2.0),
     ]
     bars.add_actions(db, {one.id: actions}, provider="csv")
-    made = forecast_of(one, method=Method.LSTM, close=100.0)
+    made = forecast_of(one, method=LSTM, close=100.0)
     forecasts.add(db, [made], opened(db), issued_at=NOW)
     query = "SELECT * FROM bi.price_and_forecast WHERE session = :session"
     (row,) = rows(db, query, session=TARGET)
@@ -271,7 +271,7 @@ def test_a_forecast_stands_beside_its_bar_or_alone_never_twice(db, one):
     store(db, one, bars_of([ORIGIN, TARGET], [100.0, 101.0]))
     bar = bars_of([AFTER], [5.0])
     store(db, one, bar, state=BarState.QUARANTINED)
-    lstm = {"method": Method.LSTM}
+    lstm = {"method": LSTM}
     options = {"issued_at": NOW}
     made = [forecast_of(one, close=1.0, fingerprint="1", **lstm)]
     forecasts.add(db, made, opened(db), backtest=True, **options)

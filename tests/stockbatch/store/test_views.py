@@ -15,7 +15,6 @@ from stockbatch.records import (
     BarState,
     Comparison,
     CorporateAction,
-    ModelKind,
     Reason,
 )
 from stockbatch.store import bars, forecasts, metrics, models, runs, scores
@@ -388,7 +387,7 @@ def test_training_history_is_every_epoch_of_every_model(db, one):
     child = model_of("AAA", TARGET, parent_id=base, comparison=comparison, reason=Reason.DRIFT)
     (own,) = models.add(db, {one.id: child}, run, demo=False).values()
     kept = model_of("AAA", AFTER, best_epoch=0, training_loss=(0.4,), validation_loss=(0.6,))
-    garch = model_of("AAA", kind=ModelKind.GARCH, training_loss=(), validation_loss=())
+    garch = model_of("AAA", method="garch", training_loss=(), validation_loss=())
     for model in (kept, garch):
         models.add(db, {one.id: model}, run, demo=True)
     shown = rows(db, "SELECT * FROM bi.training_history ORDER BY session, epoch")
