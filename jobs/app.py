@@ -21,7 +21,8 @@ from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
-from stockbatch.providers.base import BarProvider, create
+from stockbatch.providers import base
+from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota
 
 PATIENCE = 120
@@ -80,7 +81,7 @@ class App:
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""
         if specification not in self.providers:
-            self.providers[specification] = create(
+            self.providers[specification] = base.create(
                 specification, self.settings, RequestLedger(self.engine)
             )
         return self.providers[specification]
@@ -98,6 +99,37 @@ class App:
         )
 
 
+@contextmanager
+def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
+    """Open the database for jobs and clean up afterwards.
+
+    The embedded database is created, started and migrated as needed; an external one must be at
+    this program's revision. Raises SchemaOutOfDate and what `database.engine` raises.
+    """
+    engine = database.engine(settings, role="writer", create=create)
+    try:
+        _bring_up_to_date(settings, engine)
+        with TrainingProcess(
+            settings.threads,
+            memory_mib=settings.training_memory_mib,
+            silence=60 * settings.training_silence_minutes,
+        ) as trainer:
+            yield App(settings=settings, engine=engine, trainer=trainer)
+    finally:
+        engine.dispose()
+
+
+def _bring_up_to_date(settings: Settings, engine: Engine) -> None:
+    """Migrate the embedded database. Raises SchemaOutOfDate where another one would have to be."""
+    try:
+        database.require_current(engine)
+    except SchemaOutOfDate:
+        if settings.database_url is not None:
+            raise
+        _migrate(settings)
+        engine.dispose()  # its connections took their role before the migration made it
+
+
 def _migrate(settings: Settings) -> None:
     """Migrate; where another process is at it, wait for it. Raises MigrationInProgress."""
     deadline = time.monotonic() + PATIENCE
@@ -108,29 +140,3 @@ def _migrate(settings: Settings) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-
-
-@contextmanager
-def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
-    """Open the database for jobs and clean up afterwards.
-
-    The embedded database is created, started and migrated as needed; an external one must be at
-    this program's revision. Raises SchemaOutOfDate and what `database.engine` raises.
-    """
-    engine = database.engine(settings, role="writer", create=create)
-    try:
-        try:
-            database.require_current(engine)
-        except SchemaOutOfDate:
-            if settings.database_url is not None:
-                raise
-            _migrate(settings)
-            engine.dispose()  # its connections took their role before the migration made it
-        with TrainingProcess(
-            settings.threads,
-            memory_mib=settings.training_memory_mib,
-            silence=60 * settings.training_silence_minutes,
-        ) as trainer:
-            yield App(settings=settings, engine=engine, trainer=trainer)
-    finally:
-        engine.dispose()

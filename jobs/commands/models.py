@@ -89,6 +89,7 @@ def export(
 ) -> None:
     """Write a ticker's model as an ordinary Keras file; its input is described by `models show`."""
     from jobs.app import running
+    from stockbatch.config import ModelSettings
     from stockbatch.store import models as store
 
     if file.suffix != ".keras":
@@ -96,7 +97,7 @@ def export(
     with running(context.settings(), create=False) as app:
         with app.transaction() as db:
             model = store.champion(db, ticker)
-        from stockbatch.config import ModelSettings
+        # TensorFlow takes seconds to load: only now is it clear that there is a model to export.
         from stockbatch.engine import lstm
 
         lstm.export(model.weights, ModelSettings.model_validate(model.parameters), file)
