@@ -564,8 +564,9 @@ def test_a_run_says_what_it_did(fresh, market):
         f"XNYS {ORIGIN} finished: 3 outcomes: 3 trained (no_model)",
         f"XNYS {session(1)} finished: 3 outcomes: 3 reused (fresh)",
     ]
-    answer = fresh("run", "--session", session(1))
-    assert answer.out == f"XNYS {session(1)} finished already: 3 outcomes: 3 reused (fresh)\n"
+    for names in ((), ("--tickers", ""), ("--tickers", " , ")):  # nobody named: all of them
+        answer = fresh("run", "--session", session(1), *names)
+        assert answer.out == f"XNYS {session(1)} finished already: 3 outcomes: 3 reused (fresh)\n"
     answer = fresh("run", "--session", session(1), "--retrain", "--tickers", "BBB")
     assert answer.out == f"XNYS {session(1)} finished: 1 outcomes: 1 trained (forced)\n"
     assert answer.err == ""
