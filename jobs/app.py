@@ -136,7 +136,7 @@ def _migrate(settings: Settings) -> None:
     while True:
         try:
             return database.migrate(settings)
-        except MigrationInProgress:
+        except MigrationInProgress:  # its lock is only tried, never waited for
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)

@@ -100,7 +100,7 @@ def add(
                 failures.append(error)
             except ProviderError as error:
                 failures.append(error)
-                break
+                break  # refused or out of reach, it would be so for the others, too
             else:
                 added += _store(app, provider, [one.over(listing)], fallbacks)
     return Added(added=added, known=len(wanted) - len(fresh), failures=tuple(failures))
@@ -126,6 +126,7 @@ def add_demo(app: App, provider: str) -> list[Listing]:
     known = _known(app)
     fresh = [one for one in listings if one.ticker not in known]
     with app.transaction() as db:
+        # Marked: bars that end years ago would be due for ever, and spoil metrics of all tickers.
         instruments.add(db, fresh, provider=source.specification, demo=True)
     return listings
 
@@ -178,6 +179,7 @@ def read(file: Path, provider: str) -> list[Wanted]:
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
     """Return the cells of every line that says something, with its number."""
     try:
+        # Spreadsheets begin a file with a byte-order mark, which is no part of the first heading.
         lines = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
     except OSError as error:
         raise UnreadableFile(path=file, reason=error.strerror) from None
