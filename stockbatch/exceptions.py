@@ -103,7 +103,8 @@ class ConfigurationError(StockbatchError):
 
 
 class MissingExtra(StockbatchError):
-    """{command} needs packages that are not installed: install 'stockbatch[{extra}]'"""
+    """{what} needs packages of the extra '{extra}', which are not installed:
+    '.venv/bin/uv sync --frozen --extra all' installs those of every extra"""
 
     exit_code = 2
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from jobs.api.application import create
 from jobs.api.service import Service
 from stockbatch import database
-from stockbatch.config import Settings
+from stockbatch.config import Address, Settings
 from stockbatch.exceptions import ConfigurationError, RoleNotAllowed
 
 log = logging.getLogger(__name__)
@@ -40,17 +40,12 @@ def opened(settings: Settings) -> Iterator[Service]:
         engine.dispose()
 
 
-def listen(address: str) -> socket.socket:
-    """Return a socket that listens at HOST:PORT. Raises ConfigurationError."""
-    host, _, port = address.rpartition(":")
+def listen(address: Address) -> socket.socket:
+    """Return a socket that listens at an address. Raises ConfigurationError."""
     try:
-        number = int(port)
-        if not 0 <= number < 2**16:
-            raise ValueError(f"there is no port {number}")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host.strip("[]"), number), family=family, backlog=1024)
-    except (OSError, ValueError) as error:
-        reason = f"cannot listen at {address or 'nothing'}: {error}"
+        return socket.create_server(address, family=address.family, backlog=1024)
+    except OSError as error:
+        reason = f"cannot listen at {address}: {error}"
         raise ConfigurationError(source="settings", key="api_address", reason=reason) from None
 
 

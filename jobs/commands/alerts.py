@@ -51,6 +51,7 @@ def test() -> None:
         raise ConfigurationError(
             source="settings", key="alert_urls", reason="empty: name a channel, e.g. mailto://…"
         )
+    context.require("the setting alert_urls", "apprise", extra="alerts")
     with running(settings, create=False) as app:
         answers = job.test(app)
     for channel, failure in answers.items():

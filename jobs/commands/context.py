@@ -68,12 +68,12 @@ def problems() -> list[ConfigurationError]:
     return config.problems(_choice.config, **_choice.options)
 
 
-def require(command: str, *modules: str, extra: str) -> None:
+def require(what: str, *modules: str, extra: str) -> None:
     """Raise MissingExtra unless the modules of an optional part are installed."""
     from stockbatch.exceptions import MissingExtra
 
     if any(find_spec(module) is None for module in modules):
-        raise MissingExtra(command=command, extra=extra)
+        raise MissingExtra(what=what, extra=extra)
 
 
 def console() -> Console:

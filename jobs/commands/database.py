@@ -9,8 +9,9 @@ import typer
 from jobs.commands import context
 
 db = typer.Typer(name="db", no_args_is_help=True, help="Start, stop and reach the database.")
-Role = Literal["owner", "writer", "reader", "api"]
-RoleOption = Annotated[Role, typer.Option(help="Role to connect as.")]
+RoleOption = Annotated[
+    Literal["owner", "writer", "reader", "api"], typer.Option(help="Role to connect as.")
+]
 
 
 @db.command()

@@ -3,18 +3,15 @@
 import csv
 import json
 import sys
-from typing import Annotated, Literal
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 
 def forecasts(
-    ticker: Annotated[str | None, typer.Argument(metavar="TICKER")] = None,
-    layout: Annotated[
-        Literal["table", "csv", "json"], typer.Option("--format", help="How to print them.")
-    ] = "table",
+    ticker: options.AnyTicker = None,
+    layout: options.Format = "table",
 ) -> None:
     """Print the latest forecast of every ticker, or of one by every method."""
     from jobs.app import running

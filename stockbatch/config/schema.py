@@ -7,8 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stockbatch.config.address import Address
 
 PREFIX = "STOCKBATCH_"
 
@@ -182,12 +184,11 @@ class Settings(BaseSettings):
     def _separated(cls, urls: Any) -> Any:
         return tuple(urls.split()) if isinstance(urls, str) else urls
 
-    @field_validator("monitoring_address", mode="after")
+    @field_validator("api_address", "monitoring_address", mode="after")
     @classmethod
-    def _host_and_port(cls, address: str) -> str:
-        host, _, port = address.rpartition(":")
-        if address and not (host and port.isdecimal() and int(port) < 2**16):
-            raise ValueError("write it as HOST:PORT, e.g. 127.0.0.1:9464")
+    def _host_and_port(cls, address: str, about: ValidationInfo) -> str:
+        if address or about.field_name != "monitoring_address":  # empty: it is not served
+            Address.parse(address)
         return address
 
     @field_validator("home", "alpha_vantage_key_file", mode="after")

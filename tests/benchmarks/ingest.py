@@ -60,7 +60,7 @@ class MadeUp:
 
 
 def watch(app: App, source: MadeUp, code: str, count: int) -> None:
-    app._providers[source.name] = source
+    app.providers[source.name] = source
     names = [f"{source.name[0]}{number}" for number in range(count)]
     listings = [Listing(ticker=name, symbol=name, calendar=code) for name in names]
     with app.transaction() as db:

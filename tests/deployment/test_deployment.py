@@ -279,6 +279,8 @@ def test_what_is_built_is_copied_and_not_ignored():
     assert set(needed) <= set(copied)
     extras = re.search(r'ARG EXTRAS="(.+)"', DOCKERFILE)[1].replace("--extra ", "").split()
     assert set(extras) <= set(project["project"]["optional-dependencies"])
+    # What its services need: the daemon is given alert_urls, the others are commands of an extra.
+    assert set(extras) == {"alerts"} | {c for c in COMPOSE["services"] if c in ("api", "dashboard")}
 
 
 # ---- Kubernetes

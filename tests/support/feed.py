@@ -83,7 +83,7 @@ class Feed:
 def feed(app: App, *feeds: Feed) -> None:
     """Let the tickers of the watchlist be fed by `feeds`, each where those before it fail."""
     for one in feeds:
-        app._providers[one.specification] = one
+        app.providers[one.specification] = one
     first, *others = feeds
     with app.transaction() as db:
         known = instruments.active(db)

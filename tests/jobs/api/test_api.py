@@ -22,6 +22,7 @@ from jobs.api.schemas import LARGEST_BODY, MOST_BARS
 from jobs.api.server import listen, opened
 from jobs.api.service import Service
 from stockbatch import database
+from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, DatabaseUnavailable, RoleNotAllowed
 from stockbatch.store import tokens
 from tests.support.market import (
@@ -573,12 +574,9 @@ def test_a_login_that_may_not_take_the_role_is_refused(settings, engine):
         connection.execute(text(f"DROP ROLE {name}"))
 
 
-@pytest.mark.parametrize(
-    "address", ["", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "8.8.8.8:1"]
-)
-def test_addresses_that_cannot_be_listened_at(address):
-    with pytest.raises(ConfigurationError, match="api_address: cannot listen at"):
-        listen(address)
+def test_an_address_of_another_machine_cannot_be_listened_at():
+    with pytest.raises(ConfigurationError, match=r"api_address: cannot listen at 8\.8\.8\.8:1: "):
+        listen(Address("8.8.8.8", 1))
 
 
 def test_the_command_serves_without_tensorflow_until_it_is_told_to_stop(stored, token):

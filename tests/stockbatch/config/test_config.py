@@ -254,14 +254,20 @@ def test_a_password_is_hidden_as_it_is_written_and_as_it_is_meant(monkeypatch):
     assert config.secrets(config.load()) == {url, "p%40ss%2Fword", "p@ss/word"}
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
 def test_an_address_to_serve_on(address):
     assert config.load(monitoring_address=address).monitoring_address == address
 
 
-@pytest.mark.parametrize("address", ["9464", ":9464", "localhost", "host:port", "host:99999"])
-def test_no_address_to_serve_on(address):
-    assert "HOST:PORT" in str(told(monitoring_address=address))
+@pytest.mark.parametrize("setting", ["monitoring_address", "api_address"])
+def test_what_is_no_address_is_refused_as_settings_are_read(setting):
+    words = f"{setting}: Value error, write it as HOST:PORT, e.g. 127.0.0.1:9464 or [::1]:9464"
+    assert words in str(told(**{setting: "localhost"}))
+
+
+def test_monitoring_can_be_left_out_and_the_rest_service_has_an_address():
+    assert config.load(monitoring_address="").monitoring_address == ""
+    assert "HOST:PORT" in str(told(api_address=""))
 
 
 def test_all_problems_are_named_at_once(write, monkeypatch):
