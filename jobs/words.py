@@ -1,5 +1,7 @@
 """What every page that people see says."""
 
+from stockbatch.records import Kind, Method
+
 DISCLAIMER = (
     "Not investment advice. Prices are close to a random walk: expect the forecast near the last "
     "close, and read the intervals. The terms of Yahoo, Alpha Vantage and other data providers "
@@ -9,8 +11,21 @@ DEMONSTRATION = (
     "Demonstration: real bars of two indices that end years ago. They show how things look and say "
     "nothing about today. For your own: stockbatch tickers add AAPL, then stockbatch run."
 )
-KINDS = {
-    "live": "live: made before the session opened",
-    "late": "late: made after the deadline",
-    "backtest": "backtest: a simulation of the past",
+KINDS: dict[str, str] = {
+    Kind.LIVE: "live: made before the session opened",
+    Kind.LATE: "late: made after the deadline",
+    Kind.BACKTEST: "backtest: a simulation of the past",
 }
+"""The preferred kind first."""
+
+
+def described() -> list[tuple[str, str, str]]:
+    """Return name, title and sentence of every method."""
+    sentences = {
+        Method.LSTM: ("LSTM", "a neural network with a memory, of all tickers, then of this one"),
+        Method.NAIVE: ("naive", "the next close is the last close"),
+        Method.ROLLING_QUANTILE: ("rolling quantiles", "returns like those of 250 sessions"),
+        Method.EWMA: ("EWMA", "the same, scaled to the volatility of the last weeks"),
+        Method.GARCH: ("GARCH", "the same, scaled to a fitted model of volatility"),
+    }
+    return [(method.value, *sentences[method]) for method in Method]

@@ -209,7 +209,7 @@ class SentAction(Sent):
     value: Positive
 
 
-class Question(Sent):
+class SentBars(Sent):
     """Bars of a ticker of the watchlist, to be forecast from."""
 
     ticker: Ticker

@@ -14,10 +14,13 @@ def api(
 ) -> None:
     """Answer HTTP requests for forecasts until interrupted; see /docs there."""
     context.require("stockbatch api", "fastapi", "fastapi_offline", "uvicorn", extra="api")
-    from jobs.api import server
+    from jobs.api import listening
 
     settings = context.settings(api_address=address)
-    with server.opened(settings) as service, server.listen(settings.api_address) as listener:
+    with (
+        listening.opened(settings) as surroundings,
+        listening.listen(settings.api_address) as listener,
+    ):
         host, port = listener.getsockname()[:2]
         typer.echo(f"listening: http://{host}:{port} (page: /docs, health: /health)")
-        server.serve(service, listener)
+        listening.serve(surroundings, listener)

@@ -9,7 +9,7 @@ import typer
 
 from jobs.commands import context
 
-LOADED_FIRST = ("jobs.pictures.charts", "stockbatch.database", "stockbatch.store.dashboard")
+LOADED_FIRST = ("jobs.pictures.charts", "stockbatch.database", "stockbatch.store.bi")
 """What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.records import Floats, Forecast, Instrument, Kind, Run, Sessions
 from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.preference import KIND_FIRST
 
 _COLUMNS = (
     ("instrument_id", "int4"),
@@ -76,7 +77,7 @@ FROM stockbatch.forecasts
 WHERE instrument_id = ANY(%(ids)s) AND target_session BETWEEN %(first)s AND %(last)s
     AND method = 'lstm' AND horizon = 1
 ORDER BY instrument_id, target_session,
-    CASE kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END, recorded_at DESC, id DESC
+    {KIND_FIRST}, recorded_at DESC, id DESC
 """
 
 

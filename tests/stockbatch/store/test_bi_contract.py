@@ -12,7 +12,7 @@ from sqlalchemy import text
 from jobs.commands import database as database_command
 from stockbatch.market.overlap import restated_by_split
 from stockbatch.records import Action, BarState, CorporateAction, Finding, Method, Reason, Severity
-from stockbatch.store import bars, forecasts, metrics, runs, views
+from stockbatch.store import bars, bi, forecasts, metrics, runs
 from tests.support.ledger import (
     QUANTILES,
     bars_of,
@@ -39,7 +39,7 @@ def columns_of(lines):
 
 def test_the_contract_is_frozen(db):
     frozen = columns_of((HERE / "bi_contract.txt").read_text().splitlines())
-    found = columns_of(f"{c.view}.{c.name} {c.type}" for c in views.columns(db))
+    found = columns_of(f"{c.view}.{c.name} {c.type}" for c in bi.dictionary.columns(db))
     assert found == frozen, "columns are only appended; then append them to bi_contract.txt too"
 
 
@@ -48,7 +48,7 @@ DIMENSIONS = {"instruments", "sessions"}
 
 def test_every_fact_has_session_close_and_change(db):
     found = {}
-    for column in views.columns(db):
+    for column in bi.dictionary.columns(db):
         found.setdefault(column.view, {})[column.name] = column.type
     assert found.keys() > DIMENSIONS
     for view in found.keys() - DIMENSIONS:
@@ -62,7 +62,7 @@ def test_every_fact_has_session_close_and_change(db):
 
 
 def test_percentages_and_flags_are_named_as_such(db):
-    for column in views.columns(db):
+    for column in bi.dictionary.columns(db):
         flag = column.name.startswith(("is_", "inside_")) or column.name == "direction_hit"
         assert (column.type == "boolean") == flag, column
         if column.name.endswith("_pct"):

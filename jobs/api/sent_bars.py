@@ -27,11 +27,11 @@ from stockbatch.records import (
     Severity,
     TrainedModel,
 )
-from stockbatch.store import forecasts, market, models, serving
+from stockbatch.store import bi, forecasts, market, models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class ExplainedForecast:
     """A forecast, the model it came from, and what there is to be said about the bars."""
 
     forecast: Forecast
@@ -43,7 +43,7 @@ class Prediction:
 
 def predict(
     db: Session, settings: Settings, instrument: Instrument, fetched: FetchedBars, now: datetime
-) -> Prediction:
+) -> ExplainedForecast:
     """Forecast the session after the last bar, as a run for that session would have done.
 
     Bars are as traded, their splits and dividends beside them. What a run knows of other tickers
@@ -59,7 +59,7 @@ def predict(
     known = market.load(db, calendar.code, window)
     past = forecasts.past_quantiles(db, [instrument], window[-forecasting.PAST :])
 
-    confirmed = np.array(serving.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
+    confirmed = np.array(bi.findings.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
     panel = _panel(instrument, checked, window, confirmed)
     material = prepare([instrument], panel, known)
     lstm = forecasting.lstm_quantiles(material, {0: model}, base, past, own)
@@ -67,7 +67,7 @@ def predict(
     targets = {origin: (target, calendar.deadline(target))}
     for forecast in forecasting.forecasts(material, {0: model}, lstm, {}, targets):
         if forecast.method is Method.LSTM:
-            return Prediction(
+            return ExplainedForecast(
                 forecast=forecast,
                 model=model,
                 market_through=_last_known(known),

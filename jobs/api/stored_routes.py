@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from jobs.api import schemas
 from jobs.api.cache import Page
 from jobs.api.problems import documented
-from jobs.api.service import entered, service
+from jobs.api.surroundings import entered, surroundings
 from stockbatch import database
-from stockbatch.store import serving
+from stockbatch.store import bi, serving
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
@@ -42,7 +42,7 @@ async def health(request: Request) -> Response:
     """Tell whether service and database answer; needs no token."""
 
     def make(_db: Session) -> BaseModel:
-        database.require_current(service(request).engine)
+        database.require_current(surroundings(request).engine)
         return schemas.Health(revision=str(database.head()))
 
     return await _answer(request, "health", make)
@@ -55,7 +55,7 @@ async def forecasts(
     """Return the latest forecast of every ticker by one method, in the order of tickers."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.next_session_forecasts(db, method, after, limit + 1)
+        rows = bi.forecasts.latest_by(db, method, after, limit + 1).rows()
         items, following = _page(schemas.Forecast, rows, limit)
         return schemas.ForecastPage(items=items, next=following and following.ticker)
 
@@ -67,7 +67,8 @@ async def forecast(request: Request, ticker: TickerPath) -> Response:
     """Return the latest forecasts of one ticker, one per method."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.next_session_forecast(db, ticker)
+        bi.instruments.require(db, ticker, active=True)
+        rows = bi.forecasts.of_ticker(db, ticker).rows()
         return schemas.ForecastList(items=[schemas.Forecast.model_validate(row) for row in rows])
 
     return await _answer(request, ("forecast", ticker), make)
@@ -85,7 +86,8 @@ async def history(
     """Return what was forecast for past sessions and what came, the newest first."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.history(db, ticker, method, first, before, limit + 1)
+        bi.instruments.require(db, ticker)
+        rows = bi.forecasts.history(db, ticker, method, first, before, limit + 1).rows()
         items, following = _page(schemas.PastForecast, rows, limit)
         return schemas.HistoryPage(items=items, next=following and following.session)
 
@@ -97,7 +99,7 @@ async def accuracy_of_calendars(request: Request, window: Window = 250) -> Respo
     """Return how good the forecasts of all tickers of a calendar were, beside the baselines."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.accuracy_of_calendars(db, window)
+        rows = bi.accuracy.of_calendars(db, window).rows()
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
     return await _answer(request, ("accuracy", None, window), make)
@@ -108,7 +110,8 @@ async def accuracy(request: Request, ticker: TickerPath, window: Window = 250) -
     """Return how good the forecasts of one ticker were, by every method and metric."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.accuracy(db, ticker, window)
+        bi.instruments.require(db, ticker)
+        rows = bi.accuracy.of_ticker(db, ticker, window).rows()
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
     return await _answer(request, ("accuracy", ticker, window), make)
@@ -147,7 +150,7 @@ async def _answer(
     request: Request, key: Hashable, make: Callable[[Session], BaseModel]
 ) -> Response:
     """Answer from the cache, or that nothing has changed since the client asked last."""
-    cache = service(request).cache
+    cache = surroundings(request).cache
     page = await cache.get(key, lambda db: Page(make(db).model_dump_json().encode()))
     headers = {"ETag": page.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     known = request.headers.get("If-None-Match", "")

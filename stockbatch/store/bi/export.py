@@ -1,4 +1,7 @@
-"""What is exported: relations in parts, what tells that a part has changed, and its rows."""
+"""What is exported: relations in parts, what tells that a part has changed, and its rows.
+
+Beside the views stand the accepted bars, as traded, which no view shows.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
