@@ -6,7 +6,7 @@ import streamlit as st
 from jobs.pictures import charts
 from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
 from jobs.pictures.frames import own_or_demo
-from jobs.words import KINDS
+from jobs.words import KINDS, described
 from stockbatch.store import bi
 
 WINDOWS = (250, 60, 20)
@@ -32,6 +32,8 @@ def show() -> None:
         nothing("There is no comparison over all tickers:", "demonstration data are left out.")
     for calendar, rows in board.groupby("calendar"):
         _leaderboard(str(calendar), rows)
+    with st.expander("The methods"):
+        st.markdown("\n".join(f"- `{name}`, {title}: {what}" for name, title, what in described()))
     _tickers(own_or_demo(read(bi.accuracy.by_ticker, kind, window)))
 
 

@@ -8,9 +8,10 @@ from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, 
 from jobs.pictures.frames import best_first
 from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.store import bi
+from stockbatch.store.bi.prices import MOST_SESSIONS
 
 SPANS = {"3 months": 63, "1 year": 252, "2 years": 504, "5 years": 1260}
-ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": bi.prices.MOST_SESSIONS}
+ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": MOST_SESSIONS}
 
 
 def show() -> None:
