@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from jobs.api import schemas
-from jobs.api.cache import Page
+from jobs.api.cache import Body
 from jobs.api.problems import documented
 from jobs.api.surroundings import entered, surroundings
 from stockbatch import database
@@ -159,9 +159,9 @@ async def _answer(
 ) -> Response:
     """Answer from the cache, or that nothing has changed since the client asked last."""
     cache = surroundings(request).cache
-    page = await cache.get(key, lambda db: Page(make(db).model_dump_json().encode()))
-    headers = {"ETag": page.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    body = await cache.get(key, lambda db: Body(make(db).model_dump_json().encode()))
+    headers = {"ETag": body.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     known = request.headers.get("If-None-Match", "")
-    if known == "*" or page.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+    if known == "*" or body.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
         return Response(status_code=304, headers=headers)
-    return Response(page.body, headers=headers, media_type="application/json")
+    return Response(body.content, headers=headers, media_type="application/json")

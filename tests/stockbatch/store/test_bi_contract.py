@@ -79,6 +79,14 @@ def test_the_data_dictionary_is_that_of_the_database(settings, monkeypatch, caps
     assert not re.search(r"\| +\|", written)
 
 
+def test_one_package_reads_the_views():
+    reader = ROOT / "stockbatch" / "store" / "bi"
+    for folder in ("stockbatch", "jobs"):
+        for file in (ROOT / folder).rglob("*.py"):
+            asked = re.search(r"\b(FROM|JOIN)\s+bi\.", file.read_text(encoding="utf-8"))
+            assert not asked or file.is_relative_to(reader), file
+
+
 # ---- rows
 
 
