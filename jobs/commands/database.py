@@ -88,12 +88,12 @@ def dictionary() -> None:
     from sqlalchemy.orm import Session
 
     from stockbatch import database
-    from stockbatch.store import views
+    from stockbatch.store import bi
 
     engine = database.engine(context.settings(), "reader", create=False)
     try:
         with Session(engine) as session:
-            columns = views.columns(session)
+            columns = bi.dictionary.columns(session)
     finally:
         engine.dispose()
     typer.echo("# Data dictionary\n\nThe views of schema `bi`. Columns are only ever appended.")

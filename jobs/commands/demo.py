@@ -28,7 +28,7 @@ def demo() -> None:
     from jobs.daily.run import run_sessions
     from stockbatch import database
     from stockbatch.market import sessions
-    from stockbatch.store import views
+    from stockbatch.store import bi
 
     settings = context.settings()
     typer.echo("database: starting")
@@ -43,8 +43,8 @@ def demo() -> None:
         for summary in run_sessions(app, calendar.code, first, last, tickers=tickers):
             typer.echo(summary)
         with app.transaction() as db:
-            forecasts = [row for t in tickers for row in views.next_session_forecasts(db, t)]
-            accuracy = views.accuracy_of(db, tickers, WALK)
+            forecasts = [row for t in tickers for row in bi.forecasts.of_ticker(db, t).rows()]
+            accuracy = [row for t in tickers for row in bi.accuracy.of_ticker(db, t, WALK).rows()]
     views_table(forecasts)
     accuracy_table(f"scores of the last {WALK} sessions; skill: better than the baseline", accuracy)
     if settings.database_url is None:  # whoever configured another has its password already

@@ -15,10 +15,14 @@ def forecasts(
 ) -> None:
     """Print the latest forecast of every ticker, or of one by every method."""
     from jobs.app import running
-    from stockbatch.store import views
+    from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        rows = views.next_session_forecasts(db, ticker)
+        if ticker is None:
+            rows = bi.forecasts.latest(db).rows()
+        else:
+            bi.instruments.require(db, ticker, active=True)
+            rows = bi.forecasts.of_ticker(db, ticker).rows()
     if layout == "table":
         views_table(rows)
     elif layout == "json":

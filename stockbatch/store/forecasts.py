@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.records import POINT_BASELINE, Floats, Forecast, Instrument, Kind, Run, Sessions
 from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.preference import KIND_FIRST
 
 _COLUMNS = (
     ("instrument_id", "int4"),
@@ -80,7 +81,7 @@ FROM stockbatch.forecasts
 WHERE instrument_id = ANY(%(ids)s) AND target_session BETWEEN %(first)s AND %(last)s
     AND method = %(method)s AND horizon = 1
 ORDER BY instrument_id, target_session,
-    CASE kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END, recorded_at DESC, id DESC
+    {KIND_FIRST}, recorded_at DESC, id DESC
 """
 
 

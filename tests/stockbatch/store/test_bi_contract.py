@@ -12,7 +12,7 @@ from sqlalchemy import text
 from jobs.commands import database as database_command
 from stockbatch.market.overlap import restated_by_split
 from stockbatch.records import LSTM, Action, BarState, CorporateAction, Finding, Reason, Severity
-from stockbatch.store import bars, forecasts, metrics, runs, views
+from stockbatch.store import bars, bi, forecasts, metrics, runs
 from tests.support.ledger import (
     QUANTILES,
     bars_of,
@@ -39,7 +39,7 @@ def columns_of(lines):
 
 def test_the_contract_is_frozen(db):
     frozen = columns_of((HERE / "bi_contract.txt").read_text().splitlines())
-    found = columns_of(f"{c.view}.{c.name} {c.type}" for c in views.columns(db))
+    found = columns_of(f"{c.view}.{c.name} {c.type}" for c in bi.dictionary.columns(db))
     assert found == frozen, "columns are only appended; then append them to bi_contract.txt too"
 
 
@@ -48,7 +48,7 @@ DIMENSIONS = {"instruments", "sessions"}
 
 def test_every_fact_has_session_close_and_change(db):
     found = {}
-    for column in views.columns(db):
+    for column in bi.dictionary.columns(db):
         found.setdefault(column.view, {})[column.name] = column.type
     assert found.keys() > DIMENSIONS
     for view in found.keys() - DIMENSIONS:
@@ -62,7 +62,7 @@ def test_every_fact_has_session_close_and_change(db):
 
 
 def test_percentages_and_flags_are_named_as_such(db):
-    for column in views.columns(db):
+    for column in bi.dictionary.columns(db):
         flag = column.name.startswith(("is_", "inside_")) or column.name == "direction_hit"
         assert (column.type == "boolean") == flag, column
         if column.name.endswith("_pct"):
@@ -77,6 +77,14 @@ def test_the_data_dictionary_is_that_of_the_database(settings, monkeypatch, caps
     written = (DEPLOYMENT / "data-dictionary.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out == written, "stockbatch db dictionary > deployment/…"
     assert not re.search(r"\| +\|", written)
+
+
+def test_one_package_reads_the_views():
+    reader = ROOT / "stockbatch" / "store" / "bi"
+    for folder in ("stockbatch", "jobs"):
+        for file in (ROOT / folder).rglob("*.py"):
+            asked = re.search(r"\b(FROM|JOIN)\s+bi\.", file.read_text(encoding="utf-8"))
+            assert not asked or file.is_relative_to(reader), file
 
 
 # ---- rows

@@ -29,12 +29,12 @@ from stockbatch.records import (
     Severity,
     TrainedModel,
 )
+from stockbatch.store import bi, market, models
 from stockbatch.store import forecasts as forecast_store
-from stockbatch.store import market, models, serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class ExplainedForecast:
     """A forecast, the model it came from, and what there is to be said about the bars."""
 
     forecast: Forecast
@@ -46,7 +46,7 @@ class Prediction:
 
 def predict(
     db: Session, settings: Settings, instrument: Instrument, fetched: FetchedBars, now: datetime
-) -> Prediction:
+) -> ExplainedForecast:
     """Forecast the session after the last bar, as a run for that session would have done.
 
     Bars are as traded, their splits and dividends beside them. What a run knows of other tickers
@@ -67,14 +67,14 @@ def predict(
         for method in lstm.needs_past
     }
 
-    confirmed = np.array(serving.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
+    confirmed = np.array(bi.findings.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
     panel = _panel(instrument, checked, window, confirmed)
     material = prepare([instrument], panel, known)
     given = Given(material=material, settings=own, past=past, models={0: model}, base=base)
     target = calendar.next(origin)
     targets = {origin: (target, calendar.deadline(target))}
     for forecast in forecasts(material, {LSTM: lstm.forecast(given)}, targets):
-        return Prediction(
+        return ExplainedForecast(
             forecast=forecast,
             model=model,
             market_through=_last_known(known),

@@ -10,7 +10,7 @@ import uvicorn
 from sqlalchemy import text
 
 from jobs.api.application import create
-from jobs.api.service import Service
+from jobs.api.surroundings import Surroundings
 from stockbatch import database
 from stockbatch.config import Address, Settings
 from stockbatch.exceptions import ConfigurationError, RoleNotAllowed
@@ -24,7 +24,7 @@ WAIT = 10
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Service]:
+def opened(settings: Settings) -> Iterator[Surroundings]:
     """Connect to the database as role stockbatch_api.
 
     Raises RoleNotAllowed, SchemaOutOfDate, SchemaTooNew and what `database.engine` raises.
@@ -35,7 +35,7 @@ def opened(settings: Settings) -> Iterator[Service]:
             if connection.scalar(text("SELECT current_user")) != ROLE:
                 raise RoleNotAllowed(url=database.redacted(engine.url), role=ROLE)
         database.require_current(engine)
-        yield Service(settings=settings, engine=engine, clock=lambda: datetime.now(UTC))
+        yield Surroundings(settings=settings, engine=engine, clock=lambda: datetime.now(UTC))
     finally:
         engine.dispose()
 
@@ -49,11 +49,11 @@ def listen(address: Address) -> socket.socket:
         raise ConfigurationError(source="settings", key="api_address", reason=reason) from None
 
 
-def serve(service: Service, listener: socket.socket) -> None:
+def serve(surroundings: Surroundings, listener: socket.socket) -> None:
     """Answer until SIGTERM or SIGINT; then finish what is under way."""
     server = uvicorn.Server(
         uvicorn.Config(
-            create(service),
+            create(surroundings),
             log_config=None,
             access_log=False,
             server_header=False,
