@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -21,7 +21,7 @@ from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
-from stockbatch.providers import base as providers
+from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota
 
@@ -77,10 +77,19 @@ class App:
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""
         if specification not in self._providers:
-            self._providers[specification] = providers.create(
+            self._providers[specification] = registry.create(
                 specification, self.settings, RequestLedger(self.engine)
             )
         return self._providers[specification]
+
+    def use(self, provider: BarProvider) -> None:
+        """Let `provider` stand for its specification from here on, as a test's `Frames` do."""
+        self._providers[provider.specification] = provider
+
+    def close(self) -> None:
+        """Close the providers that were used."""
+        for provider in self._providers.values():
+            provider.close()
 
     def progress(self) -> Progress:
         """Return a progress display; on anything but a terminal it stays silent."""
@@ -123,11 +132,14 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
                 raise
             _migrate(settings)
             engine.dispose()  # its connections took their role before the migration made it
-        with TrainingProcess(
-            settings.threads,
-            memory_mib=settings.training_memory_mib,
-            silence=60 * settings.training_silence_minutes,
-        ) as trainer:
-            yield App(settings=settings, engine=engine, trainer=trainer)
+        with (
+            TrainingProcess(
+                settings.threads,
+                memory_mib=settings.training_memory_mib,
+                silence=60 * settings.training_silence_minutes,
+            ) as trainer,
+            closing(App(settings=settings, engine=engine, trainer=trainer)) as app,
+        ):
+            yield app
     finally:
         engine.dispose()

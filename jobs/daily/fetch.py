@@ -36,8 +36,6 @@ COMMIT_BARS, COMMIT_SECONDS = 100_000, 5.0
 """A batch is committed once it holds so many bars, or took so long to come."""
 STRIKES = 5
 """Sessions without a bar from any provider after which a ticker may be traded no more."""
-FINAL_AT_ONCE = frozenset({"csv", "demo"})
-"""Providers of recorded bars; any other may still correct its newest one overnight."""
 
 Answer = tuple[Instrument, FetchedBars | ProviderError]
 Problems = dict[int, Outcome]
@@ -145,7 +143,7 @@ def _ask(
         source=source,
         stored=stored,
         agreed=agreed,
-        provisional=None if source.name in FINAL_AT_ONCE else provisional,
+        provisional=provisional if source.corrects_overnight else None,
     )
     problems, restated = _fetch(app, question, fed, advance)
     if restated:

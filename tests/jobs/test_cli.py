@@ -17,7 +17,7 @@ from stockbatch.config import PREFIX
 from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
-from stockbatch.providers.csv.files import CsvFiles
+from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import Method
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import models
