@@ -44,7 +44,8 @@ class Sources:
             return ConfigurationError(source="options", key=key, reason=reason)
         if any(name == variable or name.startswith(f"{variable}__") for name in names):
             return ConfigurationError(source="environment", key=variable, reason=reason)
-        return ConfigurationError(source=self.file, key=key, reason=reason)
+        # Where there is no file, it is a setting that lacks.
+        return ConfigurationError(source=self.file or "settings", key=key, reason=reason)
 
 
 def variable_of(path: Sequence[str]) -> str:

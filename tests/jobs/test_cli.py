@@ -629,7 +629,7 @@ def test_a_healthy_installation_is_all_right(reading):
     assert {line[:6] for line in lines} == {"ok    "}
     checks = [line[7:].split(":")[0].split()[0] for line in lines]
     assert checks == [
-        *("settings", "disk", "database", "migrations", "watchlist"),
+        *("settings", "providers", "disk", "database", "migrations", "watchlist"),
         *("provider", "calendar"),
     ]
 

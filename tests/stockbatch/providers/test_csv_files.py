@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from stockbatch.config import Settings
-from stockbatch.exceptions import BadFile, NoData, UnknownProvider, UnknownTicker, UnreadableFile
+from stockbatch.exceptions import BadFile, NoData, UnknownTicker, UnreadableFile
 from stockbatch.providers import registry
 from stockbatch.providers.csv import parser
 from stockbatch.providers.csv.provider import CsvFiles
@@ -212,9 +212,3 @@ def test_specifications_are_absolute(long_file, monkeypatch):
     again = registry.create(provider.specification, Settings())
     assert again.listings() == provider.listings()
     assert again.name == "csv"
-
-
-@pytest.mark.parametrize("specification", ["", "csv", "csv:", "demo:x", "alpaca"])
-def test_unknown_providers(specification):
-    with pytest.raises(UnknownProvider, match="csv:PATH, demo, yfinance or alpha_vantage"):
-        registry.create(specification, Settings())
