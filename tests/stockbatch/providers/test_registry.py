@@ -139,7 +139,7 @@ def test_a_package_adds_a_provider(stockbatch, install, engine, monkeypatch):
         "begins_at_80": True,
     }
     assert stored == [{"ticker": ticker} | of_each for ticker in ("ONE", "TWO")]
-    forecasts = "SELECT ticker, method FROM bi.forecast_history WHERE target_session = '2024-06-04'"
+    forecasts = "SELECT ticker, method FROM bi.forecast_history WHERE session = '2024-06-04'"
     made = {(row["ticker"], row["method"]) for row in fetch(engine, forecasts)}
     assert {("ONE", "lstm"), ("TWO", "lstm"), ("ONE", "naive"), ("TWO", "naive")} <= made
 
