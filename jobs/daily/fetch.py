@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from jobs.app import App
-from stockbatch.exceptions import NoData, ProviderError, UnknownTicker
+from stockbatch.exceptions import ConfigurationError, NoData, ProviderError, UnknownTicker
 from stockbatch.market import overlap, quality
 from stockbatch.market.overlap import Admitted
 from stockbatch.market.sessions import TradingCalendar, as_date
@@ -130,7 +130,7 @@ def _ask(
     """Ask one provider for the bars of the tickers `fed` to it, by symbol, and store them."""
     try:
         source = app.provider(specification)
-    except ProviderError as error:
+    except (ProviderError, ConfigurationError) as error:  # its own settings may be lacking
         advance(len(fed))
         return {i.id: _failure(i, error) for i in fed.values()}
     ids = [instrument.id for instrument in fed.values()]
@@ -325,7 +325,7 @@ def _refusal(admitted: Admitted, session: date) -> str | None:
     return None
 
 
-def _failure(instrument: Instrument, error: ProviderError) -> Outcome:
+def _failure(instrument: Instrument, error: ProviderError | ConfigurationError) -> Outcome:
     silent = isinstance(error, NoData | UnknownTicker)
     return _problem(instrument, Reason.NO_BAR if silent else Reason.FETCH_FAILED, str(error))
 

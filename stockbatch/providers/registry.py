@@ -37,13 +37,10 @@ def create(specification: str, settings: Settings, quota: Quota | None = None) -
     ConfigurationError for a table of the settings that the provider cannot read.
     """
     name, _, argument = specification.partition(":")
-    unknown = UnknownProvider(provider=specification or "''", known=known())
-    entries = _entries()
-    if name not in entries:
-        raise unknown
-    kind = _kind(entries[name])
-    if bool(argument) != bool(kind.argument):
-        raise unknown
+    entry = _entries().get(name)
+    kind = _kind(entry) if entry else None
+    if kind is None or bool(argument) != bool(kind.argument):
+        raise UnknownProvider(provider=specification or "''", known=known())
     return kind.make(
         Setup(
             argument=argument,

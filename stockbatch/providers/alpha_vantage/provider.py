@@ -107,7 +107,7 @@ class AlphaVantage:
         return Retrying(retry=retry_if_exception(passes), stop=stop, wait=wait, reraise=True)
 
     def _bars(self, request: BarRequest) -> FetchedBars:
-        # The whole history is for premium keys, and its size is asked for only where it is needed.
+        # Only premium keys get the whole history, which is megabytes: a delta does without.
         since = self._client.today() - timedelta(days=COMPACT_DAYS)
         recent = request.first and request.first > since
         premium = self._settings.premium

@@ -176,6 +176,27 @@ def test_its_settings_are_checked(stockbatch, install, monkeypatch):
     assert (status, err) == (2, "error: settings: providers.quotes.token: Field required\n")
 
 
+def test_a_provider_that_lacks_a_setting_fails_alone(
+    stockbatch, install, engine, market, monkeypatch
+):
+    install("quotes", QUOTES)
+    token = "--set", "providers.quotes.token=x"
+    assert stockbatch(*token, "tickers", "add", "ONE", "--provider", "quotes")[0] == 0
+    feed = "--provider", market.specification
+    assert stockbatch("tickers", "add", "AAA", *feed)[0] == 0
+    assert stockbatch("run", "--session", "2024-06-03")[0] == 0
+    rows = fetch(
+        engine,
+        "SELECT ticker, reason, message FROM stockbatch.outcomes AS o"
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id ORDER BY 1",
+    )
+    assert [(row["ticker"], row["reason"]) for row in rows] == [
+        ("AAA", "no_model"),
+        ("ONE", "fetch_failed"),
+    ]
+    assert rows[1]["message"] == "settings: providers.quotes.token: Field required"
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
