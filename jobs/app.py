@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -21,7 +21,7 @@ from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
-from stockbatch.providers import base
+from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota
 
@@ -81,10 +81,15 @@ class App:
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""
         if specification not in self.providers:
-            self.providers[specification] = base.create(
+            self.providers[specification] = registry.create(
                 specification, self.settings, RequestLedger(self.engine)
             )
         return self.providers[specification]
+
+    def close(self) -> None:
+        """Close the providers that were used."""
+        for provider in self.providers.values():
+            provider.close()
 
     def progress(self) -> Progress:
         """Return a progress display; on anything but a terminal it stays silent."""
@@ -109,12 +114,15 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
     engine = database.engine(settings, role="writer", create=create)
     try:
         _bring_up_to_date(settings, engine)
-        with TrainingProcess(
-            settings.threads,
-            memory_mib=settings.training_memory_mib,
-            silence=60 * settings.training_silence_minutes,
-        ) as trainer:
-            yield App(settings=settings, engine=engine, trainer=trainer)
+        with (
+            TrainingProcess(
+                settings.threads,
+                memory_mib=settings.training_memory_mib,
+                silence=60 * settings.training_silence_minutes,
+            ) as trainer,
+            closing(App(settings=settings, engine=engine, trainer=trainer)) as app,
+        ):
+            yield app
     finally:
         engine.dispose()
 

@@ -39,6 +39,7 @@ StockbatchError
 │   └── NothingToDecide
 ├── ProviderError
 │   ├── UnknownProvider
+│   ├── BrokenProvider
 │   ├── UnknownTicker
 │   ├── CannotList
 │   ├── NoData
@@ -274,6 +275,10 @@ class UnknownProvider(ProviderError):
     """{provider} is not a provider: use one of {known}"""
 
 
+class BrokenProvider(ProviderError):
+    """{provider}, which the package {package} offers, cannot be used: {reason}"""
+
+
 class UnknownTicker(ProviderError):
     """{provider} does not know {ticker}{hint}"""
 
@@ -308,8 +313,8 @@ class KeyRefused(ProviderError):
 
 
 class NoKey(KeyRefused):
-    """{provider} needs a key{reason}: set STOCKBATCH_ALPHA_VANTAGE_KEY in the environment, or name
-    a file that holds it by the setting alpha_vantage_key_file"""
+    """{provider} needs a key{reason}: set {variable} in the environment, or let {variable}_FILE
+    name a file that holds it"""
 
 
 class PremiumOnly(ProviderError):

@@ -17,7 +17,7 @@ tickers = typer.Typer(name="tickers", no_args_is_help=True, help="Keep the watch
 ProviderOption = Annotated[
     str | None,
     typer.Option(
-        help="yfinance, alpha_vantage, csv:PATH or demo; default: the setting `provider`."
+        help="E.g. yfinance or csv:PATH; 'doctor' lists them. Default: the setting `provider`."
     ),
 ]
 FallbackOption = Annotated[

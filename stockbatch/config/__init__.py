@@ -2,7 +2,13 @@
 
 from stockbatch.config.address import Address
 from stockbatch.config.process import child_environment, environment, user
-from stockbatch.config.schema import PREFIX, ExchangeSettings, ModelSettings, Settings
+from stockbatch.config.schema import (
+    PREFIX,
+    ExchangeSettings,
+    ModelSettings,
+    ProviderModels,
+    Settings,
+)
 from stockbatch.config.service_manager import ServiceManager, service_manager
 from stockbatch.config.sources import load, problems, secrets
 
@@ -11,6 +17,7 @@ __all__ = [
     "Address",
     "ExchangeSettings",
     "ModelSettings",
+    "ProviderModels",
     "ServiceManager",
     "Settings",
     "child_environment",

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -13,6 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stockbatch.config.address import Address
 
 PREFIX = "STOCKBATCH_"
+ProviderModels = Mapping[str, Callable[[], type[BaseModel]]]
+"""By the name of a provider, what returns the model of its table; called when that is needed."""
 
 
 def state_folder() -> Path:
@@ -114,36 +117,6 @@ class Settings(BaseSettings):
     close_delay_minutes: int = Field(
         45, ge=0, description="minutes from a close until its bars are asked for"
     )
-    yfinance_requests_per_second: float = Field(
-        1.0, gt=0, le=100, description="requests to Yahoo a second"
-    )
-    yfinance_workers: int = Field(3, ge=1, le=8, description="requests to Yahoo under way at once")
-    yfinance_patience_minutes: float = Field(
-        60.0,
-        ge=0,
-        description="minutes to wait in all while Yahoo refuses, then the rest is given up",
-    )
-    alpha_vantage_key: SecretStr | None = Field(
-        None, description="key of Alpha Vantage", examples=["YOURKEY"]
-    )
-    alpha_vantage_key_file: Path | None = Field(
-        None,
-        description="file that holds the key of Alpha Vantage instead",
-        examples=["/run/secrets/alpha_vantage_key"],
-    )
-    alpha_vantage_premium: bool = Field(
-        False,
-        description="that key is a premium one: whole history, splits and dividends",
-    )
-    alpha_vantage_format: Literal["json", "csv"] = Field(
-        "json", description="form of Alpha Vantage's answers"
-    )
-    alpha_vantage_requests_per_second: float = Field(
-        0.8, gt=0, le=100, description="requests to Alpha Vantage a second"
-    )
-    alpha_vantage_requests_per_day: int = Field(
-        25, ge=0, description="requests to Alpha Vantage a day; 0: no limit"
-    )
     deadline_margin_minutes: int = Field(
         15, ge=0, description="minutes before a forecast is due at which training ends"
     )
@@ -178,6 +151,14 @@ class Settings(BaseSettings):
     exchanges: dict[str, ExchangeSettings] = Field(
         {}, description="by calendar code: what differs from the settings above"
     )
+    # Only a provider's own package knows which of its settings are secrets: none is ever printed
+    # from here, neither by repr() nor by a dump.
+    providers: dict[str, dict[str, Any]] = Field(
+        {},
+        repr=False,
+        exclude=True,
+        description="by provider: its own settings, which its own package knows",
+    )
 
     @field_validator("alert_urls", mode="before")
     @classmethod
@@ -191,10 +172,10 @@ class Settings(BaseSettings):
             Address.parse(address)
         return address
 
-    @field_validator("home", "alpha_vantage_key_file", mode="after")
+    @field_validator("home", mode="after")
     @classmethod
-    def _absolute(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser().absolute()
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
 
     @field_validator("exchanges", mode="after")
     @classmethod
@@ -211,3 +192,9 @@ class Settings(BaseSettings):
         """Return the SHA-256 of the settings whose change retrains every ticker."""
         canonical = json.dumps(self.model.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+SECRETS = tuple(
+    key for key, field in Settings.model_fields.items() if "SecretStr" in repr(field.annotation)
+)
+"""Settings that may be in a file of their own instead."""

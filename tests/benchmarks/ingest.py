@@ -34,6 +34,7 @@ class MadeUp:
     """Random walks of as many tickers as are asked for: a seed each."""
 
     price_basis = PriceBasis.AS_TRADED
+    corrects_overnight = True
 
     def __init__(self, name: str, calendar: TradingCalendar, first: date) -> None:
         self.name = self.specification = name
@@ -57,6 +58,9 @@ class MadeUp:
                 volume=np.full(last - start, 1e6),
             )
             yield FetchedBars(symbol=request.symbol, bars=bars)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
 
 
 def watch(app: App, source: MadeUp, code: str, count: int) -> None:

@@ -28,7 +28,7 @@ from stockbatch.engine.features import NAMES
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.methods.lstm import raw_quantiles
-from stockbatch.providers.base import create
+from stockbatch.providers.registry import create
 from stockbatch.records import QUANTILES, Floats, Panel, Reason, Verdict
 
 from .walk_forward import prepare, read, until

@@ -19,7 +19,7 @@ from stockbatch.config import PREFIX
 from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
-from stockbatch.providers.csv.files import CsvFiles
+from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import LSTM
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import models
@@ -674,7 +674,7 @@ def test_a_healthy_installation_is_all_right(reading):
     assert {line[:6] for line in lines} == {"ok    "}
     checks = [line[7:].split(":")[0].split()[0] for line in lines]
     assert checks == [
-        *("settings", "disk", "database", "migrations", "watchlist"),
+        *("settings", "providers", "disk", "database", "migrations", "watchlist"),
         *("provider", "calendar"),
     ]
 
