@@ -17,11 +17,12 @@ from rich.progress import (
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from jobs.training import TrainingProcess
-from stockbatch import database, providers
+from stockbatch import database
 from stockbatch.config import Settings
+from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
-from stockbatch.providers import BarProvider
+from stockbatch.providers import base as providers
+from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota
 
 PATIENCE = 120

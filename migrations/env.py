@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.schema import CreateSchema
 
 from stockbatch import config, database
-from stockbatch.tables import Base
+from stockbatch.database.tables import Base
 
 SCHEMAS = ("stockbatch", "bi")
 

@@ -18,15 +18,20 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
-from market import NOW, Market, small, watch
 from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from jobs.training import TrainingProcess
-from stockbatch import database, embedded_server
+from stockbatch import database
 from stockbatch.config import Settings
-from stockbatch.embedded_server import Server
+from stockbatch.database import embedded_server
+from stockbatch.database.embedded_server import Server
+from stockbatch.engine.training import TrainingProcess
+from stockbatch.records import Instrument
+from stockbatch.store.calendar import extend
+from tests.support.ledger import listed
+from tests.support.loopback import YahooServer, serving
+from tests.support.market import NOW, Market, calendar, session, small, watch
 
 SERVERS = pytest.StashKey[Path]()
 
@@ -300,3 +305,19 @@ def make_app_of_own(
 def app(make_app: Callable[..., App], market: Market) -> App:
     """What a job is given, with the tickers of `market` on the watchlist."""
     return make_app(market)
+
+
+@pytest.fixture
+def yahoo_server() -> Iterator[YahooServer]:
+    server = YahooServer()
+    with serving(server.answer) as port:
+        server.port = port
+        yield server
+
+
+@pytest.fixture
+def one(db: Session) -> Instrument:
+    """The only ticker of a watchlist, on a calendar whose sessions are stored."""
+    extend(db, calendar(), session(-300), session(30))
+    (instrument,) = listed(db, "AAA")
+    return instrument

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stockbatch import calibration
+from stockbatch.engine.learning import STOPPING_BLOCKS
 from stockbatch.config import ModelSettings
-from stockbatch.learning import STOPPING_BLOCKS
+from stockbatch.methods import calibration
 from stockbatch.records import QUANTILES
 
 FOLDER = Path(__file__).parent

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 
 from jobs.api import schemas
+from jobs.api.predict import Prediction, predict
 from jobs.api.problems import documented
 from jobs.api.service import Service, entered, service
-from jobs.predict import Prediction, predict
 from stockbatch.records import QUANTILES, Bars, CorporateAction, FetchedBars, ModelKind
 from stockbatch.store import serving
 

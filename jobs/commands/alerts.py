@@ -42,8 +42,8 @@ def list_(
 @alerts.command()
 def test() -> None:
     """Send one alert that means nothing to every channel of `alert_urls`."""
-    from jobs import alerts as job
     from jobs.app import running
+    from jobs.daemon import alerts as job
     from stockbatch.exceptions import ConfigurationError
 
     settings = context.settings()

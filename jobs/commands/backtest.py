@@ -27,9 +27,9 @@ def backtest(
     ] = None,
 ) -> None:
     """Walk forward over past sessions and record and score what would have been forecast."""
-    from jobs import backtest as job
     from jobs.app import running
-    from jobs.daily import calendars_of
+    from jobs.daily.run import calendars_of
+    from jobs.replay import backtest as job
 
     settings = context.settings(
         exchange=exchange, retrain_after_sessions=retrain_every, base_after_sessions=base_every

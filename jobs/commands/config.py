@@ -15,7 +15,7 @@ def group() -> None:
 @config.command()
 def show() -> None:
     """Print every setting as TOML; passwords are hidden."""
-    from stockbatch.settings_file import describe
+    from stockbatch.config.text import describe
 
     typer.echo(describe(context.settings()))
 
@@ -23,7 +23,7 @@ def show() -> None:
 @config.command()
 def template() -> None:
     """Print a settings file with every setting and what it is for, ready to be changed."""
-    from stockbatch import settings_file
+    from stockbatch.config import text as settings_file
 
     typer.echo(settings_file.template(), nl=False)
 

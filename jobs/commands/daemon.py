@@ -21,10 +21,12 @@ Exchange = Annotated[str | None, typer.Argument(help="Exchange calendar; default
 
 def daemon() -> None:
     """Run what is due after every close, until told to stop (SIGTERM, Ctrl-C)."""
-    from jobs import alerts, monitoring, prune
     from jobs.app import running
-    from jobs.daemon import Care, run_daemon
-    from jobs.process import AT_ONCE
+    from jobs.care import prune
+    from jobs.daemon import alerts
+    from jobs.daemon import health as monitoring
+    from jobs.daemon.loop import Care, run_daemon
+    from jobs.daemon.signals import AT_ONCE
     from stockbatch import config
     from stockbatch.exceptions import DatabaseUnavailable, MigrationInProgress
 
@@ -45,9 +47,9 @@ def daemon() -> None:
 
 def schedule() -> None:
     """Show when the daemon wakes up next, and what is due or waits already."""
-    from jobs import agenda
     from jobs.app import running
-    from jobs.schedule import firings
+    from jobs.daemon import agenda
+    from jobs.daemon.triggers import firings
     from stockbatch.store import pauses
 
     with running(context.settings(), create=False) as app:
@@ -98,7 +100,7 @@ def _known(exchange: str | None) -> str:
     """Return the code of an exchange as the watchlist has it. Raises UnknownCalendar."""
     from datetime import UTC, datetime
 
-    from stockbatch import sessions
+    from stockbatch.market import sessions
     from stockbatch.store.pauses import ALL
 
     if exchange is None or exchange == ALL:

@@ -9,7 +9,7 @@ import typer
 
 from jobs.commands import context
 
-LOADED_FIRST = ("jobs.charts", "stockbatch.database", "stockbatch.store.dashboard")
+LOADED_FIRST = ("jobs.pictures.charts", "stockbatch.database", "stockbatch.store.dashboard")
 """What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -24,12 +24,13 @@ def dashboard(
     context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
     from streamlit.web import bootstrap
 
-    from jobs import dashboard as pages
-    from jobs.drawing import BLUE
+    from jobs.pictures import dashboard as pages
+    from jobs.pictures.dashboard import page
+    from jobs.pictures.drawing import BLUE
 
     for module in LOADED_FIRST:
         import_module(module)
-    context.settings()  # what is wrong with them is said here, not in the browser
+    page.use(context.settings())  # what is wrong with them is said here, not in the browser
     options = {
         "server_address": host,
         "server_port": port,

@@ -16,7 +16,8 @@ RoleOption = Annotated[Role, typer.Option(help="Role to connect as.")]
 @db.command()
 def start() -> None:
     """Start the embedded PostgreSQL, creating it first where there is none."""
-    from stockbatch import database, embedded_server
+    from stockbatch import database
+    from stockbatch.database import embedded_server
 
     settings = context.settings()
     _require_embedded(settings.database_url is None)
@@ -27,7 +28,7 @@ def start() -> None:
 @db.command()
 def stop() -> None:
     """Stop the embedded PostgreSQL; its data stay."""
-    from stockbatch import embedded_server
+    from stockbatch.database import embedded_server
 
     settings = context.settings()
     _require_embedded(settings.database_url is None)
@@ -59,7 +60,7 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False)],
 ) -> None:
     """Write everything to a file that `restore` takes; jobs may go on meanwhile."""
-    from jobs.backup import backup as job
+    from jobs.care.backup import backup as job
 
     size = job(context.settings(), file)
     typer.echo(f"{file}: {size / 2**20:.1f} MiB; keep it as safe as the database")
@@ -70,7 +71,7 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False)],
 ) -> None:
     """Fill an empty database from a backup and bring its schema to this program's revision."""
-    from jobs.backup import restore as job
+    from jobs.care.backup import restore as job
     from stockbatch import database
 
     settings = context.settings()

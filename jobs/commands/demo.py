@@ -12,7 +12,7 @@ import typer
 from jobs.commands import context
 
 if TYPE_CHECKING:
-    from stockbatch.providers import BarProvider
+    from stockbatch.providers.base import BarProvider
 
 WALK = 20
 """Sessions walked after the first, so that there are scores."""
@@ -24,8 +24,9 @@ def demo() -> None:
     from jobs.app import running
     from jobs.commands.forecasts import views_table
     from jobs.commands.status import accuracy_table
-    from jobs.daily import run_sessions
-    from stockbatch import database, sessions
+    from jobs.daily.run import run_sessions
+    from stockbatch import database
+    from stockbatch.market import sessions
     from stockbatch.records import Listing
     from stockbatch.store import instruments, views
 
@@ -69,8 +70,8 @@ def _as_typed() -> str:
 
 def _last_session(source: BarProvider, tickers: list[str], today: date) -> date:
     """Return the last session that all tickers have a bar of."""
+    from stockbatch.market.sessions import as_date
     from stockbatch.records import BarRequest, FetchedBars
-    from stockbatch.sessions import as_date
 
     requests = [BarRequest(symbol=ticker, first=None, last=today) for ticker in tickers]
     answers = [one for one in source.fetch(requests) if isinstance(one, FetchedBars)]

@@ -124,13 +124,13 @@ def _described(watchlist: list[Instrument]) -> str:
 
 
 def _provider(settings: Settings, specification: str) -> str:
-    from stockbatch import providers
+    from stockbatch.providers import base as providers
 
     return providers.create(specification, settings).state()
 
 
 def _calendar(code: str) -> str:
-    from stockbatch import sessions
+    from stockbatch.market import sessions
 
     now = datetime.now(UTC)
     calendar = sessions.load(code, now.date())

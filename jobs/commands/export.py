@@ -13,8 +13,8 @@ def export(
 ) -> None:
     """Write the views of schema `bi` and the bars as Parquet; again: only what has changed."""
     context.require("stockbatch export", "pyarrow", extra="export")
-    from jobs import export as job
     from jobs.app import running
+    from jobs.care import export as job
 
     with running(context.settings(), create=False) as app:
         plans = job.export(app, to.absolute())

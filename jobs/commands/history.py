@@ -53,8 +53,8 @@ def retry(
     exchange: Annotated[str | None, typer.Argument(help="Exchange; default: all.")] = None,
 ) -> None:
     """Run what failed or waits for bars now, without waiting for its turn."""
-    from jobs import backfill as job
     from jobs.app import running
+    from jobs.replay import backfill as job
 
     done = 0
     with running(context.settings()) as app:
@@ -83,8 +83,8 @@ def backfill(
     dry_run: Annotated[bool, typer.Option(help="Only say what would be run.")] = False,
 ) -> None:
     """Run the sessions of the past that never ran; their forecasts are late, never live."""
-    from jobs import backfill as job
     from jobs.app import running
+    from jobs.replay import backfill as job
     from stockbatch.store import instruments
 
     if first > last:

@@ -67,8 +67,8 @@ def promote(
     ] = None,
 ) -> None:
     """Put a model of your choice into use; it stays until a run trains and promotes another."""
-    from jobs import promote_models
     from jobs.app import running
+    from jobs.models import promote as promote_models
 
     with running(context.settings(), create=False) as app:
         since = promote_models.promote(app, ticker, model, first and first.date())
@@ -78,8 +78,8 @@ def promote(
 @models.command()
 def rollback(ticker: Ticker) -> None:
     """Put the model in use before back into use; once more goes further back."""
-    from jobs import promote_models
     from jobs.app import running
+    from jobs.models import promote as promote_models
 
     with running(context.settings(), create=False) as app:
         model, since = promote_models.roll_back(app, ticker)
@@ -100,8 +100,8 @@ def export(
     with running(context.settings(), create=False) as app:
         with app.transaction() as db:
             model = store.champion(db, ticker)
-        from stockbatch import lstm
         from stockbatch.config import ModelSettings
+        from stockbatch.engine import lstm
 
         lstm.export(model.weights, ModelSettings.model_validate(model.parameters), file)
     typer.echo(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")

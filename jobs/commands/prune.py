@@ -19,8 +19,8 @@ def prune(
 
     Forecasts and scores stay; those of backtests can be made again, and go if asked for.
     """
-    from jobs import prune as job
     from jobs.app import running
+    from jobs.care import prune as job
 
     if before and not backtests:
         raise typer.BadParameter("--before goes with --backtests")

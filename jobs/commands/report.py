@@ -16,7 +16,7 @@ def report(
 ) -> None:
     """Write forecasts and how they did to one HTML, PDF or PNG file."""
     context.require("stockbatch report", "altair", "vl_convert", extra="dashboard")
-    from jobs import report as job
+    from jobs.pictures import report as job
     from stockbatch import database
 
     if out.suffix not in job.FORMATS:

@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Fetch, score, forecast and sum up; nothing later than the session is read."""
     from jobs.app import running
-    from jobs.daily import Options, calendars_of, run_session, run_sessions
+    from jobs.daily.run import Options, calendars_of, run_session, run_sessions
 
     if (first is None) != (last is None) or (session and first):
         raise typer.BadParameter("give --session, or both --from and --to")

@@ -119,8 +119,8 @@ def _add(
     keep_known: bool,
 ) -> None:
     """Add the tickers of `rows`, or all the provider lists where there is none, and say so."""
-    from jobs.add_tickers import Fallback, Wanted, add_all, add_tickers
     from jobs.app import running
+    from jobs.watchlist import Fallback, Wanted, add_all, add_tickers
 
     settings = context.settings()
     usual = provider or settings.provider
@@ -152,8 +152,8 @@ def _add(
 
 def _read(file: Path) -> list[Row]:
     """Return the rows of a file, one per ticker. Raises UnreadableFile and BadFile."""
-    from stockbatch import sessions
     from stockbatch.exceptions import BadFile, UnknownCalendar, UnreadableFile
+    from stockbatch.market import sessions
 
     try:
         lines = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))

@@ -8,7 +8,7 @@ import typer
 from jobs.commands import context
 
 if TYPE_CHECKING:
-    from jobs.tune import Trial, Tuned
+    from jobs.replay.tune import Trial, Tuned
     from stockbatch.config import ModelSettings
     from stockbatch.metrics import Skill
 
@@ -33,9 +33,9 @@ def tune(
     tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
 ) -> None:
     """Search engine settings on past sessions and print what would change; nothing is changed."""
-    from jobs import tune as job
     from jobs.app import running
-    from jobs.daily import calendars_of
+    from jobs.daily.run import calendars_of
+    from jobs.replay import tune as job
 
     settings = context.settings(exchange=exchange)
     names = [t.strip() for t in tickers.split(",") if t.strip()] if tickers else None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from stockbatch.exceptions import NoData, ProviderError
-from stockbatch.providers import answers, unknown_ticker
+from stockbatch.providers.base import answers, unknown_ticker
 from stockbatch.records import BarRequest, Bars, FetchedBars, Listing, PriceBasis
 
 NAMES = {"^GSPC": "S&P 500", "^IXIC": "NASDAQ Composite"}

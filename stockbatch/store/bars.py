@@ -9,7 +9,8 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.jumps import Verdict
+from stockbatch.database.tables import NOW, BarRow, CorporateActionRow, DataIssueRow
+from stockbatch.market.jumps import Verdict
 from stockbatch.records import (
     Bars,
     BarState,
@@ -23,7 +24,6 @@ from stockbatch.records import (
     StoredCloses,
 )
 from stockbatch.store.bulk import matrix, stage_arrays
-from stockbatch.tables import NOW, BarRow, CorporateActionRow, DataIssueRow
 
 PRICES = ("open", "high", "low", "close")
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch.sessions import TradingCalendar
+from stockbatch.market.sessions import TradingCalendar
 from stockbatch.store.bulk import matrix, stage_arrays
 
 _COLUMNS = (("session", "date"), ("open_at", "float8"), ("close_at", "float8"))

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from stockbatch.database.tables import FallbackRow, InstrumentRow, RenameRow
 from stockbatch.exceptions import (
     DuplicateInstrument,
     NoInstruments,
@@ -15,7 +16,6 @@ from stockbatch.exceptions import (
     UnknownInstrument,
 )
 from stockbatch.records import Instrument, Listing, Source
-from stockbatch.tables import FallbackRow, InstrumentRow, RenameRow
 
 
 def add(

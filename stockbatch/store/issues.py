@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
+from stockbatch.database.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
 from stockbatch.exceptions import NothingToDecide, UnknownIssue
-from stockbatch.overlap import CURRENCY, RESTATED
+from stockbatch.market.overlap import CURRENCY, RESTATED
 from stockbatch.records import BarState, Decision, Severity
-from stockbatch.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
 
 OF_HISTORY = (CURRENCY, RESTATED)
 """Checks of a whole history: accepting one has it fetched again, bars stay aside until then."""

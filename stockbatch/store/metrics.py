@@ -8,9 +8,9 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.records import Floats, Instrument, Kind, Method, Sessions
 from stockbatch.store.bulk import matrix, stage
-from stockbatch.tables import QUANTILE_COLUMNS
 
 FIELDS = (
     "close",

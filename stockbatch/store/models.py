@@ -10,10 +10,10 @@ from sqlalchemy import Text, TextClause, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch import features, inference
+from stockbatch.database.tables import MODEL_KEY, ModelRow, TrainingCurveRow
+from stockbatch.engine import features, inference
 from stockbatch.exceptions import NoModel
 from stockbatch.records import Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
-from stockbatch.tables import MODEL_KEY, ModelRow, TrainingCurveRow
 
 _CHAMPIONS = text("""
 SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*

@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.tables import PauseRow
+from stockbatch.database.tables import PauseRow
 
 ALL = "ALL"
 """Stands for every exchange."""

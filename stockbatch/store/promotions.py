@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from stockbatch.database.tables import MANUAL, ROLLBACK
 from stockbatch.exceptions import NothingToRollBack, UnknownModel, UnsuitableModel
 from stockbatch.records import Instrument, ModelKind
 from stockbatch.store import models
-from stockbatch.tables import MANUAL, ROLLBACK
 
 _ADD = text("""
 INSERT INTO stockbatch.promotions (instrument_id, model_id, from_session, reason)

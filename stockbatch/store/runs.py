@@ -9,10 +9,10 @@ from uuid import uuid4
 from sqlalchemy import Engine, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from stockbatch.database.tables import OutcomeRow, RunRow
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
 from stockbatch.store import lease
-from stockbatch.tables import OutcomeRow, RunRow
 
 UNFINISHED = frozenset({"running", "failed", "stopped"})
 """Statuses of runs that have to be resumed."""

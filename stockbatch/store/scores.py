@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.records import Floats, Instrument, Run
 from stockbatch.store.bulk import matrix, stage
-from stockbatch.tables import QUANTILE_COLUMNS
 
 LOSSES = (
     "error",

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import NoModel, UnknownInstrument
-from stockbatch.jumps import Verdict
+from stockbatch.market.jumps import Verdict
 from stockbatch.records import Instrument
 
 Row = dict[str, Any]

@@ -13,9 +13,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from stockbatch.database.tables import ApiTokenRow
 from stockbatch.exceptions import DuplicateToken, UnknownToken
 from stockbatch.records import Token
-from stockbatch.tables import ApiTokenRow
 
 PREFIX = "stockbatch_"
 """What every token begins with, so that a leaked one is recognised."""

@@ -9,10 +9,10 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
-from market import CODE, Market, PlainTrainer, fetch, run, session
 
-from jobs.backtest import backtest
-from stockbatch.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
+from jobs.replay.backtest import backtest
+from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
+from tests.support.market import CODE, Market, PlainTrainer, fetch, run, session
 
 FROZEN = Path(__file__).parent / "frozen"
 DIGITS = 9
@@ -25,9 +25,11 @@ QUERIES = {
         FROM stockbatch.outcomes JOIN stockbatch.instruments AS i ON i.id = instrument_id""",
     "models": """
         SELECT m.kind, coalesce(ticker, '-') AS ticker, m.first_session, m.last_session, m.reason,
-            m.verdict, m.tickers, m.best_epoch, m.fingerprint, m.configuration, m.weights_sha256,
-            m.initial_loss, m.comparison_loss, m.base_loss, m.champion_loss, m.gain_error
-        FROM stockbatch.models AS m LEFT JOIN stockbatch.instruments AS i ON i.id = instrument_id""",
+            m.verdict, m.tickers, m.best_epoch, m.fingerprint, m.configuration,
+            m.weights_sha256, m.initial_loss, m.comparison_loss, m.base_loss, m.champion_loss,
+            m.gain_error
+        FROM stockbatch.models AS m
+        LEFT JOIN stockbatch.instruments AS i ON i.id = instrument_id""",
     "promotions": """
         SELECT ticker, p.from_session, p.reason, m.kind, m.last_session
         FROM stockbatch.promotions AS p JOIN stockbatch.models AS m ON m.id = model_id

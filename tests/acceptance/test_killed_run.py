@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from market import CODE, Market, PlainTrainer, assert_same, facts, fetch, run, session
 
 from stockbatch.exceptions import RunInProgress
 from stockbatch.store import runs
+from tests.support.market import CODE, Market, PlainTrainer, assert_same, facts, fetch, run, session
+from tests.support.places import ROOT
 
 EVENTS = (
     (0, "base: compute", 1),
@@ -34,10 +35,10 @@ VICTIMS = """
 import json, os, signal, sys, traceback
 from datetime import date
 from pathlib import Path
-from jobs import daily
+from jobs.daily import run as daily
 from jobs.app import App
-from jobs.training import TrainingProcess
-from market import NOW, PlainTrainer, run, small
+from stockbatch.engine.training import TrainingProcess
+from tests.support.market import NOW, PlainTrainer, run, small
 from stockbatch import config, database
 
 
@@ -75,7 +76,7 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def victims():
     """A process with all imports done that forks one to be killed for every order it reads."""
-    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
+    environment = {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, "-c", VICTIMS],
         env=os.environ | environment,

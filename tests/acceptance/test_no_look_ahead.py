@@ -4,7 +4,8 @@ from datetime import date
 
 import numpy as np
 import pytest
-from market import (
+
+from tests.support.market import (
     AFTER,
     BEFORE,
     ORIGIN,

@@ -2,19 +2,19 @@
 
 import csv
 from datetime import date
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from market import PlainTrainer, calendar, fetch, run
 
-from stockbatch import features
-from stockbatch.adjustments import total_log_returns
-from stockbatch.material import prepare, sessions_needed
+from stockbatch.engine import features
+from stockbatch.engine.material import prepare, sessions_needed
+from stockbatch.market.adjustments import total_log_returns
 from stockbatch.store import bars, instruments, market
+from tests.support import places
+from tests.support.market import PlainTrainer, calendar, fetch, run
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "alpha_vantage_csv"
+DATA = places.DATA / "alpha_vantage_csv"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the recorded data in {DATA}")
 
 SPLITS = [

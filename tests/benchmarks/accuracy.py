@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from jobs.training import TrainingProcess
 from stockbatch import metrics
-from stockbatch.baselines import probability_of_rise
 from stockbatch.config import ModelSettings, Settings
+from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
-from stockbatch.providers import create
+from stockbatch.methods.baselines import probability_of_rise
+from stockbatch.providers.base import create
 from stockbatch.records import Floats, Verdict
+from tests.support import places
 
 from .walk_forward import BASE, CALIBRATED, EWMA, RAW, ROLLING, Walk, prepare, read, walk
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data"
+FOLDER = places.DATA
 SETS = {"sp500_5yr": "sp500_5yr/all_stocks_5yr.csv.gz", "alpha_vantage_csv": "alpha_vantage_csv"}
 
 

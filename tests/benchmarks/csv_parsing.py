@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from stockbatch.providers import csv_table
+from stockbatch.providers.csv import table as csv_table
 
 
 def main() -> None:

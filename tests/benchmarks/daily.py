@@ -15,7 +15,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from stockbatch import sessions
+from stockbatch.market import sessions
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.views import filled
-from tests.browser import DESKTOP, chromium, dashboard, resize, visit
+from tests.support.browser import DESKTOP, chromium, dashboard, resize, visit
 
 PAGES = ("", "ticker?ticker=T00005", "accuracy", "operations")
 

@@ -19,11 +19,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from stockbatch import database, embedded_server, sessions
+from stockbatch import database
 from stockbatch.config import Settings
-from tests.grafana import DASHBOARDS, expand, loaded, panels, rows, values_of
+from stockbatch.database import embedded_server
+from stockbatch.market import sessions
+from tests.support import places
+from tests.support.grafana import DASHBOARDS, expand, loaded, panels, rows, values_of
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "sp500_5yr"
+DATA = places.DATA / "sp500_5yr"
 LAST = date(2018, 2, 7)
 SESSIONS = 60
 RANGES = {

@@ -17,13 +17,14 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from jobs import prune
 from jobs.app import App, running
-from jobs.daily import run_session
-from stockbatch import embedded_server, sessions
+from jobs.care import prune
+from jobs.daily.run import run_session
 from stockbatch.config import Settings
+from stockbatch.database import embedded_server
+from stockbatch.market import sessions
 from tests.benchmarks.ingest import LAST, MadeUp, watch
-from tests.market import PlainTrainer
+from tests.support.market import PlainTrainer
 
 CODE, TICKERS, HISTORY = "XNYS", 40, 1300
 SIZES, YEAR = (500, 10_000), 252

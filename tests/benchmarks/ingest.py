@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from jobs.app import App, running
-from jobs.daily import fetch_session
-from stockbatch import embedded_server, sessions
+from jobs.daily.run import fetch_session
 from stockbatch.config import Settings
+from stockbatch.database import embedded_server
+from stockbatch.market import sessions
+from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import BarRequest, Bars, FetchedBars, Listing, PriceBasis
-from stockbatch.sessions import TradingCalendar
 from stockbatch.store import instruments
 
 LAST = date(2018, 2, 7)

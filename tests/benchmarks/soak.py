@@ -29,22 +29,29 @@ from typing import Any
 
 import psutil
 import psycopg
+from sqlalchemy import Engine
 
-TESTS = Path(__file__).parents[1]
-if str(TESTS) not in sys.path:  # as pytest has it
-    sys.path.insert(0, str(TESTS))
-
-from market import Facts, assert_same, facts, fetch, small  # noqa: E402
-from simulation import ASLEEP, CALENDAR, Order, Told, Trouble, World, live, spoilt, watch  # noqa: E402
-from sqlalchemy import Engine  # noqa: E402
-
-from jobs.app import App  # noqa: E402
-from jobs.daemon import MINUTE, PASSIVE  # noqa: E402
-from stockbatch import database, embedded_server  # noqa: E402
-from stockbatch.config import Settings  # noqa: E402
-from stockbatch.embedded_server import Server  # noqa: E402
-from stockbatch.store.market import FEWEST  # noqa: E402
-from stockbatch.store.runs import RETRIED  # noqa: E402
+from jobs.app import App
+from jobs.daemon.loop import MINUTE, PASSIVE
+from stockbatch import database
+from stockbatch.config import Settings
+from stockbatch.database import embedded_server
+from stockbatch.database.embedded_server import Server
+from stockbatch.store.market import FEWEST
+from stockbatch.store.runs import RETRIED
+from tests.support.market import Facts, assert_same, facts, fetch, small
+from tests.support.places import ROOT
+from tests.support.simulation import (
+    ASLEEP,
+    CALENDAR,
+    Order,
+    Told,
+    Trouble,
+    World,
+    live,
+    spoilt,
+    watch,
+)
 
 CHUNK = 4
 PATIENCE = 120.0
@@ -612,9 +619,9 @@ def _database(home: Path, server: Server, name: str, world: World) -> Engine:
 def prepared() -> Iterator[None]:
     """Let daemon processes start at once: what they import is imported once, in their parent."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    os.environ["PYTHONPATH"] = str(ROOT)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["simulation"])
+    context.set_forkserver_preload(["tests.support.simulation"])
     try:
         first = context.Process(target=int)
         first.start()

@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from jobs.training import TrainingProcess
-from stockbatch import batches, features, forecasting, inference, learning, metrics
+from stockbatch import metrics
 from stockbatch.config import ModelSettings, Settings
-from stockbatch.features import NAMES
-from stockbatch.material import Material
-from stockbatch.providers import create
+from stockbatch.engine import batches, features, inference, learning
+from stockbatch.engine.features import NAMES
+from stockbatch.engine.material import Material
+from stockbatch.engine.training import TrainingProcess
+from stockbatch.methods import forecasting
+from stockbatch.providers.base import create
 from stockbatch.records import QUANTILES, Floats, Panel, Reason, Verdict
 
 from .walk_forward import prepare, read, until

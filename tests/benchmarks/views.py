@@ -18,8 +18,10 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from stockbatch import database, embedded_server, sessions
+from stockbatch import database
 from stockbatch.config import Settings
+from stockbatch.database import embedded_server
+from stockbatch.market import sessions
 from stockbatch.store.calendar import extend
 
 BARS, FORECASTS = 1260, 250

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stockbatch import forecasting, garch, learning, material, quality, sessions
-from stockbatch.adjustments import total_log_returns
 from stockbatch.config import Settings
+from stockbatch.engine import learning, material
+from stockbatch.engine.material import Material
 from stockbatch.exceptions import ProviderError
-from stockbatch.material import Material
-from stockbatch.providers import BarProvider
+from stockbatch.market import quality, sessions
+from stockbatch.market.adjustments import total_log_returns
+from stockbatch.methods import forecasting, garch
+from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
     QUANTILES,
     BarRequest,
@@ -38,7 +40,7 @@ METHODS = {Method.ROLLING_QUANTILE: ROLLING, Method.EWMA: EWMA, Method.GARCH: GA
 
 
 class Trainer(Protocol):
-    """What `jobs.training.TrainingProcess` offers."""
+    """What `stockbatch.engine.training.TrainingProcess` offers."""
 
     def fit(self, *arguments: Any, **options: Any) -> Any: ...
 

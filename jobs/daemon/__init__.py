@@ -1,0 +1,1 @@
+"""The daemon: when to work, who is told, who looks on."""

@@ -1,0 +1,51 @@
+"""Refit base models that are about to expire, when there is time: otherwise a daily run does it."""
+
+import logging
+
+import numpy as np
+
+from jobs.app import App
+from jobs.daily.run import reopen
+from jobs.models.base import train_base
+from stockbatch.engine.material import sessions_needed
+from stockbatch.market import sessions
+from stockbatch.records import Run
+from stockbatch.store import instruments, market, runs
+
+log = logging.getLogger(__name__)
+
+AHEAD = 5
+"""Sessions until the next time: a base that lasts as long is left alone."""
+
+
+def refit_bases(app: App) -> None:
+    """Refit the base of every exchange whose last session is finished.
+
+    It belongs to the run of that session, which is reopened: a process that has lost the run cannot
+    write it.
+    """
+    with app.transaction() as db:
+        codes = list(instruments.exchanges(db))
+    for code in codes:
+        app.checkpoint()
+        _refit(app, code)
+
+
+def _refit(app: App, code: str) -> None:
+    calendar = sessions.load(code, app.clock().date())
+    session = calendar.last_closed(app.clock(), app.settings.close_delay(code))
+    window = calendar.window(session, sessions_needed(app.settings))
+
+    def refit(run: Run) -> bool:
+        with app.transaction() as db:
+            known = market.load(db, code, window)
+        base = train_base(app, run, window, known, demo=False, ahead=AHEAD)
+        age = 0 if base is None else int(np.sum(window > np.datetime64(base.last_session)))
+        log.info("%s: base model of %s, %d sessions old", code, session, age)
+        return False  # the run itself keeps its end
+
+    with runs.exclusive(app.engine, code) as require:
+        with app.transaction() as db:
+            last = runs.last_tries(db, code, session).get(session)
+        if last is not None and last.status == "finished":  # otherwise its own run comes first
+            reopen(app, calendar, session, refit, require, trigger="schedule")

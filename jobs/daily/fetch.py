@@ -1,0 +1,344 @@
+"""Fetch the bars a session still lacks, check them, store what passes."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from jobs.app import App
+from stockbatch.exceptions import NoData, ProviderError, UnknownTicker
+from stockbatch.market import overlap, quality
+from stockbatch.market.overlap import Admitted
+from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.providers.base import BarProvider
+from stockbatch.records import (
+    Action,
+    BarRequest,
+    BarState,
+    FetchedBars,
+    Finding,
+    Instrument,
+    Outcome,
+    PriceBasis,
+    Reason,
+    Run,
+    Severity,
+    Source,
+    StoredCloses,
+)
+from stockbatch.store import bars as bar_store
+from stockbatch.store import instruments as instrument_store
+from stockbatch.store import issues, runs
+
+OVERLAP = 10
+"""Stored sessions asked for again, so that late corrections are seen."""
+COMMIT_BARS, COMMIT_SECONDS = 100_000, 5.0
+"""A batch is committed once it holds so many bars, or took so long to come."""
+STRIKES = 5
+"""Sessions without a bar from any provider after which a ticker may be traded no more."""
+FINAL_AT_ONCE = frozenset({"csv", "demo"})
+"""Providers of recorded bars; any other may still correct its newest one overnight."""
+
+Answer = tuple[Instrument, FetchedBars | ProviderError]
+Problems = dict[int, Outcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What one provider is asked in a run, and what is known of its tickers by their ids."""
+
+    run: Run
+    calendar: TradingCalendar
+    source: BarProvider
+    stored: Mapping[int, StoredCloses]
+    agreed: Mapping[int, frozenset[tuple[str, str]]]
+    provisional: date | None
+    """The session whose bar may still change."""
+
+
+def fetch_bars(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    instruments: Sequence[Instrument],
+    *,
+    provider: str | None = None,
+) -> Problems:
+    """Bring the stored bars of `instruments` up to the run's session.
+
+    Where an instrument's provider fails, its fallbacks are asked in their order; `provider` stands
+    in for all of them. Return, by instrument id, why there is no bar of that session.
+    """
+    open_again = app.clock() >= calendar.deadline_from(run.session)
+    enough = {BarState.FINAL} if open_again else {BarState.FINAL, BarState.PROVISIONAL}
+    with app.transaction() as db:
+        states = bar_store.states(db, [i.id for i in instruments], run.session)
+    asking = [i for i in instruments if states.get(i.id) not in enough]
+    lacking, problems, turn = asking, Problems(), 0
+    with app.progress() as progress:
+        task = progress.add_task("bars", total=len(asking))
+        while groups := by_provider(asking, provider, turn):
+            for specification, fed in groups:
+                found = _ask(
+                    app,
+                    run,
+                    calendar,
+                    specification,
+                    fed,
+                    provisional=None if open_again else run.session,
+                    advance=lambda count: progress.advance(task, count),
+                )
+                for id_ in {i.id for i in fed.values()} - found.keys():
+                    problems.pop(id_, None)
+                problems |= {id_: _joined(problems.get(id_), new) for id_, new in found.items()}
+            asking, turn = [i for i in asking if i.id in problems], turn + 1
+            progress.update(task, total=len(lacking) + len(asking))
+    _finish(app, run, calendar, instruments, problems)
+    return problems
+
+
+def by_provider(
+    instruments: Iterable[Instrument], provider: str | None, turn: int
+) -> list[tuple[str, dict[str, Instrument]]]:
+    """Return who is to be asked in this turn: pairs of a provider and instruments by symbol.
+
+    Turn 0 is that of their own providers, 1 that of the first fallbacks, and so on.
+    """
+    groups: list[tuple[str, dict[str, Instrument]]] = []
+    for instrument in instruments:
+        sources = [Source(provider=provider or instrument.provider, symbol=instrument.symbol)]
+        sources += () if provider else instrument.fallbacks
+        if turn < len(sources):
+            source = sources[turn]
+            for specification, fed in groups:
+                if specification == source.provider and source.symbol not in fed:
+                    fed[source.symbol] = instrument
+                    break
+            else:  # of instruments with the same symbol, each is asked for in a group of its own
+                groups.append((source.provider, {source.symbol: instrument}))
+    return groups
+
+
+def _ask(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    specification: str,
+    fed: Mapping[str, Instrument],
+    *,
+    provisional: date | None,
+    advance: Callable[[int], None],
+) -> Problems:
+    """Ask one provider for the bars of the tickers `fed` to it, by symbol, and store them."""
+    try:
+        source = app.provider(specification)
+    except ProviderError as error:
+        advance(len(fed))
+        return {i.id: _failure(i, error) for i in fed.values()}
+    ids = [instrument.id for instrument in fed.values()]
+    with app.transaction() as db:
+        stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=source.name)
+        agreed = issues.agreed(db, ids)
+    question = _Question(
+        run=run,
+        calendar=calendar,
+        source=source,
+        stored=stored,
+        agreed=agreed,
+        provisional=None if source.name in FINAL_AT_ONCE else provisional,
+    )
+    problems, restated = _fetch(app, question, fed, advance)
+    if restated:
+        again = replace(question, stored={}, agreed={})
+        of_whole, _ = _fetch(app, again, restated, lambda _: None, whole=True)
+        problems |= of_whole
+    return problems
+
+
+def _fetch(
+    app: App,
+    question: _Question,
+    fed: Mapping[str, Instrument],
+    advance: Callable[[int], None],
+    *,
+    whole: bool = False,
+) -> tuple[Problems, dict[str, Instrument]]:
+    """Load, check and save batch by batch; return problems, and what must be fetched `whole`."""
+    session = question.run.session
+    requests = [
+        BarRequest(
+            symbol=symbol,
+            first=as_date(question.stored[i.id].sessions[0]) if i.id in question.stored else None,
+            last=session,
+        )
+        for symbol, i in fed.items()
+    ]
+    problems: Problems = {}
+    restated: dict[str, Instrument] = {}
+    for batch in _batches(question.source.fetch(requests), fed):
+        admitted: dict[int, Admitted] = {}
+        for instrument, answer in batch:
+            if isinstance(answer, ProviderError):
+                problems[instrument.id] = _failure(instrument, answer)
+                continue
+            one = admitted[instrument.id] = _admit(question, instrument, answer, whole=whole)
+            if one.refetch:
+                restated[answer.symbol] = instrument
+            elif (why := _refusal(one, session)) is not None:
+                problems[instrument.id] = _problem(instrument, Reason.BAR_REFUSED, why)
+            elif not (one.accepted.sessions == session).any():
+                text = f"{question.source.name} has no bar of this session"
+                if len(one.accepted):
+                    text += f", its last is of {one.accepted.sessions[-1]}"
+                problems[instrument.id] = _problem(instrument, Reason.NO_BAR, text)
+        if admitted:
+            _save(app, question, batch, admitted, whole=whole)
+        advance(len(batch))
+        app.checkpoint()
+    return problems, restated
+
+
+def _batches(
+    answers: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
+) -> Iterator[list[Answer]]:
+    """Yield the answers in batches to commit; after Ctrl-C, what has come is the last one."""
+    batch: list[Answer] = []
+    bars, begun = 0, time.monotonic()
+    try:
+        for answer in answers:
+            if isinstance(answer, ProviderError):
+                batch.append((instruments[answer.values["ticker"]], answer))
+            else:
+                batch.append((instruments[answer.symbol], answer))
+                bars += len(answer.bars)
+            if bars >= COMMIT_BARS or time.monotonic() - begun >= COMMIT_SECONDS:
+                yield batch
+                batch, bars, begun = [], 0, time.monotonic()
+    except KeyboardInterrupt:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _admit(
+    question: _Question, instrument: Instrument, answer: FetchedBars, *, whole: bool
+) -> Admitted:
+    """Check one answer and compare it with what is stored."""
+    checked = quality.check(answer, question.calendar.sessions, question.run.session)
+    return overlap.admit(
+        checked,
+        question.stored.get(instrument.id),
+        question.run.session,
+        basis=question.source.price_basis,
+        currency=(None if whole else answer.currency, instrument.currency),
+        agreed=question.agreed.get(instrument.id, frozenset()),
+    )
+
+
+def _save(
+    app: App,
+    question: _Question,
+    batch: Sequence[Answer],
+    admitted: Mapping[int, Admitted],
+    *,
+    whole: bool,
+) -> None:
+    """Store one batch in one transaction."""
+    name, basis = question.source.name, question.source.price_basis
+    kept = {id_: one for id_, one in admitted.items() if not one.refetch}
+    answers = {i.id: (i, a) for i, a in batch if isinstance(a, FetchedBars) and i.id in kept}
+    currencies = {
+        id_: answer.currency
+        for id_, (instrument, answer) in answers.items()
+        if answer.currency and (whole or instrument.currency is None)
+    }
+    with app.transaction() as db:
+        runs.lock(db, question.run)
+        bar_store.add(
+            db,
+            {id_: one.accepted for id_, one in kept.items()},
+            provider=name,
+            price_basis=basis,
+            provisional=question.provisional,
+        )
+        bar_store.add(
+            db,
+            {id_: one.quarantined for id_, one in kept.items()},
+            provider=name,
+            price_basis=basis,
+            state=BarState.QUARANTINED,
+        )
+        actions = {id_: one.actions for id_, one in kept.items()}
+        bar_store.add_actions(db, actions, provider=name)
+        if basis is PriceBasis.AS_TRADED:
+            spans = {id_: _span(one) for id_, one in kept.items() if len(one.accepted)}
+            bar_store.retract_actions(db, actions, spans, provider=name)
+        instrument_store.set_currencies(db, currencies)
+        findings = {id_: one.findings for id_, one in admitted.items()}
+        bar_store.add_findings(db, findings, run_id=question.run.id)
+
+
+def _span(admitted: Admitted) -> tuple[date, date]:
+    """Return the first and the last session the provider has answered for."""
+    return as_date(admitted.accepted.sessions[0]), as_date(admitted.accepted.sessions[-1])
+
+
+def _finish(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    instruments: Sequence[Instrument],
+    problems: Problems,
+) -> None:
+    """Judge what only all answers together tell: special sessions, tickers traded no more."""
+    silent = [id_ for id_, problem in problems.items() if problem.reason is Reason.NO_BAR]
+    if len(instruments) >= issues.FEWEST and 2 * len(silent) > len(instruments):
+        silent = []  # most have no bar: an outage
+    with app.transaction() as db:
+        runs.lock(db, run)
+        issues.accept_common_days(db, calendar.code)
+        last = bar_store.last_sessions(db, silent, run.session) if silent else {}
+        findings = {}
+        for id_, session in last.items():
+            missing = calendar.between(session, run.session)[1:]
+            if len(missing) >= STRIKES:
+                findings[id_] = [_delisted(as_date(missing[0]))]
+        bar_store.add_findings(db, findings, run_id=run.id)
+
+
+def _delisted(first_missing: date) -> Finding:
+    return Finding(
+        check="suspected_delisted",
+        severity=Severity.WARNING,
+        message=f"no provider has had a bar for {STRIKES} sessions: delisted, or renamed?",
+        session=first_missing,
+        observed=STRIKES,
+        threshold=STRIKES,
+    )
+
+
+def _refusal(admitted: Admitted, session: date) -> str | None:
+    """Return what is wrong with the bar of the run's session, None where nothing is."""
+    for finding in admitted.findings:
+        if finding.session == session and finding.severity != Severity.WARNING:
+            return finding.message
+    return None
+
+
+def _failure(instrument: Instrument, error: ProviderError) -> Outcome:
+    silent = isinstance(error, NoData | UnknownTicker)
+    return _problem(instrument, Reason.NO_BAR if silent else Reason.FETCH_FAILED, str(error))
+
+
+def _problem(instrument: Instrument, reason: Reason, message: str) -> Outcome:
+    return Outcome(instrument_id=instrument.id, action=Action.NONE, reason=reason, message=message)
+
+
+def _joined(before: Outcome | None, now: Outcome) -> Outcome:
+    """Return the first provider's problem with what the next one said."""
+    if before is None:
+        return now
+    reason = before.reason if before.reason is not Reason.NO_BAR else now.reason
+    return replace(before, reason=reason, message=f"{before.message}; {now.message}")

@@ -1,0 +1,231 @@
+"""Sum up how good the forecasts of the last sessions were."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.app import App
+from stockbatch import metrics
+from stockbatch.database.tables import QUANTILE_COLUMNS
+from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.metrics import Average
+from stockbatch.records import Floats, Instrument, Kind, Method, Run, Sessions
+from stockbatch.store import instruments as instrument_store
+from stockbatch.store import metrics as metric_store
+from stockbatch.store import runs
+
+WINDOWS = (20, 60, 250)
+"""Target sessions a metric looks back at."""
+HISTORY_AT_ONCE = 50
+"""Sessions whose windows are held in memory together."""
+NAIVE, ROLLING = BASELINES = (Method.NAIVE, Method.ROLLING_QUANTILE)
+"""What points, and what quantiles, are compared with."""
+PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
+RIVALS = (ROLLING, Method.EWMA)
+"""Whom the leaderboard states every method's skill against."""
+Losses = Mapping[tuple[Method, Kind], Mapping[str, Floats]]
+Row = tuple[Any, ...]
+"""What `store.metrics.save` takes."""
+
+
+class _Sample:
+    """Losses of the scored forecasts of one method, kind and window: (tickers, sessions)."""
+
+    def __init__(self, losses: Mapping[str, Floats]) -> None:
+        self.losses = losses
+        self.made = ~np.isnan(losses["absolute_error"])
+
+    @cached_property
+    def averages(self) -> dict[str, Average]:
+        """Return every metric of each ticker."""
+        return metrics.averages(self.losses)
+
+    def where(self, both: NDArray[np.bool_]) -> "_Sample":
+        """Return the forecasts for which `both`, (tickers, sessions), is true."""
+        if not (self.made & ~both).any():
+            return self
+        return _Sample({n: np.where(both, values, np.nan) for n, values in self.losses.items()})
+
+
+def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
+    """Compute and store the metrics of the windows that end at the run's session.
+
+    They are those of the whole watchlist, whichever part of it the run handled.
+    """
+    instruments, losses = _load(app, calendar, calendar.window(run.session, max(WINDOWS)))
+
+    in_all = _in_all(instruments)
+    rows = list(_of_tickers(losses, [instrument.id for instrument in instruments]))
+    if in_all.any():
+        rows += _of_all(losses, in_all)
+        rows += _leaderboard(losses, in_all)
+
+    with app.transaction() as db:
+        runs.lock(db, run)
+        metric_store.save(db, run.calendar, run.session, rows)
+
+
+def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -> None:
+    """Compute and store the metrics of all backtests together, by session from `first` on.
+
+    Those of the run's session are left to `update_metrics`.
+    """
+    ends = calendar.between(first, run.session)[:-1]
+    with app.progress() as progress:
+        task = progress.add_task("metrics", total=len(ends))
+        for start in range(0, len(ends), HISTORY_AT_ONCE):
+            block = ends[start : start + HISTORY_AT_ONCE]
+            length = max(WINDOWS) + len(block) - 1
+            instruments, losses = _load(app, calendar, calendar.window(as_date(block[-1]), length))
+            in_all = _in_all(instruments)
+            for number, end in enumerate(block if in_all.any() else ()):
+                seen = slice(number, number + max(WINDOWS))
+                then = {
+                    key: {name: values[:, seen] for name, values in of_one.items()}
+                    for key, of_one in losses.items()
+                    if key[1] is Kind.BACKTEST
+                }
+                rows = [*_of_all(then, in_all), *_leaderboard(then, in_all)]
+                with app.transaction() as db:
+                    runs.lock(db, run)
+                    metric_store.save(db, run.calendar, as_date(end), rows)
+                progress.advance(task)
+
+
+def _load(
+    app: App, calendar: TradingCalendar, sessions: Sessions
+) -> tuple[Sequence[Instrument], Losses]:
+    """Return the watchlist and the losses of its scored forecasts of `sessions`."""
+    with app.transaction() as db:
+        instruments = instrument_store.active(db, calendar.code)
+        scored = metric_store.scored(db, instruments, sessions)
+    return instruments, {key: _losses(forecasts) for key, forecasts in scored.items()}
+
+
+def _in_all(instruments: Sequence[Instrument]) -> NDArray[np.bool_]:
+    return np.array([not instrument.demo for instrument in instruments], dtype=bool)
+
+
+def _losses(forecasts: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the losses of scored forecasts, arrays (tickers, sessions) by name."""
+    quantiles = np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
+    points_only = bool(np.isnan(quantiles).all())
+    return metrics.losses(
+        close=forecasts["close"],
+        actual_close=forecasts["actual_close"],
+        log_return=forecasts["log_return"],
+        actual_log_return=forecasts["actual_log_return"],
+        origin_close=forecasts["origin_close"],
+        quantiles=None if points_only else quantiles,
+        probability_of_rise=None if points_only else forecasts["probability_of_rise"],
+    )
+
+
+def _of_tickers(losses: Losses, ids: Sequence[int]) -> Iterator[Row]:
+    """Yield the metrics of every ticker."""
+    for key, own, others in _samples(losses, lambda values: values):
+        yield from _metrics(ids, key, own, others)
+
+
+def _of_all(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+    """Yield the metrics of all forecasts of the chosen tickers together."""
+    for key, own, others in _samples(losses, lambda values: values[in_all].reshape(1, -1)):
+        for row in _metrics([None], key, own, others):
+            if row[4] in metrics.RETURN_METRICS:
+                yield row
+
+
+def _samples(
+    losses: Losses, layout: Callable[[Floats], Floats]
+) -> Iterator[tuple[tuple[str, str, int], _Sample, Mapping[Method, _Sample]]]:
+    """Yield the samples with their keys, each beside all those of its kind and window."""
+    for kind, window in product(dict.fromkeys(kind for _, kind in losses), WINDOWS):
+        samples = {
+            method: _Sample({name: layout(v[:, -window:]) for name, v in of_one.items()})
+            for (method, of_kind), of_one in losses.items()
+            if of_kind is kind
+        }
+        for method, own in samples.items():
+            yield (method.value, kind.value, window), own, samples
+
+
+def _metrics(
+    ids: Sequence[int | None],
+    key: tuple[str, str, int],
+    own: _Sample,
+    others: Mapping[Method, _Sample],
+) -> Iterator[Row]:
+    """Yield one row per id and metric that has a value.
+
+    Skill, and the baseline's value, are those of the forecasts that both methods made.
+    """
+    compared = {baseline: _compared(own, others.get(baseline)) for baseline in BASELINES}
+    for metric, (value, n) in own.averages.items():
+        mine, other = compared[ROLLING if metric in PROBABILISTIC else NAIVE]
+        baseline = skill = np.full(len(ids), np.nan)
+        if metric in metrics.SKILL_METRICS and metric in other:
+            baseline = other[metric].value
+            skill = metrics.skill(mine[metric].value, baseline)
+        columns = (_known(numbers) for numbers in (value, baseline, skill))
+        for id_, count, *numbers in zip(ids, n.tolist(), *columns, strict=True):
+            if count:
+                yield id_, *key, metric, count, *numbers
+
+
+def _compared(
+    own: _Sample, other: _Sample | None
+) -> tuple[Mapping[str, Average], Mapping[str, Average]]:
+    """Return the metrics of two methods over the forecasts that both made."""
+    if other is None:
+        return {}, {}
+    both = own.made & other.made
+    return own.where(both).averages, other.where(both).averages
+
+
+def _leaderboard(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+    """Yield metrics of the chosen tickers that compare the quantiles of the methods of a kind."""
+    pinball = {
+        key: of_one["pinball"][in_all] for key, of_one in losses.items() if "pinball" in of_one
+    }
+    for (method, kind), loss in pinball.items():
+        for window in WINDOWS:
+            key = method.value, kind.value, window
+            of_kind = {m: other[:, -window:] for (m, k), other in pinball.items() if k is kind}
+            for metric, n, value in _comparisons(method, loss[:, -window:], of_kind):
+                if n:
+                    yield None, *key, metric, n, *_known(np.array([value])), None, None
+
+
+def _comparisons(
+    method: Method, own: Floats, losses: Mapping[Method, Floats]
+) -> Iterator[tuple[str, int, float]]:
+    """Yield metric, n and value of the comparisons of a method, over what both forecast."""
+    for rival in RIVALS:
+        if rival in losses:
+            n = _common(own, losses[rival])
+            skill = metrics.clustered_skill(own, losses[rival])
+            yield f"skill_vs_{rival}", n, skill.value
+            yield f"skill_vs_{rival}_error", n, skill.standard_error
+    rolling, lstm = losses.get(ROLLING), losses.get(Method.LSTM)
+    if rolling is not None and method is not ROLLING:
+        yield "share_better", _common(own, rolling), metrics.share_better(own, rolling)
+    if lstm is not None and method is not Method.LSTM:
+        n, test = _common(own, lstm), metrics.diebold_mariano(own, lstm)
+        yield "dm_statistic", n, test.statistic
+        yield "dm_p_value", n, test.p_value
+
+
+def _common(one: Floats, other: Floats) -> int:
+    return int(np.count_nonzero(np.isfinite(one) & np.isfinite(other)))
+
+
+def _known(numbers: Floats) -> list[float | None]:
+    known = numbers.astype(object)
+    known[np.isnan(numbers)] = None
+    values: list[float | None] = known.tolist()
+    return values

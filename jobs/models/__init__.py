@@ -1,0 +1,1 @@
+"""Train or reuse models, and choose which is in use."""

@@ -1,0 +1,97 @@
+"""Train or reuse the base model that every ticker of a calendar starts from."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+
+import numpy as np
+
+from jobs.app import App
+from jobs.models.tickers import ISOLATING_TRY, is_overdue
+from stockbatch.engine import learning, material
+from stockbatch.engine.material import Material
+from stockbatch.exceptions import TrainingFailed, TrainingOverdue
+from stockbatch.records import Instrument, Market, Reason, Run, Sessions, TrainedModel
+from stockbatch.store import bars, models, runs
+from stockbatch.store import instruments as instrument_store
+
+log = logging.getLogger(__name__)
+
+
+def train_base(
+    app: App,
+    run: Run,
+    sessions: Sessions,
+    market: Market,
+    *,
+    demo: bool,
+    force: bool = False,
+    ahead: int = 0,
+    train_until: datetime | None = None,
+) -> TrainedModel | None:
+    """Return the base model for the run's session, fitting one where there is none fit for use.
+
+    It learns from all active tickers of the calendar, whatever subset the run handles; of very many
+    it takes a sample. It is refitted if it would expire within the next `ahead` sessions. Where
+    training is not done at `train_until`, or has failed again and again, the base before has to do.
+    None where there is none, or no ticker has enough history.
+    """
+    with app.transaction() as db:
+        base = models.base(db, run.calendar, run.session, demo=demo)
+        everyone = instrument_store.active(db, run.calendar)
+        pool = bars.with_bar(db, [i.id for i in everyone if i.demo == demo], run.session)
+    tickers = [instrument for instrument in everyone if instrument.id in pool]
+    age = 0 if base is None else int(np.sum(sessions > np.datetime64(base.last_session)))
+    reason = learning.decide_base(base, age + ahead if age else 0, len(tickers), app.settings)
+    if force and reason is Reason.FRESH:
+        reason = Reason.FORCED
+    overdue = partial(is_overdue, app, train_until)
+    if reason is Reason.FRESH or overdue():
+        return base
+
+    app.on_event("base: compute")
+    chosen = sample(tickers, app.settings.model.base_tickers, app.settings.model.seed)
+    fitted = None
+    try:
+        with app.progress() as progress:
+            task = progress.add_task("base model", total=None)
+            fitted = learning.train_base(
+                list(_materials(app, chosen, sessions, market)),
+                reason,
+                app.settings,
+                partial(app.trainer.fit_pooled, overdue=overdue),
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    except TrainingOverdue as error:
+        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
+    except TrainingFailed as error:
+        if run.tries < ISOLATING_TRY:
+            raise
+        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
+    if fitted is None:
+        return base
+
+    app.on_event("base: save")
+    with app.transaction() as db:
+        runs.lock(db, run)
+        return models.add_base(db, fitted, run, demo=demo)
+
+
+def sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrument]:
+    """Return all of `tickers`, or a random sample of `most`, in their order."""
+    if len(tickers) <= most:
+        return list(tickers)
+    chosen = np.random.default_rng(seed).choice(len(tickers), most, replace=False)
+    return [tickers[position] for position in sorted(chosen)]
+
+
+def _materials(
+    app: App, tickers: Sequence[Instrument], sessions: Sessions, market: Market
+) -> Iterator[Material]:
+    size = app.settings.chunk_tickers
+    for start in range(0, len(tickers), size):
+        chunk = tickers[start : start + size]
+        with app.transaction() as db:
+            panel = bars.load_panel(db, chunk, sessions)
+        yield material.prepare(chunk, panel, market)

@@ -1,0 +1,304 @@
+"""The plots of dashboard, report and notebooks, as Altair charts of frames from `store.dashboard`.
+
+Where a colour matters, a dash or a shape says the same again.
+"""
+
+import altair as alt
+import pandas as pd
+
+from jobs.pictures.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Layers,
+    band,
+    colours_of,
+    day,
+    interval_bars,
+    legend,
+    line,
+    named,
+    price_axis,
+    reader,
+    scale_of,
+    session_axis,
+    tip,
+    title_of,
+    together,
+)
+
+ACTIONS = {"trained": BLUE, "reused": SKY, "base": GREEN, "naive": ORANGE, "none": VERMILION}
+"""What a run did for a ticker, from best to worst, with its colour."""
+AVERAGES = {20: (ORANGE, [1, 0]), 50: (GREEN, [6, 3]), 200: (PURPLE, [2, 2])}
+"""Sessions of the moving averages with their colour and dash."""
+
+
+def price(data: pd.DataFrame) -> Layers:
+    """Return closes with their moving averages, and the interval of the session to come.
+
+    `data` is of `store.dashboard.prices`.
+    """
+    series = {"close": (BLUE, [1, 0])}
+    series |= {f"average of {n}": look for n, look in AVERAGES.items()}
+    columns = ("close", *(f"average_{n}" for n in AVERAGES))
+    lines = [
+        line(data, column, name, series, width=2 if column == "close" else 1.3)
+        for name, column in zip(series, columns, strict=True)
+    ]
+    ahead = data[data["close"].isna() & data["forecast_close"].notna()]
+    tips = [tip(column, column.replace("_", " of ")) for column in columns]
+    return together(
+        [*interval_bars(ahead), *lines, reader(data, tips, "price")],
+        "Closing price",
+        "and its averages of 20, 50 and 200 sessions",
+    )
+
+
+def predicted_and_actual(data: pd.DataFrame) -> Layers:
+    """Return forecast closes with their intervals beside the closes that came.
+
+    `data` is of `store.dashboard.prices`; sessions before the first forecast are left out.
+    """
+    known = data[data["forecast_close"].notna()].copy()
+    known["actual"] = known["close"].map("{:,.2f}".format).where(known["close"].notna(), "not yet")
+    outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
+    series = {
+        "actual close": (BLUE, [1, 0]),
+        "forecast": (VERMILION, [4, 2]),
+        "naive": (GREY, [1, 3]),
+    }
+    tips = [
+        alt.Tooltip("actual:N", title="actual close"),
+        tip("forecast_close", "forecast"),
+        tip("naive_close", "naive forecast"),
+        *(
+            tip(f"close_{end}_{p}", f"{end} end, {p} %")
+            for p in (80, 95)
+            for end in ("low", "high")
+        ),
+        alt.Tooltip("forecast_kind:N", title="kind"),
+    ]
+    missed = (
+        alt.Chart(known[outside])
+        .mark_point(shape="diamond", size=70, filled=True, color=ORANGE, stroke="black")
+        .encode(x=session_axis(), y=price_axis("close"))
+    )
+    layers = [
+        band(known, 95, 0.2),
+        band(known, 80, 0.35),
+        line(known, "forecast_close", "forecast", series, point=True),
+        line(known, "naive_close", "naive", series),
+        line(known, "close", "actual close", series, width=2, point=True),
+        missed,
+        reader(known, tips, "forecast"),
+    ]
+    return together(
+        layers,
+        "Predicted against actual",
+        "bands: 80 and 95 % intervals",
+        "diamond: the close was outside the 95 % interval",
+        "naive: the close before, under the forecast where both are equal",
+    )
+
+
+def error(data: pd.DataFrame) -> Layers:
+    """Return the error of every forecast and the mean size of the last 20, beside the naive one's.
+
+    `data` is of `store.dashboard.errors`.
+    """
+    means = data.copy()
+    means["mean"] = means.groupby(["method", "kind"])["absolute_error_pct"].transform(
+        lambda sizes: sizes.rolling(20, min_periods=5).mean()
+    )
+    series = {"lstm": (BLUE, [1, 0]), "naive": (ORANGE, [4, 2])}
+    bars = (
+        alt.Chart(data[data["method"] == "lstm"])
+        .mark_bar(color=SKY, opacity=0.7)
+        .encode(
+            x=session_axis("yearmonthdate(session)"),
+            y=alt.Y("error_pct:Q", title="% of the close"),
+            tooltip=[day(), tip("error_pct", "error, %"), alt.Tooltip("kind:N")],
+        )
+    )
+    lines = [
+        line(means[means["method"] == name], "mean", name, series, zero=True).encode(
+            detail="kind:N"
+        )
+        for name in series
+    ]
+    return together(
+        [bars, *lines],
+        "Error over time",
+        "bars: actual minus forecast of the LSTM",
+        "lines: mean size of the last 20 errors of a kind",
+    )
+
+
+def losses(data: pd.DataFrame) -> Layers:
+    """Return training and validation loss per epoch of one model.
+
+    `data` is the rows of one model of `store.dashboard.training`.
+    """
+    series = {"training": (BLUE, [1, 0]), "validation": (VERMILION, [4, 2])}
+    scale = scale_of(series)
+    epochs = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
+
+    def curve(column: str, name: str) -> alt.Chart:
+        chart: alt.Chart = (
+            named(data, name)
+            .mark_line(point=True, strokeDash=series[name][1])
+            .encode(
+                x=epochs,
+                y=alt.Y(f"{column}:Q", title="pinball loss", scale=alt.Scale(zero=False)),
+                color=alt.Color("series:N", scale=scale, legend=legend()),
+                tooltip=[
+                    "epoch:Q",
+                    tip("training_loss", "training", ".4f"),
+                    tip("validation_loss", "validation", ".4f"),
+                ],
+            )
+        )
+        return chart
+
+    kept = (
+        alt.Chart(data[data["is_best_epoch"]])
+        .mark_point(shape="diamond", size=140, filled=True, color=ORANGE, stroke="black")
+        .encode(x=epochs, y="validation_loss:Q")
+    )
+    model = data.iloc[0]
+    what = "the base model" if model["model_kind"] == "base" else "its own model"
+    start = model["initial_validation_loss"]
+    before = "" if pd.isna(start) else f"; validation before it: {start:.4f}"
+    return together(
+        [curve("training_loss", "training"), curve("validation_loss", "validation"), kept],
+        f"Training of {what}",
+        f"through {model['session']:%Y-%m-%d}{before}",
+        "diamond: the epoch whose weights were kept",
+    )
+
+
+def intervals(data: pd.DataFrame) -> Layers:
+    """Return the forecast change of each ticker with its intervals, in the order of the rows.
+
+    `data` is of `store.dashboard.forecasts`.
+    """
+    order = list(data["ticker"])
+    tickers = alt.Y("ticker:N", sort=order, title=None)
+
+    def rule(percent: int, width: int, opacity: float) -> alt.Chart:
+        chart: alt.Chart = (
+            alt.Chart(data)
+            .mark_rule(color=SKY, strokeWidth=width, opacity=opacity)
+            .encode(
+                y=tickers,
+                x=alt.X(f"return_low_{percent}_pct:Q", title="change to the next close, %"),
+                x2=f"return_high_{percent}_pct:Q",
+            )
+        )
+        return chart
+
+    points = (
+        alt.Chart(data)
+        .mark_point(filled=True, size=60, color=VERMILION, opacity=1)
+        .encode(
+            y=tickers,
+            x="forecast_return_pct:Q",
+            tooltip=[
+                "ticker:N",
+                "kind:N",
+                tip("forecast_return_pct", "forecast, %"),
+                tip("return_low_80_pct", "low end, 80 %"),
+                tip("return_high_80_pct", "high end, 80 %"),
+                tip("probability_of_rise_pct", "P(rise), %", ".1f"),
+            ],
+        )
+    )
+    return together(
+        [rule(95, 2, 0.8), rule(80, 7, 0.6), points],
+        "Forecast change",
+        "point: forecast; thick: 80 % interval; thin: 95 %",
+    )
+
+
+def skill(data: pd.DataFrame) -> Layers:
+    """Return each method's skill against rolling quantiles with two standard errors.
+
+    `data` is the rows of one calendar, kind and window of `store.dashboard.leaderboard`.
+    """
+    rows = data[data["skill_vs_rolling_quantile_pct"].notna()].copy()
+    spread = 2 * rows["skill_vs_rolling_quantile_error_pct"].fillna(0)
+    rows["low"] = rows["skill_vs_rolling_quantile_pct"] - spread
+    rows["high"] = rows["skill_vs_rolling_quantile_pct"] + spread
+    methods = alt.Y("method:N", title=None, sort="-x")
+    points = (
+        alt.Chart(rows)
+        .mark_point(filled=True, size=110, color=BLUE, opacity=1)
+        .encode(
+            y=methods,
+            x=alt.X("skill_vs_rolling_quantile_pct:Q", title="less pinball loss, %"),
+            tooltip=["method:N", tip("skill_vs_rolling_quantile_pct", "skill, %")],
+        )
+    )
+    whiskers = alt.Chart(rows).mark_rule(color=BLUE).encode(y=methods, x="low:Q", x2="high:Q")
+    zero = alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color=GREY).encode(x="x:Q")
+    return together(
+        [zero, whiskers, points],
+        "Skill against rolling quantiles",
+        "right of 0: better; whiskers: two standard errors",
+    )
+
+
+def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
+    """Return how often the actual close was inside the intervals, beside what was promised.
+
+    `data` has a column `names`, `coverage_80_pct` and `coverage_95_pct`.
+    """
+    kept = ["coverage_80_pct", "coverage_95_pct"]
+    long = data.melt(id_vars=[names], value_vars=kept, var_name="interval", value_name="inside")
+    long = long[long["inside"].notna()]
+    long["interval"] = long["interval"].str.extract(r"(\d+)")[0] + " %"
+    promises = pd.DataFrame({"interval": ["80 %", "95 %"], "promised": [80, 95]})
+    colours = alt.Scale(domain=["80 %", "95 %"], range=[BLUE, VERMILION])
+    colour = alt.Color("interval:N", scale=colours, legend=legend("interval"))
+    points = (
+        alt.Chart(long)
+        .mark_point(filled=True, size=110, opacity=1)
+        .encode(
+            y=alt.Y(f"{names}:N", title=None),
+            x=alt.X("inside:Q", title="inside, %", scale=alt.Scale(zero=False, padding=10)),
+            color=colour,
+            shape=alt.Shape("interval:N", legend=None),
+            tooltip=[f"{names}:N", "interval:N", tip("inside", "inside, %", ".1f")],
+        )
+    )
+    promised = (
+        alt.Chart(promises)
+        .mark_rule(strokeDash=[4, 3], strokeWidth=1.5)
+        .encode(x="promised:Q", color=colour)
+    )
+    return together([promised, points], "Were the intervals kept?", "dashed: what was promised")
+
+
+def outcomes(data: pd.DataFrame) -> alt.Chart:
+    """Return what the runs of each session did for how many tickers.
+
+    `data` is of `store.dashboard.outcomes`.
+    """
+    place = {action: place for place, action in enumerate(ACTIONS)}
+    chart: alt.Chart = (
+        alt.Chart(data.assign(place=data["action"].map(place)))
+        .mark_bar()
+        .encode(
+            x=session_axis("yearmonthdate(session)"),
+            y=alt.Y("sum(tickers):Q", title="tickers", axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color("action:N", scale=colours_of(ACTIONS), legend=legend("outcome")),
+            order="place:O",
+            tooltip=[day(), "action:N", "sum(tickers):Q"],
+        )
+        .properties(title=title_of("Outcomes of the last runs"))
+    )
+    return chart

@@ -1,0 +1,103 @@
+"""What all pages share: how they read, and what they say when they cannot."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from jobs.words import DISCLAIMER
+from stockbatch import config, database
+from stockbatch.config import Settings
+from stockbatch.exceptions import DatabaseUnavailable, StockbatchError
+
+FRESH_SECONDS = 60
+FONT = '"Source Sans", sans-serif'
+"""What Streamlit writes in."""
+Columns = dict[str, Any]
+"""Columns of a table in their order, each with its heading or its layout."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def shown(show: Callable[[], None]) -> Callable[[], None]:
+    """Return a page that ends in the disclaimer, and says in a sentence what it cannot show."""
+
+    @wraps(show)
+    def page() -> None:
+        try:
+            show()
+        except StockbatchError as error:
+            if isinstance(error, DatabaseUnavailable):
+                _engine.clear()  # the next visit starts the embedded server if it was stopped
+            st.warning(f"{error}. Then reload this page.")
+        st.divider()
+        st.caption(DISCLAIMER)
+
+    return page
+
+
+def read(query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what a query of `store.dashboard` finds, at most a minute old.
+
+    Raises what the query and `database.engine` raise.
+    """
+    result: T = _read(query.__name__, args, kwargs, query)
+    return result
+
+
+def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) -> None:
+    """Show a chart as wide as the page, high enough for `rows` of names if there are any."""
+    height = 150 + 20 * rows if rows else height
+    padding = {"top": 16, "left": 5, "right": 5, "bottom": 5}
+    placed = chart.properties(height=height, padding=padding).configure(font=FONT)
+    st.altair_chart(placed, width="stretch", theme=None)
+
+
+def table(data: pd.DataFrame, columns: Columns, rows: int = 20) -> None:
+    """Show those columns, at most so many rows at once; what is unknown stays empty."""
+    st.dataframe(
+        data,
+        hide_index=True,
+        column_order=list(columns),
+        column_config=columns,
+        height=38 + 35 * min(rows, len(data)),
+        placeholder="",
+    )
+
+
+def figures(values: Mapping[str, object]) -> None:
+    """Show numbers with their names side by side, as many in a line as there is room for."""
+    with st.container(horizontal=True, gap="medium"):
+        for name, value in values.items():
+            st.metric(name, str(value), width="content")
+
+
+def nothing(what: str, do: str) -> None:
+    """Say that there is nothing to show, and what makes it appear."""
+    st.info(f"{what} {do}")
+
+
+_chosen: Settings | None = None
+
+
+def use(settings: Settings) -> None:
+    """Read the database of these settings; without them, that of the environment and the file."""
+    global _chosen
+    _chosen = settings
+
+
+@st.cache_resource(show_spinner=False, on_release=Engine.dispose)
+def _engine() -> Engine:
+    return database.engine(_chosen or config.load(), role="reader", create=False)
+
+
+@st.cache_data(ttl=FRESH_SECONDS, max_entries=500, show_spinner=False)
+def _read(name: str, args: Any, kwargs: Any, _query: Callable[..., Any]) -> Any:  # noqa: ARG001
+    """Answer again what was asked by this name with these arguments."""
+    with Session(_engine()) as db:
+        return _query(db, *args, **kwargs)

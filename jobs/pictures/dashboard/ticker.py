@@ -1,0 +1,109 @@
+"""The page of one ticker, which the URL names: prices, forecasts, errors and training."""
+
+import pandas as pd
+import streamlit as st
+
+from jobs.pictures import charts
+from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.words import DEMONSTRATION, KINDS
+from stockbatch.store import dashboard as store
+
+SPANS = {"3 months": 63, "1 year": 252, "2 years": 504, "5 years": 1260}
+ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": store.MOST_SESSIONS}
+
+
+def show() -> None:
+    """Show one ticker."""
+    st.header("Ticker")
+    tickers = list(read(store.forecasts)["ticker"])
+    asked = st.query_params.get("ticker")
+    if asked and asked not in tickers:
+        st.warning(
+            "There is no forecast of the ticker that the address names; "
+            "`stockbatch tickers list` shows all there are."
+        )
+    if not tickers:
+        nothing("There is no forecast yet.", "`stockbatch demo` or `stockbatch run` makes some.")
+        return
+    first = tickers.index(asked) if asked in tickers else 0
+    ticker = st.selectbox("Ticker", tickers, index=first, label_visibility="collapsed")
+    st.query_params["ticker"] = ticker
+    _next_session(read(store.forecasts_of, ticker))
+    prices = read(store.prices, ticker)
+    _prices(prices)
+    _predictions(prices, read(store.errors, ticker))
+    _training(read(store.training, ticker))
+
+
+def _next_session(data: pd.DataFrame) -> None:
+    """Show the latest forecast by the best method, and the others beside it."""
+    best = data.iloc[0]
+    low, high = best["close_low_80"], best["close_high_80"]
+    rise = best["probability_of_rise_pct"]
+    figures(
+        {
+            "Target session": f"{best['session']:%Y-%m-%d}",
+            f"Forecast, {best['currency'] or 'currency unknown'}": f"{best['forecast_close']:,.2f}",
+            "Naive: the last close": f"{best['origin_close']:,.2f}",
+            "Change": f"{best['forecast_return_pct']:+.2f} %",
+            "80 % interval": "none" if pd.isna(low) else f"{low:,.2f} to {high:,.2f}",
+            "P(rise)": "unknown" if pd.isna(rise) else f"{rise:.0f} %",
+        }
+    )
+    state = "" if best["is_current"] else " · this session is over: the forecast is old"
+    st.caption(f"{KINDS[str(best['kind'])]} · method {best['method']}{state}")
+    if best["is_demo"]:
+        st.warning(DEMONSTRATION)
+    if best["is_trusted"] == False:  # noqa: E712 - unknown is no reason to warn
+        st.warning("The inputs are unlike those the model was trained on: trust this less.")
+    with st.expander("By every method"):
+        number = st.column_config.NumberColumn
+        columns: Columns = {
+            "method": "method",
+            "forecast_close": number("forecast", format="%.2f"),
+            "forecast_return_pct": number("change", format="%+.2f %%"),
+            "close_low_80": number("80 % from", format="%.2f"),
+            "close_high_80": number("to", format="%.2f"),
+            "close_low_95": number("95 % from", format="%.2f"),
+            "close_high_95": number("to ", format="%.2f"),
+            "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
+            "kind": "kind",
+        }
+        table(data, columns)
+
+
+def _prices(data: pd.DataFrame) -> None:
+    span = st.segmented_control("Prices of the last", list(SPANS), default="1 year", required=True)
+    plot(charts.price(data.tail(SPANS[span] + 1)))
+
+
+def _predictions(prices: pd.DataFrame, errors: pd.DataFrame) -> None:
+    zoom = st.segmented_control(
+        "Forecasts of the last", list(ZOOMS), default="6 weeks", required=True
+    )
+    known = prices[prices["forecast_close"].notna()].tail(ZOOMS[zoom] + 1)
+    plot(charts.predicted_and_actual(known))
+    st.caption("Kinds: " + ", ".join(KINDS[str(kind)] for kind in known["forecast_kind"].unique()))
+    recent = errors[errors["session"] >= known["session"].min()]
+    if recent.empty:
+        nothing("No forecast of this ticker has been scored.", "The next run scores it.")
+    else:
+        plot(charts.error(recent), height=280)
+
+
+def _training(data: pd.DataFrame) -> None:
+    if data.empty:
+        nothing("No model of its own was trained for this ticker.", "The base model serves it.")
+        return
+    models = [rows for _, rows in data.groupby("model_kind", sort=False)]
+    for box, rows in zip(st.columns(len(models)), models, strict=True):
+        with box:
+            plot(charts.losses(rows), height=300)
+            model = rows.iloc[0]
+            gain = model["gain_pct"]
+            better = "" if pd.isna(gain) else f" · {gain:+.2f} % less loss than the base"
+            pooled = f", of {model['tickers']} tickers" if model["model_kind"] == "base" else ""
+            st.caption(
+                f"model {model['model_id']}{pooled} · "
+                f"trained because: {model['reason']} · verdict: {model['verdict']}{better}"
+            )

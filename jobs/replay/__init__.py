@@ -1,0 +1,1 @@
+"""The production code over sessions of the past."""

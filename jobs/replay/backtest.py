@@ -1,0 +1,219 @@
+"""Replay the production code over past sessions into the ledger, as forecasts of kind backtest.
+
+Models are trained at the first session of a block, exactly as a run would train them there; all
+sessions of the block are then forecast in one pass, by the functions a run uses for one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import uuid4
+
+import numpy as np
+
+from jobs.app import App
+from jobs.daily.fetch import fetch_bars
+from jobs.daily.metrics import update_history, update_metrics
+from jobs.daily.score import score_forecasts
+from jobs.models import tickers as train_tickers
+from jobs.models.base import train_base
+from jobs.models.tickers import Around, Chunk, Trained
+from stockbatch.engine.material import Material, prepare, sessions_needed
+from stockbatch.exceptions import SessionNotClosed
+from stockbatch.market import sessions
+from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.methods import forecasting
+from stockbatch.records import Floats, Forecast, Instrument, Market, Panel, Run, Sessions
+from stockbatch.store import bars, forecasts, market, runs
+from stockbatch.store import calendar as calendar_store
+from stockbatch.store import instruments as instrument_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A block that is done: its first and last origin, and the forecasts it added."""
+
+    first: date
+    last: date
+    added: int
+
+
+def backtest(
+    app: App,
+    calendar_code: str,
+    first: date,
+    last: date,
+    *,
+    tickers: Sequence[str] | None = None,
+) -> Iterator[Progress]:
+    """Forecast from every session from `first` to `last` and score what can be scored.
+
+    Tickers are retrained, and the base refitted, as often as the settings say. What a killed
+    backtest had committed is left alone. Raises NotASession, SessionNotClosed, RunInProgress,
+    UnknownInstrument, NoInstruments.
+    """
+    calendar = sessions.load(calendar_code, app.clock().date())
+    origins = _origins(app, calendar, first, last)
+    with runs.exclusive(app.engine, calendar.code):
+        with app.transaction() as db:
+            chosen = instrument_store.work_list(db, calendar.code, tickers)
+            calendar_store.extend(db, calendar, sessions.FIRST_DAY, calendar.next(last))
+        through = _last_known(app, calendar, calendar.next(last))
+        closing = _run(calendar, through)
+        fetch_bars(app, closing, calendar, chosen)
+        length = app.settings.retrain_after_sessions
+        for start in range(0, len(origins), length):
+            block = origins[start : start + length]
+            added = sum(
+                _block(app, calendar, block, [i for i in chosen if i.demo == demo], demo=demo)
+                for demo in (False, True)
+            )
+            yield Progress(first=as_date(block[0]), last=as_date(block[-1]), added=added)
+        app.on_event("backtest: score")
+        score_forecasts(app, closing, calendar, chosen)
+        update_history(app, closing, calendar, calendar.next(first))
+        update_metrics(app, closing, calendar)
+
+
+def _origins(app: App, calendar: TradingCalendar, first: date, last: date) -> Sessions:
+    calendar.require(first)
+    calendar.require(last)
+    if calendar.close(last) > app.clock():
+        raise SessionNotClosed(session=last, calendar=calendar.code, close=calendar.close(last))
+    return calendar.between(first, last)
+
+
+def _last_known(app: App, calendar: TradingCalendar, session: date) -> date:
+    """Return `session`, or the last one closed where that is earlier."""
+    return min(session, calendar.last_closed(app.clock()))
+
+
+def _run(calendar: TradingCalendar, session: date) -> Run:
+    """Return what stands for a run: a backtest is none, its lock on the calendar protects it."""
+    return Run(id=None, calendar=calendar.code, session=session, attempt=0, owner=uuid4())
+
+
+def _block(
+    app: App,
+    calendar: TradingCalendar,
+    origins: Sessions,
+    instruments: Sequence[Instrument],
+    *,
+    demo: bool,
+) -> int:
+    """Train at the first of `origins`, forecast from all; return the number of new forecasts."""
+    if not instruments:
+        return 0
+    with app.transaction() as db:
+        done = forecasts.backtested(db, instruments, origins)
+    todo = [instrument for instrument in instruments if instrument.id not in done]
+    if not todo:
+        return 0
+    window = calendar.window(as_date(origins[-1]), sessions_needed(app.settings) + len(origins) - 1)
+    with app.transaction() as db:
+        market.update(db, calendar.code, window)
+        known = market.load(db, calendar.code, window)
+    then = known.first(len(window) - len(origins) + 1)
+    trained_at = then.sessions
+    run = _run(calendar, as_date(origins[0]))
+    base = train_base(app, run, trained_at, then, demo=demo)
+    around = Around(sessions=trained_at, market=then, base=base, demo=demo)
+    added = 0
+    with app.progress() as progress:
+        task = progress.add_task(f"to {as_date(origins[-1])}", total=len(todo))
+        for start in range(0, len(todo), app.settings.chunk_tickers):
+            chunk = todo[start : start + app.settings.chunk_tickers]
+            added += _chunk(app, run, calendar, around, known, chunk, origins)
+            progress.advance(task, len(chunk))
+    return added
+
+
+def _chunk(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    around: Around,
+    known: Market,
+    tickers: Sequence[Instrument],
+    origins: Sessions,
+) -> int:
+    """Load, compute and save one chunk of one block."""
+    app.on_event("backtest: load")
+    chunk = train_tickers.load(app, around, tickers)
+    targets = calendar.window(calendar.next(as_date(origins[-1])), forecasting.PAST + len(origins))
+    with app.transaction() as db:
+        panel = bars.load_panel(db, tickers, known.sessions)
+        past = forecasts.past_quantiles(db, tickers, targets)
+
+    app.on_event("backtest: compute")
+    trained = train_tickers.train(app, around, chunk, force=False)
+
+    app.on_event("backtest: save")
+    with app.transaction() as db:
+        used = train_tickers.save(db, run, around, tickers, chunk, trained)
+        made: list[Forecast] = []
+        for piece in _pieces(tickers, panel, known, len(origins)):
+            made += _forecast(app, calendar, around, chunk, trained, used, piece, past)
+        added = forecasts.add(db, made, run, issued_at=app.clock(), backtest=True)
+        app.on_event("backtest: commit")
+    return added
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """Some origins of a block, the last ones of `material`; `before` come earlier in the block."""
+
+    material: Material
+    before: int
+    origins: int
+
+
+def _pieces(
+    tickers: Sequence[Instrument], panel: Panel, known: Market, origins: int
+) -> Iterator[_Piece]:
+    """Cut a block after every session with a jump.
+
+    What a jump was is known one session later: only as the last session of its material does it
+    look as it looked then.
+    """
+    whole = prepare(tickers, panel, known)
+    jumped = whole.jumped[:, -origins:].any(axis=0)
+    ends = sorted({*(np.flatnonzero(jumped) + 1).tolist(), origins})
+    begin = 0
+    for end in ends:
+        cut = len(panel.sessions) - origins + end
+        material = whole
+        if end < origins:
+            material = prepare(tickers, panel.first(cut), known.first(cut))
+        yield _Piece(material=material, before=begin, origins=end - begin)
+        begin = end
+
+
+def _forecast(
+    app: App,
+    calendar: TradingCalendar,
+    around: Around,
+    chunk: Chunk,
+    trained: Trained,
+    used: train_tickers.Models,
+    piece: _Piece,
+    past: Floats,
+) -> list[Forecast]:
+    """Forecast from the origins of a piece; `past`, by target, is filled in for the next one."""
+    material, count = piece.material, piece.origins
+    others = forecasting.baseline_quantiles(
+        material, train_tickers.garch_parameters(chunk, trained), count
+    )
+    lstm = None
+    if around.base is not None:
+        before = past[:, piece.before : piece.before + forecasting.PAST]
+        model = app.settings.model
+        lstm = forecasting.lstm_quantiles(material, used, around.base, before, model, count)
+        begin = forecasting.PAST + piece.before
+        into = past[:, begin : begin + count]
+        np.copyto(into, lstm.raw, where=np.isnan(into))
+    targets = {}
+    for origin in material.panel.sessions[-count:]:
+        target = calendar.next(as_date(origin))
+        targets[as_date(origin)] = target, calendar.deadline(target)
+    return forecasting.forecasts(material, used, lstm, others, targets)

@@ -1,0 +1,32 @@
+"""What surrounds the process: its environment, its children's, and who runs it."""
+
+import getpass
+import os
+from collections.abc import Mapping
+
+from stockbatch.config.schema import PREFIX
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a training child: no database, quiet, this many threads."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return inherited | {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_NUM_INTEROP_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": "1",  # stacks train side by side, operations do not split
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def user() -> str:
+    """Return the name of whoever runs this program, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of this process with `variables` set as well."""
+    return {**os.environ, **variables}

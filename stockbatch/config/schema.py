@@ -1,0 +1,212 @@
+"""Every setting, with its default, its limits and what it is for."""
+
+import hashlib
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "STOCKBATCH_"
+
+
+def state_folder() -> Path:
+    """Return where state is kept unless a setting says otherwise."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "stockbatch"
+
+
+class ModelSettings(BaseModel):
+    """The engine: a change of any of these retrains every ticker."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    units: int = Field(12, ge=1, le=1024, description="units of every LSTM layer")
+    layers: int = Field(1, ge=1, le=4, description="LSTM layers on top of each other")
+    lookback: int = Field(60, ge=1, le=1000, description="steps of history before a scored step")
+    scored_steps: int = Field(60, ge=1, le=1000, description="scored steps of a training window")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of LSTM outputs dropped in training")
+    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm of one network")
+    seed: int = Field(1, ge=0, lt=2**32, description="seed of everything drawn at random")
+    history_sessions: int = Field(1260, ge=100, le=20_000, description="sessions trained on")
+    stopping_sessions: int = Field(
+        21, ge=1, description="sessions of a block of those that stop the training"
+    )
+    comparison_sessions: int = Field(
+        63, ge=1, description="newest sessions, which choose the model"
+    )
+    minimum_history: int = Field(300, ge=60, description="bars a ticker needs to be trained")
+    base_tickers: int = Field(600, ge=1, description="at most so many tickers make the base model")
+    base_learning_rate: float = Field(1e-3, gt=0, le=1, description="step size of the base model")
+    base_epochs: int = Field(10, ge=1, le=10_000, description="at most so many passes for the base")
+    base_batch: int = Field(128, ge=1, le=65536, description="most windows in a step of the base")
+    base_patience: int = Field(2, ge=1, description="epochs without improvement end the base")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="step size of a ticker model")
+    epochs: int = Field(6, ge=1, le=10_000, description="at most so many passes for a ticker")
+    batch: int = Field(4, ge=1, le=4096, description="windows per ticker in a training step")
+    patience: int = Field(2, ge=1, description="epochs without improvement stop a ticker")
+    anchor: float = Field(10.0, ge=0, description="pull of a ticker model towards its base")
+
+    def for_base(self) -> "ModelSettings":
+        """Return the settings that train the base model as one network without an anchor."""
+        return self.model_copy(
+            update={
+                "learning_rate": self.base_learning_rate,
+                "epochs": self.base_epochs,
+                "batch": self.base_batch,
+                "patience": self.base_patience,
+                "anchor": 0.0,
+            }
+        )
+
+
+class ExchangeSettings(BaseModel):
+    """What one exchange has in its own way, in the table `[exchanges.CODE]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    close_delay_minutes: int = Field(
+        ge=0, description="minutes from its close until its bars are asked for", examples=[90]
+    )
+
+
+class Settings(BaseSettings):
+    """All settings; engine settings live in the table `[model]`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+    home: Path = Field(
+        default_factory=state_folder,
+        description="state and embedded database",
+        examples=["/var/lib/stockbatch"],
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="URL of an external server, postgresql://…; none: the embedded one",
+        examples=["postgresql://stockbatch@db.example/stockbatch?sslmode=verify-full"],
+    )
+    provider: str = Field("yfinance", description="provider of tickers added without one")
+    exchange: str | None = Field(
+        None,
+        description="calendar of a run that names none; none: all of the watchlist",
+        examples=["XNYS"],
+    )
+    retrain_after_sessions: int = Field(
+        20, ge=1, description="sessions after which a ticker is retrained"
+    )
+    base_after_sessions: int = Field(
+        60, ge=1, description="sessions after which the base is refitted"
+    )
+    chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
+    threads: int = Field(0, ge=0, description="threads for training; 0: one per core")
+    api_address: str = Field("127.0.0.1:8765", description="HOST:PORT of the REST service")
+    close_delay_minutes: int = Field(
+        45, ge=0, description="minutes from a close until its bars are asked for"
+    )
+    yfinance_requests_per_second: float = Field(
+        1.0, gt=0, le=100, description="requests to Yahoo a second"
+    )
+    yfinance_workers: int = Field(3, ge=1, le=8, description="requests to Yahoo under way at once")
+    yfinance_patience_minutes: float = Field(
+        60.0,
+        ge=0,
+        description="minutes to wait in all while Yahoo refuses, then the rest is given up",
+    )
+    alpha_vantage_key: SecretStr | None = Field(
+        None, description="key of Alpha Vantage", examples=["YOURKEY"]
+    )
+    alpha_vantage_key_file: Path | None = Field(
+        None,
+        description="file that holds the key of Alpha Vantage instead",
+        examples=["/run/secrets/alpha_vantage_key"],
+    )
+    alpha_vantage_premium: bool = Field(
+        False,
+        description="that key is a premium one: whole history, splits and dividends",
+    )
+    alpha_vantage_format: Literal["json", "csv"] = Field(
+        "json", description="form of Alpha Vantage's answers"
+    )
+    alpha_vantage_requests_per_second: float = Field(
+        0.8, gt=0, le=100, description="requests to Alpha Vantage a second"
+    )
+    alpha_vantage_requests_per_day: int = Field(
+        25, ge=0, description="requests to Alpha Vantage a day; 0: no limit"
+    )
+    deadline_margin_minutes: int = Field(
+        15, ge=0, description="minutes before a forecast is due at which training ends"
+    )
+    catch_up_sessions: int = Field(
+        10, ge=0, description="missed sessions of an exchange that are made up for"
+    )
+    training_memory_mib: int = Field(
+        4096, ge=0, description="training that takes more MiB of memory is ended; 0: no limit"
+    )
+    training_silence_minutes: int = Field(
+        20, ge=1, description="training that finishes no epoch for so many minutes is ended"
+    )
+    stop_grace_seconds: int = Field(
+        60, gt=0, description="seconds that a daemon told to stop has for its batch"
+    )
+    base_refit: str = Field(
+        "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
+    )
+    maintenance: str = Field("0 8 1 * *", description="crontab in UTC: when the database is tidied")
+    monitoring_address: str = Field(
+        "127.0.0.1:9464", description="HOST:PORT of /healthz, /readyz, /metrics; empty: none"
+    )
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="where alerts go, as Apprise URLs; in a variable or a file, spaces between",
+        examples=[["mailto://user:password@mail.example", "slack://token/token/token"]],
+    )
+    keep_retired_models: int = Field(
+        2, ge=1, description="models beside the one in use whose weights `prune` keeps, per ticker"
+    )
+    model: ModelSettings = ModelSettings()
+    exchanges: dict[str, ExchangeSettings] = Field(
+        {}, description="by calendar code: what differs from the settings above"
+    )
+
+    @field_validator("alert_urls", mode="before")
+    @classmethod
+    def _separated(cls, urls: Any) -> Any:
+        return tuple(urls.split()) if isinstance(urls, str) else urls
+
+    @field_validator("monitoring_address", mode="after")
+    @classmethod
+    def _host_and_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and not (host and port.isdecimal() and int(port) < 2**16):
+            raise ValueError("write it as HOST:PORT, e.g. 127.0.0.1:9464")
+        return address
+
+    @field_validator("home", "alpha_vantage_key_file", mode="after")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("exchanges", mode="after")
+    @classmethod
+    def _upper_case(cls, exchanges: dict[str, ExchangeSettings]) -> dict[str, ExchangeSettings]:
+        # Keys that come from variables are in lower case.
+        return {code.upper(): own for code, own in exchanges.items()}
+
+    def close_delay(self, calendar: str) -> timedelta:
+        """Return how long after the close of an exchange its bars are asked for."""
+        own = self.exchanges.get(calendar.upper())
+        return timedelta(minutes=own.close_delay_minutes if own else self.close_delay_minutes)
+
+    def engine_hash(self) -> str:
+        """Return the SHA-256 of the settings whose change retrains every ticker."""
+        canonical = json.dumps(self.model.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()

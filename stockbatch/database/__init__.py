@@ -1,0 +1,39 @@
+"""The database: the way into it, its tables, its revision, and the server that comes along."""
+
+from stockbatch.database.connection import (
+    engine,
+    for_clients,
+    for_programs,
+    programs,
+    psql,
+    redacted,
+    url,
+)
+from stockbatch.database.migration import (
+    alembic_config,
+    create_roles,
+    head,
+    migrate,
+    migration_lock,
+    migrations_folder,
+    require_current,
+    revision,
+)
+
+__all__ = [
+    "alembic_config",
+    "create_roles",
+    "engine",
+    "for_clients",
+    "for_programs",
+    "head",
+    "migrate",
+    "migration_lock",
+    "migrations_folder",
+    "programs",
+    "psql",
+    "redacted",
+    "require_current",
+    "revision",
+    "url",
+]

@@ -1,0 +1,1 @@
+"""The networks: features in, trained weights and quantiles out."""

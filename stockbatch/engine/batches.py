@@ -1,0 +1,160 @@
+"""What a stack of networks starts from and is fed, drawn per ticker (NumPy only)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockbatch.config import ModelSettings
+from stockbatch.engine import features
+from stockbatch.engine.inference import LEVELS, MEDIAN, Bools
+from stockbatch.records import QUANTILES, Floats
+
+Singles = NDArray[np.float32]
+Rows = NDArray[np.intp]
+"""Numbers of windows, of shape (tickers, batch); -1 stands for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """The windows of a stack, all arrays starting with (tickers, windows)."""
+
+    inputs: Singles
+    targets: Singles
+    """Of the scored steps, 0 where unknown."""
+    train: Singles
+    """1 for every scored step to learn from, else 0."""
+    validation: Singles
+    """1 for every scored step to validate with, else 0."""
+    seeds: NDArray[np.uint64]
+    """Of shape (tickers,)."""
+
+    def stack(self, tickers: slice, size: int) -> "Windows":
+        """Return the windows of `tickers`, followed by empty ones up to `size` tickers."""
+        return Windows(
+            inputs=padded(self.inputs[tickers], size),
+            targets=padded(self.targets[tickers], size),
+            train=padded(self.train[tickers], size),
+            validation=padded(self.validation[tickers], size),
+            seeds=padded(self.seeds[tickers], size),
+        )
+
+    def pooled(self) -> "Windows":
+        """Return the windows of all tickers as those of one network, which has the only seed."""
+        return Windows(
+            inputs=_in_one_row(self.inputs),
+            targets=_in_one_row(self.targets),
+            train=_in_one_row(self.train),
+            validation=_in_one_row(self.validation),
+            seeds=self.seeds,
+        )
+
+    def take(self, weights: Singles, rows: Rows) -> tuple[Singles, Singles, Singles]:
+        """Return inputs, targets and weights of the windows `rows`; those of none weigh nothing."""
+        chosen = np.arange(len(rows))[:, None], rows
+        weighed = weights[chosen] * (rows >= 0)[..., None].astype(np.float32)
+        return self.inputs[chosen], self.targets[chosen], weighed
+
+    def steps(
+        self, epoch: int, active: Bools, settings: ModelSettings
+    ) -> Iterator[tuple[Rows, Singles]]:
+        """Yield the windows of every training step of an epoch and their dropout masks.
+
+        Each active ticker goes through those of its windows that have something to learn from, in
+        an order drawn from its seed and the epoch; masks have shape (tickers, batch, units).
+        """
+        used: Bools = np.any(self.train, axis=-1)
+        rows = np.full((len(used), _rounded_up(used, settings.batch)), -1)
+        masks = np.ones((*rows.shape, settings.units), np.float32)
+        for ticker in np.flatnonzero(active):
+            drawn = generator(self.seeds[ticker], epoch)
+            own = drawn.permutation(np.flatnonzero(used[ticker]))
+            kept = drawn.random((len(own), settings.units)) >= settings.dropout
+            rows[ticker, : len(own)] = own
+            masks[ticker, : len(own)] = kept / (1 - settings.dropout)
+        for first in range(0, rows.shape[1], settings.batch):
+            step = slice(first, first + settings.batch)
+            yield rows[:, step], masks[:, step]
+
+    def validation_steps(self, settings: ModelSettings) -> Iterator[Rows]:
+        """Yield the windows that have something to validate with."""
+        used: Bools = np.any(self.validation, axis=-1)
+        rows = np.full((len(used), _rounded_up(used, settings.batch)), -1)
+        for ticker, own in enumerate(used):
+            rows[ticker, : own.sum()] = np.flatnonzero(own)
+        for first in range(0, rows.shape[1], settings.batch):
+            yield rows[:, first : first + settings.batch]
+
+
+def cut(
+    inputs: Singles,
+    targets: Floats,
+    train: Bools,
+    validation: Bools,
+    seeds: NDArray[np.uint64],
+    settings: ModelSettings,
+) -> Windows:
+    """Cut series (tickers, sessions, …) into windows; unknown inputs or targets weigh nothing."""
+    usable = np.isfinite(targets) & np.isfinite(inputs).all(axis=-1)
+    known = np.where(np.isfinite(inputs), inputs, 0).astype(np.float32)
+
+    def scored(array: NDArray[Any]) -> Singles:
+        return features.windows(array.astype(np.float32), 0, settings.scored_steps)
+
+    return Windows(
+        inputs=features.windows(known, settings.lookback, settings.scored_steps),
+        targets=scored(np.where(usable, targets, 0.0)),
+        train=scored(train & usable),
+        validation=scored(validation & usable),
+        seeds=seeds,
+    )
+
+
+def padded(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return `array` with zeros appended up to `size` tickers."""
+    return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
+
+
+def _in_one_row(windows: Singles) -> Singles:
+    """Return (tickers, windows, …) as (1, tickers * windows, …)."""
+    return windows.reshape(1, -1, *windows.shape[2:])
+
+
+def generator(seed: np.uint64, epoch: int) -> np.random.Generator:
+    """Return the random numbers of one ticker and epoch; epoch 0 draws its initial weights."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+
+
+def initial_weights(
+    seeds: NDArray[np.uint64], inputs: int, settings: ModelSettings
+) -> dict[str, NDArray[np.float32]]:
+    """Draw weights (tickers, …) from each ticker's seed; they state standard normal quantiles."""
+    drawn = [_draw(seed, inputs, settings) for seed in seeds]
+    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+
+
+def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, NDArray[np.float32]]:
+    drawn = generator(seed, 0)
+    units = settings.units
+    weights: dict[str, NDArray[Any]] = {}
+    for number in range(settings.layers):
+        size = units if number else inputs
+        limit = np.sqrt(6 / (size + 4 * units))
+        bias = np.zeros(4 * units)
+        bias[units : 2 * units] = 1
+        square, triangle = np.linalg.qr(drawn.normal(size=(4 * units, units)))
+        weights[f"lstm_{number}.kernel"] = drawn.uniform(-limit, limit, (size, 4 * units))
+        weights[f"lstm_{number}.recurrent_kernel"] = (square * np.sign(np.diag(triangle))).T
+        weights[f"lstm_{number}.bias"] = bias
+    spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
+    weights["dense.kernel"] = np.zeros((units, LEVELS))
+    weights["dense.bias"] = np.insert(spreads - 1 / spreads, MEDIAN, 0.0)
+    return {name: array.astype(np.float32) for name, array in weights.items()}
+
+
+def _rounded_up(used: Bools, batch: int) -> int:
+    """Return the largest number of used windows of a ticker, rounded up to whole batches."""
+    return -(-int(used.sum(axis=1).max()) // batch) * batch

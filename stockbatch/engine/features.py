@@ -1,0 +1,244 @@
+"""Bars to scaled network inputs and targets, and back to prices (NumPy only).
+
+Everything at step t is known at the close of session t and depends on the last REACH bars only.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from stockbatch.market.adjustments import overnight_gaps, total_log_returns
+from stockbatch.market.jumps import Jumps
+from stockbatch.records import Floats, Market, Panel
+
+FEATURE_VERSION = "2"
+"""Changes whenever the same bars give other inputs or targets: models are then retrained."""
+
+NAMES = (
+    "return",
+    "overnight_gap",
+    "absolute_return",
+    "range",
+    "close_location",
+    "distance_20",
+    "distance_50",
+    "distance_200",
+    "volatility_change",
+    "volatility",
+    "known",
+    "market_move",
+    "market_volatility_change",
+    "relative_volatility",
+)
+"""The inputs, in the order of the last axis."""
+FROM_RETURN = 5
+"""So many of them say nothing where the return is unknown or a jump."""
+
+DECAY = 0.94
+VOLATILITY_WINDOW = 250
+MEAN_WINDOWS = (20, 50, 200)
+MINIMUM_SAMPLES = 20
+"""Returns a volatility needs."""
+SMALLEST_VOLATILITY = 1e-4
+USUAL_VOLATILITY = 0.015
+MARKET_INPUTS = 3
+USUAL_MOVE = 0.67
+"""Median size of a normal return in standard deviations."""
+LIMIT = 8.0
+"""Inputs are cut off at plus and minus this."""
+JUMP_REACH = 252
+"""Sessions before a return that decide whether it is a jump."""
+REACH = 2 * VOLATILITY_WINDOW + JUMP_REACH
+"""Sessions up to and including step t that step t depends on."""
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What the network sees of a panel, all arrays starting with (tickers, sessions)."""
+
+    inputs: NDArray[np.float32]
+    """Finite, with a last axis in the order of NAMES; 0 where unknown."""
+    returns: Floats
+    """Total log return of each session where it can be a target, else NaN."""
+    scale: Floats
+    """Volatility known at each close; NaN where too little is known."""
+    present: Bools
+    """True where there is a bar."""
+
+
+def compute(panel: Panel, jumps: Jumps, market: Market | None = None) -> Features:
+    """Return the features of `panel`; a jump's return is no input, and no target unless released.
+
+    `market` covers the same sessions; without it nothing is known of other tickers. What a jump was
+    is known one session later: only then does a released one enter the volatility and the path of
+    prices.
+    """
+    returns, gaps = total_log_returns(panel), overnight_gaps(panel)
+    known = np.isfinite(returns) & ~(jumps.masked | jumps.released | jumps.pending)
+    released = np.isfinite(returns) & jumps.released
+    spread = np.log(panel.high / panel.low)
+    scale = _volatility(returns, spread, known, released)
+    present = np.isfinite(panel.close)
+    path = np.cumsum(_settled(returns, known, released), axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inputs = _inputs(panel, returns, gaps, spread, scale, path, present, known)
+        around = _market_inputs(scale, market)
+    inputs[~known, :FROM_RETURN] = 0
+    inputs[~present] = 0
+    inputs = np.concatenate([inputs, around], axis=-1)
+    inputs = np.nan_to_num(np.clip(inputs, -LIMIT, LIMIT), nan=0.0)
+    return Features(
+        inputs=inputs.astype(np.float32),
+        returns=np.where(known | released, returns, np.nan),
+        scale=scale,
+        present=present,
+    )
+
+
+def targets(features: Features) -> Floats:
+    """Return the next session's return over the volatility known before it, NaN where unknown."""
+    result = np.full_like(features.returns, np.nan)
+    result[:, :-1] = features.returns[:, 1:] / features.scale[:, :-1]
+    return result
+
+
+def closes(origin_close: Floats, quantiles: Floats, scale: Floats) -> Floats:
+    """Return the closes (tickers, levels) that `quantiles` of the scaled return stand for.
+
+    `origin_close` and `scale` have shape (tickers,).
+    """
+    result: Floats = origin_close[:, None] * np.exp(quantiles * scale[:, None])
+    return result
+
+
+def windows(array: NDArray[Any], lookback: int, scored: int, fill: Any = 0) -> NDArray[Any]:
+    """Cut (tickers, sessions, …) into (tickers, windows, lookback + scored, …), a read-only view.
+
+    The scored steps of the windows follow each other and end with the last session; what lies
+    before the first session is `fill`.
+    """
+    sessions = array.shape[1]
+    front = lookback + -sessions % scored
+    padding = [(0, 0), (front, 0)] + [(0, 0)] * (array.ndim - 2)
+    padded = np.pad(array, padding, constant_values=fill)
+    cut = sliding_window_view(padded, lookback + scored, axis=1)[:, ::scored]
+    return np.moveaxis(cut, -1, 2)
+
+
+def series(array: NDArray[Any], lookback: int, sessions: int) -> NDArray[Any]:
+    """Join the scored steps of `windows` again: the exact inverse of `windows`."""
+    scored = array[:, :, lookback:]
+    joined = scored.reshape(len(array), -1, *array.shape[3:])
+    return joined[:, joined.shape[1] - sessions :]
+
+
+def _inputs(
+    panel: Panel,
+    returns: Floats,
+    gaps: Floats,
+    spread: Floats,
+    scale: Floats,
+    path: Floats,
+    present: Bools,
+    known: Bools,
+) -> Floats:
+    """Return the inputs before they are cut off, NaN where unknown."""
+    before = _shifted(scale, np.nan)
+    location = (2 * panel.close - panel.high - panel.low) / (panel.high - panel.low)
+    logarithm = np.log(scale)
+    columns = [
+        returns / before,
+        gaps / before,
+        np.abs(returns) / before - 0.8,
+        np.log(np.maximum(spread / before, 0.05) / np.sqrt(4 * np.log(2))),
+        np.where(panel.high > panel.low, location, 0.0),
+        *(
+            (path - _trailing_mean(path, present, sessions)) / (scale * np.sqrt(sessions))
+            for sessions in MEAN_WINDOWS
+        ),
+        logarithm - _trailing_mean(logarithm, np.isfinite(scale), VOLATILITY_WINDOW),
+        logarithm - np.log(USUAL_VOLATILITY),
+        known.astype(np.float64),
+    ]
+    return np.stack(columns, axis=-1)
+
+
+def _market_inputs(scale: Floats, market: Market | None) -> Floats:
+    """Return what the whole market did, of shape (tickers, sessions, 3), NaN where unknown.
+
+    Only the size of its moves is told, never their direction: the same few hundred market returns
+    in every ticker's windows are learned by heart.
+    """
+    if market is None:
+        return np.full((*scale.shape, MARKET_INPUTS), np.nan)
+    moves = market.absolute_return[None]
+    known = np.isfinite(moves)
+    weight = _decayed(known.astype(np.float64))
+    total = _decayed(np.where(known, moves, 0.0))
+    enough = _trailing_sum(known.astype(np.float64), VOLATILITY_WINDOW) >= MINIMUM_SAMPLES - 0.5
+    level = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
+    level = np.maximum(level, SMALLEST_VOLATILITY)
+    logarithm = np.log(level)
+    change = logarithm - _trailing_mean(logarithm, np.isfinite(level), VOLATILITY_WINDOW)
+    move = moves / _shifted(level, np.nan) - 1
+    relative = np.log(scale) - logarithm + np.log(USUAL_MOVE)
+    columns = np.broadcast_arrays(move, change, relative)
+    return np.stack(columns, axis=-1)
+
+
+def _volatility(returns: Floats, spread: Floats, known: Bools, released: Bools) -> Floats:
+    """Return the volatility at each close: half from returns, half from ranges, decaying."""
+    from_range = spread**2 / (4 * np.log(2))
+    square = returns**2
+    sample = np.where(np.isfinite(spread), (square + from_range) / 2, square)
+    total = _decayed(_settled(sample, known, released))
+    ones = _settled(np.ones_like(sample), known, released)
+    weight = _decayed(ones)
+    count = _trailing_sum(ones, VOLATILITY_WINDOW)
+    enough = count >= MINIMUM_SAMPLES - 0.5
+    variance = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
+    return np.sqrt(np.maximum(variance, SMALLEST_VOLATILITY**2))
+
+
+def _settled(values: Floats, known: Bools, released: Bools) -> Floats:
+    """Return `values` at the session they can be relied on, released ones a session later."""
+    late = _shifted(np.where(released, values, 0.0), 0.0)
+    return np.where(known, values, 0.0) + late
+
+
+def _decayed(values: Floats) -> Floats:
+    """Return the sums over VOLATILITY_WINDOW sessions with weights falling by DECAY."""
+    result = np.zeros_like(values)
+    forgotten = DECAY**VOLATILITY_WINDOW
+    state = np.zeros(len(values))
+    for step in range(values.shape[1]):
+        state = state * DECAY + values[:, step]
+        if step >= VOLATILITY_WINDOW:
+            state = np.maximum(state - forgotten * values[:, step - VOLATILITY_WINDOW], 0.0)
+        result[:, step] = state
+    return result
+
+
+def _trailing_sum(values: Floats, sessions: int) -> Floats:
+    total = np.cumsum(values, axis=1)
+    total[:, sessions:] -= total[:, :-sessions].copy()
+    return total
+
+
+def _trailing_mean(values: Floats, valid: Bools, sessions: int) -> Floats:
+    """Return the means of the valid values among the last `sessions`, NaN where there is none."""
+    total = _trailing_sum(np.where(valid, values, 0.0), sessions)
+    count = _trailing_sum(valid.astype(np.float64), sessions)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0.5)
+
+
+def _shifted(values: Floats, first: float) -> Floats:
+    """Return `values` one session later."""
+    result = np.empty_like(values)
+    result[:, :1], result[:, 1:] = first, values[:, :-1]
+    return result

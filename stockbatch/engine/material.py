@@ -1,0 +1,75 @@
+"""What a batch of tickers is judged, trained and forecast from."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockbatch.config import Settings
+from stockbatch.engine import features
+from stockbatch.engine.features import Features
+from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.market.jumps import jump_findings, jumps
+from stockbatch.market.sessions import as_date
+from stockbatch.records import Finding, Instrument, Market, Panel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Bars of a batch of tickers with all that follows from them, the origin session last."""
+
+    instruments: tuple[Instrument, ...]
+    panel: Panel
+    features: Features
+    jumped: NDArray[np.bool_]
+    """True for returns too large to be trusted at once, (tickers, sessions)."""
+    findings: tuple[tuple[Finding, ...], ...]
+    """What was found in the returns, one tuple per ticker."""
+
+    @property
+    def origin(self) -> date:
+        """Return the session forecast from."""
+        return as_date(self.panel.sessions[-1])
+
+    def column(self, session: date) -> int:
+        """Return the place of `session` on the axis of sessions; it must be one of them."""
+        return int(np.searchsorted(self.panel.sessions, np.datetime64(session)))
+
+
+def sessions_needed(settings: Settings) -> int:
+    """Return how many sessions a panel must hold to judge, train and use a model.
+
+    Those it is trained on, those their features look back on, and those by which a model in use
+    may have aged.
+    """
+    return settings.model.history_sessions + features.REACH + settings.retrain_after_sessions
+
+
+def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
+    """Derive returns, masks and features from a panel that ends at the origin."""
+    moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
+    found = jumps(*moves, panel.confirmed)
+    return Material(
+        instruments=tuple(instruments),
+        panel=panel,
+        features=features.compute(panel, found, market),
+        jumped=found.masked | found.released,
+        findings=jump_findings(*moves, panel.sessions, panel.confirmed),
+    )
+
+
+def fingerprint(panel: Panel, row: int, first: date, last: date) -> str:
+    """Return the SHA-256 of one ticker's bars and actions from `first` until before `last`.
+
+    The bar of `last` is left out: it may have been provisional when the model was trained, and
+    confirming it restates no history.
+    """
+    inside = (panel.sessions >= np.datetime64(first)) & (panel.sessions < np.datetime64(last))
+    columns = (panel.open, panel.high, panel.low, panel.close, panel.split, panel.dividend)
+    digest = hashlib.sha256(f"{first} {last}".encode())
+    for column in columns:
+        digest.update(np.ascontiguousarray(column[row, inside]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What bars mean: sessions, adjustments, checks."""

@@ -1,0 +1,1 @@
+"""Yahoo's bars, by yfinance."""

@@ -1,0 +1,264 @@
+"""The semantic model for Power BI and the data sources for Tableau name what schema `bi` has.
+
+Neither program is at hand here. Microsoft's own library reads and writes the model's files as they
+are (see deployment/powerbi/README.md); the tests below read them by their indentation.
+"""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+import pytest
+
+from deployment.powerbi import build as powerbi
+from deployment.tableau import build as tableau
+from stockbatch.store import views
+from tests.support.places import ROOT
+
+DEPLOYMENT = ROOT / "deployment"
+MODEL = DEPLOYMENT / "powerbi" / "stockbatch.SemanticModel" / "definition"
+POWERBI_TYPES = {
+    "text": "string",
+    "boolean": "boolean",
+    "integer": "int64",
+    "bigint": "int64",
+    "double precision": "double",
+    "date": "dateTime",
+    "timestamp with time zone": "dateTime",
+}
+TABLEAU_TYPES = {
+    "text": "string",
+    "boolean": "boolean",
+    "integer": "integer",
+    "bigint": "integer",
+    "double precision": "real",
+    "date": "date",
+    "timestamp with time zone": "datetime",
+}
+
+
+@pytest.fixture
+def bi(db):
+    """Names and types of the columns of every view."""
+    found = {}
+    for column in views.columns(db):
+        found.setdefault(column.view, {})[column.name] = column.type
+    return found
+
+
+# ---- TMDL
+
+
+@dataclass
+class Node:
+    """A line, what is indented below it, and the description above it."""
+
+    line: str
+    text: str = ""
+    """All that is indented below, as it is written."""
+    children: list = field(default_factory=list)
+
+    def of(self, kind):
+        """Return the declarations of a kind by name."""
+        pattern = re.compile(rf"{kind} ('[^']+'|\S+)")
+        found = [(pattern.match(child.line), child) for child in self.children]
+        return {match[1].strip("'"): child for match, child in found if match}
+
+    def value(self, name):
+        (found,) = [c.line for c in self.children if c.line.startswith(f"{name}:")]
+        return found.partition(":")[2].strip()
+
+    def expression(self, name):
+        """Return what stands after `name =`, on the same line or below."""
+        (child,) = [c for c in self.children if re.match(rf"{name} ?=", c.line)]
+        return child.line.partition("=")[2] + child.text
+
+
+def parsed(text):
+    root = Node("")
+    open_nodes = [(-1, root)]
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip("\t"))
+        if not line.strip() or line.lstrip().startswith("///"):
+            continue
+        while open_nodes[-1][0] >= depth:
+            open_nodes.pop()
+        for _, node in open_nodes:
+            node.text += line + "\n"
+        node = Node(line.strip())
+        open_nodes[-1][1].children.append(node)
+        open_nodes.append((depth, node))
+    return root
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The tables of the semantic model."""
+    tables = {}
+    for file in (MODEL / "tables").iterdir():
+        ((name, table),) = parsed(file.read_text(encoding="utf-8")).of("table").items()
+        assert name == file.stem
+        tables[name] = table
+    return tables
+
+
+def columns_of(table):
+    """Return the columns of a table: those of its view and those computed."""
+    return table.of("column")
+
+
+def test_files_are_those_that_the_programs_write():
+    for builder in (powerbi, tableau):
+        for path, content in builder.files().items():
+            assert (builder.FOLDER / path).read_text(encoding="utf-8") == content, path
+    in_model = {str(file.relative_to(MODEL)) for file in MODEL.rglob("*.tmdl")}
+    assert in_model == powerbi.files().keys()
+    sources = {file.name for file in tableau.FOLDER.glob("*.tds")}
+    assert sources == tableau.files().keys()
+
+
+def test_every_table_is_loaded_from_columns_that_a_view_has(model, bi):
+    loaded = Counter()
+    for name, table in model.items():
+        source = table.of("partition")[name].expression("source")
+        (view,) = re.findall(r'Source\{\[Schema = "bi", Item = "(\w+)"\]\}\[Data\]', source)
+        loaded[view] += 1
+        for column, node in columns_of(table).items():
+            if "=" in node.line:
+                continue
+            assert node.value("sourceColumn") == column
+            assert node.value("dataType") == POWERBI_TYPES[bi[view][column]], (name, column)
+        instants = set(re.findall(r'\{"(\w+)", Utc, type nullable datetime\}', source))
+        known = {c: bi[view][c] for c in columns_of(table) if c in bi[view]}
+        assert instants == {c for c, kind in known.items() if kind == "timestamp with time zone"}
+        assert set(re.findall(r"each \[(\w+)\]", source)) <= bi[view].keys()
+        distinct = re.findall(r'Table.Distinct\(Table.SelectColumns\(View, \{"(\w+)"\}\)\)', source)
+        assert bool(distinct) == (len(known) < len(bi[view]))
+        assert distinct == [] or known.keys() == set(distinct)
+    assert loaded.keys() == bi.keys(), "a view is missing"
+
+
+def test_relationships_lead_from_facts_to_keys(model):
+    text = (MODEL / "relationships.tmdl").read_text(encoding="utf-8")
+    found = parsed(text).of("relationship")
+    ends = set()
+    for relationship in found.values():
+        (fact, key), (dimension, its_key) = (
+            [part.strip("'") for part in relationship.value(end).rsplit(".", 1)]
+            for end in ("fromColumn", "toColumn")
+        )
+        assert key in columns_of(model[fact])
+        assert "isKey" in [c.line for c in columns_of(model[dimension])[its_key].children]
+        assert "isHidden" in [c.line for c in columns_of(model[fact])[key].children]
+        kinds = [columns_of(model[t])[key].value("dataType") for t in (fact, dimension)]
+        assert kinds[0] == kinds[1]
+        ends.add((fact, dimension))
+    dimensions = {dimension for _, dimension in ends}
+    assert dimensions == {"Instruments", "Exchanges", "Sessions"}
+    assert len(ends) == len(found), "two ways from one table to another"
+    assert not dimensions & {fact for fact, _ in ends}, "not a star"
+    assert {fact for fact, _ in ends} | dimensions == model.keys()
+
+
+REFERENCE = re.compile(r"('[^']+'|\b[A-Za-z]\w*)\[([^\]]+)\]")
+
+
+def test_measures_and_computed_columns_use_columns_that_there_are(model):
+    measures = [
+        (name, measure, node)
+        for name, table in model.items()
+        for measure, node in table.of("measure").items()
+    ]
+    assert len(measures) > 30
+    assert len({measure for _, measure, _ in measures}) == len(measures)
+    for name, measure, node in measures:
+        assert measure.lower() not in {column.lower() for column in columns_of(model[name])}
+        assert measure not in model
+        node.value("formatString")
+        lines = [c for c in node.text.splitlines() if not c.lstrip().startswith("formatString:")]
+        check_dax(model, node.line.partition("=")[2] + "\n".join(lines))
+    computed = [n for t in model.values() for n in columns_of(t).values() if "=" in n.line]
+    assert computed
+    for node in computed:
+        check_dax(model, node.line.partition("=")[2])
+
+
+def check_dax(model, dax):
+    found = REFERENCE.findall(dax)
+    for table, column in found:
+        assert column in columns_of(model[table.strip("'")]), dax
+    tables = re.findall(r"(?:COUNTROWS|FILTER|AVERAGEX|SUMX)\(\s*('[^']+'|\w+)\s*[,)]", dax)
+    assert {table.strip("'") for table in tables} <= model.keys()
+    assert found or tables
+    assert len(re.findall(r"\[", dax)) == len(found), "a bare reference"
+    plain = re.sub(r'"[^"]*"', "", dax)
+    assert plain.count("(") == plain.count(")")
+
+
+def test_what_grows_is_refreshed_by_month_where_updated_at_says_so(model, bi):
+    refreshed = {name for name, table in model.items() if "refreshPolicy" in table.text}
+    assert refreshed == {"Forecasts", "Prices", "Outcomes", "Training"}
+    for name in refreshed:
+        (policy,) = [c for c in model[name].children if c.line == "refreshPolicy"]
+        partition = model[name].of("partition")[name]
+        assert policy.expression("sourceExpression").split() == (
+            partition.expression("source").split()
+        )
+        for query in (
+            policy.expression("pollingExpression"),
+            policy.expression("sourceExpression"),
+        ):
+            assert "[session] >= Date.From(RangeStart) and [session] < Date.From(RangeEnd)" in query
+        assert "List.Max(Rows[updated_at])" in policy.expression("pollingExpression")
+        assert {"session", "updated_at"} <= columns_of(model[name]).keys()
+    text = (MODEL / "expressions.tmdl").read_text(encoding="utf-8")
+    parameters = re.findall(r"^expression (\w+) = ", text, re.MULTILINE)
+    assert parameters == ["Server", "Database", "RangeStart", "RangeEnd"]
+
+
+def test_the_project_leads_to_the_model():
+    folder = DEPLOYMENT / "powerbi"
+
+    def read(path):
+        return json.loads((folder / path).read_text(encoding="utf-8"))
+
+    (artifact,) = read("stockbatch.pbip")["artifacts"]
+    report = folder / artifact["report"]["path"]
+    reference = read(report / "definition.pbir")["datasetReference"]["byPath"]["path"]
+    assert (report / reference).resolve() == MODEL.parent
+    assert float(read(MODEL.parent / "definition.pbism")["version"]) >= 4  # 4: may be TMDL
+    for page in read(report / "definition/pages/pages.json")["pageOrder"]:
+        assert read(report / f"definition/pages/{page}/page.json")["name"] == page
+    (connection,) = read("stockbatch.pbids")["connections"]
+    assert connection["details"]["protocol"] == "postgresql"
+    assert connection["details"]["address"].keys() == {"server", "database"}
+    for file in folder.rglob("*"):
+        if file.suffix in {".json", ".pbir", ".pbism", ".pbip"}:
+            assert "/schema.json" in read(file)["$schema"]
+
+
+# ---- Tableau
+
+
+def test_tableau_sources_have_the_columns_of_their_view(bi):
+    for file in tableau.FOLDER.glob("*.tds"):
+        root = ElementTree.parse(file).getroot()
+        (relation,) = root.iter("relation")
+        view = file.stem
+        assert (relation.get("table"), relation.get("type")) == (f"[bi].[{view}]", "table")
+        (named,) = root.iter("named-connection")
+        assert relation.get("connection") == named.get("name")
+        assert named.find("connection").get("class") == "postgres"
+        fields = {field.get("name").strip("[]"): field for field in root.findall("column")}
+        stored = {n: f for n, f in fields.items() if f.find("calculation") is None}
+        assert {n: f.get("datatype") for n, f in stored.items()} == {
+            name: TABLEAU_TYPES[kind] for name, kind in bi[view].items()
+        }
+        for name, of_one in fields.items():
+            calculation = of_one.find("calculation")
+            if calculation is not None:
+                used = set(re.findall(r"\[(\w+)\]", calculation.get("formula")))
+                assert used
+                assert used <= bi[view].keys(), name

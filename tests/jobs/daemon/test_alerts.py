@@ -1,0 +1,307 @@
+"""Alerts: what raises them, what clears them, and how they get to people."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from jobs.daemon import alerts
+from stockbatch import database
+from stockbatch.exceptions import QuotaSpent, RateLimited
+from stockbatch.store import pauses
+from tests.support.market import CODE, ORIGIN, PlainTrainer, calendar, fetch, run, session
+
+EVENING = calendar().close(ORIGIN) + timedelta(hours=1)
+NEXT_NOON = calendar().open(session(1)) + timedelta(hours=2)
+
+
+@dataclass
+class Webhook:
+    """A server that keeps what it is sent, or refuses it."""
+
+    url: str = ""
+    refuses: bool = False
+    received: list = field(default_factory=list)
+
+
+@pytest.fixture
+def webhook():
+    hook = Webhook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not hook.refuses:
+                hook.received.append(json.loads(body))
+            self.send_response(500 if hook.refuses else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        hook.url = f"json://127.0.0.1:{http.server_port}/hook-s3cr3t"
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield hook
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def owner(app):
+    made = database.engine(app.settings, role="owner")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def change(owner):
+    """Change the database behind the program's back."""
+
+    def execute(statement, **values):
+        with owner.begin() as connection:
+            connection.execute(text(statement), values)
+
+    return execute
+
+
+@pytest.fixture
+def app(app, webhook):
+    """An App that alerts the webhook, in a world where the watchlist was filled on ORIGIN."""
+    app.trainer = PlainTrainer()
+    urls = (SecretStr(webhook.url),)
+    app.settings = app.settings.model_copy(update={"alert_urls": urls})
+    app.clock = lambda: EVENING
+    owner = database.engine(app.settings, role="owner")
+    with owner.begin() as connection:
+        since = datetime(2024, 6, 3, 12, tzinfo=UTC)
+        connection.execute(
+            text("UPDATE stockbatch.instruments SET active_since = :t"), {"t": since}
+        )
+        # Without this, the database's clock makes every forecast of 2024 late.
+        connection.execute(text("ALTER TABLE stockbatch.forecasts DISABLE TRIGGER judge_kind"))
+    owner.dispose()
+    return app
+
+
+def on(app):
+    rows = fetch(app.engine, "SELECT condition, subject FROM bi.alerts WHERE is_open")
+    return {(row["condition"], row["subject"]) for row in rows}
+
+
+def review(app, now):
+    app.clock = lambda: now
+    alerts.review(app)
+    return on(app)
+
+
+def test_a_missed_deadline_is_told_once_and_so_is_its_end(app, webhook):
+    assert review(app, EVENING) == set()
+    for minutes in (0, 1, 2):
+        assert review(app, NEXT_NOON + timedelta(minutes=minutes)) == {("missed_deadline", CODE)}
+    (told,) = webhook.received
+    assert told["title"] == "stockbatch: XNYS: missed deadline"
+    assert "XNYS 2024-06-03: the run was not finished by 2024-06-04 13:30 UTC" in told["message"]
+    assert told["type"] == "warning"
+
+    app.clock = lambda: EVENING  # its forecasts then are live
+    run(app)
+    assert review(app, NEXT_NOON + timedelta(minutes=5)) == set()
+    assert [m["title"] for m in webhook.received[1:]] == ["stockbatch: XNYS: missed deadline, over"]
+    assert webhook.received[1]["type"] == "success"
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
+    assert (row["session"], row["messages"], row["undelivered"]) == (ORIGIN, 2, 0)
+    assert row["duration_seconds"] == 300
+    assert row["session_close_at"] == calendar().close(ORIGIN)
+
+
+def test_forecasts_that_came_too_late_are_a_missed_deadline(app, change):
+    run(app)
+    assert review(app, NEXT_NOON) == set()
+    change("UPDATE stockbatch.forecasts SET kind = 'late' WHERE instrument_id = 2")
+    assert review(app, NEXT_NOON) == {("missed_deadline", CODE)}
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
+    assert (row["observed"], row["threshold"]) == (1, 0)
+    assert "1 tickers have no forecast made by 2024-06-04 13:30" in row["message"]
+
+
+def test_nothing_is_expected_from_before_the_watchlist(app, change):
+    change("UPDATE stockbatch.instruments SET active_since = :t", t=EVENING)
+    assert review(app, NEXT_NOON) == set()
+
+
+@pytest.mark.parametrize("paused", [CODE, "ALL"])
+def test_nothing_is_expected_of_what_is_paused(app, paused):
+    with app.transaction() as db:
+        pauses.add(db, paused)
+    assert review(app, NEXT_NOON) == set()
+
+
+def test_demonstrations_raise_no_alert(app, change):
+    change("UPDATE stockbatch.instruments SET demo = true")
+    assert review(app, NEXT_NOON) == set()
+
+
+def test_a_failed_run_is_told_until_it_is_done(app, change, webhook):
+    def fail(event):
+        if event == "metrics":
+            raise RuntimeError("postgresql://me:hunter22@db was in the way")
+
+    app.on_event = fail
+    with pytest.raises(RuntimeError):
+        run(app)
+    assert review(app, EVENING) == {("failed_run", CODE)}
+    (told,) = webhook.received
+    assert "was in the way" in told["message"]
+    assert "hunter22" not in told["message"]
+    app.on_event = lambda event: None
+    run(app)
+    assert review(app, EVENING) == set()
+
+
+def test_too_few_bars_are_told(app, market):
+    market.drop("AAA", ORIGIN)
+    run(app)
+    assert review(app, EVENING) == {("low_data_coverage", CODE)}
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
+    assert row["observed"] == pytest.approx(2 / 3)
+    assert row["threshold"] == 0.95
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimited(provider="yfinance", ticker="AAA"),
+        QuotaSpent(provider="alpha_vantage", ticker="AAA", limit=25, resets_at="midnight"),
+    ],
+)
+def test_a_provider_that_refuses_is_told(app, change, error):
+    run(app)
+    assert review(app, EVENING) == set()
+    change(
+        "UPDATE stockbatch.outcomes SET reason = 'fetch_failed', message = :words"
+        " WHERE instrument_id = 1",
+        words=str(error),
+    )
+    assert review(app, EVENING) == {("provider_quota", CODE)}
+
+
+@pytest.fixture
+def measured(app, change):
+    """A maker of 60 sessions of a metric of live LSTM forecasts."""
+    run(app)
+
+    def make(metric, value, skill=None, sessions=60, kind="live"):
+        change("DELETE FROM stockbatch.metrics")
+        change(
+            "INSERT INTO stockbatch.metrics (calendar, method, kind, window_sessions,"
+            " through_session, metric, n, value, skill)"
+            " SELECT :code, 'lstm', :kind, 60, :last - k, :metric, 500, :value, :skill"
+            " FROM generate_series(0, cast(:sessions AS int) - 1) AS k",
+            code=CODE, kind=kind, last=ORIGIN, metric=metric, value=value, skill=skill,
+            sessions=sessions,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "wrong"),
+    [
+        ("coverage_80", 0.69, True),
+        ("coverage_80", 0.71, False),
+        ("coverage_80", 0.91, True),
+        ("coverage_95", 0.89, True),
+        ("coverage_95", 0.95, False),
+    ],
+)
+def test_intervals_that_hold_too_much_or_too_little_are_told(app, measured, metric, value, wrong):
+    measured(metric, value)
+    interval = metric.removeprefix("coverage_")
+    expected = {("interval_coverage", f"XNYS {interval} %")} if wrong else set()
+    assert review(app, EVENING) == expected
+
+
+def test_skill_below_zero_over_the_window_is_told(app, measured):
+    measured("pinball", 0.01, -0.02)
+    assert review(app, EVENING) == {("negative_skill", CODE)}
+    (row,) = fetch(app.engine, "SELECT message FROM bi.alerts")
+    assert "2.00% worse than rolling quantiles" in row["message"]
+    measured("pinball", 0.01, 0.001)
+    assert review(app, EVENING) == set()
+
+
+@pytest.mark.parametrize("changes", [{"sessions": 59}, {"kind": "backtest"}, {"kind": "late"}])
+def test_few_sessions_and_other_kinds_prove_nothing(app, measured, changes):
+    measured("pinball", 0.01, -0.02, **changes)
+    assert review(app, EVENING) == set()
+
+
+def test_a_message_that_fails_is_kept_and_tried_again(app, webhook):
+    webhook.refuses = True
+    review(app, NEXT_NOON)
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
+    assert row["undelivered"] == 1
+    assert row["delivery_failure"]
+    webhook.refuses = False
+    review(app, NEXT_NOON + timedelta(minutes=1))
+    assert webhook.received == []  # not yet
+    review(app, NEXT_NOON + timedelta(minutes=3))
+    review(app, NEXT_NOON + timedelta(minutes=9))
+    assert len(webhook.received) == 1
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
+    assert (row["undelivered"], row["delivery_failure"]) == (0, None)
+    assert fetch(app.engine, "SELECT tries FROM stockbatch.alert_messages") == [{"tries": 2}]
+
+
+def test_one_channel_that_fails_does_not_keep_others(app, webhook):
+    urls = (
+        SecretStr("json://127.0.0.1:1/s3cr3t-too"),
+        SecretStr("nonsense"),
+        SecretStr(webhook.url),
+    )
+    app.settings = app.settings.model_copy(update={"alert_urls": urls})
+    review(app, NEXT_NOON)
+    assert len(webhook.received) == 1
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
+    assert (row["messages"], row["undelivered"]) == (3, 2)
+    kept = repr(fetch(app.engine, "SELECT * FROM stockbatch.alert_messages"))
+    assert "s3cr3t" not in kept
+    assert "not a URL that Apprise knows" in kept
+
+
+def test_a_message_another_process_is_delivering_is_left_to_it(app, webhook):
+    app.settings, urls = app.settings.model_copy(update={"alert_urls": ()}), app.settings
+    review(app, NEXT_NOON)
+    app.settings = urls
+    channels = list(alerts._channels(app))
+    with app.engine.begin() as other:
+        other.execute(
+            text("INSERT INTO stockbatch.alert_messages VALUES (1, 'raised', :c)"),
+            {"c": channels[0]},
+        )
+    with app.engine.begin() as other:
+        other.execute(text("SELECT FROM stockbatch.alert_messages FOR UPDATE"))
+        alerts.deliver(app)
+        assert webhook.received == []
+    alerts.deliver(app)
+    alerts.deliver(app)
+    assert len(webhook.received) == 1
+
+
+def test_a_test_reaches_every_channel_and_is_over_at_once(app, webhook):
+    assert list(alerts.test(app).values()) == [None]
+    assert webhook.received[0]["title"] == "stockbatch: test: test"
+    assert list(alerts.test(app).values()) == [None]
+    assert len(webhook.received) == 2
+    assert on(app) == set()
+    webhook.refuses = True
+    (failure,) = alerts.test(app).values()
+    assert failure

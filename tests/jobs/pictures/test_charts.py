@@ -1,0 +1,119 @@
+"""Plots: what is computed for them, and whether everyone can tell their colours apart."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jobs.pictures import charts, drawing
+
+# Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.
+SIGHTS = {
+    "common": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritanopia": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+TO_XYZ = np.array(
+    [
+        [0.412456, 0.357576, 0.180437],
+        [0.212673, 0.715152, 0.072175],
+        [0.019334, 0.119192, 0.950304],
+    ]
+)
+WHITE = TO_XYZ.sum(axis=1)
+JUST_NOTICEABLE = 2.3
+"""Of CIE 1976 colour differences."""
+TOGETHER = {
+    "outcomes": tuple(charts.ACTIONS.values()),
+    "predicted": (drawing.BLUE, drawing.VERMILION, drawing.GREY),
+    "prices": (drawing.BLUE, *(colour for colour, _ in charts.AVERAGES.values())),
+    "losses": (drawing.BLUE, drawing.VERMILION),
+    "errors": (drawing.BLUE, drawing.ORANGE, drawing.SKY),
+}
+
+
+def lab(colour, sight):
+    """Return a colour as seen, in CIE L*a*b*."""
+    stored = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4)
+    relative = TO_XYZ @ np.clip(SIGHTS[sight] @ linear, 0, 1) / WHITE
+    f = np.where(relative > 216 / 24389, np.cbrt(relative), (24389 / 27 * relative + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("plot", TOGETHER)
+def test_colours_of_a_plot_are_told_apart_with_any_colour_vision(plot, sight):
+    for one, other in combinations(TOGETHER[plot], 2):
+        difference = np.linalg.norm(lab(one, sight) - lab(other, sight))
+        assert difference > 5 * JUST_NOTICEABLE, (one, other, difference)
+
+
+def test_black_and_white_are_as_far_apart_as_colours_can_be():
+    assert lab("#ffffff", "common") == pytest.approx([100, 0, 0], abs=0.01)
+    assert lab("#000000", "common") == pytest.approx([0, 0, 0], abs=0.01)
+
+
+def rows_of(chart, layer):
+    """Return the rows that a layer of a chart draws."""
+    made = chart.to_dict()
+    name = made["layer"][layer].get("data", made.get("data"))["name"]
+    return pd.DataFrame(made["datasets"][name])
+
+
+def test_sizes_of_errors_are_never_averaged_over_kinds():
+    days = pd.date_range("2024-01-01", periods=12, freq="D")
+    kinds = ["backtest"] * 6 + ["live"] * 6
+    sizes = [1.0] * 6 + [3.0] * 6
+    data = pd.DataFrame(
+        {
+            "session": days,
+            "method": "lstm",
+            "kind": kinds,
+            "error_pct": sizes,
+            "absolute_error_pct": sizes,
+        }
+    )
+    chart = charts.error(data)
+    means = rows_of(chart, 1).groupby("kind")["mean"].max()
+    assert means.to_dict() == {"backtest": 1.0, "live": 3.0}
+    assert chart.to_dict()["layer"][1]["encoding"]["detail"]["field"] == "kind"
+
+
+def test_only_closes_outside_the_wide_interval_are_marked():
+    data = pd.DataFrame(
+        {
+            "session": pd.date_range("2024-01-01", periods=4, freq="D"),
+            "close": [100.0, 120.0, 80.0, np.nan],
+            "forecast_close": 100.0,
+            "naive_close": 100.0,
+            "close_low_80": 95.0,
+            "close_high_80": 105.0,
+            "close_low_95": 90.0,
+            "close_high_95": 110.0,
+            "forecast_kind": "live",
+        }
+    )
+    made = charts.predicted_and_actual(data).to_dict()
+    (marked,) = [layer for layer in made["layer"] if layer["mark"].get("shape") == "diamond"]
+    assert [row["close"] for row in made["datasets"][marked["data"]["name"]]] == [120.0, 80.0]

@@ -1,0 +1,116 @@
+"""The search for settings: it finds what is better, admits chance, and looks at nothing later."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from optuna.trial import FixedTrial
+from typer.testing import CliRunner
+
+from jobs.commands.tune import _conclusion
+from jobs.replay import tune as job
+from stockbatch.engine.batches import initial_weights
+from stockbatch.exceptions import NothingToTrain
+from tests.support.market import CODE, MODEL, PlainTrainer, dump, session
+
+BEFORE = session(21)
+OPTIONS = {"trials": 6, "judging": 20, "most_tickers": 10}
+
+
+class Normal(PlainTrainer):
+    """States standard normal quantiles, twice too wide unless `knows` the settings."""
+
+    def __init__(self, knows):
+        self.knows = knows
+
+    def _weights(self, inputs, targets, seed, settings):
+        weights = initial_weights(np.array([seed]), inputs.shape[-1], settings)
+        first = {name: array[0] for name, array in weights.items()}
+        if not self.knows(settings):
+            first["dense.bias"] = first["dense.bias"] + np.float32(2)
+        return first
+
+
+def tune(app, before=BEFORE, **options):
+    trials = []
+    tuned = job.tune(app, CODE, before, **OPTIONS | options, on_trial=trials.append)
+    return tuned, trials
+
+
+@pytest.fixture
+def fetched(app):
+    """An app with all bars of its market stored and nothing else."""
+    from jobs.daily.run import run_session
+
+    app.trainer = PlainTrainer()
+    run_session(app, CODE, session(25))
+    return app
+
+
+def test_it_finds_what_is_better_and_confirms_it_elsewhere(fetched):
+    fetched.trainer = Normal(knows=lambda settings: settings.layers == 2)
+    tuned, trials = tune(fetched)
+    assert len(trials) == 1 + OPTIONS["trials"]
+    assert trials[0].settings == MODEL
+    assert tuned.best.settings.layers == 2
+    assert tuned.best.loss == min(trial.loss for trial in trials)
+    assert tuned.is_better
+    assert tuned.confirmed.value == pytest.approx(tuned.best.skill.value, abs=0.2)
+    assert tuned.chosen_on[1] < tuned.confirmed_on[0] <= tuned.confirmed_on[1] < BEFORE
+
+
+def test_what_chance_gives_is_not_recommended(fetched):
+    tuned, _ = tune(fetched)
+    doubtful = replace(tuned, confirmed=tuned.confirmed._replace(value=0.001, standard_error=0.002))
+    assert not doubtful.is_better
+    assert "keep the settings in use" in _conclusion(doubtful, {"units": 8})
+    assert "[model]" not in _conclusion(doubtful, {"units": 8})
+
+
+def test_settings_nothing_beats_stay(fetched):
+    fetched.trainer = Normal(knows=lambda settings: settings == MODEL)
+    tuned, trials = tune(fetched)
+    assert tuned.best.settings == MODEL
+    assert all(trial.skill.value < 0 for trial in trials[1:])
+    assert "nothing to change" in _conclusion(tuned, {})
+
+
+def test_nothing_from_the_date_on_is_looked_at_and_nothing_is_stored(fetched, make_app, market):
+    fetched.trainer = PlainTrainer()
+    before = dump(fetched.engine)
+    _, expected = tune(fetched)
+    after = dump(fetched.engine)
+    assert {name: rows for name, rows in after.items() if name != "market_inputs"} == {
+        name: rows for name, rows in before.items() if name != "market_inputs"
+    }
+    market.multiply("AAA", 1.1, BEFORE, session(25))
+    other = make_app(market, trainer=PlainTrainer())
+    from jobs.daily.run import run_session
+
+    run_session(other, CODE, session(25))
+    _, found = tune(other)
+    assert found == expected
+
+
+def test_too_little_history_is_said(fetched):
+    with pytest.raises(NothingToTrain, match="No ticker has 60 bars up to"):
+        tune(fetched, before=session(-80))
+
+
+def test_settings_tried_are_settings_allowed():
+    for units, layers, lookback in ((4, 1, 20), (48, 2, 120)):
+        drawn = FixedTrial(
+            {"units": units, "layers": layers, "lookback": lookback, "dropout": 0.3}
+            | {"base_learning_rate": 0.00123456, "learning_rate": 2e-3, "anchor": 99.9}
+        )
+        proposed = job.propose(drawn, MODEL)
+        assert type(proposed).model_validate(proposed.model_dump()) == proposed
+        assert (proposed.base_learning_rate, proposed.anchor) == (0.0012, 100.0)
+
+
+def test_the_command_asks_for_a_date():
+    from jobs.cli import app as command
+
+    answer = CliRunner().invoke(command, ["tune"])
+    assert answer.exit_code == 2
+    assert "--before" in answer.output

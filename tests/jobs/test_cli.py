@@ -1,0 +1,828 @@
+"""The `stockbatch` command: what it prints, how it ends."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from jobs import cli
+from stockbatch.config import PREFIX
+from stockbatch.engine import features, inference
+from stockbatch.exceptions import RateLimited
+from stockbatch.market import sessions
+from stockbatch.providers.csv.files import CsvFiles
+from stockbatch.records import Method
+from stockbatch.store import forecasts as forecast_store
+from stockbatch.store import models
+from tests.support.ledger import forecast_of, listed, opened
+from tests.support.market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
+
+HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
+COMMANDS = (
+    *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
+    *(("quality", name) for name in ("show", "accept", "reject")),
+    *(("api",), ("dashboard",), ("report",), ("doctor",), ("migrate",), ("prune",)),
+    *(("alerts",), ("alerts", "test")),
+    *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
+    *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
+    *(("tokens", name) for name in ("add", "list", "revoke")),
+    *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary", "backup", "restore")),
+    *(("config", name) for name in ("show", "check", "template")),
+)
+
+
+@dataclass
+class Answer:
+    status: int
+    out: str
+    err: str
+
+
+@contextmanager
+def plain_trainer(threads, **limits):
+    yield PlainTrainer()
+
+
+@pytest.fixture
+def stockbatch(monkeypatch, capsys, tmp_path):
+    """Call the command in this process, with a trainer that needs no TensorFlow."""
+    monkeypatch.setattr("jobs.app.TrainingProcess", plain_trainer)
+    monkeypatch.setenv(f"{PREFIX}HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"UNITS": 3, "LOOKBACK": 5, "HISTORY_SESSIONS": 100}.items():
+        monkeypatch.setenv(f"{PREFIX}MODEL__{name}", str(value))
+    monkeypatch.setenv(f"{PREFIX}MODEL__MINIMUM_HISTORY", "60")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["stockbatch", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Answer(ended.value.code or 0, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Let the command use the database of an App or of settings."""
+
+    def point(settings):
+        url = settings.database_url.get_secret_value()
+        monkeypatch.setenv(f"{PREFIX}DATABASE_URL", url)
+
+    return point
+
+
+@pytest.fixture(scope="module")
+def traded(make_lasting_app, tmp_path_factory):
+    """An App that has run two sessions; its tests only read."""
+    market = Market(tmp_path_factory.mktemp("market") / "market.csv")
+    app = make_lasting_app(market, trainer=PlainTrainer())
+    for day in (ORIGIN, session(1)):
+        run(app, day)
+    return app
+
+
+@pytest.fixture
+def reading(stockbatch, use, traded):
+    """The command on the database of `traded`."""
+    use(traded.settings)
+    return stockbatch
+
+
+def says(answer, status, *words):
+    """Assert that a command ended with one line of error that holds some words."""
+    assert answer.status == status, answer
+    assert answer.out == ""
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
+    for word in words:
+        assert word in answer.err
+
+
+# ---- the command line
+
+
+def test_help_needs_nothing_heavy():
+    """It is the imports that would make it slow."""
+    code = (
+        "import sys\n"
+        "from jobs import cli\n"
+        "try:\n    cli.main()\n"
+        "finally:\n    print('modules', *sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+    )
+    usage, _, modules = done.stdout.rpartition("modules ")
+    assert "Not investment advice" in usage
+    assert not HEAVY & set(modules.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(stockbatch, command):
+    answer = stockbatch(*filter(None, command), "--help")
+    assert answer.status == 0
+    assert answer.out.startswith(f"Usage: stockbatch {' '.join(command)}".rstrip())
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize("group", [(), ("tickers",), ("models",), ("db",), ("config",)])
+def test_a_group_alone_shows_its_help(stockbatch, group):
+    answer = stockbatch(*group)
+    assert answer.status == 2
+    assert "Usage: stockbatch" in answer.out + answer.err
+    assert "Commands:" in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["frobnicate"], 2, ["No such command 'frobnicate'", "'stockbatch --help' tells more"]),
+        (["run", "--sesion", "x"], 2, ["--sesion", "--session", "'stockbatch run --help'"]),
+        (["run", "--session", "yesterday"], 2, ["'yesterday' does not match", "%Y-%m-%d"]),
+        (["run", "--from", "2024-06-03"], 2, ["give --session, or both --from and --to"]),
+        (["run", "--to", "2024-06-03"], 2, ["give --session, or both --from and --to"]),
+        (
+            ["run", "--session", "2024-06-03", "--from", "2024-06-03", "--to", "2024-06-04"],
+            2,
+            ["give --session, or both --from and --to"],
+        ),
+        (["run", "--from", "2024-06-04", "--to", "2024-06-03"], 2, ["--from is after --to"]),
+        (["tickers", "add"], 2, ["name tickers, or give --all"]),
+        (["tickers", "add", "AAA", "--all"], 2, ["name tickers, or give --all"]),
+        (["tickers", "remove"], 2, ["Missing argument 'TICKER'"]),
+        (["models", "export", "AAA", "a.h5"], 2, ["must end in .keras"]),
+        (["models", "promote", "AAA", "best"], 2, ["MODEL_ID", "valid integer"]),
+        (["models", "promote", "AAA", "1", "--from", "now"], 2, ["'now' does not match"]),
+        (["forecasts", "--format", "xml"], 2, ["'xml' is not one of"]),
+        (["db", "url", "--role", "god"], 2, ["'god' is not one of"]),
+        (["--set", "model.unts=2", "config", "show"], 2, ["model.unts", "did you mean units?"]),
+        (["--set", "model.units=0", "config", "show"], 2, ["model.units", "greater than"]),
+        (["--set", "units", "config", "show"], 2, ["units: write it as KEY=VALUE"]),
+        (["--set", "a=1", "--set", "a.b=2", "config", "show"], 2, ["a has a value"]),
+        (["--config", "nowhere.toml", "status"], 2, ["nowhere.toml", "there is no such file"]),
+        *(
+            (command, 3, ["There is no database in", "'stockbatch db start' or 'stockbatch demo'"])
+            for command in (
+                ["status"],
+                ["forecasts"],
+                ["tickers", "list"],
+                ["tickers", "remove", "AAA"],
+                ["models", "list"],
+                ["models", "show", "AAA"],
+                ["models", "promote", "AAA", "1"],
+                ["models", "rollback", "AAA"],
+                ["models", "export", "AAA", "a.keras"],
+                ["db", "url"],
+                ["db", "psql"],
+            )
+        ),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else None,
+)
+def test_an_error_is_one_line_and_an_exit_status(stockbatch, tmp_path, arguments, status, words):
+    says(stockbatch(*arguments), status, *words)
+    assert not (tmp_path / "home").exists(), "reading creates no database"
+
+
+def fail(error):
+    def check(*arguments, **options):
+        raise error
+
+    return check
+
+
+def test_what_nobody_expected_is_one_line_too(reading, monkeypatch):
+    monkeypatch.setattr("jobs.daily.run.run_session", fail(ZeroDivisionError("of\nall things")))
+    says(reading("run"), 70, "unexpected ZeroDivisionError: of all things", "--debug")
+
+
+def test_debug_shows_where(reading, monkeypatch):
+    monkeypatch.setattr("jobs.daily.run.run_session", fail(ZeroDivisionError("of all things")))
+    answer = reading("--debug", "run")
+    assert answer.status == 70
+    assert answer.err.startswith("Traceback")
+    assert "in check" in answer.err
+    answer = reading("--debug", "models", "show", "ZZZ")
+    assert answer.status == 1
+    assert "Traceback" in answer.err
+    assert answer.err.endswith("error: ZZZ has no trained model: 'stockbatch run' trains one\n")
+
+
+def test_an_interruption_says_that_nothing_is_lost(reading, monkeypatch):
+    monkeypatch.setattr("jobs.daily.run.run_session", fail(KeyboardInterrupt()))
+    says(reading("run"), 130, "interrupted: what was committed stays")
+
+
+# ---- the watchlist
+
+
+@pytest.fixture
+def fresh(stockbatch, use, settings):
+    """The command on an empty, migrated database."""
+    use(settings)
+    return stockbatch
+
+
+def test_tickers_are_added_listed_and_removed(fresh, market, engine):
+    provider = ("--provider", f"csv:{market.file.name}")
+    assert fresh("tickers", "add", "BBB", "AAA", "BBB", *provider).out == "2 added\n"
+    listed = fetch(engine, "SELECT ticker, provider, active FROM stockbatch.instruments ORDER BY 1")
+    assert listed == [
+        {"ticker": ticker, "provider": market.specification, "active": True}
+        for ticker in ("AAA", "BBB")
+    ]
+    elsewhere = fresh("tickers", "add", "CCC", "AAA", "--provider", "demo")
+    says(elsewhere, 2, "AAA is on the watchlist already, fed by csv:")
+    answer = fresh("tickers", "add", "BBB", "AAA", *provider)
+    assert answer.out == "0 added, 2 on the watchlist already\n"
+    answer = fresh("tickers", "list")
+    assert answer.out.startswith("2 tickers\n")
+    assert market.specification in answer.out
+
+    assert fresh("tickers", "remove", "AAA").out == "removed: AAA\n"
+    says(fresh("tickers", "remove", "AAA"), 2, "AAA is not on the watchlist")
+    assert fresh("tickers", "add", "AAA", *provider).out == "1 added\n"
+
+
+def test_all_tickers_of_a_provider_are_added(fresh, market):
+    provider = ("--provider", market.specification)
+    fresh("tickers", "add", "BBB", *provider)
+    answer = fresh("tickers", "add", "--all", *provider)
+    assert answer.out == "2 added, 1 on the watchlist already\n"
+    answer = fresh("tickers", "add", "--all", *provider)
+    assert answer.out == "0 added, 3 on the watchlist already\n"
+    says(fresh("tickers", "add", "--all", "--provider", "yfinance"), 4, "cannot list its tickers")
+
+
+def test_an_unknown_ticker_keeps_no_other_from_being_added(fresh, market):
+    market.list("GOOGL")
+    answer = fresh("tickers", "add", "AAA", "GOGL", "BBB", "--provider", market.specification)
+    assert (answer.status, answer.out) == (4, "2 added\n")
+    assert answer.err == "error: csv does not know GOGL: did you mean GOOGL?\n"
+    answer = fresh("tickers", "add", "GOGL", "--provider", market.specification)
+    says(answer, 4, "csv does not know GOGL")
+
+
+def test_an_unknown_provider_or_a_file_that_cannot_be_read_adds_nothing(fresh, engine, tmp_path):
+    says(fresh("tickers", "add", "AAA", "--provider", "telex"), 4, "telex is not a provider")
+    says(fresh("tickers", "add", "--all", "--provider", "csv:none.csv"), 4, "cannot be read")
+    bad = tmp_path / "bad.csv"
+    bad.write_text("date,open,high,low\n")
+    says(fresh("tickers", "add", "--all", "--provider", f"csv:{bad}"), 4, str(bad), "column close")
+    assert fetch(engine, "SELECT * FROM stockbatch.instruments") == []
+
+
+def test_a_bad_file_of_a_folder_keeps_no_other_ticker_from_being_added(fresh, tmp_path):
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    text = "date,open,high,low,close\n2024-06-03,1,2,1,2\n"
+    for name, written in (("AAA", text), ("BBB", ""), ("CCC", text)):
+        (folder / f"{name}.csv").write_text(written)
+    answer = fresh("tickers", "add", "--all", "--provider", f"csv:{folder}")
+    assert (answer.status, answer.out) == (4, "2 added\n")
+    assert answer.err == f"error: {folder}/BBB.csv, line 1, column 1: the file is empty\n"
+
+
+def test_adding_stops_where_the_provider_fails_and_goes_on_there(
+    fresh, market, engine, monkeypatch
+):
+    """What was added before a failure, or before Ctrl-C, is not asked for again."""
+    names = ("tickers", "add", "AAA", "BBB", "CCC", "--provider", market.specification)
+    original, asked = CsvFiles.listing, []
+    refused = RateLimited(provider="csv", ticker="BBB")
+
+    def failing(error):
+        def listing(self, ticker):
+            asked.append(ticker)
+            if error is not None and ticker == "BBB":
+                raise error
+            return original(self, ticker)
+
+        return listing
+
+    monkeypatch.setattr(CsvFiles, "listing", failing(refused))
+    answer = fresh(*names)
+    assert (answer.status, answer.out, answer.err) == (4, "1 added\n", f"error: {refused}\n")
+    monkeypatch.setattr(CsvFiles, "listing", failing(KeyboardInterrupt()))
+    says(fresh(*names), 130, "interrupted")
+    monkeypatch.setattr(CsvFiles, "listing", failing(None))
+    assert fresh(*names).out == "2 added, 1 on the watchlist already\n"
+    assert asked == ["AAA", "BBB", "BBB", "BBB", "CCC"]
+    assert len(fetch(engine, "SELECT * FROM stockbatch.instruments")) == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "AAA\nCCC\n",
+        "# mine\n\n  AAA \nCCC\nAAA\n",
+        "name,Ticker\nAlpha,AAA\nGamma,CCC\n",
+        "\ufeffticker;\nAAA\nCCC\n".replace(";", ""),
+        "Symbol,Security,GICS Sector\nAAA,Alpha,Energy\nCCC,Gamma,Energy\n",
+    ],
+)
+def test_a_file_of_tickers_is_imported(fresh, market, tmp_path, content):
+    file = tmp_path / "mine.txt"
+    file.write_text(content, encoding="utf-8")
+    provider = ("--provider", market.specification)
+    fresh("tickers", "add", "CCC", *provider)
+    answer = fresh("tickers", "import", file, *provider)
+    assert answer.out == "1 added, 1 on the watchlist already\n"
+    assert fresh("tickers", "import", file, *provider).out.startswith("0 added, 2 on")
+
+
+def test_a_file_without_tickers_is_refused(fresh, tmp_path):
+    says(fresh("tickers", "import", "nowhere.txt"), 4, "nowhere.txt cannot be read: No such file")
+    (tmp_path / "empty.txt").write_text("ticker\n")
+    says(fresh("tickers", "import", "empty.txt"), 4, "empty.txt", "it names no ticker")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    says(fresh("tickers", "import", "binary.txt"), 4, "binary.txt")
+
+
+# ---- runs
+
+
+def test_constituents_are_imported_with_what_the_file_says(fresh, market, engine, tmp_path):
+    file = tmp_path / "index.csv"
+    file.write_text(
+        "Ticker,Name,Calendar,Currency,Provider,Symbol\n"
+        f"AAA,Alpha,,USD,{market.specification},\n"
+        f"BETA,Beta plc,XLON,GBP,{market.specification},BBB\n"
+        f"BTC-USD,Bitcoin,24/7,USD,{market.specification},CCC\n"
+    )
+    answer = fresh("tickers", "import", file, "--fallback", "demo")
+    assert answer.out == "3 added\n", answer
+    rows = fetch(
+        engine,
+        "SELECT ticker, i.symbol, name, calendar, currency, f.provider AS fallback, f.symbol AS f"
+        " FROM stockbatch.instruments AS i JOIN stockbatch.fallbacks AS f ON instrument_id = i.id"
+        " ORDER BY ticker",
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("AAA", "AAA", "Alpha", "XNYS", "USD", "demo", "AAA"),
+        ("BETA", "BBB", "Beta plc", "XLON", "GBP", "demo", "BETA"),
+        ("BTC-USD", "CCC", "Bitcoin", "24/7", "USD", "demo", "BTC-USD"),
+    ]
+    file.write_text("ticker,calendar\nDDD,NYES\n")
+    says(fresh("tickers", "import", file), 4, f"{file}, line 2, column 2: NYES", "did you mean")
+
+
+def test_a_fallback_has_its_own_symbol(fresh, market, engine):
+    one = ("tickers", "add", "AAA", "--provider", market.specification)
+    says(fresh(*one, "--fallback-symbol", "X"), 2, "a --fallback-symbol for each --fallback")
+    says(fresh(*one, "--fallback", "telex"), 4, "telex is not a provider")
+    assert fresh(*one, "--fallback", "demo", "--fallback-symbol", "^GSPC").out == "1 added\n"
+    rows = fetch(engine, "SELECT position, provider, symbol FROM stockbatch.fallbacks")
+    assert [tuple(row.values()) for row in rows] == [(1, "demo", "^GSPC")]
+
+
+def test_a_renamed_ticker_keeps_its_history(fresh, market, engine):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    fresh("run", "--session", ORIGIN)
+    market.bars["NEW"] = market.bars.pop("AAA")
+    market.write()
+    says(fresh("tickers", "rename", "AAA", "BBB"), 2, "BBB is on the watchlist already")
+    fresh("tickers", "remove", "CCC")
+    says(fresh("tickers", "rename", "AAA", "CCC"), 2, "CCC is taken")
+    says(fresh("tickers", "rename", "ZZZ", "NEW"), 2, "ZZZ is not on the watchlist")
+    assert fresh("tickers", "rename", "AAA", "NEW").out == "AAA is NEW from now on\n"
+    answer = fresh("run", "--session", session(1))
+    assert answer.out == f"XNYS {session(1)} finished: 2 outcomes: 2 reused (fresh)\n"
+    (kept,) = fetch(engine, "SELECT old_ticker, old_symbol, new_ticker FROM stockbatch.renames")
+    assert tuple(kept.values()) == ("AAA", "AAA", "NEW")
+    scored = "SELECT * FROM bi.forecast_history WHERE ticker = 'NEW' AND score_status = 'scored'"
+    assert fetch(engine, scored)
+
+
+def test_fetching_alone_forecasts_nothing(fresh, market, engine):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    market.drop("BBB", ORIGIN)
+    market.drop("CCC", ORIGIN)
+    assert fresh("fetch", "AAA", "--session", ORIGIN).out == (
+        f"XNYS {ORIGIN}: 1 of 1 tickers have their bar\n"
+    )
+    assert fresh("fetch", "--session", ORIGIN).out == (
+        f"XNYS {ORIGIN}: 1 of 3 tickers have their bar\n"
+        f"BBB, CCC: csv has no bar of this session, its last is of {session(-1)}\n"
+    )
+    assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 2
+    for table in ("runs", "outcomes", "forecasts", "models"):
+        assert fetch(engine, f"SELECT * FROM stockbatch.{table}") == []
+    says(fresh("fetch", "ZZZ"), 2, "ZZZ is not on the watchlist")
+
+
+def test_quality_shows_findings_and_takes_decisions(fresh, market, engine):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    assert fresh("quality").out.strip().startswith("nothing found")
+    market.bars["BBB"][session(-3)]["volume"] = 0.0
+    saturday = ORIGIN.replace(day=1)
+    market.bars["CCC"][saturday] = dict(market.bars["CCC"][session(-1)])
+    market.write()
+    fresh("fetch", "--session", ORIGIN)
+    lines = fresh("quality").out.splitlines()
+    assert lines[0] == "1 off_calendar, 1 zero_volume"
+    first, second = (line.split() for line in lines if "2024-0" in line)
+    assert first[1:5] == ["CCC", str(saturday), "off_calendar", "quarantined"]
+    assert second[1:7] == ["BBB", str(session(-3)), "zero_volume", "warning", "0", "nothing"]
+    assert "CCC" not in fresh("quality", "BBB").out
+    says(fresh("quality", "ZZZ"), 2, "ZZZ is not on the watchlist")
+    answer = fresh("quality", "accept", first[0], "--by", "ops")
+    assert answer.out == f"accepted: CCC {saturday}: the exchange does not trade on this day\n"
+    shown = fresh("quality", "CCC").out
+    assert "accepted" in shown
+    assert "by ops" in shown
+    state = f"SELECT state FROM stockbatch.bars WHERE session = '{saturday}'"
+    assert fetch(engine, state) == [{"state": "final"}]
+    fresh("quality", "reject", first[0])
+    assert fetch(engine, state) == [{"state": "quarantined"}]
+    says(fresh("quality", "accept", second[0]), 2, "there is nothing to decide")
+    says(fresh("quality", "accept", "4711"), 2, "There is no finding 4711")
+
+
+def test_all_findings_of_a_ticker_are_shown_and_the_newest_of_all(fresh, market, monkeypatch):
+    monkeypatch.setattr("jobs.commands.quality.SHOWN", 2)
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    for offset in range(-6, -1, 2):
+        market.bars["AAA"][session(offset)]["volume"] = 0.0
+    market.write()
+    fresh("fetch", "--session", ORIGIN)
+    of_all = fresh("quality").out.splitlines()
+    assert of_all[0] == "3 zero_volume"
+    assert [str(session(o)) in "".join(of_all) for o in (-6, -4, -2)] == [False, True, True]
+    assert of_all[-1] == "the newest 2 are shown: name a ticker to see all of its own"
+    of_one = fresh("quality", "AAA").out
+    assert all(str(session(offset)) in of_one for offset in (-6, -4, -2))
+    assert "are shown" not in of_one
+
+
+def test_every_calendar_of_the_watchlist_is_run(fresh, engine, tmp_path):
+    """Crypto has bars every day, currencies on weekdays, shares on sessions."""
+    wanted = {"24/7": "BTC", "24/5": "EURUSD", "XNYS": "AAA"}
+    file, last = tmp_path / "mixed.csv", NOW.date()
+    rng = np.random.default_rng(1)
+    with file.open("w") as bars:
+        bars.write("ticker,date,open,high,low,close,volume\n")
+        for code, ticker in wanted.items():
+            days = sessions.load(code, last).window(
+                sessions.load(code, last).previous(last.replace(day=1)), 160
+            )
+            closes = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days))))
+            for day, close in zip(days, closes, strict=True):
+                bars.write(f"{ticker},{day},{close},{close * 1.01},{close * 0.99},{close},5\n")
+    index = tmp_path / "index.csv"
+    rows = [f"{ticker},{code}" for code, ticker in wanted.items()]
+    index.write_text("\n".join(["ticker,calendar", *rows]))
+    assert fresh("tickers", "import", index, "--provider", f"csv:{file}").out == "3 added\n"
+    friday, saturday = "2024-11-22", "2024-11-23"
+    lines = fresh("run", "--session", friday).out.splitlines()
+    assert lines == [
+        f"{code} {friday} finished: 1 outcomes: 1 trained (no_model)" for code in sorted(wanted)
+    ]
+    answer = fresh("run", "--session", saturday)
+    assert answer.out == f"24/7 {saturday} finished: 1 outcomes: 1 reused (fresh)\n"
+    targets = fetch(
+        engine,
+        "SELECT DISTINCT calendar, target_session FROM stockbatch.forecasts"
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id ORDER BY 1, 2",
+    )
+    assert [(row["calendar"], f"{row['target_session']}") for row in targets] == [
+        ("24/5", "2024-11-25"),
+        ("24/7", saturday),
+        ("24/7", "2024-11-24"),
+        ("XNYS", "2024-11-25"),
+    ]
+    scored = fetch(engine, "SELECT DISTINCT status FROM stockbatch.scores")
+    assert scored == [{"status": "scored"}]
+
+
+def test_a_run_says_what_it_did(fresh, market):
+    says(fresh("run", "--session", ORIGIN), 2, "The watchlist is empty")
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    says(fresh("run", "--session", "2024-06-01"), 2, "2024-06-01 is not a trading session of XNYS")
+    says(fresh("run", "--session", ORIGIN, "--exchange", "NYES"), 2, "did you mean", "XNYS")
+    says(fresh("run", "--session", ORIGIN, "--tickers", "ZZZ"), 2, "ZZZ is not on the watchlist")
+    says(fresh("run", "--session", ORIGIN, "--provider", "telex"), 4, "telex is not a provider")
+
+    answer = fresh("run", "--session", ORIGIN, "--tickers", "AAA, CCC")
+    assert answer.out == f"XNYS {ORIGIN} finished: 2 outcomes: 2 trained (no_model)\n"
+    answer = fresh("run", "--from", "2024-06-01", "--to", session(1))
+    assert answer.out.splitlines() == [
+        f"XNYS {ORIGIN} finished: 3 outcomes: 3 trained (no_model)",
+        f"XNYS {session(1)} finished: 3 outcomes: 3 reused (fresh)",
+    ]
+    answer = fresh("run", "--session", session(1))
+    assert answer.out == f"XNYS {session(1)} finished already: 3 outcomes: 3 reused (fresh)\n"
+    answer = fresh("run", "--session", session(1), "--retrain", "--tickers", "BBB")
+    assert answer.out == f"XNYS {session(1)} finished: 1 outcomes: 1 trained (forced)\n"
+    assert answer.err == ""
+
+
+def test_a_walk_without_sessions_says_so(fresh, market):
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    says(fresh("run", "--from", "2024-06-01", "--to", "2024-06-02"), 2, "2024-06-01", "2024-06-02")
+
+
+def test_an_external_database_is_migrated_by_its_own_command(stockbatch, use, empty_settings):
+    use(empty_settings)
+    says(stockbatch("run"), 3, "is at revision none", "'stockbatch migrate' brings it there")
+    answer = stockbatch("migrate")
+    assert answer.status == 0
+    assert "is at revision" in answer.out
+    assert password(empty_settings) not in answer.out
+    says(stockbatch("run"), 2, "The watchlist is empty")
+
+
+def test_an_external_server_is_not_started_or_stopped(fresh):
+    says(fresh("db", "start"), 2, "external server")
+    says(fresh("db", "stop"), 2, "external server")
+
+
+def password(settings):
+    from sqlalchemy import make_url
+
+    return make_url(settings.database_url.get_secret_value()).password
+
+
+# ---- answers
+
+
+def test_forecasts_are_printed_as_a_table(reading):
+    answer = reading("forecasts")
+    assert answer.status == 0
+    title, heading, _, *rows = filter(None, answer.out.splitlines())
+    assert title == "forecasts (not investment advice)"
+    assert heading.split()[:4] == ["ticker", "session", "method", "kind"]
+    assert [row.split()[:3] for row in rows] == [[t, str(session(2)), "lstm"] for t in TICKERS]
+    assert "late, session over" in rows[0]
+
+
+@pytest.mark.parametrize("ticker", [None, "BBB"])
+def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker):
+    where = "method = 'lstm'" if ticker is None else "ticker = 'BBB'"
+    query = f"SELECT * FROM bi.next_session_forecast WHERE {where} ORDER BY ticker, method"
+    expected = fetch(traded.engine, query)
+    arguments = [ticker] if ticker else []
+    found = json.loads(reading("forecasts", *arguments, "--format", "json").out)
+    assert found == json.loads(json.dumps(expected, default=str))
+    rows = list(
+        csv.DictReader(io.StringIO(reading("forecasts", *arguments, "--format", "csv").out))
+    )
+    assert len(rows) == len(expected)
+    for row, wanted in zip(rows, expected, strict=True):
+        assert row == {name: "" if v is None else str(v) for name, v in wanted.items()}
+
+
+def test_forecasts_that_are_not_to_be_trusted_are_marked(fresh, own_db):
+    one, two, three = listed(own_db, *TICKERS)
+    unlike, like = ({"method": Method.LSTM, "dissimilarity": value} for value in (1.2, 0.8))
+    made = [forecast_of(one, **unlike), forecast_of(two, **like), forecast_of(three)]
+    forecast_store.add(own_db, made, opened(own_db), issued_at=NOW)
+    own_db.commit()
+    _, _, rows = table(fresh("forecasts"))
+    marked = [row.endswith("unlike those trained on") for row in map(str.rstrip, rows)]
+    assert marked == [True, False, False]
+
+
+def test_forecasts_of_nobody_are_none(reading, fresh):
+    assert json.loads(fresh("forecasts", "--format", "json").out) == []
+    assert fresh("forecasts", "--format", "csv").out == ""
+    says(fresh("forecasts", "AAA"), 2, "AAA is not on the watchlist")
+
+
+def test_status_names_the_database_and_what_is_in_it(reading, traded):
+    answer = reading("status")
+    assert answer.status == 0
+    assert answer.out.startswith("database: postgresql://owner:***@127.0.0.1:")
+    assert password(traded.settings) not in answer.out
+    lines = answer.out.splitlines()
+    (count,) = fetch(traded.engine, "SELECT count(*) AS n FROM stockbatch.forecasts")
+    for line in ("tickers: 3", f"last bar: {session(1)}", f"forecasts: {count['n']}"):
+        assert line in lines
+    (of_run,) = [line.split() for line in lines if line.split()[:2] == ["XNYS", str(session(1))]]
+    assert of_run[2] == "finished"
+    assert of_run[-6:] == ["3", "0", "3", "0", "0", "0"]
+    (heading,) = [line.split() for line in lines if "exchange" in line]
+    assert heading[-7:-1] == ["tickers", "trained", "reused", "base", "naive", "none"]
+    assert any("all of XNYS" in line and " pinball " in line for line in lines)
+
+
+def test_status_of_nothing_is_no_error(fresh):
+    answer = fresh("status")
+    assert answer.status == 0
+    assert "tickers: 0" in answer.out
+
+
+def test_a_healthy_installation_is_all_right(reading):
+    answer = reading("doctor")
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert {line[:6] for line in lines} == {"ok    "}
+    checks = [line[7:].split(":")[0].split()[0] for line in lines]
+    assert checks == [
+        *("settings", "disk", "database", "migrations", "watchlist"),
+        *("provider", "calendar"),
+    ]
+
+
+def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(fresh, market):
+    answer = fresh("doctor")
+    assert answer.status == 1
+    assert "wrong  watchlist: The watchlist is empty: 'stockbatch tickers add" in answer.out
+
+    fresh("tickers", "add", "--all", "--provider", market.specification)
+    market.file.write_text("nothing of use")
+    answer = fresh("doctor")
+    assert answer.status == 1
+    (wrong,) = [line for line in answer.out.splitlines() if line.startswith("wrong")]
+    assert wrong.startswith(f"wrong  provider {market.specification}: {market.file}, line 1")
+    assert answer.err == ""
+
+
+def test_the_doctor_names_an_outdated_schema(stockbatch, use, empty_settings):
+    use(empty_settings)
+    answer = stockbatch("doctor")
+    assert answer.status == 1
+    assert "ok     database: PostgreSQL" in answer.out
+    assert "wrong  migrations:" in answer.out
+    assert "'stockbatch migrate' brings it there" in answer.out
+
+
+def test_the_doctor_names_a_server_out_of_reach(stockbatch, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:1/stocks")
+    answer = stockbatch("doctor")
+    assert answer.status == 1
+    assert "wrong  database: No connection to postgresql://me:***@127.0.0.1:1/stocks" in answer.out
+    assert "hunter2" not in answer.out + answer.err
+    says(stockbatch("run"), 3, "No connection to postgresql://me:***@127.0.0.1:1/stocks")
+
+
+def test_the_settings_are_shown_without_passwords(stockbatch, monkeypatch, tmp_path):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me:hunter2@db.example/stocks")
+    file = tmp_path / "mine.toml"
+    file.write_text("retrain_after_sessions = 7\nchunk_tickers = 8\n")
+    answer = stockbatch("--config", file, "--set", "chunk_tickers=9", "config", "show")
+    assert answer.status == 0
+    assert "hunter2" not in answer.out
+    assert 'database_url = "postgresql://me:***@db.example/stocks"' in answer.out
+    assert "retrain_after_sessions = 7 " in answer.out
+    assert "chunk_tickers = 9 " in answer.out
+    assert "units = 3 " in answer.out
+
+
+def test_the_settings_are_checked_without_a_connection(stockbatch, monkeypatch, tmp_path):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me@127.0.0.1:1/stocks")
+    assert stockbatch("config", "check").out.startswith("ok")
+    file = tmp_path / "mine.toml"
+    file.write_text("retrain_after_sessions = 0\nthread = 8\n")
+    answer = stockbatch("--config", file, "--set", "chunk_tickers=0", "config", "check")
+    assert answer.status == 2
+    for words in ("retrain_after_sessions: ", "did you mean threads?", "options: chunk_tickers"):
+        assert words in answer.out
+    assert len(answer.out.splitlines()) == 3
+
+
+def table(answer):
+    """Return title, headings and rows of a printed table."""
+    assert answer.status == 0, answer
+    title, headings, _, *rows = filter(None, answer.out.splitlines())
+    return title, headings, rows
+
+
+def test_models_are_listed_and_shown(reading, traded):
+    title, headings, rows = table(reading("models", "list"))
+    assert title == "3 models"
+    for word in ("kind", "base", "verdict", "in use from", "comparison loss", "gain on the base"):
+        assert word in headings
+    assert [row.split()[0] for row in rows] == list(TICKERS)
+    assert all(str(ORIGIN) in row and "no_model" in row for row in rows)
+    answer = reading("models", "show", "BBB")
+    assert answer.status == 0
+    for word in ("fingerprint", "'units': 3", "return, overnight_gap", " bytes"):
+        assert word in answer.out
+    for word in ("kind", "parent_id", "verdict", "comparison_loss", "champion_loss", "gain_error"):
+        assert word in answer.out
+    says(reading("models", "show", "ZZZ"), 1, "ZZZ has no trained model")
+    says(reading("models", "list", "ZZZ"), 1, "ZZZ has no trained model")
+    says(reading("models", "export", "ZZZ", "z.keras"), 1, "ZZZ has no trained model")
+
+
+def test_the_models_a_ticker_has_had_say_how_they_compared(reading, traded):
+    (known,) = fetch(
+        traded.engine,
+        "SELECT m.* FROM stockbatch.models AS m JOIN stockbatch.instruments AS i"
+        " ON i.id = m.instrument_id WHERE ticker = 'BBB' AND m.kind = 'ticker'",
+    )
+    _, _, rows = table(reading("models", "list", "BBB"))
+    (row,) = [row for row in rows if row.split()[1:3] == [str(known["id"]), "ticker"]]
+    gain, error = (100 * known[name] / known["base_loss"] for name in ("gain", "gain_error"))
+    assert row.split()[3] == str(known["parent_id"])
+    assert known["verdict"] in row
+    for words in (f"{known['comparison_loss']:.4f}", f"{gain:+.2f} ± {error:.2f} %"):
+        assert words in row
+
+
+def test_a_model_is_put_into_use_and_back(fresh, market, engine):
+    fresh("tickers", "add", "AAA", "BBB", "--provider", market.specification)
+    for day in (ORIGIN, session(1)):
+        assert fresh("run", "--session", day, "--retrain").status == 0
+    made = fetch(
+        engine,
+        "SELECT m.id, m.kind, i.ticker FROM stockbatch.models AS m"
+        " LEFT JOIN stockbatch.instruments AS i ON i.id = m.instrument_id ORDER BY m.id",
+    )
+    first, second = (m["id"] for m in made if (m["ticker"], m["kind"]) == ("AAA", "ticker"))
+    other = next(m["id"] for m in made if m["ticker"] == "BBB")
+    for model, day, arguments in (
+        (first, session(2), ()),
+        (second, session(9), ("--from", session(9))),
+    ):
+        answer = fresh("models", "promote", "AAA", model, *arguments)
+        assert answer.out == f"AAA: model {model} is in use from {day} on\n"
+    answer = fresh("models", "rollback", "AAA")
+    assert answer.out == f"AAA: back to model {first}, in use from {session(9)} on\n"
+    _, _, rows = table(fresh("models", "list"))
+    assert rows[0].split()[:3] == ["AAA", str(first), "ticker"]
+    assert f"{session(9)} (rollback)" in rows[0]
+
+    says(fresh("models", "promote", "AAA", other), 2, "cannot serve AAA: it belongs to BBB")
+    says(fresh("models", "promote", "AAA", "999"), 2, "There is no model 999")
+    says(fresh("models", "promote", "ZZZ", first), 2, "ZZZ is not on the watchlist")
+    before = ("--from", session(0))
+    says(fresh("models", "promote", "AAA", second, *before), 2, f"up to {session(1)}, and {ORIGIN}")
+    says(fresh("models", "promote", "AAA", first, "--from", "2024-06-08"), 2, "is not a trading")
+    says(fresh("--set", "model.units=4", "models", "promote", "AAA", first), 2, "other settings")
+
+
+PREDICT = """
+import sys
+from jobs import cli
+try:
+    cli.main()
+except SystemExit as ended:
+    assert not ended.code
+import keras, numpy as np
+model = keras.saving.load_model(sys.argv[-1])
+np.save(sys.argv[-1] + ".npy", model.predict(np.load(sys.argv[-1] + ".inputs.npy"), verbose=0))
+"""
+
+
+def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, use):
+    use(traded.settings)
+    file = tmp_path / "bbb.keras"
+    inputs = np.random.default_rng(0).normal(size=(4, 6, len(features.NAMES))).astype("float32")
+    np.save(f"{file}.inputs.npy", inputs)
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, "models", "export", "BBB", file],
+        env={**os.environ, f"{PREFIX}HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"{file}: model ")
+    with traded.transaction() as db:
+        model = models.champion(db, "BBB")
+    network = inference.network(model.weights)
+    expected = inference.quantiles(inference.stack([network]), inputs[None])[0]
+    predicted = np.load(f"{file}.npy")
+    np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_prune_says_what_it_dropped(stockbatch, use, app):
+    app.trainer = PlainTrainer()
+    run(app)
+    use(app.settings)
+    answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        "backtests: 0 forecasts, 0 scores and 0 metrics deleted",
+        "XNYS: weights of 0 retired models dropped, 0.0 MiB",
+    ]
+    answer = stockbatch("prune", "--before", "2024-06-01")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--before goes with --backtests" in answer.err
+
+
+def test_backup_and_restore(stockbatch, use, app, empty_settings, tmp_path):
+    use(app.settings)
+    file = tmp_path / "one.backup"
+    answer = stockbatch("db", "backup", file)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith(f"{file}: 0.")
+    answer = stockbatch("db", "restore", file)
+    assert (answer.status, answer.out, answer.err.count("\n")) == (3, "", 1)
+    assert "has the schema stockbatch already" in answer.err
+    use(empty_settings)
+    answer = stockbatch("db", "restore", file)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.endswith(f"is restored from {file}\n")
+    assert "AAA" in stockbatch("tickers", "list").out

@@ -1,0 +1,373 @@
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from stockbatch import database
+from stockbatch.database import embedded_server
+from stockbatch.exceptions import DataFolderOfOtherVersion, EmbeddedServerFailed
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+
+
+def connect(server, role="owner"):
+    return psycopg.connect(database.for_clients(server.url(role)), connect_timeout=5)
+
+
+def process_id(home):
+    return int((home / "postgres/data/postmaster.pid").read_text().split()[0])
+
+
+def status(pid):
+    """State (Z: zombie) and parent of a process; None twice where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except FileNotFoundError:
+        return None, None
+
+
+def command_lines():
+    """Yield process id and arguments of all processes."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield int(file.parent.name), file.read_text(errors="replace")
+
+
+def servers(home):
+    """The postmasters of a home; children keep their arguments for a moment."""
+    folder = str(home / "postgres/data")
+    found = [pid for pid, line in command_lines() if folder in line]
+    return [pid for pid in found if status(pid)[1] not in (*map(str, found), None)]
+
+
+def run_python(code, home, programs, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(home), str(programs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+PREPARE = """
+import os, signal, sys
+from pathlib import Path
+from stockbatch import embedded_server
+home, programs = map(Path, sys.argv[1:3])
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+START = PREPARE + "print(embedded_server.start(home, programs=programs).port, flush=True)\n"
+
+
+def test_a_new_server_is_private_and_every_role_gets_in(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+
+    assert stat.S_IMODE(server_home.stat().st_mode) == 0o700
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((server.folder / "data").stat().st_mode) == 0o700
+    for secret in ("pgpass", "log"):
+        assert stat.S_IMODE((server.folder / secret).stat().st_mode) == 0o600
+    for role, superuser in (("owner", "on"), ("writer", "off"), ("reader", "off"), ("api", "off")):
+        with connect(server, role) as connection:
+            answer = connection.execute(
+                "SELECT session_user, current_setting('is_superuser'), current_setting('timezone'),"
+                " current_setting('listen_addresses'), current_setting('server_encoding')"
+            ).fetchone()
+            assert answer == (role, superuser, "UTC", "127.0.0.1", "UTF8")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(
+            host="127.0.0.1", port=server.port, user="owner", password="guess", dbname="stockbatch"
+        )
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        psycopg.connect(
+            host=str(server.folder), port=server.port, user="owner", dbname="stockbatch"
+        )
+    assert embedded_server.running(server_home) == server
+
+
+def test_passwords_stay_in_their_file(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    with connect(server) as connection, pytest.raises(psycopg.errors.SyntaxError):
+        connection.execute("SELEC")
+    assert servers(server_home), "the processes are not in sight"
+    seen = [repr(server), (server.folder / "log").read_text(), *dict(command_lines()).values()]
+
+    for password in server.passwords.values():
+        assert len(password) == 32
+        assert not any(password in text for text in seen)
+    everything = [file for file in server.folder.rglob("*") if file.is_file()]
+    holders = {file.name for file in everything if _holds(file, server.passwords["reader"])}
+    assert holders == {"pgpass"}
+
+
+def _holds(file, word):
+    try:
+        return word.encode() in file.read_bytes()
+    except FileNotFoundError:  # the server removes files of its own
+        return False
+
+
+def test_port_and_passwords_survive_restarts(server_home, programs):
+    first = embedded_server.start(server_home, programs=programs)
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not low <= first.port <= high
+
+    assert embedded_server.stop(server_home)
+    assert embedded_server.running(server_home) is None
+    assert not servers(server_home)
+    assert not embedded_server.stop(server_home)
+
+    assert embedded_server.start(server_home, programs=programs) == first
+    assert dict(embedded_server.start(server_home).passwords) == dict(first.passwords)
+
+
+def test_a_cluster_made_before_there_was_a_login_for_the_service_gets_one(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    lines = server.password_file.read_text().splitlines(keepends=True)
+    server.password_file.write_text("".join(line for line in lines if ":api:" not in line))
+    again = embedded_server.start(server_home, programs=programs)
+    with connect(again, "api") as connection:
+        connection.execute("SET ROLE stockbatch_api")
+    assert embedded_server.start(server_home, programs=programs) == again
+    assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
+
+
+def test_stop_does_not_wait_for_clients(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    with closing(connect(server)) as idle:
+        idle.execute("CREATE TABLE open_transaction ()")
+        begun = time.monotonic()
+        assert embedded_server.stop(server_home)
+        assert time.monotonic() - begun < 10
+
+
+def test_asking_creates_nothing(server_home):
+    assert not embedded_server.exists(server_home)
+    assert embedded_server.running(server_home) is None
+    assert not embedded_server.stop(server_home)
+    assert not server_home.exists()
+
+
+def test_four_starts_at_once_make_one_server(server_home, programs):
+    starters = [run_python(START, server_home, programs) for _ in range(4)]
+    answers = [(*starter.communicate(timeout=120), starter.returncode) for starter in starters]
+
+    port = embedded_server.start(server_home).port
+    assert answers == [(f"{port}\n", "", 0)] * 4
+    assert servers(server_home) == [process_id(server_home)]
+
+
+def test_killed_server_recovers_with_all_that_was_committed(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    with closing(connect(server)) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+        connection.commit()
+        connection.execute("DELETE FROM kept")
+        killed = process_id(server_home)
+        os.kill(killed, signal.SIGKILL)
+        while status(killed)[0] != "Z":
+            time.sleep(0.001)
+        again = embedded_server.start(server_home, programs=programs)
+
+    # We are the parent and never asked: the killed server is a zombie under its old number.
+    assert status(killed)[0] == "Z"
+    os.waitpid(killed, 0)
+    assert again == server
+    with connect(again) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
+
+
+def test_stopping_a_killed_server(server_home, programs):
+    embedded_server.start(server_home, programs=programs)
+    killed = process_id(server_home)
+    os.kill(killed, signal.SIGKILL)
+    embedded_server.stop(server_home)
+    with suppress(ChildProcessError):
+        os.waitpid(killed, 0)
+    assert embedded_server.running(server_home) is None
+    assert not servers(server_home)
+
+
+def test_process_number_given_to_another_program(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    file = server.folder / "data/postmaster.pid"
+    before = file.read_text().splitlines()
+    embedded_server.stop(server_home)
+    before[0] = str(os.getpid())
+    file.write_text("\n".join(before))
+    (server.folder / f".s.PGSQL.{server.port}.lock").write_text(f"{os.getpid()}\n")
+
+    assert embedded_server.running(server_home) is None
+    assert embedded_server.start(server_home, programs=programs) == server
+
+
+def test_creation_that_was_killed_leaves_no_half_cluster(server_home, programs):
+    code = PREPARE + (
+        "call = embedded_server._call\n"
+        "embedded_server._call = lambda *given: (call(*given), die())\n"  # initdb, then death
+        "embedded_server.start(home, programs=programs)\n"
+    )
+    killed = run_python(code, server_home, programs)
+    killed.communicate(timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(server_home.glob("postgres.partial-*"))) == 1
+    assert not embedded_server.exists(server_home)
+
+    with connect(embedded_server.start(server_home, programs=programs), "reader"):
+        pass
+    assert sorted(path.name for path in server_home.iterdir()) == ["postgres", "postgres.lock"]
+
+
+def test_starter_killed_before_the_server_was_ready(server_home, programs):
+    embedded_server.start(server_home, programs=programs)
+    embedded_server.stop(server_home)
+    code = PREPARE + (
+        "spawn = embedded_server._spawn\n"
+        "embedded_server._spawn = lambda *given: (spawn(*given), die())\n"
+        "embedded_server.start(home, programs=programs)\n"
+    )
+    killed = run_python(code, server_home, programs)
+    killed.communicate(timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+
+    embedded_server.start(server_home, programs=programs)
+    assert servers(server_home) == [process_id(server_home)]
+    logs = [(server_home / "postgres" / name).read_text() for name in ("log.previous", "log")]
+    assert [log.count("starting PostgreSQL") for log in logs] == [1, 1]
+
+
+def test_interrupting_the_starter_does_not_reach_the_server(server_home, programs):
+    code = START + "signal.pause()\n"
+    starter = run_python(code, server_home, programs, start_new_session=True)
+    assert starter.stdout.readline()
+    os.killpg(starter.pid, signal.SIGINT)
+    starter.communicate(timeout=60)
+
+    assert starter.returncode
+    assert os.getsid(process_id(server_home)) != starter.pid
+    with connect(embedded_server.running(server_home)):
+        pass
+
+
+def test_taken_port_is_named(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    embedded_server.stop(server_home)
+    with (
+        socket.create_server(("127.0.0.1", server.port)),
+        pytest.raises(EmbeddedServerFailed, match=f"port {server.port} .* is taken by another"),
+    ):
+        embedded_server.start(server_home, programs=programs)
+    assert embedded_server.start(server_home, programs=programs) == server
+
+
+def test_data_of_another_version_are_refused_untouched(server_home, programs):
+    server = embedded_server.start(server_home, programs=programs)
+    embedded_server.stop(server_home)
+    version = server.folder / "data/PG_VERSION"
+    ours = version.read_text()
+    version.write_text("14\n")
+    with pytest.raises(DataFolderOfOtherVersion, match=rf"PostgreSQL 14, .* {ours.strip()}:"):
+        embedded_server.start(server_home, programs=programs)
+    version.write_text(ours)
+    assert embedded_server.start(server_home, programs=programs) == server
+
+
+def test_server_that_does_not_come_up_says_why(server_home, programs):
+    wrong = {"shared_buffers": "1"}
+    with pytest.raises(EmbeddedServerFailed, match="shared_buffers"):
+        embedded_server.start(server_home, programs=programs, options=wrong)
+    assert embedded_server.running(server_home) is None
+    embedded_server.start(server_home, programs=programs)
+
+
+def test_server_gets_none_of_our_open_files(server_home, programs):
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    embedded_server.start(server_home, programs=programs)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b""  # the end: nobody else can write
+
+
+def test_home_that_cannot_be_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EmbeddedServerFailed, match="file"):
+        embedded_server.start(tmp_path / "file")
+
+
+def test_missing_binaries(server_home, tmp_path):
+    with pytest.raises(EmbeddedServerFailed, match="postgres"):
+        embedded_server.start(server_home, programs=tmp_path)
+    assert not embedded_server.exists(server_home)
+
+
+@pytest.mark.parametrize("name", ['it\'s, "a" häuschen = $1 %d', "long" * 40])
+def test_homes_with_difficult_names(server_home, programs, name):
+    server = embedded_server.start(server_home / name, programs=programs)
+    try:
+        with connect(server, "writer"):
+            pass
+        fits = len(name) < 100
+        assert (server.folder / f".s.PGSQL.{server.port}").is_socket() == fits
+        assert (server.folder / f"data/.s.PGSQL.{server.port}").is_socket() == (not fits)
+    finally:
+        embedded_server.stop(server_home / name)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("way", [0, 1], ids=["in a user namespace", "as nobody"])
+def test_root_below_a_closed_folder(server_home, programs, monkeypatch, way):
+    server_home.mkdir(mode=0o700)
+    home = server_home / "home"
+    ways = embedded_server._server_users
+
+    def only_this(folder):
+        found = list(ways(folder))
+        return found[way:][:1] if len(found) > 1 else found
+
+    monkeypatch.setattr(embedded_server, "_server_users", only_this)
+    server = embedded_server.start(home, programs=programs)
+    pid = process_id(home)
+    assert (Path(f"/proc/{pid}").stat().st_uid == 0) == (way == 0)
+    with connect(server, "reader"):
+        pass
+    assert embedded_server.stop(home)
+    assert embedded_server.start(home, programs=programs) == server  # what it was given it keeps
+    embedded_server.stop(home)
+
+
+@AS_ROOT
+def test_ordinary_user_and_root_share_a_server(server_home, programs):
+    server_home.mkdir()
+    os.chown(server_home, 65534, 65534)
+    (ordinary := server_home / "home").mkdir()
+    os.chown(ordinary, 65534, 65534)
+    # The capability lets the other user read this Python, wherever it is.
+    identity = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+dac_override"]
+    as_nobody = ["setpriv", *identity, "--ambient-caps=-all,+dac_override", sys.executable, "-c"]
+    arguments = [*as_nobody, START, str(ordinary), str(programs)]
+    port = int(subprocess.run(arguments, check=True, capture_output=True, timeout=120).stdout)
+
+    for _ in range(2):
+        server = embedded_server.start(ordinary, programs=programs)
+        assert server.port == port
+        assert {path.stat().st_uid for path in (server.folder / "data").iterdir()} == {65534}
+        assert embedded_server.stop(ordinary)
+    subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+
+
+def test_root_without_any_way_is_told_what_to_do(server_home, programs, monkeypatch):
+    monkeypatch.setattr(embedded_server, "_server_users", lambda _: [(["false"], 0)])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(EmbeddedServerFailed, match="use an ordinary user"):
+        embedded_server.start(server_home, programs=programs)

@@ -1,0 +1,185 @@
+"""The logins that `deployment/logins.sql` makes with the secrets of `secrets.sh`."""
+
+import subprocess
+
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+
+from jobs.app import App
+from stockbatch import database
+from stockbatch.config import Settings
+from stockbatch.database import embedded_server
+from stockbatch.exceptions import AccessDenied, DatabaseUnavailable
+from tests.support import deployed
+from tests.support.market import NOW, Market, PlainTrainer, fetch, run, small, watch
+
+ROLES = {"owner": "owner", "daemon": "writer", "rest": "api", "dashboard": "reader"}
+"""By login: the role that its process works in."""
+EMBEDDED = "api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api"
+
+
+@pytest.fixture(scope="module")
+def server(pytestconfig, programs, tmp_path_factory):
+    """A server without roles and database of ours; the URL of its superuser."""
+    home = tmp_path_factory.mktemp("server")
+    try:
+        started = embedded_server.start(home, programs=programs, options={"fsync": "off"})
+        url = started.url("owner").set(database="postgres")
+        with psycopg.connect(database.for_clients(url), autocommit=True) as connection:
+            connection.execute("DROP DATABASE stockbatch")
+            connection.execute(f"DROP ROLE {EMBEDDED}")
+        yield url
+    finally:
+        embedded_server.stop(home)
+
+
+def make_logins(server, programs, secrets):
+    """Run the script as `psql` does in the container; return its exit status and what it said."""
+    script = deployed.DEPLOYMENT / "logins.sql"
+    command = [programs / "psql", "-X", "-v", f"secrets={secrets}", "-f", script]
+    done = subprocess.run(
+        [*command, database.for_clients(server.set(password=None))],
+        env={"PGPASSWORD": server.password, "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def secrets(server, programs, tmp_path_factory):
+    """The folder of secrets; the logins are made and the schema is migrated by its owner."""
+    folder = deployed.made_secrets(tmp_path_factory.mktemp("compose"))
+    status, said = make_logins(server, programs, folder)
+    assert status == 0, said
+    database.migrate(settings(server, folder, "owner"))
+    return folder
+
+
+def settings(server, secrets, login):
+    """Return the settings of a process that has the secret URL of `login`, but for the host."""
+    given = make_url((secrets / f"{login}_url").read_text())
+    assert (given.host, given.port, given.database) == ("postgres", 5432, "stockbatch")
+    here = given.set(host=server.host, port=server.port)
+    return Settings(home=secrets, database_url=database.for_clients(here))
+
+
+@pytest.fixture
+def connect(server, secrets, request):
+    """Make connections of a login in the role of its process."""
+
+    def make(login, role=None):
+        engine = database.engine(settings(server, secrets, login), role or ROLES[login])
+        request.addfinalizer(engine.dispose)
+        connection = engine.connect()
+        request.addfinalizer(connection.close)
+        return connection
+
+    return make
+
+
+@pytest.fixture
+def grafana(server, secrets):
+    """A connection as Grafana makes it: without any SET ROLE."""
+    password = (secrets / "grafana_password").read_text()
+    url = server.set(username="stockbatch_grafana", password=password, database="stockbatch")
+    with psycopg.connect(database.for_clients(url)) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("login", ROLES)
+def test_a_process_works_in_its_role(connect, login):
+    connection = connect(login)
+    user = connection.scalar(text("SELECT current_user"))
+    assert user == f"stockbatch_{login if login == 'owner' else ROLES[login]}"
+    assert not connection.scalar(text("SELECT rolsuper OR rolcreaterole OR rolcreatedb OR"
+        " rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = session_user"))  # fmt: skip
+    connection.execute(text("SELECT * FROM bi.accuracy"))
+
+
+def test_a_run_has_all_the_rights_it_needs(server, secrets, tmp_path):
+    own = small(settings(server, secrets, "daemon"))
+    engine = database.engine(own, role="writer")
+    database.require_current(engine)
+    app = App(settings=own, engine=engine, trainer=PlainTrainer(), clock=lambda: NOW)
+    watch(app, Market(tmp_path / "market.csv"))
+    run(app)
+    shown = fetch(engine, "SELECT ticker FROM bi.next_session_forecast WHERE method = 'lstm'")
+    assert len(shown) == 3
+    engine.dispose()
+
+
+@pytest.mark.parametrize("login", ["daemon", "rest", "dashboard"])
+def test_no_login_gets_further_than_its_role(connect, login):
+    connection = connect(login, "owner")  # in which no role is taken: the login's own rights
+    others = {"stockbatch_owner"} | {f"stockbatch_{role}" for role in ROLES.values()}
+    others -= {f"stockbatch_{ROLES[login]}"}
+    for statement in ("DROP TABLE stockbatch.forecasts", *(f"SET ROLE {one}" for one in others)):
+        connection.rollback()
+        connection.execute(text("SET TRANSACTION READ WRITE"))  # the default is no protection
+        with pytest.raises(AccessDenied, match=r"must be owner|permission denied"):
+            connection.execute(text(statement))
+
+
+def test_grafana_reads_views_and_nothing_else(grafana):
+    grafana.execute("SELECT * FROM bi.run_history")
+    assert grafana.execute("SHOW statement_timeout").fetchone() == ("30s",)
+    for query, error in (
+        ("SELECT 1 FROM stockbatch.runs", psycopg.errors.InsufficientPrivilege),
+        ("CREATE TABLE public.x ()", psycopg.errors.ReadOnlySqlTransaction),
+        ("SET ROLE stockbatch_writer", psycopg.errors.InsufficientPrivilege),
+    ):
+        grafana.rollback()
+        with pytest.raises(error):
+            grafana.execute(query)
+
+
+def test_logins_are_limited(connect):
+    limits = connect("owner").execute(
+        text("SELECT rolname, rolconnlimit, rolconfig FROM pg_roles WHERE rolcanlogin"
+             " AND rolname LIKE 'stockbatch%'")
+    )  # fmt: skip
+    found = {name: (limit, config or []) for name, limit, config in limits}
+    assert set(found) == {f"stockbatch_{name}" for name in (*ROLES, "grafana")}
+    for name, (limit, config) in found.items():
+        assert 0 < limit <= 40
+        timeout = [one for one in config if one.startswith("statement_timeout=")]
+        assert bool(timeout) == (name != "stockbatch_owner")
+
+
+def test_nobody_else_may_connect(server, secrets, connect):
+    with psycopg.connect(database.for_clients(server), autocommit=True) as administrator:
+        administrator.execute("CREATE ROLE stranger LOGIN PASSWORD 'x'")
+    stranger = server.set(username="stranger", password="x", database="stockbatch")
+    with pytest.raises(psycopg.OperationalError, match="CONNECT privilege"):
+        psycopg.connect(database.for_clients(stranger))
+
+
+def test_another_password_takes_effect(server, programs, secrets, tmp_path):
+    before = settings(server, secrets, "rest")
+    other = deployed.made_secrets(tmp_path)
+    for login in ("owner", "daemon", "dashboard", "grafana"):
+        file = f"{login}_password"
+        (other / file).write_text((secrets / file).read_text())
+    status, said = make_logins(server, programs, other)
+    assert status == 0, said
+    refused = database.engine(before, "api")
+    with pytest.raises(DatabaseUnavailable, match="password authentication failed"):
+        refused.connect()
+    accepted = database.engine(settings(server, other, "rest"), "api")
+    accepted.connect().close()
+    accepted.dispose()
+    assert make_logins(server, programs, secrets)[0] == 0
+    refused.connect().close()
+    refused.dispose()
+
+
+@pytest.mark.parametrize("state", ["missing", "empty"])
+def test_a_lacking_password_is_noticed(server, programs, tmp_path, state):
+    folder = deployed.made_secrets(tmp_path)
+    (folder / "grafana_password").unlink()
+    if state == "empty":
+        (folder / "grafana_password").touch()
+    status, said = make_logins(server, programs, folder)
+    assert status == 3
+    assert "a password file is missing or empty" in said

@@ -1,0 +1,306 @@
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from alembic import command as alembic
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from jobs import app
+from stockbatch import database
+from stockbatch.config import Settings
+from stockbatch.database import embedded_server
+from stockbatch.database.tables import Base
+from stockbatch.exceptions import (
+    DatabaseBusy,
+    MigrationInProgress,
+    SchemaOutOfDate,
+    SchemaTooNew,
+)
+from tests.support.places import ROOT
+
+COLUMNS = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+       a.attgenerated, pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum)
+FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'stockbatch'::regnamespace AND c.relkind IN ('r', 'p')
+  AND c.relname <> 'alembic_version'"""
+CONSTRAINTS = """
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint
+WHERE connamespace = 'stockbatch'::regnamespace
+  AND conrelid <> coalesce(to_regclass('stockbatch.alembic_version'), 0::regclass)"""
+INDEXES = """
+SELECT indexname, indexdef FROM pg_indexes
+WHERE schemaname = 'stockbatch' AND tablename <> 'alembic_version'"""
+COMMENTS = """
+SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+WHERE relnamespace = 'stockbatch'::regnamespace AND relkind = 'r'
+  AND relname <> 'alembic_version'"""
+OBJECTS = """
+SELECT relname FROM pg_class
+WHERE relnamespace::regnamespace::text IN ('stockbatch', 'bi')
+UNION ALL
+SELECT proname FROM pg_proc WHERE pronamespace::regnamespace::text IN ('stockbatch', 'bi')
+UNION ALL
+SELECT typname FROM pg_type
+WHERE typnamespace::regnamespace::text IN ('stockbatch', 'bi') AND typtype IN ('e', 'd')"""
+GRANTS = """
+SELECT table_schema, table_name, grantee, privilege_type FROM information_schema.table_privileges
+WHERE table_schema IN ('stockbatch', 'bi')"""
+
+FAILING = """
+from alembic import op
+
+revision, down_revision = "{revision}", "{down_revision}"
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE public.made_by_{revision} ()")
+    {then}
+"""
+
+
+@pytest.fixture
+def empty(empty_settings):
+    engine = database.engine(empty_settings, role="owner")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def bare(server_home, programs, tmp_path):
+    """A server of an administrator without our roles; make a login and settings that use it."""
+    server = embedded_server.start(server_home, programs=programs, options={"fsync": "off"})
+    owner = Settings(home=tmp_path, database_url=database.for_clients(server.url("owner")))
+    administrator = database.engine(owner, role="owner")
+
+    def make(*statements):
+        with administrator.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        url = server.url("owner").set(username="migrator", password="x")
+        return Settings(home=tmp_path, database_url=database.for_clients(url))
+
+    make("DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api")
+    yield make
+    administrator.dispose()
+
+
+def rows(engine, query):
+    with engine.connect() as connection:
+        return sorted(map(tuple, connection.execute(text(query))), key=repr)
+
+
+def test_up_down_and_up_again(empty, empty_settings):
+    assert database.revision(empty) is None
+    database.migrate(empty_settings)
+    assert database.revision(empty) == database.head()
+    first = [rows(empty, query) for query in (OBJECTS, COLUMNS, CONSTRAINTS, INDEXES, GRANTS)]
+
+    alembic.downgrade(database.alembic_config(empty), "base")
+    assert database.revision(empty) is None
+    assert rows(empty, OBJECTS) == [("alembic_version",), ("alembic_version_pkc",)]
+
+    database.migrate(empty_settings)
+    again = [rows(empty, query) for query in (OBJECTS, COLUMNS, CONSTRAINTS, INDEXES, GRANTS)]
+    assert again == first
+    database.migrate(empty_settings)  # nothing left to do
+    database.require_current(empty)
+
+
+def test_alembic_sees_no_difference(engine):
+    alembic.check(database.alembic_config(engine))
+
+
+@pytest.mark.parametrize("query", [COLUMNS, CONSTRAINTS, INDEXES, COMMENTS])
+def test_migrations_and_mapped_classes_make_the_same(engine, empty, query):
+    with empty.begin() as connection:
+        connection.execute(text("CREATE SCHEMA stockbatch"))
+        Base.metadata.create_all(connection)
+    assert rows(engine, query) == rows(empty, query)
+
+
+def test_everything_is_commented(engine):
+    undescribed = """
+        SELECT c.oid::regclass::text, a.attname FROM pg_class c
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE c.relnamespace::regnamespace::text IN ('stockbatch', 'bi')
+          AND c.relkind IN ('r', 'v') AND c.relname <> 'alembic_version'
+          AND (obj_description(c.oid, 'pg_class') IS NULL
+               OR col_description(c.oid, a.attnum) IS NULL)"""
+    assert rows(engine, undescribed) == []
+
+
+def test_second_migrator_is_told_at_once(empty, empty_settings):
+    with empty.connect() as first, database.migration_lock(first):
+        begun = time.monotonic()
+        with pytest.raises(MigrationInProgress, match=r"\*\*\*@") as caught:
+            database.migrate(empty_settings)
+        assert time.monotonic() - begun < 5
+        assert empty.url.password not in str(caught.value)
+    database.migrate(empty_settings)
+
+
+def test_migrators_at_once(empty, empty_settings):
+    code = (
+        "import sys\n"
+        "from stockbatch import config, database, exceptions\n"
+        "settings = config.load()\n"
+        "sys.stdin.read()\n"  # all are ready
+        "try:\n    database.migrate(settings)\n"
+        "except exceptions.MigrationInProgress:\n    sys.exit(7)\n"
+    )
+    environment = {**os.environ, "STOCKBATCH_DATABASE_URL": database.for_clients(empty.url)}
+    command = [sys.executable, "-c", code]
+    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) for _ in range(3)]
+    for racer in racers:
+        racer.stdin.close()
+    codes = [racer.wait(timeout=120) for racer in racers]
+    assert set(codes) <= {0, 7}
+    assert 0 in codes
+    database.require_current(empty)
+
+
+def test_first_runs_at_once_wait_for_each_other(server_home):
+    code = (
+        "import sys\n"
+        "from jobs.app import running\n"
+        "from stockbatch import config\n"
+        "settings = config.load()\n"
+        "sys.stdin.read()\n"  # all are ready
+        "with running(settings) as app, app.transaction() as db:\n"
+        "    print(db.connection().exec_driver_sql('SELECT current_user').scalar())\n"
+    )
+    environment = {**os.environ, "STOCKBATCH_HOME": str(server_home)}
+    command = [sys.executable, "-c", code]
+    racers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        for _ in range(3)
+    ]
+    for racer in racers:
+        racer.stdin.close()
+        racer.stdin = None
+    assert [racer.communicate(timeout=120)[0] for racer in racers] == [b"stockbatch_writer\n"] * 3
+
+
+def test_a_first_run_does_not_wait_for_ever(empty, empty_settings, monkeypatch):
+    monkeypatch.setattr(app, "PATIENCE", 0)
+    with (
+        empty.connect() as connection,
+        database.migration_lock(connection),
+        pytest.raises(MigrationInProgress),
+    ):
+        app._migrate(empty_settings)
+
+
+def test_each_migration_is_a_transaction(empty, empty_settings, tmp_path, monkeypatch):
+    add_migrations(tmp_path, monkeypatch, then='op.execute("SELECT 1 / 0")')
+    with pytest.raises(DBAPIError, match="division by zero"):
+        database.migrate(empty_settings)
+    assert database.revision(empty) == "good"
+    assert inspect(empty).get_table_names(schema="public") == ["made_by_good"]
+    with empty.connect() as connection, database.migration_lock(connection):
+        pass  # the lock was given back
+
+
+def test_migration_does_not_wait_for_a_lock_for_ever(empty, empty_settings, tmp_path, monkeypatch):
+    add_migrations(tmp_path, monkeypatch, then='op.execute("DROP TABLE public.made_by_good")')
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", "200ms")
+    alembic.upgrade(database.alembic_config(empty), "good")
+    with empty.begin() as reader:
+        reader.execute(text("SELECT FROM public.made_by_good"))
+        with pytest.raises(DatabaseBusy):
+            database.migrate(empty_settings)
+    database.migrate(empty_settings)
+
+
+def add_migrations(folder, monkeypatch, then):
+    """Append a good migration and one that ends with `then`."""
+    head = database.head()
+    copy = folder / "migrations"
+    shutil.copytree(
+        database.migrations_folder(), copy, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for revision, below, last in (("good", head, "pass"), ("last", "good", then)):
+        source = FAILING.format(revision=revision, down_revision=below, then=last)
+        (copy / "versions" / f"{revision}.py").write_text(source)
+    monkeypatch.setattr(database, "migrations_folder", lambda: copy)
+
+
+def test_schema_that_is_behind(empty):
+    with pytest.raises(SchemaOutOfDate, match=r"revision none, .*'stockbatch migrate'"):
+        database.require_current(empty)
+
+
+def test_schema_of_a_newer_program(engine, settings):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE stockbatch.alembic_version SET version_num = '9999'"))
+    for attempt in (lambda: database.require_current(engine), lambda: database.migrate(settings)):
+        with pytest.raises(SchemaTooNew, match="9999"):
+            attempt()
+
+
+def test_jobs_can_tell_the_revision(writer):
+    database.require_current(writer)
+
+
+def test_owner_need_not_be_superuser(bare):
+    settings = bare(
+        "CREATE ROLE migrator LOGIN PASSWORD 'x' CREATEROLE",
+        "GRANT CREATE ON DATABASE stockbatch TO migrator",
+    )
+    assert writes_as(settings) == "migrator"  # the role is missing
+    database.migrate(settings)
+    assert writes_as(settings) == "stockbatch_writer"
+
+
+def test_everything_prepared_by_an_administrator(bare):
+    settings = bare(
+        "CREATE ROLE migrator LOGIN PASSWORD 'x'",
+        "CREATE SCHEMA stockbatch AUTHORIZATION migrator",
+        "CREATE SCHEMA bi AUTHORIZATION migrator",
+        "CREATE ROLE stockbatch_writer ROLE migrator",
+        "CREATE ROLE stockbatch_reader",
+        "CREATE ROLE stockbatch_api",
+    )
+    database.migrate(settings)
+    assert writes_as(settings) == "stockbatch_writer"
+
+
+def test_roles_that_belong_to_somebody_else(bare):
+    settings = bare(
+        "CREATE ROLE stockbatch_writer",
+        "CREATE ROLE migrator LOGIN PASSWORD 'x' CREATEROLE",
+        "GRANT CREATE ON DATABASE stockbatch TO migrator",
+    )
+    database.migrate(settings)
+    writes_as(settings)
+
+
+def writes_as(settings):
+    """Return the user that jobs are in the database, after they did something there."""
+    writer = database.engine(settings, role="writer")
+    try:
+        if database.revision(writer):
+            database.require_current(writer)
+            assert rows(writer, "SELECT ticker FROM stockbatch.instruments") == []
+        return rows(writer, "SELECT current_user")[0][0]
+    finally:
+        writer.dispose()
+
+
+@pytest.mark.parametrize("order", [["check"], ["current"], ["upgrade", "head"]])
+def test_alembic_on_the_command_line(engine, order):
+    environment = {**os.environ, "STOCKBATCH_DATABASE_URL": database.for_clients(engine.url)}
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", *order],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert engine.url.password not in done.stdout + done.stderr

@@ -1,0 +1,344 @@
+import subprocess
+import sys
+from statistics import NormalDist
+
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from stockbatch.config import ModelSettings
+from stockbatch.engine import features, inference, lstm
+from stockbatch.records import QUANTILES
+
+TICKERS, SESSIONS, INPUTS = 40, 70, 3
+LEVELS = np.asarray(QUANTILES, np.float32)
+SETTINGS = ModelSettings(
+    units=5,
+    lookback=6,
+    scored_steps=7,
+    batch=3,
+    dropout=0.2,
+    learning_rate=0.01,
+    clip_norm=0.5,
+    epochs=3,
+    patience=3,
+    anchor=0.0,
+)
+RANDOM = np.random.default_rng(0)
+DATA = {
+    "inputs": RANDOM.normal(size=(TICKERS, SESSIONS, INPUTS)).astype(np.float32),
+    "targets": RANDOM.normal(size=(TICKERS, SESSIONS)),
+    "train": np.tile(np.arange(SESSIONS) < 50, (TICKERS, 1)),
+    "validation": np.tile(np.arange(SESSIONS) >= 50, (TICKERS, 1)),
+    "seeds": np.arange(TICKERS, dtype=np.uint64) + np.uint64(2**63),
+}
+
+
+def pick(tickers, **changes):
+    return {name: array[tickers] for name, array in DATA.items()} | changes
+
+
+def fit(tickers, settings=SETTINGS, **changes):
+    given = pick(tickers) | changes
+    return lstm.fit(**given, settings=settings)
+
+
+def assert_same(found, expected, name):
+    """TensorFlow gives the same bits in every stack; other backends round as they please."""
+    if keras.backend.backend() == "tensorflow":
+        assert_array_equal(found, expected, err_msg=name)
+    else:
+        assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def assert_same_ticker(found, at, expected, where):
+    for name, array in expected.weights.items():
+        assert_same(found.weights[name][at], array[where], name)
+    for name in ("training_loss", "validation_loss", "initial_loss", "best_epoch"):
+        assert_same(getattr(found, name)[at], getattr(expected, name)[where], name)
+
+
+def drawn_weights(tickers=2, settings=SETTINGS):
+    """Weights far from where training starts, so that every part of them matters."""
+    start = lstm.initial_weights(DATA["seeds"][:tickers], INPUTS, settings)
+    random = np.random.default_rng(1)
+    return {
+        name: array + random.normal(0, 0.3, array.shape).astype(np.float32)
+        for name, array in start.items()
+    }
+
+
+def pinball(y, predicted):
+    error = y[..., None] - predicted
+    levels = keras.ops.convert_to_tensor(LEVELS)
+    return keras.ops.mean(keras.ops.maximum(levels * error, (levels - 1) * error))
+
+
+def ordinary_model(weights, settings=SETTINGS):
+    """One ticker's network from the layers of Keras, giving quantiles at every scored step."""
+    steps = inputs = keras.Input((settings.lookback + settings.scored_steps, INPUTS))
+    for number in range(settings.layers):
+        layer = keras.layers.LSTM(settings.units, return_sequences=True)
+        steps = layer(steps)
+        names = ("kernel", "recurrent_kernel", "bias")
+        layer.set_weights([weights[f"lstm_{number}.{name}"] for name in names])
+    dense = keras.layers.Dense(len(QUANTILES))
+    raw = dense(steps[:, settings.lookback :])
+    dense.set_weights([weights["dense.kernel"], weights["dense.bias"]])
+    below, median, above = raw[..., :4], raw[..., 4:5], raw[..., 5:]
+    squareplus = keras.activations.squareplus
+    outputs = keras.ops.concatenate(
+        [
+            median
+            - keras.ops.flip(keras.ops.cumsum(keras.ops.flip(squareplus(below), -1), -1), -1),
+            median,
+            median + keras.ops.cumsum(squareplus(above), -1),
+        ],
+        axis=-1,
+    )
+    return keras.Model(inputs, outputs)
+
+
+def ordinary_weights(model, layers):
+    names = [
+        f"lstm_{n}.{part}" for n in range(layers) for part in ("kernel", "recurrent_kernel", "bias")
+    ]
+    return dict(zip([*names, "dense.kernel", "dense.bias"], model.get_weights(), strict=True))
+
+
+def some_windows(tickers, settings, seed=0):
+    random = np.random.default_rng(seed)
+    shape = tickers, settings.batch, settings.lookback + settings.scored_steps, INPUTS
+    x = random.normal(size=shape).astype(np.float32)
+    y = random.normal(size=(*shape[:2], settings.scored_steps)).astype(np.float32)
+    return x, y, np.ones((*shape[:2], settings.units), np.float32)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_stack_equals_an_ordinary_lstm_per_ticker(layers):
+    settings = SETTINGS.model_copy(update={"layers": layers})
+    weights = drawn_weights(2, settings)
+    network = lstm.Network(2, INPUTS, settings)
+    network.load(weights)
+    x, _, masks = some_windows(2, settings)
+    found = network.predict_on_batch((x, masks))
+    for ticker, own in enumerate(inference.split(weights)):
+        expected = ordinary_model(own, settings).predict(x[ticker], verbose=0)
+        assert_allclose(found[ticker], expected, atol=1e-5)
+    assert_allclose(
+        found, inference.all_quantiles(weights, x)[:, :, settings.lookback :], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("layers", "clip_norm"), [(1, 0.05), (2, 100.0)])
+def test_training_equals_that_of_an_ordinary_lstm_per_ticker(layers, clip_norm):
+    settings = SETTINGS.model_copy(
+        update={"layers": layers, "clip_norm": clip_norm, "learning_rate": 1e-3}
+    )
+    weights = drawn_weights(2, settings)
+    network = lstm.Network(2, INPUTS, settings)
+    network.load(weights)
+    singles = [ordinary_model(own, settings) for own in inference.split(weights)]
+    for model in singles:
+        model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=clip_norm), loss=pinball)
+    for step in range(5):
+        x, y, masks = some_windows(2, settings, seed=step)
+        network.train_on_batch((x, masks), y, np.ones_like(y))
+        for ticker, model in enumerate(singles):
+            model.train_on_batch(x[ticker], y[ticker])
+    found = network.read()
+    for ticker, model in enumerate(singles):
+        for name, array in ordinary_weights(model, layers).items():
+            assert_allclose(found[name][ticker], array, atol=1e-5, err_msg=name)
+            assert np.abs(array - weights[name][ticker]).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def together():
+    """All tickers trained in two chunks side by side."""
+    return fit(slice(None), workers=2)
+
+
+@pytest.mark.parametrize("ticker", [0, 7, 39])
+def test_a_ticker_alone_is_trained_alike(together, ticker):
+    assert_same_ticker(fit(slice(ticker, ticker + 1)), 0, together, ticker)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_ticker_in_another_chunk_is_trained_alike(together, workers):
+    order = np.roll(np.arange(TICKERS), 5)
+    found = fit(order, workers=workers)
+    for at, where in enumerate(order):
+        assert_same_ticker(found, at, together, where)
+
+
+def test_a_ticker_beside_others_that_fail_is_trained_alike(together):
+    given = pick(slice(0, 6))
+    given["targets"] = given["targets"].copy()
+    given["inputs"] = given["inputs"].copy()
+    given["targets"][1] = np.nan
+    given["inputs"][2] = np.nan
+    given["inputs"][3] *= 1e30
+    given["targets"][4] *= 1e38
+    found = lstm.fit(**given, settings=SETTINGS)
+    for ticker in (0, 5):
+        assert_same_ticker(found, ticker, together, ticker)
+    assert np.isnan(found.validation_loss[[1, 2]]).all()
+    assert found.best_epoch[[1, 2]].tolist() == [0, 0]
+    for array in found.weights.values():
+        assert np.isfinite(array).all()
+
+
+def test_a_ticker_with_a_shorter_history_does_not_depend_on_the_panel(together):
+    short = {name: DATA[name][:1, -49:] for name in ("inputs", "targets", "train", "validation")}
+    padded = {name: DATA[name][:1].copy() for name in short}
+    padded["inputs"][:, :-49], padded["targets"][:, :-49] = 0, np.nan
+    alone = lstm.fit(**short, seeds=DATA["seeds"][:1], settings=SETTINGS)
+    beside = lstm.fit(**padded, seeds=DATA["seeds"][:1], settings=SETTINGS)
+    for name, array in alone.weights.items():
+        assert_same(beside.weights[name], array, name)
+
+
+def test_tickers_of_zero_weight_keep_their_weights():
+    network = lstm.Network(2, INPUTS, SETTINGS)
+    weights = drawn_weights()
+    network.load(weights)
+    x, y, masks = some_windows(2, SETTINGS)
+    weigh = np.ones_like(y)
+    network.train_on_batch((x, masks), y, weigh)
+    once = network.read()
+    weigh[1] = 0
+    network.train_on_batch((x, masks), y, weigh)
+    twice = network.read()
+    assert all((twice[name][0] != once[name][0]).any() for name in once)
+    assert all((twice[name][1] == once[name][1]).all() for name in once)
+    assert network.take_losses().shape == (2,)
+    assert np.isnan(network.take_losses()).all()
+
+
+def test_a_step_left_out_leaves_no_trace():
+    """Neither moments nor the count of steps know of a step without weight."""
+    x, y, masks = some_windows(2, SETTINGS)
+    ones, none = np.ones_like(y), np.zeros_like(y)
+    read = []
+    for weights in ([ones, none, ones], [ones, ones]):
+        network = lstm.Network(2, INPUTS, SETTINGS)
+        network.load(drawn_weights())
+        for weigh in weights:
+            network.train_on_batch((x, masks), y, weigh)
+        read.append(network.read())
+    for name in read[0]:
+        assert_array_equal(read[0][name], read[1][name])
+
+
+def test_the_weights_of_the_best_epoch_are_kept(together):
+    again = {name: array.copy() for name, array in together.weights.items()}
+    assert set(together.best_epoch) > {0, 1}
+    windows = features.windows(DATA["inputs"], SETTINGS.lookback, SETTINGS.scored_steps)
+    quantiles = features.series(
+        inference.all_quantiles(again, windows), SETTINGS.lookback, SESSIONS
+    )
+    error = DATA["targets"][:, 50:, None] - quantiles[:, 50:]
+    losses = np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(axis=(1, 2))
+    curve = np.concatenate([together.initial_loss[:, None], together.validation_loss], axis=1)
+    assert_allclose(losses, np.nanmin(curve, axis=1), rtol=1e-5)
+    assert_array_equal(np.nanargmin(curve, axis=1), together.best_epoch)
+
+
+def test_a_ticker_stops_when_its_patience_ends():
+    settings = SETTINGS.model_copy(update={"epochs": 12, "patience": 2, "learning_rate": 0.1})
+    found = fit(slice(0, 16), settings)
+    epochs = np.isfinite(found.validation_loss).sum(axis=1)
+    assert_array_equal(epochs, np.minimum(found.best_epoch + 2, 12))
+    assert_array_equal(np.isfinite(found.training_loss).sum(axis=1), epochs)
+    assert len(set(epochs)) > 1
+
+
+def test_training_learns_what_can_be_learned():
+    settings = SETTINGS.model_copy(update={"epochs": 30, "patience": 30, "dropout": 0.0})
+    inputs = DATA["inputs"][:2]
+    targets = 1.5 * inputs[..., 0] - 0.5
+    found = fit(slice(0, 2), settings, targets=targets.astype(float))
+    assert (found.validation_loss[:, -1] < 0.5 * found.initial_loss).all()
+    assert (found.training_loss[:, -1] < found.training_loss[:, 0]).all()
+
+
+def test_training_goes_on_from_given_weights(together):
+    start = {name: array[:2] for name, array in together.weights.items()}
+    found = fit(slice(0, 2), initial=start)
+    best = np.nanmin(np.c_[together.initial_loss, together.validation_loss], axis=1)
+    assert_allclose(found.initial_loss, best[:2], rtol=1e-6)
+
+
+def test_untrained_networks_state_standard_normal_quantiles():
+    weights = lstm.initial_weights(DATA["seeds"][:2], INPUTS, SETTINGS)
+    found = inference.quantiles(weights, DATA["inputs"][:2, None])
+    expected = [NormalDist().inv_cdf(level) for level in QUANTILES]
+    assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-6)
+    first, second = (weights["lstm_0.recurrent_kernel"][ticker] for ticker in (0, 1))
+    assert_allclose(first @ first.T, np.eye(SETTINGS.units), atol=1e-6)
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_progress_is_told_after_every_epoch():
+    told = []
+    fit(slice(0, 20), workers=2, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 6) for done in range(1, 7)]
+
+
+def test_chunks_of_the_same_padded_size_share_a_graph(monkeypatch):
+    made = []
+    build = lstm.Network.__init__
+    monkeypatch.setattr(lstm, "_idle", type(lstm._idle)(list))
+    monkeypatch.setattr(
+        lstm.Network, "__init__", lambda self, *args: made.append(self) or build(self, *args)
+    )
+    for tickers in (30, 20, 17):
+        fit(slice(0, tickers))
+    assert len(made) == 1
+
+
+def test_an_exported_file_needs_nothing_but_keras(tmp_path):
+    settings = SETTINGS.model_copy(update={"layers": 2})
+    weights = drawn_weights(1, settings)
+    lstm.export(inference.split(weights)[0], settings, tmp_path / "model.keras")
+    np.save(tmp_path / "inputs.npy", DATA["inputs"][:4])
+    program = (
+        "import sys, keras, numpy; model = keras.models.load_model('model.keras');"
+        "numpy.save('outputs.npy', model.predict(numpy.load('inputs.npy'), verbose=0));"
+        "assert not [name for name in sys.modules if name.startswith('stockbatch')];"
+        "print(*{type(layer).__module__.split('.')[0] for layer in model.layers})"
+    )
+    command = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["keras"], done.stderr
+    expected = inference.quantiles(weights, DATA["inputs"][None, :4])
+    assert_allclose(np.load(tmp_path / "outputs.npy"), expected[0], atol=1e-5)
+
+
+def test_an_anchor_keeps_weights_near_where_they_started():
+    free = fit(slice(0, 4))
+    pulled = fit(slice(0, 4), SETTINGS.model_copy(update={"anchor": 30.0}))
+    start = lstm.initial_weights(DATA["seeds"][:4], INPUTS, SETTINGS)
+    for name, before in start.items():
+        near = np.abs(pulled.weights[name] - before).mean()
+        assert near < np.abs(free.weights[name] - before).mean(), name
+
+
+def test_the_base_is_one_network_for_the_windows_of_all_tickers():
+    settings = SETTINGS.model_copy(
+        update={"base_epochs": 4, "base_batch": 16, "base_learning_rate": 0.002}
+    )
+    given = pick(slice(0, 6)) | {"seeds": np.array([7], np.uint64)}
+    told = []
+    found = lstm.fit_pooled(
+        **given, settings=settings, progress=lambda done, total: told.append((done, total))
+    )
+    assert found.weights["lstm_0.kernel"].shape[0] == 1
+    assert told[-1] == (4, 4)
+    assert np.isfinite(found.validation_loss[0, 0])
+    assert np.nanmin(found.validation_loss[0]) <= found.initial_loss[0] + 1e-6
+    again = lstm.fit_pooled(**given, settings=settings)
+    for name, array in found.weights.items():
+        assert_array_equal(array, again.weights[name])

@@ -1,0 +1,178 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from stockbatch.config import ModelSettings
+from stockbatch.engine import lstm
+from stockbatch.engine.training import TrainingProcess
+from stockbatch.exceptions import TrainingFailed, TrainingOverdue
+from tests.support.places import ROOT
+
+SETTINGS = ModelSettings(units=4, lookback=5, scored_steps=6, batch=3, epochs=3, patience=3)
+ENDLESS = SETTINGS.model_copy(update={"epochs": 10_000, "patience": 10_000})
+
+
+def make_data(tickers=4, sessions=60):
+    random = np.random.default_rng(0)
+    return {
+        "inputs": random.normal(size=(tickers, sessions, 3)).astype(np.float32),
+        "targets": random.normal(size=(tickers, sessions)),
+        "train": np.tile(np.arange(sessions) < 40, (tickers, 1)),
+        "validation": np.tile(np.arange(sessions) >= 40, (tickers, 1)),
+        "seeds": np.arange(tickers, dtype=np.uint64) + np.uint64(2**63),
+    }
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def wait_for_end(pid, seconds=20):
+    until = time.monotonic() + seconds
+    while is_running(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not is_running(pid)
+
+
+def assert_equal(found, expected):
+    assert found.weights.keys() == expected.weights.keys()
+    for name, array in expected.weights.items():
+        assert_array_equal(found.weights[name], array)
+    for name in ("training_loss", "validation_loss", "initial_loss", "best_epoch"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_the_child_does_what_the_library_does(trainer):
+    data, told = make_data(), []
+    found = trainer.fit(
+        **data, settings=SETTINGS, progress=lambda done, total: told.append((done, total))
+    )
+    expected = lstm.fit(**data, settings=SETTINGS)
+    assert_equal(found, expected)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    data["seeds"] += np.uint64(1)
+    again = trainer.fit(**data, settings=SETTINGS, initial=found.weights)
+    assert_equal(again, lstm.fit(**data, settings=SETTINGS, initial=expected.weights))
+
+
+def test_the_child_ends_with_its_context():
+    with TrainingProcess(1) as process:
+        assert process.pid is None
+        process.fit(**make_data(), settings=SETTINGS)
+        pid = process.pid
+        assert is_running(pid)
+    assert not is_running(pid)
+    assert process.pid is None
+
+
+def test_a_killed_child_is_told_and_replaced():
+    with TrainingProcess(1) as process:
+        killed = []
+
+        def kill(done, total):
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+
+        with pytest.raises(TrainingFailed, match="killed by SIGKILL"):
+            process.fit(**make_data(), settings=ENDLESS, progress=kill)
+        assert not is_running(killed[0])
+        process.fit(**make_data(), settings=SETTINGS)
+        assert process.pid not in killed
+
+
+def test_a_child_that_fails_says_why():
+    data = make_data()
+    data["targets"] = data["targets"][:, :-1]
+    with TrainingProcess(1) as process, pytest.raises(TrainingFailed, match=r"ValueError: .*60"):
+        process.fit(**data, settings=SETTINGS)
+
+
+def test_a_child_that_takes_too_much_memory_is_ended():
+    with (
+        TrainingProcess(1, memory_mib=20) as process,
+        pytest.raises(TrainingFailed, match=r"it took \d+ MiB, more than training_memory_mib = 20"),
+    ):
+        process.fit(**make_data(), settings=ENDLESS)
+
+
+def test_a_child_that_is_stuck_is_ended():
+    def freeze(done, total):
+        os.kill(process.pid, signal.SIGSTOP)
+
+    with TrainingProcess(1, silence=30) as process:
+        waits = []
+        process.waiting = lambda: waits.append(process.pid)
+        process.fit(**make_data(), settings=SETTINGS)  # starts it, within its time
+        process._silence = 0.5
+        with pytest.raises(TrainingFailed, match=r"it finished no epoch for 0.5 s"):
+            process.fit(**make_data(), settings=ENDLESS, progress=freeze)
+        assert not is_running(waits[-1])
+
+
+def test_training_that_is_overdue_is_ended_or_not_begun():
+    epochs = []
+    with TrainingProcess(1) as process:
+        with pytest.raises(TrainingOverdue):
+            process.fit(
+                **make_data(),
+                settings=ENDLESS,
+                progress=lambda *done: epochs.append(process.pid),
+                overdue=lambda: bool(epochs),
+            )
+        assert not is_running(epochs[0])
+        with pytest.raises(TrainingOverdue):
+            process.fit(**make_data(), settings=SETTINGS, overdue=lambda: True)
+        assert process.pid is None
+
+
+def test_an_interrupted_parent_ends_the_child():
+    seen = []
+
+    def interrupt(done, total):
+        seen.append(process.pid)
+        raise KeyboardInterrupt
+
+    process = TrainingProcess(1)
+    with pytest.raises(KeyboardInterrupt), process:
+        process.fit(**make_data(), settings=ENDLESS, progress=interrupt)
+    assert not is_running(seen[0])
+
+
+def test_the_child_ends_when_its_parent_is_killed():
+    program = (
+        "from tests.stockbatch.engine import test_training as test\n"
+        "with test.TrainingProcess(1) as process:\n"
+        "    process.fit(**test.make_data(), settings=test.ENDLESS,\n"
+        "        progress=lambda *done: print(process.pid, flush=True))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        assert is_running(pid)
+        parent.kill()
+        parent.stdout.close()
+    assert wait_for_end(pid)
+
+
+def test_the_parent_needs_no_tensorflow():
+    program = (
+        "import sys, jobs.app, jobs.daily.run\n"
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,256 @@
+import math
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from stockbatch.market.jumps import jump_findings, jumps
+from stockbatch.records import Severity
+
+SESSIONS = np.arange("2020-01-01", "2023-01-01", dtype="datetime64[D]")
+CHECKS = {"released": "jump_released", "pending": "jump_pending"}
+
+
+def quiet(count, size=0.01):
+    return [size if i % 2 else -size for i in range(count)]
+
+
+def following(returns):
+    """The returns to the next close, where every session has one."""
+    return np.concatenate([returns[:, 1:], np.full((len(returns), 1), np.nan)], axis=1)
+
+
+def judged(returns, gaps=None, then=None):
+    """Masks of one ticker as lists of positions, and its findings."""
+    returns = np.array([returns], float)
+    gaps = returns / 2 if gaps is None else np.array([gaps], float)
+    moves = returns, gaps, following(returns) if then is None else np.array([then], float)
+    found = jumps(*moves)
+    (findings,) = jump_findings(*moves, SESSIONS[: returns.shape[1]])
+    masks = {
+        name: np.flatnonzero(getattr(found, name)[0]).tolist()
+        for name in ("masked", "released", "pending")
+    }
+    return masks, findings
+
+
+def test_ordinary_returns_are_no_jumps():
+    masks, findings = judged([math.nan, *quiet(99), 0.25, -0.2])
+    assert masks == {"masked": [], "released": [], "pending": []}
+    assert findings == ()
+
+
+def test_a_crash_waits_for_the_next_session_and_is_released():
+    masks, (finding,) = judged([*quiet(9), -0.35])
+    assert masks == {"masked": [9], "released": [], "pending": [9]}
+    assert (finding.check, finding.severity) == ("jump_pending", Severity.WARNING)
+    masks, (finding,) = judged([*quiet(9), -0.35, 0.02])
+    assert masks == {"masked": [], "released": [9], "pending": []}
+    assert finding.check == "jump_released"
+    assert finding.session == SESSIONS[9].item()
+    assert (finding.observed, finding.threshold) == (-0.35, 0.25)
+    assert finding.message.startswith("-29.5%")
+
+
+def test_a_crash_that_goes_on_is_two_jumps():
+    masks, _ = judged([*quiet(9), -0.35, -0.3, 0.02])
+    assert masks == {"masked": [], "released": [9, 10], "pending": []}
+
+
+def test_a_jump_taken_back_masks_both_ways():
+    masks, (finding,) = judged([*quiet(9), 0.36, -0.37, 0.01])
+    assert masks == {"masked": [9, 10], "released": [], "pending": []}
+    assert finding.check == "jump_reversed"
+
+
+def test_a_partial_rebound_confirms_the_level():
+    masks, _ = judged([*quiet(9), -0.36, 0.2, 0.01])
+    assert masks == {"masked": [], "released": [9], "pending": []}
+
+
+def test_a_jump_before_a_gap_waits_for_the_next_bar_there_is():
+    returns = [*quiet(9), -0.36, math.nan, math.nan]
+    masks, (finding,) = judged(returns)
+    assert masks == {"masked": [9], "released": [], "pending": [9]}
+    assert finding.check == "jump_pending"
+    for after_the_gap, check in ((0.02, "jump_released"), (0.35, "jump_reversed")):
+        moves = [*returns, math.nan]  # the bar after the gap has no return of one session
+        masks, (finding,) = judged(moves, then=[*returns[1:10], after_the_gap, *[math.nan] * 3])
+        assert finding.check == check
+        assert masks["released"] == ([9] if check == "jump_released" else [])
+        assert masks["pending"] == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("ratio", "check"),
+    [
+        *((ratio, "jump_split_like") for ratio in (2, 3, 7, 10, 20)),
+        *((ratio, "jump_unit_like") for ratio in (100, 1000)),
+    ],
+)
+def test_what_looks_like_a_large_split_or_another_unit_stays_masked(ratio, check, sign):
+    size = sign * math.log(ratio)
+    for close, gap in ((size + 0.06, size + 0.03), (size - 0.01, size + 0.06)):
+        masks, (finding,) = judged([*quiet(9), close, 0.01], [*quiet(9), gap, 0.0])
+        assert masks == {"masked": [9], "released": [], "pending": []}
+        assert finding.check == check
+
+
+@pytest.mark.parametrize("ratio", [1.5, 4 / 3])
+def test_small_splits_must_show_in_gap_and_close(ratio):
+    size = -math.log(ratio)
+    both, _ = judged([*quiet(9), size + 0.02, 0.01], [*quiet(9), size - 0.01, 0.0])
+    assert both["masked"] == [9]
+    one, _ = judged([*quiet(9), size, 0.01], [*quiet(9), size / 2, 0.0])
+    assert one["released"] == [9]
+
+
+def test_a_wild_stock_has_a_higher_threshold():
+    masks, _ = judged([*quiet(100, 0.06), 0.5, 0.0])
+    assert masks["released"] == []
+    masks, (finding,) = judged([*quiet(100, 0.06), 0.7, -0.1], [0.0] * 102)
+    assert finding.threshold == pytest.approx(0.6)
+    assert masks["masked"] == [100]
+
+
+def test_no_returns_at_all():
+    for shape in ((0, 5), (3, 0), (3, 5)):
+        nothing = [np.full(shape, np.nan)] * 3
+        assert not jumps(*nothing).masked.any()
+        assert jump_findings(*nothing, SESSIONS) == tuple(() for _ in range(shape[0]))
+
+
+def plain(returns, gaps, confirmed=()):
+    """The rules for one ticker, one return at a time."""
+    masked, released, pending, earlier = set(), set(), set(), []
+    back = None
+    for t, value in enumerate(returns):
+        if math.isnan(value):
+            continue
+        threshold = 0.25
+        if len(earlier) >= 60:
+            recent = earlier[-250:]
+            middle = statistics.median(recent)
+            threshold = max(0.25, 10 * statistics.median(abs(r - middle) for r in recent))
+        if abs(value) <= threshold:
+            earlier.append(value)
+            continue
+        if t == back:
+            continue
+        masked.add(t)
+        if t in confirmed and math.isfinite(value):
+            if not split_like(value, gaps[t]):
+                masked.remove(t)
+        elif t + 1 == len(returns) or not math.isfinite(value + returns[t + 1]):
+            pending.add(t)
+        elif abs(value + returns[t + 1]) <= 0.25 * abs(value):
+            back = t + 1
+            masked.add(back)
+        elif not split_like(value, gaps[t]):
+            masked.remove(t)
+            released.add(t)
+    return masked, released, pending
+
+
+def split_like(value, gap):
+    for ratio in (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100, 1000):
+        if abs(abs(value) - math.log(ratio)) < 0.02 or abs(abs(gap) - math.log(ratio)) < 0.04:
+            return True
+    return value * gap > 0 and any(
+        all(abs(abs(move) - math.log(ratio)) < 0.025 for move in (value, gap))
+        for ratio in (5 / 4, 4 / 3, 3 / 2)
+    )
+
+
+@st.composite
+def wild_returns(draw):
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.integers(1, 3)), draw(st.integers(1, 400))
+    returns = random.standard_t(3, shape) * draw(st.sampled_from([0.01, 0.04, 0.2]))
+    gaps = returns + random.normal(0, 0.01, shape)
+    for _ in range(draw(st.integers(0, 8))):
+        row, column = random.integers(shape[0]), random.integers(shape[1])
+        returns[row, column] = gaps[row, column] = draw(
+            st.sampled_from([0.3, -0.3, 0.6931, -0.4055, -0.7, 1.0, np.inf])
+        )
+        if column + 1 < shape[1] and draw(st.booleans()):
+            returns[row, column + 1] = -returns[row, column]
+    returns[random.random(shape) < draw(st.sampled_from([0, 0.05, 0.5]))] = np.nan
+    return returns, gaps
+
+
+@settings(max_examples=60)
+@given(wild_returns())
+def test_jumps_equal_the_plain_rules(drawn):
+    returns, gaps = drawn
+    found = jumps(returns, gaps, following(returns))
+    for row in range(len(returns)):
+        expected = plain(returns[row].tolist(), gaps[row].tolist())
+        got = (found.masked[row], found.released[row], found.pending[row])
+        assert expected == tuple(set(np.flatnonzero(mask).tolist()) for mask in got)
+
+
+@settings(max_examples=60)
+@given(wild_returns(), st.sampled_from([0.2, 1.0]), st.integers(0, 99))
+def test_confirmed_jumps_equal_the_plain_rules(drawn, share, seed):
+    returns, gaps = drawn
+    confirmed = np.random.default_rng(seed).random(returns.shape) < share
+    found = jumps(returns, gaps, following(returns), confirmed)
+    for row in range(len(returns)):
+        told = set(np.flatnonzero(confirmed[row]).tolist())
+        expected = plain(returns[row].tolist(), gaps[row].tolist(), told)
+        got = (found.masked[row], found.released[row], found.pending[row])
+        assert expected == tuple(set(np.flatnonzero(mask).tolist()) for mask in got)
+
+
+@pytest.mark.parametrize("then", [[], [0.02], [0.5], [math.nan, 0.1]])
+def test_a_confirmed_crash_is_a_return_like_any_other_whatever_comes_next(then):
+    returns = np.array([[*quiet(9), -0.5, *then]])
+    moves, confirmed = (returns, returns, following(returns)), np.zeros(returns.shape, bool)
+    confirmed[0, 9] = True
+    found = jumps(*moves, confirmed)
+    assert not any(mask[0, 9] for mask in (found.masked, found.released, found.pending))
+    finding = jump_findings(*moves, SESSIONS[: returns.shape[1]], confirmed)[0][0]
+    assert (finding.check, finding.session) == ("jump_confirmed", SESSIONS[9].item())
+    assert finding.observed == -0.5
+
+
+@pytest.mark.parametrize(
+    ("ratio", "check"), [(2, "jump_split_like"), (1.5, "jump_split_like"), (100, "jump_unit_like")]
+)
+def test_what_looks_like_a_split_is_masked_though_confirmed(ratio, check):
+    returns = np.array([[*quiet(9), -math.log(ratio)]])
+    moves, confirmed = (returns, returns, following(returns)), np.ones(returns.shape, bool)
+    assert jumps(*moves, confirmed).masked.tolist() == [[False] * 9 + [True]]
+    (finding,) = jump_findings(*moves, SESSIONS[:10], confirmed)[0]
+    assert finding.check == check
+
+
+@settings(max_examples=60)
+@given(wild_returns(), st.data())
+def test_nothing_is_judged_by_later_sessions_than_the_next(drawn, data):
+    returns, gaps = drawn
+    cut = data.draw(st.integers(1, returns.shape[1]))
+    whole = jumps(returns, gaps, following(returns))
+    short = jumps(returns[:, :cut], gaps[:, :cut], following(returns[:, :cut]))
+    for name in ("masked", "released", "pending"):
+        known = getattr(whole, name)[:, : cut - 1]
+        assert_array_equal(known, getattr(short, name)[:, : cut - 1])
+
+
+@given(wild_returns())
+def test_masks_and_findings_agree(drawn):
+    returns, gaps = drawn
+    found = jumps(returns, gaps, following(returns))
+    assert not (found.masked & found.released).any()
+    assert not (found.pending & ~found.masked).any()
+    findings = jump_findings(returns, gaps, following(returns), SESSIONS[: returns.shape[1]])
+    for row, of_one in enumerate(findings):
+        for name, check in CHECKS.items():
+            told = [finding.session for finding in of_one if finding.check == check]
+            columns = np.flatnonzero(getattr(found, name)[row])
+            assert told == SESSIONS[columns].tolist()

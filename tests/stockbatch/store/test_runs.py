@@ -1,0 +1,206 @@
+"""The ledger of runs and their outcomes."""
+
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from stockbatch.exceptions import DatabaseBusy, RunInProgress, RunSuperseded
+from stockbatch.records import Action, Reason
+from stockbatch.store import runs
+from tests.support.ledger import listed, opened, outcome_of
+from tests.support.market import ORIGIN, session
+
+TRAINED = Action.TRAINED, Reason.NO_MODEL
+NO_BAR = Action.NONE, Reason.NO_BAR
+FETCH_FAILED = Action.NONE, Reason.FETCH_FAILED
+
+
+def stored(db, table):
+    query = f"SELECT * FROM stockbatch.{table} ORDER BY id"
+    return [dict(row) for row in db.execute(text(query)).mappings()]
+
+
+def test_an_opened_run_is_running(db):
+    run = opened(db)
+    (row,) = stored(db, "runs")
+    assert (row["id"], row["owner"], row["attempt"]) == (run.id, run.owner, 1)
+    assert (row["status"], row["trigger"], row["finished_at"]) == ("running", "manual", None)
+    assert runs.is_interrupted(db, "XNYS", ORIGIN)
+    assert not runs.is_interrupted(db, "XNYS", session(1))
+
+
+def test_an_interrupted_run_is_resumed_and_superseded(db):
+    first = opened(db)
+    second = opened(db)
+    assert (second.id, second.attempt) == (first.id, 1)
+    assert second.owner != first.owner
+    runs.lock(db, second)
+    with pytest.raises(RunSuperseded, match=f"Run {first.id} was taken over"):
+        runs.lock(db, first)
+    with pytest.raises(RunSuperseded):
+        runs.close_run(db, first)
+
+
+def test_a_failed_run_keeps_its_reason_until_it_is_resumed(db):
+    run = opened(db)
+    runs.close_run(db, run, failure="disk full")
+    (row,) = stored(db, "runs")
+    assert (row["status"], row["message"]) == ("failed", "disk full")
+    assert row["finished_at"] is not None
+    assert runs.is_interrupted(db, "XNYS", ORIGIN)
+    again = opened(db)
+    (row,) = stored(db, "runs")
+    assert again.id == run.id
+    assert (row["status"], row["message"], row["finished_at"]) == ("running", None, None)
+
+
+def test_a_finished_run_takes_no_more_writes(db):
+    run = opened(db)
+    runs.close_run(db, run)
+    assert not runs.is_interrupted(db, "XNYS", ORIGIN)
+    with pytest.raises(RunSuperseded):
+        runs.lock(db, run)
+
+
+def test_reprocessing_a_finished_run_begins_an_attempt(db):
+    first = opened(db)
+    runs.close_run(db, first)
+    second = opened(db, reprocess=True)
+    assert second.attempt == 2
+    assert second.id != first.id
+    assert opened(db, reprocess=True).id == second.id
+
+
+def test_a_finished_run_is_reopened_for_what_is_left(db):
+    first = opened(db)
+    runs.close_run(db, first)
+    second = opened(db)
+    assert (second.id, second.attempt) == (first.id, 1)
+
+
+def test_a_lock_makes_every_other_writer_of_the_run_wait(engine):
+    with Session(engine) as db, db.begin():
+        run = opened(db)
+    with Session(engine) as one, Session(engine) as two:
+        runs.lock(one, run)
+        two.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        with pytest.raises(DatabaseBusy):
+            runs.lock(two, run)
+    with Session(engine) as db:
+        runs.lock(db, run)
+
+
+HOLD = """
+import sys
+from stockbatch import config, database
+from stockbatch.store import runs
+engine = database.engine(config.Settings(home=sys.argv[1], database_url=sys.argv[2]))
+with runs.exclusive(engine, "XNYS"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_only_one_process_runs_a_calendar(engine, settings):
+    url = settings.database_url.get_secret_value()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, settings.home, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunInProgress, match="Another process is running XNYS"):
+            runs.exclusive(engine, "XNYS").__enter__()
+        with runs.exclusive(engine, "XLON"):
+            pass
+        holder.kill()
+    with runs.exclusive(engine, "XNYS"), pytest.raises(RunInProgress):
+        runs.exclusive(engine, "XNYS").__enter__()
+    with runs.exclusive(engine, "XNYS"):
+        pass
+
+
+def test_every_instrument_has_exactly_one_final_outcome(db):
+    one, two = listed(db, "AAA", "BBB")
+    run = opened(db)
+    runs.add_outcomes(
+        db,
+        run,
+        [one, two],
+        [outcome_of(one, *TRAINED), outcome_of(two, *FETCH_FAILED, message="no network")],
+    )
+    found = runs.final_outcomes(db, [one, two], ORIGIN)
+    assert {id_: (o.action, o.reason) for id_, o in found.items()} == {
+        one.id: TRAINED,
+        two.id: FETCH_FAILED,
+    }
+    assert found[two.id].message == "no network"
+    assert runs.final_outcomes(db, [one, two], session(1)) == {}
+    assert runs.final_outcomes(db, [two], ORIGIN).keys() == {two.id}
+
+
+@pytest.mark.parametrize("reason", sorted(runs.RETRIED))
+def test_a_missing_bar_is_tried_again_and_earlier_tries_are_kept(db, reason):
+    one, two = listed(db, "AAA", "BBB")
+    run = opened(db)
+    missing = Action.NONE, reason
+    runs.add_outcomes(
+        db, run, [one, two], [outcome_of(one, *TRAINED), outcome_of(two, *missing, message="x")]
+    )
+    assert runs.unfinished(db, [one, two], ORIGIN) == [two]
+
+    runs.add_outcomes(db, run, [two], [outcome_of(two, *missing, message="in other words")])
+    assert len(stored(db, "outcomes")) == 2
+
+    runs.add_outcomes(db, run, [two], [outcome_of(two, *TRAINED)])
+    assert runs.unfinished(db, [one, two], ORIGIN) == []
+    tries = [row for row in stored(db, "outcomes") if row["instrument_id"] == two.id]
+    assert [(row["try_number"], row["is_final"], row["reason"]) for row in tries] == [
+        (1, False, reason),
+        (2, True, Reason.NO_MODEL),
+    ]
+
+
+def test_an_instrument_never_worked_on_is_unfinished(db):
+    one, two = listed(db, "AAA", "BBB")
+    runs.add_outcomes(db, opened(db), [one], [outcome_of(one, Action.NAIVE, Reason.SHORT_HISTORY)])
+    assert runs.unfinished(db, [one, two], ORIGIN) == [two]
+    assert runs.unfinished(db, [one, two], session(1)) == [one, two]
+
+
+def test_reprocessing_replaces_an_outcome_by_its_equal(db):
+    (one,) = listed(db, "AAA")
+    run = opened(db)
+    for _ in range(2):
+        runs.add_outcomes(db, run, [one], [outcome_of(one, *TRAINED)])
+    assert [row["is_final"] for row in stored(db, "outcomes")] == [False, True]
+
+
+def test_a_closed_run_counts_the_final_outcomes_of_its_session(db):
+    *chosen, last = listed(db, *"ABCDEF")
+    run = opened(db)
+    first = [NO_BAR, TRAINED, (Action.REUSED, Reason.FRESH)]
+    first += [(action, Reason.SHORT_HISTORY) for action in (Action.NAIVE, Action.BASE)]
+    runs.add_outcomes(
+        db, run, chosen, [outcome_of(i, *o) for i, o in zip(chosen, first, strict=True)]
+    )
+    runs.add_outcomes(db, run, chosen, [outcome_of(chosen[0], *TRAINED)])
+    other = opened(db, session(1))
+    runs.add_outcomes(db, other, [last], [outcome_of(last, *NO_BAR)])
+    runs.close_run(db, run)
+    row = stored(db, "runs")[0]
+    actions = {"trained": 2, "reused": 1, "base": 1, "naive": 1, "none": 0}
+    assert {name: row[name] for name in actions} == actions
+    assert row["instruments"] == 5
+
+
+def test_the_last_session_is_that_of_the_newest_run_of_the_calendar(db):
+    assert runs.last_session(db, "XNYS") is None
+    for day in (session(2), ORIGIN):
+        opened(db, day)
+    assert runs.last_session(db, "XNYS") == session(2)
+    assert runs.last_session(db, "XLON") is None

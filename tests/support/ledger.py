@@ -1,0 +1,112 @@
+"""The rows that tests of the store begin with."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from stockbatch.records import (
+    Bars,
+    Forecast,
+    Instrument,
+    Listing,
+    Method,
+    ModelKind,
+    Outcome,
+    PriceBasis,
+    Run,
+    TrainedModel,
+)
+from stockbatch.store import bars, instruments, runs
+from tests.support.market import CODE, ORIGIN, session
+
+FUTURE, PAST = datetime(2100, 1, 1, tzinfo=UTC), datetime(2024, 6, 4, 13, 30, tzinfo=UTC)
+QUANTILES = (-0.04, -0.03, -0.02, -0.01, 0.001, 0.011, 0.021, 0.031, 0.041)
+
+
+def rows(db: Session, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    return [dict(row) for row in db.execute(text(query), parameters).mappings()]
+
+
+def listed(db: Session, *tickers: str, demo: bool = False) -> list[Instrument]:
+    """Put tickers on the watchlist and return them."""
+    listings = [Listing(ticker=ticker, symbol=ticker, currency="USD") for ticker in tickers]
+    instruments.add(db, listings, provider="csv:/bars.csv", demo=demo)
+    return instruments.find(db, tickers)
+
+
+def opened(db: Session, day: date = ORIGIN, *, reprocess: bool = False) -> Run:
+    return runs.open_run(
+        db,
+        CODE,
+        day,
+        trigger="manual",
+        reprocess=reprocess,
+        code_version="1",
+        engine_hash="hash",
+    )
+
+
+def bars_of(days: Sequence[date], close: Any, **columns: Any) -> Bars:
+    """Return bars whose prices are the close where `columns` says nothing else."""
+    close = np.array(close, dtype=np.float64)
+    given = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+    prices = dict.fromkeys(("open", "high", "low"), close)
+    columns = {"close": close, "volume": np.full(len(close), 7.0), **prices, **given}
+    return Bars(sessions=np.array(days, dtype="datetime64[D]"), **columns)
+
+
+def store(db: Session, instrument: Instrument, of_one: Bars, **options: Any) -> int:
+    options = {"provider": "csv", "price_basis": PriceBasis.AS_TRADED} | options
+    return bars.add(db, {instrument.id: of_one}, **options)
+
+
+def forecast_of(instrument: Instrument, **changes: Any) -> Forecast:
+    """Return a forecast of the session after ORIGIN, which closed at 100."""
+    values = {
+        "instrument_id": instrument.id,
+        "method": Method.ROLLING_QUANTILE,
+        "origin_session": ORIGIN,
+        "target_session": session(1),
+        "deadline_at": PAST,
+        "origin_close": 100.0,
+        "close": 100.0 * float(np.exp(QUANTILES[4])),
+        "log_return": QUANTILES[4],
+        "quantiles": QUANTILES,
+        "probability_of_rise": 0.6,
+        "fingerprint": "a",
+    }
+    return Forecast(**values | changes)
+
+
+def naive_of(instrument: Instrument, **changes: Any) -> Forecast:
+    silent = {"quantiles": None, "probability_of_rise": None, "log_return": 0.0, "close": 100.0}
+    return forecast_of(instrument, method=Method.NAIVE, **silent | changes)
+
+
+def model_of(ticker: str | None, last: date = ORIGIN, **changes: Any) -> TrainedModel:
+    """Return a ticker's model, or a base model for None."""
+    values = {
+        "kind": ModelKind.TICKER if ticker else ModelKind.BASE,
+        "ticker": ticker,
+        "first_session": session(-100),
+        "last_session": last,
+        "fingerprint": "data",
+        "configuration": "settings",
+        "parameters": {"units": 3},
+        "seed": 1,
+        "weights": {"dense.bias": np.arange(9, dtype=np.float32)},
+        "best_epoch": 2,
+        "training_loss": (0.3, 0.2, 0.1),
+        "validation_loss": (0.4, 0.3, 0.35),
+        "initial_loss": 0.5,
+        "libraries": {"numpy": "2"},
+    }
+    return TrainedModel(**values | changes)
+
+
+def outcome_of(instrument: Instrument, action: Any, reason: Any, message: str = "") -> Outcome:
+    return Outcome(instrument_id=instrument.id, action=action, reason=reason, message=message)
