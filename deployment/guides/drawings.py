@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stockbatch.engine.learning import STOPPING_BLOCKS
 from stockbatch.config import ModelSettings
+from stockbatch.engine.learning import STOPPING_BLOCKS
 from stockbatch.methods import calibration
 from stockbatch.records import QUANTILES
 
