@@ -23,6 +23,7 @@ from jobs.app import App
 from jobs.daemon import agenda, gauges
 from jobs.daemon.signals import longest_silence
 from stockbatch import database
+from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, StockbatchError
 
 log = logging.getLogger(__name__)
@@ -85,12 +86,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     timeout = 0.2  # so long a request is waited for until the next look at whether to go on
 
-    def __init__(self, app: App, beat: Callable[[], datetime]) -> None:
-        host, _, port = app.settings.monitoring_address.rpartition(":")
+    def __init__(self, address: Address, app: App, beat: Callable[[], datetime]) -> None:
         # A name may stand for an address of either family, which the socket has to share.
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        self.address_family, *_, address = found[0]
-        super().__init__((str(address[0]), int(port)), _Handler, bind_and_activate=False)
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        self.address_family, *_, numeric = found[0]
+        super().__init__((str(numeric[0]), address.port), _Handler, bind_and_activate=False)
         self.app, self.beat, self.registry = app, beat, gauges.registry(app, beat)
 
 
@@ -130,8 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _server(app: App, beat: Callable[[], datetime]) -> _Server:
+    address = Address.parse(app.settings.monitoring_address)
     try:
-        return _Server(app, beat)
+        return _Server(address, app, beat)
     except OSError as error:
         raise _unusable(app.settings.monitoring_address, error) from None
 
@@ -146,7 +147,8 @@ def _bound(server: _Server) -> bool:
             return False
         server.server_close()
         raise _unusable(server.app.settings.monitoring_address, error) from None
-    log.info("monitoring: http://%s:%d/metrics", *server.server_address[:2])
+    host, port = server.server_address[:2]
+    log.info("monitoring: http://%s/metrics", Address(str(host), int(port)))
     return True
 
 
