@@ -12,7 +12,7 @@ import pytest
 
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
-from tests.support.market import CODE, TICKERS, Market, PlainTrainer, fetch, run, session
+from tests.support.market import CODE, TICKERS, Market, fetch, run, session
 
 FROZEN = Path(__file__).parent / "frozen"
 BEFORE = 320
