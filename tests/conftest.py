@@ -1,5 +1,7 @@
 """Fixtures: one server for all tests of a session, a freshly migrated database for each test.
 
+Every server is a copy of one prepared cluster, but where its creation is what is tested.
+
 The process that pytest was called in owns a folder for all servers that tests start, shares it with
 the xdist workers, and stops every server in it at the end, whatever happened to the workers.
 
@@ -44,6 +46,8 @@ from tests.support.market import NOW, Market, PlainTrainer, calendar, session, s
 SERVERS = pytest.StashKey[Path]()
 GROUPS = ("tensorflow", "browser", "demonstration")
 """Fixtures that take long to start. Whoever imports TensorFlow by itself asks for it, too."""
+MIGRATED = "migrated"
+"""A migrated database of every cluster, to be copied by tests."""
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
 hypothesis.settings.load_profile("unhurried")
@@ -152,16 +156,36 @@ def server_home(pytestconfig: pytest.Config) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(pytestconfig: pytest.Config, programs: Path) -> Server:
-    """The server that all tests share: never stop it."""
-    home = pytestconfig.stash[SERVERS] / "shared"
-    return embedded_server.start(home, programs=programs, options={"fsync": "off"})
+def prepared(pytestconfig: pytest.Config, programs: Path) -> Path:
+    """The home of a cluster to copy, not running; the first worker that comes makes it."""
+    home = pytestconfig.stash[SERVERS] / "prepared"
+    with _locked(home):
+        if not home.exists():
+            server = _start(home, programs)
+            with _maintenance(server) as connection:
+                connection.execute(f"CREATE DATABASE {MIGRATED}")
+            database.migrate(_settings(home, server.url("owner").set(database=MIGRATED)))
+            embedded_server.stop(home)
+    return home
 
 
 @pytest.fixture(scope="session")
-def migrated(server: Server) -> str:
-    """The name of a migrated database to copy; the first worker that comes makes it."""
-    return _migrated(server)
+def server(pytestconfig: pytest.Config, prepared: Path, programs: Path) -> Server:
+    """The server that all tests share: never stop it."""
+    home = pytestconfig.stash[SERVERS] / "shared"
+    with _locked(home):
+        if not home.exists():
+            _copy(prepared, home)
+    return _start(home, programs)
+
+
+@pytest.fixture
+def cluster(pytestconfig: pytest.Config, prepared: Path) -> Iterator[Path]:
+    """The home of a cluster of the test's own, not running; it is stopped afterwards."""
+    home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
+    _copy(prepared, home)
+    yield home
+    embedded_server.stop(home)
 
 
 @pytest.fixture
@@ -171,9 +195,9 @@ def empty_url(server: Server) -> Iterator[URL]:
 
 
 @pytest.fixture
-def settings(server: Server, migrated: str, tmp_path: Path) -> Iterator[Settings]:
+def settings(server: Server, tmp_path: Path) -> Iterator[Settings]:
     """Settings that name a fresh, migrated database, with the owner's login."""
-    for url in _fresh_database(server, migrated):
+    for url in _fresh_database(server, MIGRATED):
         yield _settings(tmp_path / "home", url)
 
 
@@ -207,11 +231,9 @@ def own_db(engine: Engine) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
-def shared_engine(
-    server: Server, migrated: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+def shared_engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The owner's engine of a migrated database in which nothing is ever committed."""
-    for url in _fresh_database(server, migrated):
+    for url in _fresh_database(server, MIGRATED):
         made = database.engine(_settings(tmp_path_factory.mktemp("home"), url), role="owner")
         yield made
         made.dispose()
@@ -227,13 +249,13 @@ def db(shared_engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def _apps(server: Server, migrated: str, home: Path) -> Iterator[Callable[..., App]]:
+def _apps(server: Server, home: Path) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
         def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
             if like is not None:
                 like.engine.dispose()  # a template has no connections
-            template = str(like.engine.url.database) if like else migrated
+            template = str(like.engine.url.database) if like else MIGRATED
             url = stack.enter_context(contextmanager(_fresh_database)(server, template))
             settings = _settings(home, url)
             if like is None:
@@ -252,20 +274,25 @@ def _apps(server: Server, migrated: str, home: Path) -> Iterator[Callable[..., A
         yield make
 
 
-def _migrated(server: Server) -> str:
-    name = "migrated"
-    with (server.folder / "migrated.lock").open("w") as lock, _maintenance(server) as connection:
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Let one worker at a time make a home."""
+    with home.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", [name]
-        ).fetchone():
-            connection.execute("DROP DATABASE IF EXISTS migrating")
-            connection.execute("CREATE DATABASE migrating")
-            database.migrate(
-                _settings(server.folder, server.url("owner").set(database="migrating"))
-            )
-            connection.execute(f"ALTER DATABASE migrating RENAME TO {name}")
-    return name
+        yield
+
+
+def _copy(prepared: Path, home: Path) -> None:
+    """Copy a cluster, but for its port: no two can have the same."""
+    shutil.copytree(prepared, home)
+    passwords = home / "postgres" / "pgpass"
+    lines = [line.split(":") for line in passwords.read_text().splitlines()]
+    port = str(embedded_server._free_port())
+    passwords.write_text("".join(":".join([h, port, *rest]) + "\n" for h, _, *rest in lines))
+
+
+def _start(home: Path, programs: Path) -> Server:
+    return embedded_server.start(home, programs=programs, options={"fsync": "off"})
 
 
 def _stop_servers(folder: Path) -> None:
@@ -325,29 +352,30 @@ def market(tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def make_app(server: Server, migrated: str, tmp_path: Path) -> Iterator[Callable[..., App]]:
+def make_app(server: Server, tmp_path: Path) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
     With `like`, another App, the database is a copy of that one's.
     """
-    with _apps(server, migrated, tmp_path / "home") as make:
+    with _apps(server, tmp_path / "home") as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def make_lasting_app(
-    server: Server, migrated: str, tmp_path_factory: pytest.TempPathFactory
+    server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_app` is, for fixtures that the tests of a module share."""
-    with _apps(server, migrated, tmp_path_factory.mktemp("home")) as make:
+    with _apps(server, tmp_path_factory.mktemp("home")) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def own_server(pytestconfig: pytest.Config, programs: Path) -> Iterator[Server]:
+def own_server(pytestconfig: pytest.Config, prepared: Path, programs: Path) -> Iterator[Server]:
     """A server that the tests of a module may treat as badly as they like."""
     home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
-    yield embedded_server.start(home, programs=programs, options={"fsync": "off"})
+    _copy(prepared, home)
+    yield _start(home, programs)
     embedded_server.stop(home)
 
 
@@ -357,7 +385,7 @@ def make_app_of_own(
 ) -> Iterator[Callable[..., App]]:
     """What `make_lasting_app` is, on the module's own server."""
     home = tmp_path_factory.mktemp("home")
-    with _apps(own_server, _migrated(own_server), home) as make:
+    with _apps(own_server, home) as make:
         yield make
 
 
