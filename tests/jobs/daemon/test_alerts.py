@@ -14,7 +14,7 @@ from jobs.daemon import alerts
 from stockbatch import database
 from stockbatch.exceptions import QuotaSpent, RateLimited
 from stockbatch.store import pauses
-from tests.support.market import CODE, ORIGIN, PlainTrainer, calendar, fetch, run, session
+from tests.support.market import CODE, ORIGIN, calendar, fetch, run, session
 
 EVENING = calendar().close(ORIGIN) + timedelta(hours=1)
 NEXT_NOON = calendar().open(session(1)) + timedelta(hours=2)
@@ -75,7 +75,6 @@ def change(owner):
 @pytest.fixture
 def app(app, webhook):
     """An App that alerts the webhook, in a world where the watchlist was filled on ORIGIN."""
-    app.trainer = PlainTrainer()
     urls = (SecretStr(webhook.url),)
     app.settings = app.settings.model_copy(update={"alert_urls": urls})
     app.clock = lambda: EVENING

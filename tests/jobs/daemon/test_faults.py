@@ -50,7 +50,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def begun(make_app_of_own, market):
     """A first evening is done; from now on every evening trains everything."""
-    app = make_app_of_own(market, trainer=PlainTrainer())
+    app = make_app_of_own(market)
     changes = {"retrain_after_sessions": 1, "base_after_sessions": 1}
     app.settings = app.settings.model_copy(update=changes)
     since(app, evening(0))
@@ -60,14 +60,14 @@ def begun(make_app_of_own, market):
 
 @pytest.fixture(scope="module")
 def undisturbed(make_app_of_own, market, begun):
-    app = make_app_of_own(market, like=begun, trainer=PlainTrainer())
+    app = make_app_of_own(market, like=begun)
     work(app, evening(1))
     return facts(app.engine)
 
 
 @pytest.fixture
 def app(make_app_of_own, market, begun):
-    return make_app_of_own(market, like=begun, trainer=PlainTrainer())
+    return make_app_of_own(market, like=begun)
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,7 @@ def test_a_full_disk(app, own_server, owner, undisturbed, caplog):
 
 def test_a_provider_down_for_days(make_app_of_own, begun, market):
     """What could not be forecast in time is made up for: late, and of the same bars."""
-    disturbed, calm = (make_app_of_own(market, like=begun, trainer=PlainTrainer()) for _ in "ab")
+    disturbed, calm = (make_app_of_own(market, like=begun) for _ in "ab")
     away = market.file.with_suffix(".away")
     for app in (calm, disturbed):
         for offset in (1, 2, 3, 4):

@@ -52,7 +52,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def new(make_lasting_app, market):
     """A watchlist that was filled on the evening before ORIGIN, for tests to copy."""
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     since(app, evening(-1))
     return app
 
@@ -60,14 +60,14 @@ def new(make_lasting_app, market):
 @pytest.fixture(scope="module")
 def undisturbed(make_lasting_app, market, new):
     """What a daemon leaves behind that nobody disturbs."""
-    app = make_lasting_app(market, like=new, trainer=PlainTrainer())
+    app = make_lasting_app(market, like=new)
     work(app, evening(-1), evening(0))
     return facts(app.engine)
 
 
 @pytest.fixture
 def app(make_app, market, new):
-    return make_app(market, like=new, trainer=PlainTrainer())
+    return make_app(market, like=new)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.support.browser import (
     wait_for,
 )
 from tests.support.ledger import FUTURE, forecast_of, listed, naive_of, opened
-from tests.support.market import CODE, NOW, Market, PlainTrainer, calendar, fetch, run, session
+from tests.support.market import CODE, NOW, Market, calendar, fetch, run, session
 from tests.support.places import ROOT
 
 NUMBERS = {
@@ -260,7 +260,7 @@ def visitor(browser, make_lasting_app, server, tmp_path_factory):
     """A database in which the jobs have worked for a month, served to a headless Chromium."""
     folder = tmp_path_factory.mktemp("dashboard")
     market = Market(folder / "bars.csv")
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     list(backtest(app, CODE, session(-18), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
