@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
-from sklearn.metrics import mean_pinball_loss
 
 from stockbatch.records import QUANTILES, Floats
 
@@ -209,23 +208,17 @@ def share_better(loss_a: Floats, loss_b: Floats) -> float:
     return float(np.mean(difference < 0)) if len(difference) else np.nan
 
 
-def pinball(actual: Floats, quantiles: Floats) -> Floats:
+def pinball_losses(quantiles: Floats, actual: Floats) -> Floats:
     """Return the pinball loss averaged over the levels, of the shape (…) of `actual`.
 
-    `quantiles` have shape (…, 9). Koenker & Bassett, "Regression quantiles", Econometrica 46
-    (1978).
+    `quantiles` have shape (…, 9), one per level of QUANTILES; NaN where anything is unknown.
+    Koenker & Bassett, "Regression quantiles", Econometrica 46 (1978).
     """
-    loss = np.full(np.shape(actual), np.nan)
-    known = ~np.isnan(actual) & ~np.isnan(quantiles).any(axis=-1)
-    if known.any():
-        # One sample with a forecast per output: scikit-learn then averages over nothing.
-        outcome, stated = actual[known][None], quantiles[known]
-        levels = [
-            mean_pinball_loss(outcome, column[None], alpha=level, multioutput="raw_values")
-            for level, column in zip(QUANTILES, stated.T, strict=True)
-        ]
-        loss[known] = np.mean(levels, axis=0)
-    return loss
+    levels = np.array(QUANTILES)
+    error = np.asarray(actual)[..., None] - quantiles
+    # A shortfall costs its level, an excess the rest: of the two products the larger one applies.
+    losses: Floats = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
+    return losses
 
 
 def winkler(actual: Floats, lower: Floats, upper: Floats, percent: int) -> Floats:
@@ -275,7 +268,7 @@ def _distribution_losses(
     if probability_of_rise is not None:
         losses["direction_hit"] = direction_hit(actual, probability_of_rise)
     if quantiles is not None:
-        losses["pinball"] = pinball(actual, quantiles)
+        losses["pinball"] = pinball_losses(quantiles, actual)
         for percent in COVERAGES:
             lower, upper = interval(quantiles, percent)
             losses[f"inside_{percent}"] = inside(actual, lower, upper)

@@ -162,7 +162,7 @@ def _losses(app: App, exam: _Exam, model: ModelSettings) -> Floats:
     origins = slice(-exam.judging - 1, -1)
     scale = exam.whole.features.scale[:, origins]
     actual = features.targets(exam.whole.features)[:, origins]
-    return metrics.pinball(actual, quantiles / scale[..., None])
+    return metrics.pinball_losses(quantiles / scale[..., None], actual)
 
 
 def _train(app: App, material: Material, settings: Settings) -> Models:

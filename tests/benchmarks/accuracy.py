@@ -72,7 +72,8 @@ def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
     known &= np.all([made[name] for name in methods], axis=0)
     actual = np.where(known, result.actual, np.nan)
     losses = {
-        name: metrics.pinball(actual, result.quantiles[name]) / spread[:, None] for name in methods
+        name: metrics.pinball_losses(result.quantiles[name], actual) / spread[:, None]
+        for name in methods
     }
     up = float(np.mean(actual[known & (actual != 0)] > 0))
     return [

@@ -254,7 +254,7 @@ def _losses(whole: Material, quantiles: Floats) -> dict[str, float]:
     """Return the mean pinball loss of the test sessions by ticker, in its usual deviations."""
     returns = whole.features.returns
     spread = np.nanstd(returns[:, :-TEST], axis=1, keepdims=True)
-    losses = metrics.pinball(returns[:, -TEST:], quantiles) / spread
+    losses = metrics.pinball_losses(quantiles, returns[:, -TEST:]) / spread
     means = metrics.mean(losses).value
     return {
         ticker: float(mean)
