@@ -40,7 +40,7 @@ class Average(NamedTuple):
     n: NDArray[np.int64]
 
 
-class Comparison(NamedTuple):
+class PairedTest(NamedTuple):
     """A statistic and its two-sided p value, both NaN where there is nothing to compare."""
 
     statistic: float
@@ -173,7 +173,7 @@ def clustered_skill(loss: Floats, baseline: Floats) -> Skill:
     return Skill(float(1 - ratio), float(error))
 
 
-def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> Comparison:
+def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> PairedTest:
     """Return the test of equal accuracy of two forecasts; a statistic below 0 says `a` is better.
 
     The losses have shape (N,), oldest first, or (T, N): then the difference is averaged over the
@@ -187,15 +187,15 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> Compari
     difference = daily[~np.isnan(daily)]
     n = len(difference)
     if n <= horizon:
-        return Comparison(np.nan, np.nan)
+        return PairedTest(np.nan, np.nan)
     centred = difference - difference.mean()
     covariances = [centred[lag:] @ centred[: n - lag] / n for lag in range(horizon)]
     variance = (covariances[0] + 2 * sum(covariances[1:])) / n
     if not variance > 0:  # equal forecasts, or correlations that leave no variance
-        return Comparison(np.nan, np.nan)
+        return PairedTest(np.nan, np.nan)
     correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
     statistic = difference.mean() / np.sqrt(variance) * np.sqrt(correction)
-    return Comparison(float(statistic), float(2 * stdtr(n - 1, -abs(statistic))))
+    return PairedTest(float(statistic), float(2 * stdtr(n - 1, -abs(statistic))))
 
 
 def share_better(loss_a: Floats, loss_b: Floats) -> float:

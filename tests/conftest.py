@@ -25,7 +25,7 @@ from jobs.app import App
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
-from stockbatch.database.embedded_server import Server
+from stockbatch.database.embedded_server import EmbeddedServer
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.records import Instrument
 from stockbatch.store.calendar import extend
@@ -105,26 +105,26 @@ def server_home(pytestconfig: pytest.Config) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(pytestconfig: pytest.Config, programs: Path) -> Server:
+def server(pytestconfig: pytest.Config, programs: Path) -> EmbeddedServer:
     """The server that all tests share: never stop it."""
     home = pytestconfig.stash[SERVERS] / "shared"
     return embedded_server.start(home, programs=programs, options={"fsync": "off"})
 
 
 @pytest.fixture(scope="session")
-def migrated(server: Server) -> str:
+def migrated(server: EmbeddedServer) -> str:
     """The name of a migrated database to copy; the first worker that comes makes it."""
     return _migrated(server)
 
 
 @pytest.fixture
-def empty_url(server: Server) -> Iterator[URL]:
+def empty_url(server: EmbeddedServer) -> Iterator[URL]:
     """The owner's URL of a fresh, empty database."""
     yield from _fresh_database(server, "template1")
 
 
 @pytest.fixture
-def settings(server: Server, migrated: str, tmp_path: Path) -> Iterator[Settings]:
+def settings(server: EmbeddedServer, migrated: str, tmp_path: Path) -> Iterator[Settings]:
     """Settings that name a fresh, migrated database, with the owner's login."""
     for url in _fresh_database(server, migrated):
         yield _settings(tmp_path / "home", url)
@@ -161,7 +161,7 @@ def own_db(engine: Engine) -> Iterator[Session]:
 
 @pytest.fixture(scope="session")
 def shared_engine(
-    server: Server, migrated: str, tmp_path_factory: pytest.TempPathFactory
+    server: EmbeddedServer, migrated: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
     """The owner's engine of a migrated database in which nothing is ever committed."""
     for url in _fresh_database(server, migrated):
@@ -181,7 +181,7 @@ def db(shared_engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def _apps(
-    server: Server, migrated: str, trainer: TrainingProcess, home: Path
+    server: EmbeddedServer, migrated: str, trainer: TrainingProcess, home: Path
 ) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
@@ -207,7 +207,7 @@ def _apps(
         yield make
 
 
-def _migrated(server: Server) -> str:
+def _migrated(server: EmbeddedServer) -> str:
     name = "migrated"
     with (server.folder / "migrated.lock").open("w") as lock, _maintenance(server) as connection:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -232,7 +232,7 @@ def _settings(home: Path, url: URL) -> Settings:
     return Settings(home=home, database_url=database.for_clients(url))
 
 
-def _fresh_database(server: Server, template: str) -> Iterator[URL]:
+def _fresh_database(server: EmbeddedServer, template: str) -> Iterator[URL]:
     name = f"test_{uuid.uuid4().hex}"
     with _maintenance(server) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -241,7 +241,7 @@ def _fresh_database(server: Server, template: str) -> Iterator[URL]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _maintenance(server: Server) -> psycopg.Connection:
+def _maintenance(server: EmbeddedServer) -> psycopg.Connection:
     url = server.url("owner").set(database="postgres")
     return psycopg.connect(database.for_clients(url), autocommit=True)
 
@@ -261,7 +261,7 @@ def market(tmp_path: Path) -> Market:
 
 @pytest.fixture
 def make_app(
-    server: Server, migrated: str, trainer: TrainingProcess, tmp_path: Path
+    server: EmbeddedServer, migrated: str, trainer: TrainingProcess, tmp_path: Path
 ) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
@@ -273,7 +273,7 @@ def make_app(
 
 @pytest.fixture(scope="module")
 def make_lasting_app(
-    server: Server,
+    server: EmbeddedServer,
     migrated: str,
     trainer: TrainingProcess,
     tmp_path_factory: pytest.TempPathFactory,
@@ -284,7 +284,7 @@ def make_lasting_app(
 
 
 @pytest.fixture(scope="module")
-def own_server(pytestconfig: pytest.Config, programs: Path) -> Iterator[Server]:
+def own_server(pytestconfig: pytest.Config, programs: Path) -> Iterator[EmbeddedServer]:
     """A server that the tests of a module may treat as badly as they like."""
     home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
     yield embedded_server.start(home, programs=programs, options={"fsync": "off"})
@@ -293,7 +293,7 @@ def own_server(pytestconfig: pytest.Config, programs: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def make_app_of_own(
-    own_server: Server, trainer: TrainingProcess, tmp_path_factory: pytest.TempPathFactory
+    own_server: EmbeddedServer, trainer: TrainingProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_lasting_app` is, on the module's own server."""
     home = tmp_path_factory.mktemp("home")

@@ -153,7 +153,7 @@ def save(
         for row, model in used.items()
         if model.id is not None and _id(chunk.champions.get(row)) != model.id
     }
-    promotions.add(
+    promotions.put_into_use(
         db,
         {id_of[row]: model_id for row, model_id in changed.items()},
         run.session,

@@ -15,6 +15,7 @@ from stockbatch.engine import features, inference
 from stockbatch.exceptions import NoModel
 from stockbatch.records import Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
 
+# Of two promotions from the same session, the later row counts.
 _CHAMPIONS = text("""
 SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*
 FROM stockbatch.promotions AS p
@@ -36,10 +37,10 @@ ORDER BY m.instrument_id, m.last_session DESC, m.id DESC
 _BASE = text("""
 SELECT m.*, NULL AS ticker
 FROM stockbatch.models_in_use AS m
-WHERE m.kind = 'base' AND m.calendar = :calendar AND m.demo = :demo
+WHERE m.kind = :base AND m.calendar = :calendar AND m.demo = :demo
     AND m.last_session <= :origin
 ORDER BY m.last_session DESC, m.id DESC LIMIT 1
-""")
+""").bindparams(base=ModelKind.BASE)
 
 _FACTS = """m.id, m.kind, m.parent_id, m.last_session, m.reason, m.verdict, m.best_epoch,
     m.validation_loss, m.comparison_loss, m.base_loss, m.champion_loss, m.gain, m.gain_error,
@@ -58,7 +59,7 @@ ORDER BY i.ticker, p.from_session DESC, p.id DESC
 _OF_TICKER = text(f"""
 SELECT i.ticker, p.from_session AS in_use_from, p.reason AS in_use_because, {_FACTS}
 FROM stockbatch.instruments AS i
-JOIN stockbatch.models AS m ON m.kind <> 'garch' AND (
+JOIN stockbatch.models AS m ON m.kind <> :garch AND (
     m.instrument_id = i.id OR m.id IN (
         SELECT model_id FROM stockbatch.promotions WHERE instrument_id = i.id
     )
@@ -69,7 +70,7 @@ LEFT JOIN LATERAL (
 ) AS p ON true
 WHERE i.ticker = :ticker
 ORDER BY m.last_session DESC, m.id DESC
-""")
+""").bindparams(garch=ModelKind.GARCH)
 
 
 def add_base(db: Session, model: TrainedModel, run: Run, *, demo: bool) -> TrainedModel:
@@ -94,6 +95,7 @@ def _add(
         insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow.id)
     )
     if added is None:
+        # The key has columns that may be NULL, which equal nothing: a base has no instrument.
         same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in MODEL_KEY]
         weights = {key: values[key] for key in ("weights", "weights_sha256")}
         db.execute(update(ModelRow).where(*same, ModelRow.weights.is_(None)).values(weights))
@@ -113,8 +115,7 @@ def _values(
     model: TrainedModel, instrument_id: int | None, run: Run, *, demo: bool
 ) -> dict[str, Any]:
     weights = inference.to_bytes(model.weights)
-    best = slice(max((model.best_epoch or 0) - 1, 0), model.best_epoch or 0)
-    validation_loss = next(iter(model.validation_loss[best]), model.initial_loss)
+    validation_loss = _at_best(model, model.validation_loss)
     comparison = model.comparison
     return {
         "kind": model.kind,
@@ -134,8 +135,8 @@ def _values(
         "reason": model.reason,
         "tickers": model.tickers,
         "best_epoch": model.best_epoch,
-        "training_loss": next(iter(model.training_loss[best]), None),
-        "validation_loss": validation_loss,
+        "training_loss": _at_best(model, model.training_loss),
+        "validation_loss": model.initial_loss if validation_loss is None else validation_loss,
         "initial_loss": model.initial_loss,
         "comparison_loss": comparison and comparison.loss,
         "base_loss": comparison and comparison.base_loss,
@@ -145,6 +146,11 @@ def _values(
         "verdict": model.verdict,
         "run_id": run.id,
     }
+
+
+def _at_best(model: TrainedModel, losses: Sequence[float]) -> float | None:
+    """Return the loss of the epoch whose weights were kept; None where no epoch was."""
+    return losses[model.best_epoch - 1] if model.best_epoch and losses else None
 
 
 def base(db: Session, calendar: str, origin: date, *, demo: bool) -> TrainedModel | None:

@@ -7,8 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import NoModel, UnknownInstrument
-from stockbatch.market.jumps import Verdict
-from stockbatch.records import Instrument
+from stockbatch.records import Check, Instrument
 
 Row = dict[str, Any]
 
@@ -54,7 +53,7 @@ def instrument(db: Session, ticker: str) -> Instrument:
 def confirmed_jumps(db: Session, ticker: str) -> list[date]:
     """Return the sessions of a ticker whose jump a second provider confirmed."""
     query = "SELECT session FROM bi.data_issues WHERE ticker = :ticker AND check_name = :check"
-    return list(db.scalars(text(query), {"ticker": ticker, "check": Verdict.CONFIRMED}))
+    return list(db.scalars(text(query), {"ticker": ticker, "check": Check.JUMP_CONFIRMED}))
 
 
 def next_session_forecasts(db: Session, method: str, after: str, limit: int) -> list[Row]:

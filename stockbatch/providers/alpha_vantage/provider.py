@@ -42,6 +42,7 @@ from stockbatch.providers.base import Quota, unknown_ticker
 from stockbatch.providers.csv.cells import as_number, as_session, simple_ratios
 from stockbatch.providers.pacing import TokenBucket
 from stockbatch.records import (
+    ActionKind,
     BarRequest,
     Bars,
     CorporateAction,
@@ -354,12 +355,15 @@ def _fetched(request: BarRequest, rows: Iterable[Mapping[str, Any]]) -> FetchedB
     return FetchedBars(
         symbol=request.symbol,
         bars=bars,
-        actions=(*_actions(days, "split", ratios, 1.0), *_actions(days, "dividend", dividends)),
+        actions=(
+            *_actions(days, ActionKind.SPLIT, ratios, 1.0),
+            *_actions(days, ActionKind.DIVIDEND, dividends),
+        ),
     )
 
 
 def _actions(
-    days: Iterable[date | None], kind: str, values: Floats, nothing: float = 0.0
+    days: Iterable[date | None], kind: ActionKind, values: Floats, nothing: float = 0.0
 ) -> Iterator[CorporateAction]:
     for day, value in zip(days, values.tolist(), strict=True):
         if day is not None and value not in (0.0, nothing) and not np.isnan(value):

@@ -28,7 +28,7 @@ from stockbatch.providers.csv.cells import (
     simple_ratios,
 )
 from stockbatch.providers.csv.lines import BROKEN, opened, read_rows, refuse
-from stockbatch.records import Bars, CorporateAction, Floats, Sessions
+from stockbatch.records import ActionKind, Bars, CorporateAction, Floats, Sessions
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "ticker": ("ticker", "symbol", "name"),
@@ -110,7 +110,7 @@ class Table:
     def actions(self, rows: slice) -> tuple[CorporateAction, ...]:
         """Return the splits and dividends these rows state."""
         found = []
-        for kind, nothing in (("split", (0, 1)), ("dividend", (0,))):
+        for kind, nothing in ((ActionKind.SPLIT, (0, 1)), (ActionKind.DIVIDEND, (0,))):
             if kind in self.numbers:
                 values = self.numbers[kind][rows]
                 stated = ~np.isnan(values) & ~np.isin(values, nothing)

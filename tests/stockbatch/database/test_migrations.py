@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from jobs import app
 from stockbatch import database
 from stockbatch.config import Settings
-from stockbatch.database import embedded_server
+from stockbatch.database import connection, embedded_server, migration
 from stockbatch.database.tables import Base
 from stockbatch.exceptions import (
     DatabaseBusy,
@@ -192,8 +192,8 @@ def test_first_runs_at_once_wait_for_each_other(server_home):
 def test_a_first_run_does_not_wait_for_ever(empty, empty_settings, monkeypatch):
     monkeypatch.setattr(app, "PATIENCE", 0)
     with (
-        empty.connect() as connection,
-        database.migration_lock(connection),
+        empty.connect() as other,
+        database.migration_lock(other),
         pytest.raises(MigrationInProgress),
     ):
         app._migrate(empty_settings)
@@ -205,13 +205,13 @@ def test_each_migration_is_a_transaction(empty, empty_settings, tmp_path, monkey
         database.migrate(empty_settings)
     assert database.revision(empty) == "good"
     assert inspect(empty).get_table_names(schema="public") == ["made_by_good"]
-    with empty.connect() as connection, database.migration_lock(connection):
+    with empty.connect() as other, database.migration_lock(other):
         pass  # the lock was given back
 
 
 def test_migration_does_not_wait_for_a_lock_for_ever(empty, empty_settings, tmp_path, monkeypatch):
     add_migrations(tmp_path, monkeypatch, then='op.execute("DROP TABLE public.made_by_good")')
-    monkeypatch.setattr(database, "LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr(connection, "LOCK_TIMEOUT", "200ms")
     alembic.upgrade(database.alembic_config(empty), "good")
     with empty.begin() as reader:
         reader.execute(text("SELECT FROM public.made_by_good"))
@@ -230,7 +230,7 @@ def add_migrations(folder, monkeypatch, then):
     for revision, below, last in (("good", head, "pass"), ("last", "good", then)):
         source = FAILING.format(revision=revision, down_revision=below, then=last)
         (copy / "versions" / f"{revision}.py").write_text(source)
-    monkeypatch.setattr(database, "migrations_folder", lambda: copy)
+    monkeypatch.setattr(migration, "migrations_folder", lambda: copy)
 
 
 def test_schema_that_is_behind(empty):

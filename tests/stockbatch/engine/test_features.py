@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from stockbatch.engine import features
 from stockbatch.engine.features import MINIMUM_SAMPLES, NAMES, REACH
-from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.market.adjustments import moves
 from stockbatch.market.jumps import Jumps, jumps
 from stockbatch.records import Panel
 
@@ -58,9 +58,7 @@ def cut(panel: Panel, where: slice) -> Panel:
 
 
 def compute(panel: Panel) -> features.Features:
-    return features.compute(
-        panel, jumps(total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel))
-    )
+    return features.compute(panel, jumps(moves(panel)))
 
 
 def unmarked(panel: Panel, **masks) -> features.Features:
