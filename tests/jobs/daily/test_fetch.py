@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.daily.run import Fetched, fetch_session
+from jobs.daily.fetch_only import Fetched, fetch_session
 from stockbatch.exceptions import (
     NothingToDecide,
     ProviderUnavailable,
@@ -543,7 +543,7 @@ def test_an_exchange_with_too_few_bars_is_held_and_tried_again(make_app, tmp_pat
     one.failing = {f"T{n:02}": RateLimited(provider="feed", ticker="") for n in range(2)}
     run(app)
     reasons = outcomes(app.engine)
-    assert reasons["T00"] == (Action.NONE, Reason.FETCH_FAILED)
+    assert reasons["T00"] == (Action.NONE, Reason.RATE_LIMITED)
     assert reasons["T19"] == (Action.NONE, Reason.HELD)
     assert fetch(app.engine, "SELECT * FROM stockbatch.models") == []
     assert fetch(app.engine, "SELECT * FROM stockbatch.forecasts") == []
@@ -556,7 +556,7 @@ def test_an_exchange_with_too_few_bars_is_held_and_tried_again(make_app, tmp_pat
     one.failing = {"T00": RateLimited(provider="feed", ticker="")}
     run(app)
     reasons = outcomes(app.engine)
-    assert reasons["T00"] == (Action.NONE, Reason.FETCH_FAILED)
+    assert reasons["T00"] == (Action.NONE, Reason.RATE_LIMITED)
     assert {action for ticker, (action, _) in reasons.items() if ticker != "T00"} == {
         Action.TRAINED
     }
