@@ -32,14 +32,15 @@ def run(
 ) -> None:
     """Fetch, score, forecast and sum up; nothing later than the session is read."""
     from jobs.app import running
-    from jobs.daily.run import Options, calendars_of, run_session, run_sessions
+    from jobs.daily.choice import calendars_of
+    from jobs.daily.run import RunOptions, run_session, run_sessions
 
     if (first is None) != (last is None) or (session and first):
         raise typer.BadParameter("give --session, or both --from and --to")
     if first and last and first > last:
         raise typer.BadParameter("--from is after --to")
     settings = context.settings(exchange=exchange)
-    options = Options(
+    options = RunOptions(
         tickers=[t.strip() for t in tickers.split(",") if t.strip()] if tickers else None,
         provider=provider,
         retrain=retrain,

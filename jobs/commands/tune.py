@@ -34,7 +34,7 @@ def tune(
 ) -> None:
     """Search engine settings on past sessions and print what would change; nothing is changed."""
     from jobs.app import running
-    from jobs.daily.run import calendars_of
+    from jobs.daily.choice import calendars_of
     from jobs.replay import tune as job
 
     settings = context.settings(exchange=exchange)
