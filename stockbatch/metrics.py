@@ -163,11 +163,13 @@ def clustered_skill(loss: Floats, baseline: Floats) -> Skill:
     """
     known = np.isfinite(loss) & np.isfinite(baseline)
     sessions = known.any(axis=0)
+    # From here on one number per session: what its tickers lost together.
     above, below = (np.where(known, side, 0).sum(axis=0)[sessions] for side in (loss, baseline))
     n, total = len(below), below.sum()
     if not total > 0:
         return Skill(np.nan, np.nan)
     ratio = above.sum() / total
+    # To first order the ratio is off by the mean of these over that of `below`.
     residual = above - ratio * below
     error = np.sqrt(n / (n - 1) * np.sum(residual**2)) / total if n > 1 else np.nan
     return Skill(float(1 - ratio), float(error))
@@ -189,6 +191,7 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> PairedT
     if n <= horizon:
         return PairedTest(np.nan, np.nan)
     centred = difference - difference.mean()
+    # Forecasts of h sessions overlap in h - 1 of them: their errors are correlated up to that lag.
     covariances = [centred[lag:] @ centred[: n - lag] / n for lag in range(horizon)]
     variance = (covariances[0] + 2 * sum(covariances[1:])) / n
     if not variance > 0:  # equal forecasts, or correlations that leave no variance
@@ -241,6 +244,7 @@ def interval(quantiles: Floats, percent: int) -> tuple[Floats, Floats]:
 def inside(actual: Floats, lower: Floats, upper: Floats) -> Floats:
     """Return 1 where lower <= actual <= upper, else 0, NaN where unknown; any shape."""
     hit = (lower <= actual) & (actual <= upper)
+    # A comparison with NaN is False, and would count as a miss.
     return np.where(np.isnan(actual) | np.isnan(lower) | np.isnan(upper), np.nan, hit)
 
 
@@ -281,6 +285,7 @@ def _distribution_losses(
 def _divide(above: Floats, below: Floats) -> Floats:
     """Return above / below, NaN where `below` is not above 0 or the ratio is past all numbers."""
     ratio = np.full(np.shape(above), np.nan)
+    # The database takes no infinity, which a tiny `below` may give: it says nothing either.
     with np.errstate(over="ignore"):
         np.divide(above, below, out=ratio, where=below > 0)
     ratio[np.isinf(ratio)] = np.nan

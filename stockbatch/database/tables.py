@@ -1,4 +1,8 @@
-"""The tables of schema `stockbatch`; each docstring is the table's comment and states its grain."""
+"""The tables of schema `stockbatch`; each docstring is the table's comment and states its grain.
+
+Those that only SQL writes are described here, too: a test compares all of it with what the
+migrations make, and so every list in a CHECK with its enum.
+"""
 
 import inspect
 import uuid

@@ -64,6 +64,8 @@ def open_run(
         .with_for_update()
     ).first()
     owner, before = uuid4(), None
+    # A run that was killed, failed or stopped is resumed as what it is; only one that was finished
+    # and is wanted once more becomes another attempt.
     if last is None or (reprocess and last.status == RunStatus.FINISHED):
         attempt = 1 if last is None else last.attempt + 1
         run = RunRow(
@@ -311,6 +313,7 @@ def add_outcomes(
 ) -> None:
     """Make `outcomes` the final ones of the run's session; a try that changes nothing is no row."""
     known = final_outcomes(db, instruments, run.session)
+    # What waits for a bar is tried every night: the same reason again would be a row a night.
     fresh = [
         outcome
         for outcome in outcomes

@@ -6,6 +6,7 @@ import pytest
 
 from jobs.daily.fetch_only import Fetched, fetch_session
 from stockbatch.exceptions import (
+    NoData,
     NothingToDecide,
     ProviderUnavailable,
     RateLimited,
@@ -361,6 +362,16 @@ def test_the_second_provider_is_asked_about_a_disputed_history(app, live, second
     assert (stored["provider"], stored["state"]) == ("second", "provisional")
     assert stored["close"] == second.market.bars["BBB"][session(1)]["close"]
     assert outcomes(app.engine, session(1))["BBB"] == REUSED
+
+
+@pytest.mark.parametrize("first", [DOWN, NoData(provider="feed", ticker="BBB", first=1, last=2)])
+def test_a_limit_that_any_provider_came_upon_is_the_reason(app, live, second, first):
+    live.failing["BBB"], second.failing["BBB"] = first, RateLimited(provider="second", ticker="BBB")
+    run(app)
+    assert outcomes(app.engine)["BBB"] == (Action.NONE, Reason.RATE_LIMITED)
+    live.failing["BBB"], second.failing["BBB"] = second.failing["BBB"], first
+    walk(app, 1, 1)
+    assert outcomes(app.engine, session(1))["BBB"] == (Action.NONE, Reason.RATE_LIMITED)
 
 
 # ---- corporate actions
