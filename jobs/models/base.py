@@ -39,9 +39,7 @@ def train_base(
     """
     with app.transaction() as db:
         base = models.base(db, run.calendar, run.session, demo=demo)
-        everyone = instrument_store.active(db, run.calendar)
-        pool = bars.with_bar(db, [i.id for i in everyone if i.demo == demo], run.session)
-    tickers = [instrument for instrument in everyone if instrument.id in pool]
+    tickers = _pool(app, run, demo=demo)
     age = 0 if base is None else int(np.sum(sessions > np.datetime64(base.last_session)))
     reason = learning.decide_base(base, age + ahead if age else 0, len(tickers), app.settings)
     if force and reason is Reason.FRESH:
@@ -51,13 +49,13 @@ def train_base(
         return base
 
     app.on_event("base: compute")
-    chosen = sample(tickers, app.settings.model.base_tickers, app.settings.model.seed)
+    chosen = _sample_of(app, tickers)
     fitted = None
     try:
         with app.progress() as progress:
             task = progress.add_task("base model", total=None)
             fitted = learning.train_base(
-                list(_materials(app, chosen, sessions, market)),
+                list(materials(app, chosen, sessions, market)),
                 reason,
                 app.settings,
                 partial(app.trainer.fit_pooled, overdue=overdue),
@@ -78,6 +76,23 @@ def train_base(
         return models.add_base(db, fitted, run, demo=demo)
 
 
+def learned_from(app: App, run: Run, *, demo: bool) -> list[Instrument]:
+    """Return the tickers that what is fitted to a whole calendar learns from: all, or a sample."""
+    return _sample_of(app, _pool(app, run, demo=demo))
+
+
+def _pool(app: App, run: Run, *, demo: bool) -> list[Instrument]:
+    """Return the active tickers of a calendar with a bar of the run's session."""
+    with app.transaction() as db:
+        everyone = instrument_store.active(db, run.calendar)
+        held = bars.with_bar(db, [i.id for i in everyone if i.demo == demo], run.session)
+    return [instrument for instrument in everyone if instrument.id in held]
+
+
+def _sample_of(app: App, tickers: Sequence[Instrument]) -> list[Instrument]:
+    return sample(tickers, app.settings.model.base_tickers, app.settings.model.seed)
+
+
 def sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrument]:
     """Return all of `tickers`, or a random sample of `most`, in their order."""
     if len(tickers) <= most:
@@ -86,9 +101,10 @@ def sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrume
     return [tickers[position] for position in sorted(chosen)]
 
 
-def _materials(
+def materials(
     app: App, tickers: Sequence[Instrument], sessions: Sessions, market: Market
 ) -> Iterator[Material]:
+    """Yield what tickers are trained from, a chunk at a time."""
     size = app.settings.chunk_tickers
     for start in range(0, len(tickers), size):
         chunk = tickers[start : start + size]

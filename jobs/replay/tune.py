@@ -22,7 +22,7 @@ from stockbatch.engine.material import Material, prepare, sessions_needed
 from stockbatch.exceptions import NothingToTrain
 from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
-from stockbatch.methods import forecasting
+from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.metrics import Skill
 from stockbatch.records import Floats, Reason, Verdict
 from stockbatch.store import bars, market
@@ -158,7 +158,7 @@ def _losses(app: App, exam: _Exam, model: ModelSettings) -> Floats:
     """Return the losses (tickers, judging sessions) of candidate settings, NaN: no forecast."""
     settings = app.settings.model_copy(update={"model": model})
     models = _train(app, exam.before, settings)
-    quantiles = forecasting.raw_quantiles(exam.whole, models, model, exam.judging + 1)[:, :-1]
+    quantiles = raw_quantiles(exam.whole, models, model, exam.judging + 1)[:, :-1]
     origins = slice(-exam.judging - 1, -1)
     scale = exam.whole.features.scale[:, origins]
     actual = features.targets(exam.whole.features)[:, origins]

@@ -1,13 +1,13 @@
 """Let an outcome say that a provider was asked too often, whatever its words were.
 
 Revision ID: 0011
-Revises: 0009
+Revises: 0010
 """
 
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -14,8 +14,7 @@ from stockbatch.config import ModelSettings, Settings
 from stockbatch.engine import features, inference, trust
 from stockbatch.engine.features import FEATURE_VERSION
 from stockbatch.engine.inference import Fitted, Progress
-from stockbatch.engine.material import Material, fingerprint
-from stockbatch.market.sessions import as_date
+from stockbatch.engine.material import Material, fingerprint, first_session
 from stockbatch.records import (
     QUANTILES,
     Comparison,
@@ -232,25 +231,6 @@ def train(
     return models
 
 
-def garch_model(
-    material: Material, row: int, parameters: Floats, settings: Settings
-) -> TrainedModel:
-    """Return fitted GARCH parameters as a model to be stored."""
-    return TrainedModel(
-        kind=ModelKind.GARCH,
-        ticker=material.panel.tickers[row],
-        first_session=_first_session(material, settings),
-        last_session=material.origin,
-        fingerprint=_fingerprint(material, row, settings),
-        configuration=configuration(settings),
-        parameters=settings.model.model_dump(mode="json"),
-        seed=settings.model.seed,
-        weights={"parameters": parameters.astype(np.float32)},
-        libraries={"arch": version("arch")},
-        reason=Reason.EXPIRED,
-    )
-
-
 def compare(loss: Floats, base_loss: Floats, champion_loss: float | None) -> Comparison | None:
     """Compare losses of the same sessions, of shape (S,), NaN where unknown; None if all are."""
     gain = (base_loss - loss)[np.isfinite(base_loss - loss)]
@@ -294,12 +274,7 @@ def _losses(
 
 
 def _fingerprint(material: Material, row: int, settings: Settings) -> str:
-    return fingerprint(material.panel, row, _first_session(material, settings), material.origin)
-
-
-def _first_session(material: Material, settings: Settings) -> date:
-    reach = settings.model.history_sessions + features.REACH
-    return as_date(material.panel.sessions[-reach:][0])
+    return fingerprint(material.panel, row, first_session(material, settings), material.origin)
 
 
 def _model(
@@ -315,7 +290,7 @@ def _model(
     return TrainedModel(
         kind=kind,
         ticker=None if row is None else material.panel.tickers[row],
-        first_session=_first_session(material, settings),
+        first_session=first_session(material, settings),
         last_session=material.origin,
         fingerprint="" if row is None else _fingerprint(material, row, settings),
         configuration=configuration(settings),

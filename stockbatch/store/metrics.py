@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.market.sessions import columns
-from stockbatch.records import Floats, Instrument, Kind, Method, ScoreStatus, Sessions
+from stockbatch.records import Floats, Instrument, Kind, ScoreStatus, Sessions
+from stockbatch.store import methods as method_store
 from stockbatch.store.bulk import days, matrix, rows_of, stage
 
 FIELDS = (
@@ -52,13 +53,13 @@ _COLUMNS = (
 
 def scored(
     db: Session, instruments: Sequence[Instrument], sessions: Sessions
-) -> dict[tuple[Method, Kind], dict[str, Floats]]:
+) -> dict[tuple[str, Kind], dict[str, Floats]]:
     """Return the scored forecasts of `sessions` by method and kind.
 
     Each is a dictionary of FIELDS with arrays (tickers, sessions), NaN where there is none; of
     several forecasts and scores of one session, the newest counts, and a masked one has no actual.
     """
-    methods, kinds = list(Method), list(Kind)
+    methods, kinds = method_store.names(db), list(Kind)
     ids = [instrument.id for instrument in instruments]
     rows = matrix(
         db,

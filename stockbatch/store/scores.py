@@ -9,17 +9,17 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.records import (
+    LSTM,
     ActionKind,
     BarState,
     Floats,
     Instrument,
-    Kind,
-    Method,
     ModelKind,
     Run,
     ScoreStatus,
 )
 from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.preference import KIND_FIRST
 
 LOSSES = (
     "error",
@@ -165,7 +165,7 @@ def _value(value: Any, kind: str) -> Any:
 # Losses are put in units of the volatility, as validation's are. Of each target one forecast
 # counts, by the order of kinds, with its newest score; and only those since the last training,
 # promoted or not: what was just judged anew is not judged by what came before.
-_DRIFT = text("""
+_DRIFT = text(f"""
 WITH realised AS (
     SELECT DISTINCT ON (f.instrument_id, f.target_session) f.instrument_id, f.target_session,
         s.pinball / f.volatility AS loss, m.validation_loss AS expected
@@ -184,7 +184,7 @@ WITH realised AS (
         AND f.target_session > :since AND f.method = :lstm AND f.volatility > 0
         AND f.horizon = 1 AND s.status = :scored
     ORDER BY f.instrument_id, f.target_session,
-        array_position(cast(:kinds AS text[]), f.kind), f.recorded_at DESC, f.id DESC
+        f.{KIND_FIRST}, f.recorded_at DESC, f.id DESC
 ),
 numbered AS (
     SELECT *, row_number() OVER (PARTITION BY instrument_id ORDER BY target_session DESC) AS number
@@ -196,9 +196,7 @@ GROUP BY instrument_id
 HAVING count(*) = :count
     AND avg(loss) > :ratio * avg(expected)
     AND avg(loss) - avg(expected) > :errors * stddev_samp(loss) / sqrt(:count)
-""").bindparams(
-    ticker=ModelKind.TICKER, lstm=Method.LSTM, scored=ScoreStatus.SCORED, kinds=list(Kind)
-)
+""").bindparams(ticker=ModelKind.TICKER, lstm=LSTM, scored=ScoreStatus.SCORED)
 DRIFT_FORECASTS = 10
 """Scored forecasts, made since the last training, that are looked at for drift."""
 DRIFT_RATIO, DRIFT_ERRORS = 1.5, 3.0

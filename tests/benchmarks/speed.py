@@ -27,8 +27,8 @@ from stockbatch.engine import batches, features, inference, learning
 from stockbatch.engine.features import NAMES
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import TrainingProcess
-from stockbatch.methods import forecasting
-from stockbatch.providers.base import create
+from stockbatch.methods.lstm import raw_quantiles
+from stockbatch.providers.registry import create
 from stockbatch.records import QUANTILES, Floats, Panel, Reason, Verdict
 
 from .walk_forward import prepare, read, until
@@ -116,7 +116,7 @@ def engine(file: Path, count: int) -> dict[str, Any]:
     hashing = time.perf_counter() - started
     used = dict.fromkeys(range(len(whole.instruments)), base)
     used |= {row: m for row, m in new.items() if row in used and m.verdict is Verdict.PROMOTED}
-    quantiles = forecasting.raw_quantiles(whole, used, settings.model, TEST + 1)[:, :-1]
+    quantiles = raw_quantiles(whole, used, settings.model, TEST + 1)[:, :-1]
     return {
         "seconds": seconds[0],
         "warm": seconds[1],
