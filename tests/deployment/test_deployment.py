@@ -518,11 +518,3 @@ def test_the_workflow_runs_the_two_commands_of_the_readme():
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert required == ">=3.11,<3.14"
     assert jobs["readme"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
-
-
-def test_the_readme_names_files_that_are_there():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = {name.rstrip(".") for name in re.findall(r"\bdeployment/[\w./-]*\w", readme)}
-    made = {name for name in named if name.endswith("/secrets")}
-    assert {"deployment/secrets.sh", "deployment/logins.sql", "deployment/kubernetes"} <= named
-    assert [name for name in named - made if not any(ROOT.glob(f"{name}*"))] == []

@@ -483,7 +483,7 @@ def test_a_split_of_today_is_seen_before_the_open(make_yahoo, yahoo_server):
 
 
 def test_an_event_in_a_hole_of_the_bars_is_dated_before_it(yahoo, yahoo_server):
-    """What yfinance does, as the README says; a row of nulls keeps the date."""
+    """What yfinance does, as the guide says; a row of nulls keeps the date."""
     days = [week()[0], week()[1], week()[3]]
     yahoo_server.charts["TEST"] = chart(days, [10, 11, 12], dividends=[(week()[2], 0.5)])
     assert [action.session for action in fetch(yahoo).actions] == [week()[1]]
