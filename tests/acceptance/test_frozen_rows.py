@@ -12,9 +12,10 @@ import pytest
 
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
-from tests.support.market import CODE, Market, PlainTrainer, fetch, run, session
+from tests.support.market import CODE, TICKERS, Market, PlainTrainer, fetch, run, session
 
 FROZEN = Path(__file__).parent / "frozen"
+BEFORE = 320
 DIGITS = 9
 """Significant digits written; fingerprints, of all digits, tell of the others."""
 
@@ -29,7 +30,13 @@ QUERIES = {
             m.weights_sha256, m.initial_loss, m.comparison_loss, m.base_loss, m.champion_loss,
             m.gain_error
         FROM stockbatch.models AS m
-        LEFT JOIN stockbatch.instruments AS i ON i.id = instrument_id""",
+        LEFT JOIN stockbatch.instruments AS i ON i.id = instrument_id
+        WHERE m.best_epoch IS NOT NULL""",
+    "parameters": """
+        SELECT ticker, m.first_session, m.last_session, m.reason, m.verdict, m.fingerprint,
+            m.configuration, m.weights_sha256
+        FROM stockbatch.models AS m JOIN stockbatch.instruments AS i ON i.id = instrument_id
+        WHERE m.best_epoch IS NULL""",
     "promotions": """
         SELECT ticker, p.from_session, p.reason, m.kind, m.last_session
         FROM stockbatch.promotions AS p JOIN stockbatch.models AS m ON m.id = model_id
@@ -59,13 +66,25 @@ FROM_WEIGHTS = ("weights_sha256", "message")
 """Words that the last bit of a trained weight decides, as it does the LSTM's fingerprints."""
 
 
+@pytest.fixture
+def market(tmp_path, monkeypatch) -> Market:
+    """Bars of three tickers, enough of them for GARCH."""
+    monkeypatch.setattr("tests.support.market.BEFORE", BEFORE)
+    market = Market(tmp_path / "market.csv", ())
+    for ticker in TICKERS:
+        market.list(ticker, BEFORE)
+    return market
+
+
 def lived(make_app, market: Market, **changes):
-    """Return an app with four sessions run, one run again after a correction, two backtested."""
+    """Return an app with five sessions run, the last after a correction, and two backtested."""
     market.split("BBB", 2.0, session(1))
     market.dividend("CCC", 0.4, session(2))
     market.drop("CCC", session(3))
     market.multiply("AAA", 1.4, session(2))  # a jump that is reversed
     app = make_app(market, **changes)
+    model = app.settings.model.model_copy(update={"history_sessions": 300})
+    app.settings = app.settings.model_copy(update={"model": model})
     for offset in range(4):
         run(app, session(offset))
     market.multiply("AAA", 1.01, session(-3))
