@@ -101,9 +101,10 @@ def export(
         with app.transaction() as db:
             model = store.champion(db, ticker)
         from stockbatch.config import ModelSettings
-        from stockbatch.engine import lstm
+        from stockbatch.engine.network import network_of
 
-        lstm.export(model.weights, ModelSettings.model_validate(model.parameters), file)
+        settings = ModelSettings.model_validate(model.parameters)
+        network_of(model.weights).export(model.weights, settings, file)
     typer.echo(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
 
 

@@ -115,8 +115,15 @@ def train(
     if instead is None:
         try:
             if around.base is not None:
-                fit = partial(app.trainer.fit, overdue=overdue)
-                new = learning.train(material, due, chunk.champions, around.base, app.settings, fit)
+                new = learning.train(
+                    material,
+                    due,
+                    chunk.champions,
+                    around.base,
+                    app.settings,
+                    app.trainer,
+                    overdue=overdue,
+                )
             garches = _fit_garches(material, chunk.garch, reasons, app.settings)
         except TrainingOverdue:
             instead = Reason.DEADLINE
