@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stockbatch.engine.learning import compare, judge
+from stockbatch.engine.learning.comparison import compare, judge
 from stockbatch.records import Comparison, Verdict
 
 
