@@ -22,6 +22,7 @@ from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.methods.forecasting import raw_quantiles
 from stockbatch.records import Instrument, Market, ModelKind, Panel, Reason
+from tests.stockbatch.engine.training.test_local import assert_same
 
 SETTINGS = ModelSettings(
     units=3,
@@ -142,7 +143,7 @@ def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
     assert (best < 0.7 * fitted.initial_loss).all()
     alone = replace(data, **{name: getattr(data, name)[1:2] for name in data.__dataclass_fields__})
     for name, array in trainer.fit(network, alone, settings).weights.items():
-        assert_array_equal(array[0], fitted.weights[name][1])
+        assert_same(array[0], fitted.weights[name][1], name)
     every = inference.all_quantiles(fitted.weights, inputs[:, None])
     last = inference.quantiles(fitted.weights, inputs[:, None])
     assert_allclose(last[:, 0], every[:, 0, -1], atol=1e-4)
