@@ -95,10 +95,12 @@ def compute(panel: Panel, jumps: Jumps, market: Market | None = None) -> Feature
     spread = np.log(panel.high / panel.low)
     scale = _volatility(returns, spread, known, released)
     present = np.isfinite(panel.close)
+    # A path of returns in place of prices: splits and dividends leave no step in it.
     path = np.cumsum(_settled(returns, known, released), axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN stands for what is unknown
         inputs = _inputs(panel, returns, gaps, spread, scale, path, present, known)
         around = _market_inputs(scale, market)
+    # Unknown inputs are 0, which is the middle of each; the input `known` tells the two apart.
     inputs[~known, :FROM_RETURN] = 0
     inputs[~present] = 0
     inputs = np.concatenate([inputs, around], axis=-1)
@@ -180,6 +182,7 @@ def _market_inputs(scale: Floats, market: Market | None) -> Floats:
     known = np.isfinite(moves)
     weight = _decayed(known.astype(np.float64))
     total = _decayed(np.where(known, moves, 0.0))
+    # Counts are sums of doubles, hence not quite whole.
     enough = _trailing_sum(known.astype(np.float64), VOLATILITY_WINDOW) >= MINIMUM_SAMPLES - 0.5
     level = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
     level = np.maximum(level, SMALLEST_VOLATILITY)

@@ -91,6 +91,7 @@ def train_base(
     if not np.isfinite(fitted.validation_loss).any():
         return None
     model = _model(ModelKind.BASE, None, materials[0], reason, settings, fitted, 0)
+    # Forecasts tell how far their inputs are from these, whichever model they come from.
     seen = trust.moments(history.inputs[history.steps.fitting])
     return replace(
         model,
@@ -126,6 +127,7 @@ def train(
         features.targets(material.features)[rows, newest],
         settings,
     )
+    # Every ticker starts from the base, and is anchored to it.
     start = stack([inference.network(base.weights)] * len(rows))
     fitted = trainer.fit(
         network_of(start),
@@ -141,6 +143,7 @@ def train(
         if not np.isfinite(fitted.validation_loss[position]).any():
             continue
         champion = champions.get(row) if reason not in INCOMPARABLE else None
+        # A ticker that uses its base has no champion of its own: the base is compared anyway.
         champion_loss = None
         if champion is not None and champion.kind is ModelKind.TICKER:
             champion_loss = history.mean_loss(position, champion, settings)
@@ -196,7 +199,7 @@ def _model(
     fitted: Fitted,
     position: int,
 ) -> TrainedModel:
-    ran = np.isfinite(fitted.validation_loss[position])
+    ran = np.isfinite(fitted.validation_loss[position])  # epochs before the ticker stopped
     return TrainedModel(
         kind=kind,
         ticker=None if row is None else material.panel.tickers[row],

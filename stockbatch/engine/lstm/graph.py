@@ -54,5 +54,6 @@ def _recur(raw: Any, recurrent_kernel: Any) -> Any:
         return state, state
 
     units = recurrent_kernel.shape[1]
+    # A scan is one node of the graph whatever the number of steps: tracing stays short.
     zeros = ops.zeros((*raw.shape[1:3], units), raw.dtype)
     return ops.scan(step, (zeros, zeros), raw)[1][0]

@@ -60,6 +60,7 @@ class Windows:
 
     def take(self, weights: Singles, rows: Rows) -> tuple[Singles, Singles, Singles]:
         """Return inputs, targets and weights of the windows `rows`; those of none weigh nothing."""
+        # -1 takes the last window, which then weighs nothing: a batch has a window everywhere.
         chosen = np.arange(len(rows))[:, None], rows
         weighed = weights[chosen] * (rows >= 0)[..., None].astype(np.float32)
         return self.inputs[chosen], self.targets[chosen], weighed
@@ -76,6 +77,7 @@ class Windows:
         used: Bools = np.any(self.train, axis=-1)
         rows = np.full((len(used), _rounded_up(used, settings.batch)), -1)
         masks = np.ones((*rows.shape, settings.units), np.float32)
+        # One that has stopped gets no windows, so no gradient, and the optimizer leaves it alone.
         for ticker in np.flatnonzero(active):
             drawn = generator(self.seeds[ticker], epoch)
             own = drawn.permutation(np.flatnonzero(used[ticker]))

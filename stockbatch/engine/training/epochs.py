@@ -36,6 +36,7 @@ def fit_stack(
             stack.train_on_batch((x, masks), y, weights)
         loss = _validate(stack, windows)
         curves[:, active, epoch - 1] = stack.take_losses()[active], loss[active]
+        # NaN is not less than anything: where a loss is none, the best weights so far stay.
         better = active & (loss < best_loss)
         best = _chosen(better, stack.read(), best)
         best_loss = np.where(better, loss, best_loss)
@@ -53,6 +54,7 @@ def fit_stack(
 
 def _validate(stack: Stack, windows: Windows) -> Floats:
     """Return the mean pinball loss of each ticker's validation steps, NaN where it has none."""
+    # Sums in doubles, divided at last: batches are of different weight.
     total, count = np.zeros(len(windows.seeds)), np.zeros(len(windows.seeds))
     for rows in windows.validation_steps(stack.settings):
         x, y, weights = windows.take(windows.validation, rows)

@@ -50,6 +50,7 @@ class Guard:
         self._last = time.monotonic()
 
     def _watch(self) -> None:
+        # Looked at from a thread, because the parent is stuck reading what the child does not say.
         while not self._done.wait(INTERVAL):
             self.error = self._broken()
             if self.error:

@@ -60,6 +60,7 @@ class LocalTrainer:
                 fitted = fit_stack(stack, windows.stack(piece, size), own, counter.advance)
             return fitted.first(piece.stop - first)
 
+        # Threads do: what Keras runs on computes without the lock of Python.
         with ThreadPoolExecutor(self._workers) as pool:
             return join(list(pool.map(fit_from, firsts)))
 

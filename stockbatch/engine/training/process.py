@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from signal import Signals
 from types import TracebackType
 from typing import IO, ClassVar, Self
@@ -84,13 +85,9 @@ class TrainingProcess:
         Raises TrainingFailed if the child ends before it has answered, and TrainingOverdue as soon
         as `overdue` returns true; the next call starts anew.
         """
-        order = {
-            "pooled": False,
-            "network": network.name,
-            "settings": settings.model_dump(mode="json"),
-        }
+        order = _order(network, settings, pooled=False)
         start = messages.with_prefix(initial or {}, messages.INITIAL)
-        return self._ask(order, {**messages.from_data(data), **start}, on_epoch, overdue)
+        return self._ask(order, {**_arrays(data), **start}, on_epoch, overdue)
 
     def fit_pooled(
         self,
@@ -102,15 +99,15 @@ class TrainingProcess:
         overdue: Overdue | None = None,
     ) -> Fitted:
         """Train one network on all tickers, in the child. Raises what `fit` raises."""
-        order = {
-            "pooled": True,
-            "network": network.name,
-            "settings": settings.model_dump(mode="json"),
-        }
-        return self._ask(order, messages.from_data(data), on_epoch, overdue)
+        order = _order(network, settings, pooled=True)
+        return self._ask(order, _arrays(data), on_epoch, overdue)
 
     def _ask(
-        self, order: object, arrays: Arrays, on_epoch: OnEpoch | None, overdue: Overdue | None
+        self,
+        order: messages.Note,
+        arrays: Arrays,
+        on_epoch: OnEpoch | None,
+        overdue: Overdue | None,
     ) -> Fitted:
         """Send an order and return the answer."""
         overdue = overdue or (lambda: False)
@@ -127,7 +124,7 @@ class TrainingProcess:
                     guard.heard()
                     note, results = answer
                     if note == "fitted":
-                        return messages.to_fitted(results)
+                        return _fitted(results)
                     if on_epoch:
                         on_epoch(*note)
         except BaseException:
@@ -172,6 +169,26 @@ class TrainingProcess:
         if child.returncode < 0:
             return TrainingFailed(reason=f"killed by {Signals(-child.returncode).name}")
         return TrainingFailed(reason=last_words or f"exit status {child.returncode}")
+
+
+def _order(network: Network, settings: ModelSettings, *, pooled: bool) -> messages.Note:
+    return {
+        "network": network.name,
+        "settings": settings.model_dump(mode="json"),
+        "pooled": pooled,
+    }
+
+
+def _arrays(data: TrainingData) -> Arrays:
+    named = {field.name: getattr(data, field.name) for field in fields(data)}
+    return messages.with_prefix(named, messages.DATA)
+
+
+def _fitted(arrays: Arrays) -> Fitted:
+    return Fitted(
+        weights=messages.without_prefix(arrays, messages.WEIGHT),
+        **messages.without_prefix(arrays, messages.CURVE),
+    )
 
 
 def _cores() -> int:
