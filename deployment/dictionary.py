@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from stockbatch.store.views import Column
+from stockbatch.store.bi.dictionary import Column
 
 FILE = Path(__file__).with_name("data-dictionary.md")
 

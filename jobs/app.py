@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -21,20 +21,12 @@ from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
-from stockbatch.providers import base as providers
+from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota
 
 PATIENCE = 120
 """Seconds that the first runs of two processes at once may wait for each other's migration."""
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _ignore(event: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -49,13 +41,24 @@ class RequestLedger:
             return quota.spend(db, provider, day, limit)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ignore(_event: str) -> None:
+    pass
+
+
 def _go_on() -> None:
     pass
 
 
 @dataclass(kw_only=True)
 class App:
-    """The world a job runs in; `clock` and `on_event` are for tests and simulations."""
+    """The world a job runs in.
+
+    What has a default but `console` is the seam for tests and simulations.
+    """
 
     settings: Settings
     engine: Engine
@@ -66,7 +69,8 @@ class App:
     """Called with the name of each phase as it begins."""
     checkpoint: Callable[[], None] = _go_on
     """Called between batches, where nothing is lost by raising RunStopped."""
-    _providers: dict[str, BarProvider] = field(default_factory=dict)
+    providers: dict[str, BarProvider] = field(default_factory=dict)
+    """By specification: those handed in, and those made because a job asked for them."""
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -76,11 +80,16 @@ class App:
 
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""
-        if specification not in self._providers:
-            self._providers[specification] = providers.create(
+        if specification not in self.providers:
+            self.providers[specification] = registry.create(
                 specification, self.settings, RequestLedger(self.engine)
             )
-        return self._providers[specification]
+        return self.providers[specification]
+
+    def close(self) -> None:
+        """Close the providers that were used."""
+        for provider in self.providers.values():
+            provider.close()
 
     def progress(self) -> Progress:
         """Return a progress display; on anything but a terminal it stays silent."""
@@ -95,18 +104,6 @@ class App:
         )
 
 
-def _migrate(settings: Settings) -> None:
-    """Migrate; where another process is at it, wait for it. Raises MigrationInProgress."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return database.migrate(settings)
-        except MigrationInProgress:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-
-
 @contextmanager
 def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
     """Open the database for jobs and clean up afterwards.
@@ -116,18 +113,38 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
     """
     engine = database.engine(settings, role="writer", create=create)
     try:
-        try:
-            database.require_current(engine)
-        except SchemaOutOfDate:
-            if settings.database_url is not None:
-                raise
-            _migrate(settings)
-            engine.dispose()  # its connections took their role before the migration made it
-        with TrainingProcess(
-            settings.threads,
-            memory_mib=settings.training_memory_mib,
-            silence=60 * settings.training_silence_minutes,
-        ) as trainer:
-            yield App(settings=settings, engine=engine, trainer=trainer)
+        _bring_up_to_date(settings, engine)
+        with (
+            TrainingProcess(
+                settings.threads,
+                memory_mib=settings.training_memory_mib,
+                silence=60 * settings.training_silence_minutes,
+            ) as trainer,
+            closing(App(settings=settings, engine=engine, trainer=trainer)) as app,
+        ):
+            yield app
     finally:
         engine.dispose()
+
+
+def _bring_up_to_date(settings: Settings, engine: Engine) -> None:
+    """Migrate the embedded database. Raises SchemaOutOfDate where another one would have to be."""
+    try:
+        database.require_current(engine)
+    except SchemaOutOfDate:
+        if settings.database_url is not None:
+            raise
+        _migrate(settings)
+        engine.dispose()  # its connections took their role before the migration made it
+
+
+def _migrate(settings: Settings) -> None:
+    """Migrate; where another process is at it, wait for it. Raises MigrationInProgress."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return database.migrate(settings)
+        except MigrationInProgress:  # its lock is only tried, never waited for
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)

@@ -1,5 +1,6 @@
 """The `stockbatch` command: what a user types, and the one line said when it cannot be done."""
 
+import logging
 import sys
 import traceback
 from pathlib import Path
@@ -54,7 +55,7 @@ for group in (tickers, quality, models, tokens, alerts, db, config):
 
 
 @app.callback()
-def options(
+def common(
     config: Annotated[
         Path | None, typer.Option(help="Settings file; default: stockbatch.toml in the home.")
     ] = None,
@@ -66,8 +67,6 @@ def options(
     debug: Annotated[bool, typer.Option(help="Show a traceback with an error.")] = False,
 ) -> None:
     """Take what every command has in common."""
-    import logging
-
     from jobs import logs
 
     logs.configure(logging.INFO if verbose else logging.WARNING)

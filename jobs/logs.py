@@ -16,10 +16,13 @@ from structlog.typing import Processor
 _MASK = "***"
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+(?=@)")
 _NAMES = r"(?:api[-_]?key|access[-_]?key|token|password|passwd|pwd|secret|authorization|crumb)"
+# Exceptions of clients carry whole requests: `apikey=…` in a URL, `"token": "…"` in JSON,
+# `Authorization: Bearer …` in headers, where the scheme has to go for the value to be reached.
 _ASSIGNED = re.compile(
     rf"""(?P<name>\b[\w-]*{_NAMES}["']?\s*[=:]\s*["']?)(?:(?:bearer|basic)\s+)?[^\s"'&,;)]+""",
     re.IGNORECASE,
 )
+# A header quoted without its name. Fewer than 8 characters are a word of prose, not a credential.
 _BEARER = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
 _SECRET_KEY = re.compile(rf"{_NAMES}$", re.IGNORECASE)
 
@@ -60,7 +63,7 @@ def configure(level: int, stream: TextIO | None = None) -> None:
         )
     )
     root = logging.getLogger()
-    if _handler:
+    if _handler:  # configured before: each line is said once
         root.removeHandler(_handler)
     root.addHandler(handler)
     root.setLevel(level)
@@ -75,6 +78,7 @@ def hide(secrets: Iterable[str]) -> None:
 
 def redacted(text: str) -> str:
     """Return a text without passwords in URLs, values of keys and tokens, and known secrets."""
+    # The longest first: masking one that is a part of it would leave the rest of it readable.
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, _MASK)
     text = _URL_PASSWORD.sub(rf"\1:{_MASK}", text)

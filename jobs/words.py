@@ -1,5 +1,7 @@
 """What every page that people see says."""
 
+from stockbatch.records import Kind
+
 DISCLAIMER = (
     "Not investment advice. Prices are close to a random walk: expect the forecast near the last "
     "close, and read the intervals. The terms of Yahoo, Alpha Vantage and other data providers "
@@ -9,8 +11,9 @@ DEMONSTRATION = (
     "Demonstration: real bars of two indices that end years ago. They show how things look and say "
     "nothing about today. For your own: stockbatch tickers add AAPL, then stockbatch run."
 )
-KINDS = {
-    "live": "live: made before the session opened",
-    "late": "late: made after the deadline",
-    "backtest": "backtest: a simulation of the past",
+KINDS: dict[str, str] = {
+    Kind.LIVE: "live: made before the session opened",
+    Kind.LATE: "late: made after the deadline",
+    Kind.BACKTEST: "backtest: a simulation of the past",
 }
+"""The preferred kind first."""

@@ -39,6 +39,7 @@ StockbatchError
 │   └── NothingToDecide
 ├── ProviderError
 │   ├── UnknownProvider
+│   ├── BrokenProvider
 │   ├── UnknownTicker
 │   ├── CannotList
 │   ├── NoData
@@ -103,7 +104,8 @@ class ConfigurationError(StockbatchError):
 
 
 class MissingExtra(StockbatchError):
-    """{command} needs packages that are not installed: install 'stockbatch[{extra}]'"""
+    """{what} needs packages of the extra '{extra}', which are not installed:
+    '.venv/bin/uv sync --frozen --extra all' installs those of every extra"""
 
     exit_code = 2
 
@@ -273,6 +275,10 @@ class UnknownProvider(ProviderError):
     """{provider} is not a provider: use one of {known}"""
 
 
+class BrokenProvider(ProviderError):
+    """{provider}, which the package {package} offers, cannot be used: {reason}"""
+
+
 class UnknownTicker(ProviderError):
     """{provider} does not know {ticker}{hint}"""
 
@@ -307,8 +313,8 @@ class KeyRefused(ProviderError):
 
 
 class NoKey(KeyRefused):
-    """{provider} needs a key{reason}: set STOCKBATCH_ALPHA_VANTAGE_KEY in the environment, or name
-    a file that holds it by the setting alpha_vantage_key_file"""
+    """{provider} needs a key{reason}: set {variable} in the environment, or let {variable}_FILE
+    name a file that holds it"""
 
 
 class PremiumOnly(ProviderError):

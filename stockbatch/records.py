@@ -14,6 +14,13 @@ Floats = NDArray[np.float64]
 Sessions = NDArray[np.datetime64]
 """Trading dates, dtype datetime64[D]."""
 
+LSTM = "lstm"
+"""Name of the method whose models are trained networks; it is the headline."""
+POINT_BASELINE = "naive"
+"""Name of the method that point forecasts are compared with."""
+QUANTILE_BASELINE = "rolling_quantile"
+"""Name of the method that quantiles are compared with."""
+
 QUANTILES: tuple[float, ...] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 """The levels every probabilistic forecast states, lowest first."""
 
@@ -60,16 +67,6 @@ class Condition(StrEnum):
     TEST = "test"
 
 
-class Method(StrEnum):
-    """How a forecast was made."""
-
-    LSTM = "lstm"
-    NAIVE = "naive"
-    ROLLING_QUANTILE = "rolling_quantile"
-    EWMA = "ewma"
-    GARCH = "garch"
-
-
 class Kind(StrEnum):
     """When a forecast was made: in time, after its deadline, or in a simulation of the past."""
 
@@ -89,11 +86,10 @@ class Action(StrEnum):
 
 
 class ModelKind(StrEnum):
-    """What a model was trained for."""
+    """What a model was trained for: a whole calendar, or one ticker."""
 
     BASE = "base"
     TICKER = "ticker"
-    GARCH = "garch"
 
 
 class Verdict(StrEnum):
@@ -317,6 +313,8 @@ class Comparison:
 class TrainedModel:
     """Weights with all that is needed to use, judge and reproduce them."""
 
+    method: str = LSTM
+    """The method that works with it."""
     kind: ModelKind
     ticker: str | None
     """None for a base model."""
@@ -353,7 +351,7 @@ class Forecast:
     """What one method says at `origin_session` about one ticker's `target_session`."""
 
     instrument_id: int
-    method: Method
+    method: str
     origin_session: date
     target_session: date
     deadline_at: datetime
@@ -373,6 +371,8 @@ class Forecast:
     dissimilarity: float | None = None
     """Distance of the inputs from those trained on; above 1: unlike 99 % of them."""
     horizon: int = 1
+    uses_model: bool = False
+    """Whether a trained model made it; its id is known once the model is stored."""
     model_id: int | None = None
     id: int | None = None
 

@@ -11,7 +11,7 @@ from textwrap import indent
 
 from deployment import dictionary
 from deployment.powerbi.model import DIMENSIONS, FACTS, Table
-from stockbatch.store.views import Column
+from stockbatch.store.bi.dictionary import Column
 
 FOLDER = Path(__file__).parent / "stockbatch.SemanticModel" / "definition"
 

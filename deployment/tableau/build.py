@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from deployment import dictionary
-from stockbatch.store.views import Column
+from stockbatch.store.bi.dictionary import Column
 
 FOLDER = Path(__file__).parent
 DIMENSIONS = {"instruments", "sessions"}

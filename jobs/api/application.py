@@ -7,10 +7,10 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from jobs.api import prediction, problems, routes
+from jobs.api import predict_route, problems, stored_routes
 from jobs.api.problems import BodyLimit, Problem
 from jobs.api.schemas import LARGEST_BODY
-from jobs.api.service import Service
+from jobs.api.surroundings import Surroundings
 from jobs.words import DISCLAIMER
 
 DESCRIPTION = f"""\
@@ -25,8 +25,8 @@ Next-session forecasts with intervals, their accuracy, and the models behind the
 """
 
 
-def create(service: Service) -> FastAPI:
-    """Return the ASGI application of a service."""
+def create(surroundings: Surroundings) -> FastAPI:
+    """Return the ASGI application that works with these."""
     app = FastAPIOffline(
         redoc_url=None,
         title="stockbatch",
@@ -36,10 +36,10 @@ def create(service: Service) -> FastAPI:
         redirect_slashes=False,
         static_url="/docs-files",
     )
-    app.state.service = service
-    app.include_router(routes.open_router)
-    app.include_router(routes.router)
-    app.include_router(prediction.router)
+    app.state.surroundings = surroundings
+    app.include_router(stored_routes.open_router)
+    app.include_router(stored_routes.router)
+    app.include_router(predict_route.router)
     problems.handle(app)
     app.add_middleware(BodyLimit, most=LARGEST_BODY)
 

@@ -26,18 +26,18 @@ Value = TypeVar("Value", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Body:
     """The body of an answer, and the tag that tells it from any other."""
 
-    body: bytes
+    content: bytes
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
-        digest = hashlib.sha256(self.body).hexdigest()
+        digest = hashlib.sha256(self.content).hexdigest()
         object.__setattr__(self, "etag", f'"{digest[:32]}"')
 
     def __len__(self) -> int:
-        return len(self.body)
+        return len(self.content)
 
 
 class Cache:
@@ -63,10 +63,13 @@ class Cache:
         if is_fresh and key in kept:
             value: Value = kept[key]
             return value
+        # A thread of its own: neither the database nor who waits for it may hold up other requests.
         return await anyio.to_thread.run_sync(self._get, key, make)
 
     def _get(self, key: Hashable, make: Callable[[Session], Value]) -> Value:
         """Return a value, which is made once at a time."""
+        # This mapping is of the data as they were when it was taken: if they change while the value
+        # is made, it goes where nobody asks any more, never among values of the new data.
         kept = self._current()
         if key not in kept:
             with self._lock:

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -11,7 +12,11 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    WithJsonSchema,
 )
+
+from stockbatch.methods import registry
+from stockbatch.records import Kind
 
 MOST_BARS = 5000
 LARGEST_BODY = 2 * 2**20
@@ -34,7 +39,23 @@ Ticker = Annotated[
 Percent = float | None
 Positive = Annotated[float, Field(ge=1e-15, le=1e15, strict=True)]
 """A price, a dividend or a ratio: products and quotients of some stay finite."""
-Method = Literal["lstm", "naive", "rolling_quantile", "ewma", "garch"]
+
+
+METHODS = {name: f"{title}: {sentence}" for name, title, sentence in registry.described()}
+
+
+def _installed(method: str) -> str:
+    if method not in METHODS:
+        raise ValueError(f"the methods are {', '.join(METHODS)}")
+    return method
+
+
+Method = Annotated[
+    str,
+    AfterValidator(_installed),
+    WithJsonSchema({"type": "string", "enum": list(METHODS)}),
+]
+"""What may be asked for; answers may name a method that is not installed any more."""
 
 
 class Statement(BaseModel):
@@ -72,8 +93,8 @@ class Forecast(Statement):
     """The latest forecast of one ticker by one method."""
 
     name: str | None
-    method: Method
-    kind: Literal["live", "late", "backtest"] = Field(
+    method: str
+    kind: Kind = Field(
         description="live: made in time; late: after the deadline; backtest: a simulation"
     )
     is_current: bool | None = Field(description="the session has not closed yet")
@@ -86,8 +107,8 @@ class Forecast(Statement):
 class PastForecast(Statement):
     """A forecast and what became of it."""
 
-    method: Method
-    kind: Literal["live", "late", "backtest"]
+    method: str
+    kind: Kind
     score_status: Literal["open", "scored", "masked", "no_session"]
     actual_close: float | None
     actual_return_pct: Percent
@@ -110,8 +131,8 @@ class Accuracy(BaseModel):
     session: date = Field(description="last target session of the window")
     ticker: str | None = Field(description="null: all of the calendar")
     calendar: str
-    method: Method
-    kind: Literal["live", "late", "backtest"]
+    method: str
+    kind: Kind
     window_sessions: int
     metric: str
     n: int = Field(description="scored forecasts behind it")
@@ -209,7 +230,7 @@ class SentAction(Sent):
     value: Positive
 
 
-class Question(Sent):
+class SentBars(Sent):
     """Bars of a ticker of the watchlist, to be forecast from."""
 
     ticker: Ticker

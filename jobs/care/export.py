@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from jobs.app import App
 from stockbatch.exceptions import ExportFailed, ExportInProgress
-from stockbatch.store import exports
-from stockbatch.store.exports import Fingerprints, Relation
+from stockbatch.store import bi
+from stockbatch.store.bi.export import Fingerprints, Relation
 
 LAYOUT = 1
 """Another one rewrites every file."""
@@ -47,7 +47,7 @@ _TYPES = {
 
 
 @dataclass(kw_only=True)
-class Plan:
+class Renewal:
     """What is to be done about one relation; files are relative to its folder."""
 
     relation: Relation
@@ -58,7 +58,7 @@ class Plan:
     """Files of parts that have no rows any more, and what a killed export left."""
 
 
-def export(app: App, folder: Path) -> list[Plan]:
+def export(app: App, folder: Path) -> list[Renewal]:
     """Bring the files in `folder` up to date with the database, as it is at one instant.
 
     Returns what was done. Raises ExportInProgress, ExportFailed.
@@ -67,19 +67,20 @@ def export(app: App, folder: Path) -> list[Plan]:
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
     with _alone(folder), Session(engine) as db, app.progress() as progress:
-        relations = exports.relations(db)
-        current = exports.fingerprints(db, relations)
-        plans = [_plan(folder, relation, current[relation.name]) for relation in relations]
-        shown = progress.add_task("exporting", total=sum(len(plan.stale) for plan in plans))
-        for plan in plans:
-            for month, made_from in plan.stale.items():
+        relations = bi.export.relations(db)
+        current = bi.export.fingerprints(db, relations)
+        renewals = [_renewal(folder, relation, current[relation.name]) for relation in relations]
+        stale = sum(len(renewal.stale) for renewal in renewals)
+        shown = progress.add_task("exporting", total=stale)
+        for renewal in renewals:
+            for month, made_from in renewal.stale.items():
                 app.on_event("part")
-                lines = exports.rows(db, plan.relation, month)
-                _write(lines, plan.relation, _file(folder, plan.relation, month), made_from)
+                lines = bi.export.rows(db, renewal.relation, month)
+                _write(lines, renewal.relation, _file(folder, renewal.relation, month), made_from)
                 progress.advance(shown)
-            for file in plan.surplus:
+            for file in renewal.surplus:
                 _remove(file, folder)
-    return plans
+    return renewals
 
 
 @contextmanager
@@ -106,10 +107,10 @@ def _explained(path: Path) -> Iterator[None]:
         raise ExportFailed(path=path, reason=error.strerror or error) from None
 
 
-def _plan(folder: Path, relation: Relation, current: Fingerprints) -> Plan:
+def _renewal(folder: Path, relation: Relation, current: Fingerprints) -> Renewal:
     """Compare what is there with what should be."""
     columns = " ".join(f"{name} {kind}" for name, kind in relation.columns.items())
-    plan = Plan(relation=relation, parts=len(current))
+    renewal = Renewal(relation=relation, parts=len(current))
     with _explained(folder):
         found = {path for path in (folder / relation.name).rglob("*") if path.is_file()}
     for month, fingerprint in sorted(current.items(), key=str):
@@ -117,11 +118,11 @@ def _plan(folder: Path, relation: Relation, current: Fingerprints) -> Plan:
         made_from = hashlib.sha256(whole.encode()).hexdigest()
         file = _file(folder, relation, month)
         if file not in found or _made_from(file) != made_from:
-            plan.stale[month] = made_from
+            renewal.stale[month] = made_from
         found.discard(file)
     ours = {f"{relation.name}.parquet", _partial(Path(f"{relation.name}.parquet")).name}
-    plan.surplus = sorted(path for path in found if path.name in ours)
-    return plan
+    renewal.surplus = sorted(path for path in found if path.name in ours)
+    return renewal
 
 
 def _file(folder: Path, relation: Relation, month: date | None) -> Path:

@@ -18,10 +18,10 @@ def list_(
     if chosen.invoked_subcommand:
         return
     from jobs.app import running
-    from stockbatch.store import views
+    from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        rows = views.alerts(db, everything=everything)
+        rows = bi.alerts.latest(db, everything=everything).rows()
     columns = [("since", "left"), ("until", "left"), ("condition", "left"), ("what", "left")]
     context.show_table(
         f"{len(rows)} alerts" if everything else f"{len(rows)} alerts are on",
@@ -51,6 +51,7 @@ def test() -> None:
         raise ConfigurationError(
             source="settings", key="alert_urls", reason="empty: name a channel, e.g. mailto://…"
         )
+    context.require("the setting alert_urls", "apprise", extra="alerts")
     with running(settings, create=False) as app:
         answers = job.test(app)
     for channel, failure in answers.items():

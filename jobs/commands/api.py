@@ -14,10 +14,15 @@ def api(
 ) -> None:
     """Answer HTTP requests for forecasts until interrupted; see /docs there."""
     context.require("stockbatch api", "fastapi", "fastapi_offline", "uvicorn", extra="api")
-    from jobs.api import server
+    from jobs.api import listening
+    from stockbatch.config import Address
 
     settings = context.settings(api_address=address)
-    with server.opened(settings) as service, server.listen(settings.api_address) as listener:
-        host, port = listener.getsockname()[:2]
-        typer.echo(f"listening: http://{host}:{port} (page: /docs, health: /health)")
-        server.serve(service, listener)
+    wanted = Address.parse(settings.api_address)
+    with (
+        listening.opened(settings) as surroundings,
+        listening.listen(wanted) as listener,
+    ):
+        found = Address(*listener.getsockname()[:2])  # port 0 is any that is free
+        typer.echo(f"listening: http://{found} (page: /docs, health: /health)")
+        listening.serve(surroundings, listener)

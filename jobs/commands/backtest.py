@@ -1,24 +1,18 @@
 """`stockbatch backtest`: forecasts of the past by the production code, scored."""
 
-from datetime import datetime
+from datetime import date
 from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 
 def backtest(
-    first: Annotated[
-        datetime, typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First origin.")
-    ],
-    last: Annotated[
-        datetime, typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last origin.")
-    ],
-    exchange: Annotated[
-        str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
-    ] = None,
-    tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    first: Annotated[date, options.day("--from", about="First origin.")],
+    last: Annotated[date, options.day("--to", about="Last origin.")],
+    exchange: options.Exchange = None,
+    tickers: options.Tickers = None,
     retrain_every: Annotated[
         int | None, typer.Option(help="Sessions between trainings of a ticker.")
     ] = None,
@@ -34,9 +28,8 @@ def backtest(
     settings = context.settings(
         exchange=exchange, retrain_after_sessions=retrain_every, base_after_sessions=base_every
     )
-    names = [t.strip() for t in tickers.split(",") if t.strip()] if tickers else None
     with running(settings) as app:
-        for code in calendars_of(app, settings.exchange, names):
-            for done in job.backtest(app, code, first.date(), last.date(), tickers=names):
+        for code in calendars_of(app, settings.exchange, tickers):
+            for done in job.backtest(app, code, first, last, tickers=tickers):
                 typer.echo(f"{done.first} to {done.last}: {done.added} forecasts added")
     typer.echo("scored; 'stockbatch status' sums it up")

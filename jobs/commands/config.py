@@ -16,22 +16,26 @@ def group() -> None:
 def show() -> None:
     """Print every setting as TOML; passwords are hidden."""
     from stockbatch.config.text import describe
+    from stockbatch.providers import registry
 
-    typer.echo(describe(context.settings()))
+    typer.echo(describe(context.settings(), registry.models()))
 
 
 @config.command()
 def template() -> None:
     """Print a settings file with every setting and what it is for, ready to be changed."""
     from stockbatch.config import text as settings_file
+    from stockbatch.providers import registry
 
-    typer.echo(settings_file.template(), nl=False)
+    typer.echo(settings_file.template(registry.models()), nl=False)
 
 
 @config.command()
 def check() -> None:
     """Check file, environment and options; name all that is wrong at once, connect to nothing."""
-    wrong = context.problems()
+    from stockbatch.providers import registry
+
+    wrong = [*context.problems(), *registry.broken()]
     for error in wrong:
         typer.echo(f"wrong  {error}")
     if wrong:

@@ -54,26 +54,29 @@ def settings(**options: Any) -> Settings:
     """Return the settings; `options` that are not None win over those before the command."""
     from jobs import logs
     from stockbatch import config
+    from stockbatch.providers import registry
 
+    models = registry.models()
     chosen = {key: value for key, value in options.items() if value is not None}
-    loaded = config.load(_choice.config, **(_choice.options | chosen))
-    logs.hide(config.secrets(loaded))
+    loaded = config.load(_choice.config, models, **(_choice.options | chosen))
+    logs.hide(config.secrets(loaded, models))
     return loaded
 
 
 def problems() -> list[ConfigurationError]:
     """Return all that is wrong with the settings."""
     from stockbatch import config
+    from stockbatch.providers import registry
 
-    return config.problems(_choice.config, **_choice.options)
+    return config.problems(_choice.config, registry.models(), **_choice.options)
 
 
-def require(command: str, *modules: str, extra: str) -> None:
+def require(what: str, *modules: str, extra: str) -> None:
     """Raise MissingExtra unless the modules of an optional part are installed."""
     from stockbatch.exceptions import MissingExtra
 
     if any(find_spec(module) is None for module in modules):
-        raise MissingExtra(command=command, extra=extra)
+        raise MissingExtra(what=what, extra=extra)
 
 
 def console() -> Console:

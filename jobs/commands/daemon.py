@@ -4,19 +4,16 @@ import logging
 import signal
 import sys
 import time
-from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 FIRINGS = 3
 """Of every trigger, shown by `schedule`."""
 WAIT = 5.0
 """Seconds between attempts to find a database at the start."""
 log = logging.getLogger(__name__)
-
-Exchange = Annotated[str | None, typer.Argument(help="Exchange calendar; default: all.")]
 
 
 def daemon() -> None:
@@ -30,11 +27,13 @@ def daemon() -> None:
     from stockbatch import config
     from stockbatch.exceptions import DatabaseUnavailable, MigrationInProgress
 
+    settings = context.settings()
+    if settings.alert_urls:  # said now, not by a thread when the first alert is due
+        context.require("the setting alert_urls", "apprise", extra="alerts")
     # Without a handler the first process of a container would not even notice.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(AT_ONCE))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    settings = context.settings()
     care = Care(review=alerts.review, serving=monitoring.serving, prune=prune.prune)
     while True:
         try:
@@ -73,7 +72,7 @@ def schedule() -> None:
         typer.echo(f"paused: {code} since {since:%Y-%m-%d %H:%M} UTC")
 
 
-def pause(exchange: Exchange = None) -> None:
+def pause(exchange: options.ExchangeArgument = None) -> None:
     """Let the daemon leave an exchange alone; what it misses is caught up later."""
     from jobs.app import running
     from stockbatch.store import pauses
@@ -84,7 +83,7 @@ def pause(exchange: Exchange = None) -> None:
     typer.echo(f"paused: {code} ('stockbatch resume' ends it)")
 
 
-def resume(exchange: Exchange = None) -> None:
+def resume(exchange: options.ExchangeArgument = None) -> None:
     """End a pause; without an exchange, every pause."""
     from jobs.app import running
     from stockbatch.store import pauses

@@ -1,15 +1,20 @@
 """`stockbatch dashboard`: the pages that people look at, in a browser."""
 
+from __future__ import annotations
+
 import socket
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.commands import context
 
-LOADED_FIRST = ("jobs.pictures.charts", "stockbatch.database", "stockbatch.store.dashboard")
+if TYPE_CHECKING:
+    from stockbatch.config import Address
+
+LOADED_FIRST = ("jobs.pictures.charts", "stockbatch.database", "stockbatch.store.bi")
 """What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -27,6 +32,7 @@ def dashboard(
     from jobs.pictures import dashboard as pages
     from jobs.pictures.dashboard import page
     from jobs.pictures.drawing import BLUE
+    from stockbatch.config import Address
 
     for module in LOADED_FIRST:
         import_module(module)
@@ -47,18 +53,18 @@ def dashboard(
     }
     script = Path(pages.__file__).with_name("main.py")
     bootstrap.load_config_options(options)
-    _require_free(host, port)
-    typer.echo(f"dashboard: http://{host}:{port} (Ctrl-C ends it)")
+    address = Address(host, port)
+    _require_free(address)
+    typer.echo(f"dashboard: http://{address} (Ctrl-C ends it)")
     bootstrap.run(str(script), False, [], options)
 
 
-def _require_free(host: str, port: int) -> None:
+def _require_free(address: Address) -> None:
     """Raise ConfigurationError where nothing can listen; the server itself says less."""
     from stockbatch.exceptions import ConfigurationError
 
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=family).close()
+        socket.create_server(address, family=address.family).close()
     except OSError as error:
         raise ConfigurationError(
             source="options", key="--host, --port", reason=str(error)

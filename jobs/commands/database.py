@@ -9,8 +9,9 @@ import typer
 from jobs.commands import context
 
 db = typer.Typer(name="db", no_args_is_help=True, help="Start, stop and reach the database.")
-Role = Literal["owner", "writer", "reader", "api"]
-RoleOption = Annotated[Role, typer.Option(help="Role to connect as.")]
+RoleOption = Annotated[
+    Literal["owner", "writer", "reader", "api"], typer.Option(help="Role to connect as.")
+]
 
 
 @db.command()
@@ -87,12 +88,12 @@ def dictionary() -> None:
     from sqlalchemy.orm import Session
 
     from stockbatch import database
-    from stockbatch.store import views
+    from stockbatch.store import bi
 
     engine = database.engine(context.settings(), "reader", create=False)
     try:
         with Session(engine) as session:
-            columns = views.columns(session)
+            columns = bi.dictionary.columns(session)
     finally:
         engine.dispose()
     typer.echo("# Data dictionary\n\nThe views of schema `bi`. Columns are only ever appended.")

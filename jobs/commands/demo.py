@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from jobs.commands import context
+from jobs.commands.forecasts import views_table
+from jobs.commands.status import accuracy_table
 
 if TYPE_CHECKING:
     from stockbatch.providers.base import BarProvider
@@ -21,35 +23,28 @@ PROVIDER = "demo"
 
 def demo() -> None:
     """Load real bars, train, forecast, walk on 20 sessions, and show what the database holds."""
+    from jobs import watchlist
     from jobs.app import running
-    from jobs.commands.forecasts import views_table
-    from jobs.commands.status import accuracy_table
     from jobs.daily.run import run_sessions
     from stockbatch import database
     from stockbatch.market import sessions
-    from stockbatch.records import Listing
-    from stockbatch.store import instruments, views
+    from stockbatch.store import bi
 
     settings = context.settings()
     typer.echo("database: starting")
     with running(settings) as app:
         typer.echo(f"database: {database.redacted(app.engine.url)}")
-        source = app.provider(PROVIDER)
-        listings = [one for one in source.listings() if isinstance(one, Listing)]
+        listings = watchlist.add_demo(app, PROVIDER)
         tickers = [listing.ticker for listing in listings]
-        with app.transaction() as db:
-            known = {i.ticker for i in instruments.active(db)}
-            fresh = [listing for listing in listings if listing.ticker not in known]
-            instruments.add(db, fresh, provider=PROVIDER, demo=True)
         calendar = sessions.load(listings[0].calendar, app.clock().date())
-        last = _last_session(source, tickers, app.clock().date())
+        last = _last_session(app.provider(PROVIDER), tickers, app.clock().date())
         first = calendar.previous(last, WALK)
         typer.echo(f"bars of {', '.join(tickers)}: real, shipped with the package arch")
-        for summary in run_sessions(app, listings[0].calendar, first, last, tickers=tickers):
+        for summary in run_sessions(app, calendar.code, first, last, tickers=tickers):
             typer.echo(summary)
         with app.transaction() as db:
-            forecasts = [row for t in tickers for row in views.next_session_forecasts(db, t)]
-            accuracy = views.accuracy_of(db, tickers, WALK)
+            forecasts = [row for t in tickers for row in bi.forecasts.of_ticker(db, t).rows()]
+            accuracy = [row for t in tickers for row in bi.accuracy.of_ticker(db, t, WALK).rows()]
     views_table(forecasts)
     accuracy_table(f"scores of the last {WALK} sessions; skill: better than the baseline", accuracy)
     if settings.database_url is None:  # whoever configured another has its password already

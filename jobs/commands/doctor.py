@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
 
     settings = context.settings()
     yield "settings", lambda: f"home {settings.home}"
+    yield "providers", _providers
     yield "disk", lambda: _disk(settings)
     yield "database", lambda: _server(settings)
     yield "migrations", lambda: _migrations(settings)
@@ -61,6 +62,14 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
         yield f"provider {specification}", partial(_provider, settings, specification)
     for code in sorted({i.calendar for i in watchlist} | {settings.exchange or XNYS}):
         yield f"calendar {code}", partial(_calendar, code)
+
+
+def _providers() -> str:
+    from stockbatch.providers import registry
+
+    if broken := registry.broken():
+        raise broken[0]
+    return f"there are {registry.known()}"
 
 
 def _disk(settings: Settings) -> str:
@@ -124,9 +133,10 @@ def _described(watchlist: list[Instrument]) -> str:
 
 
 def _provider(settings: Settings, specification: str) -> str:
-    from stockbatch.providers import base as providers
+    from stockbatch.providers import registry
 
-    return providers.create(specification, settings).state()
+    with closing(registry.create(specification, settings)) as provider:
+        return provider.state()
 
 
 def _calendar(code: str) -> str:

@@ -17,7 +17,7 @@ def export(
     from jobs.care import export as job
 
     with running(context.settings(), create=False) as app:
-        plans = job.export(app, to.absolute())
+        renewals = job.export(app, to.absolute())
     columns = [("relation", "left"), *((name, "right") for name in ("parts", "written", "removed"))]
-    rows = [(p.relation.name, p.parts, len(p.stale), len(p.surplus)) for p in plans]
+    rows = [(p.relation.name, p.parts, len(p.stale), len(p.surplus)) for p in renewals]
     context.show_table(f"{to}", columns, rows)

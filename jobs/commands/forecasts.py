@@ -3,25 +3,26 @@
 import csv
 import json
 import sys
-from typing import Annotated, Literal
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 
 def forecasts(
-    ticker: Annotated[str | None, typer.Argument(metavar="TICKER")] = None,
-    layout: Annotated[
-        Literal["table", "csv", "json"], typer.Option("--format", help="How to print them.")
-    ] = "table",
+    ticker: options.AnyTicker = None,
+    layout: options.Format = "table",
 ) -> None:
     """Print the latest forecast of every ticker, or of one by every method."""
     from jobs.app import running
-    from stockbatch.store import views
+    from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        rows = views.next_session_forecasts(db, ticker)
+        if ticker is None:
+            rows = bi.forecasts.latest(db).rows()
+        else:
+            bi.instruments.require(db, ticker, active=True)
+            rows = bi.forecasts.of_ticker(db, ticker).rows()
     if layout == "table":
         views_table(rows)
     elif layout == "json":

@@ -1,17 +1,17 @@
 """`stockbatch runs`, `retry` and `backfill`: what ran, what to run again, what never ran."""
 
-from datetime import datetime
+from datetime import date
 from typing import Annotated, Literal
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 ACTIONS = ("trained", "reused", "base", "naive", "none")
 
 
 def runs(
-    run_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="One run in detail.")] = None,
+    run_id: Annotated[int | None, typer.Argument(metavar="ID", help="One run in detail.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
 ) -> None:
     """Show the last runs, or what became of the tickers of one."""
@@ -49,9 +49,7 @@ def runs(
         )
 
 
-def retry(
-    exchange: Annotated[str | None, typer.Argument(help="Exchange; default: all.")] = None,
-) -> None:
+def retry(exchange: options.ExchangeArgument = None) -> None:
     """Run what failed or waits for bars now, without waiting for its turn."""
     from jobs.app import running
     from jobs.replay import backfill as job
@@ -66,16 +64,9 @@ def retry(
 
 
 def backfill(
-    first: Annotated[
-        datetime,
-        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First session."),
-    ],
-    last: Annotated[
-        datetime, typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last session.")
-    ],
-    exchange: Annotated[
-        str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
-    ] = None,
+    first: Annotated[date, options.day("--from", about="First session.")],
+    last: Annotated[date, options.day("--to", about="Last session.")],
+    exchange: options.Exchange = None,
     reprocess: Annotated[
         Literal["none", "failed", "completed"],
         typer.Option(help="Run failed, or even completed, sessions once more."),
@@ -93,7 +84,7 @@ def backfill(
         with app.transaction() as db:
             codes = [exchange] if exchange else list(instruments.exchanges(db))
         for code in codes:
-            steps = job.survey(app, code, first.date(), last.date(), job.Reprocess(reprocess))
+            steps = job.survey(app, code, first, last, job.Reprocess(reprocess))
             for step in steps if dry_run else ():
                 verb = "run" if step.chosen else "leave"
                 typer.echo(f"{step.calendar} {step.session} is {step.state}: would {verb} it")

@@ -1,19 +1,18 @@
 """`stockbatch models`: list, look at, choose and take away trained models."""
 
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 models = typer.Typer(name="models", no_args_is_help=True, help="See, choose and export models.")
-Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
 
 
 @models.command("list")
-def list_(ticker: Annotated[str | None, typer.Argument(metavar="[TICKER]")] = None) -> None:
+def list_(ticker: options.AnyTicker = None) -> None:
     """Show the model in use of every ticker, or all that one ticker has had."""
     from jobs.app import running
     from stockbatch.exceptions import NoModel
@@ -41,7 +40,7 @@ def _listed(row: Any) -> tuple[object, ...]:
 
 
 @models.command()
-def show(ticker: Ticker) -> None:
+def show(ticker: options.Ticker) -> None:
     """Show everything known of a ticker's model in use."""
     from jobs.app import running
     from stockbatch.store import models as store
@@ -54,15 +53,12 @@ def show(ticker: Ticker) -> None:
 
 @models.command()
 def promote(
-    ticker: Ticker,
+    ticker: options.Ticker,
     model: Annotated[int, typer.Argument(metavar="MODEL_ID")],
     first: Annotated[
-        datetime | None,
-        typer.Option(
-            "--from",
-            formats=["%Y-%m-%d"],
-            metavar="DATE",
-            help="First session to forecast from with it; default: the next run's.",
+        date | None,
+        options.day(
+            "--from", about="First session to forecast from with it; default: the next run's."
         ),
     ] = None,
 ) -> None:
@@ -71,12 +67,12 @@ def promote(
     from jobs.models import promote as promote_models
 
     with running(context.settings(), create=False) as app:
-        since = promote_models.promote(app, ticker, model, first and first.date())
+        since = promote_models.promote(app, ticker, model, first)
     typer.echo(f"{ticker}: model {model} is in use from {since} on")
 
 
 @models.command()
-def rollback(ticker: Ticker) -> None:
+def rollback(ticker: options.Ticker) -> None:
     """Put the model in use before back into use; once more goes further back."""
     from jobs.app import running
     from jobs.models import promote as promote_models
@@ -88,11 +84,13 @@ def rollback(ticker: Ticker) -> None:
 
 @models.command()
 def export(
-    ticker: Ticker,
+    ticker: options.Ticker,
     file: Annotated[Path, typer.Argument(metavar="FILE.keras")],
 ) -> None:
     """Write a ticker's model as an ordinary Keras file; its input is described by `models show`."""
     from jobs.app import running
+    from stockbatch.config import ModelSettings
+    from stockbatch.engine.network import network_of
     from stockbatch.store import models as store
 
     if file.suffix != ".keras":
@@ -100,9 +98,6 @@ def export(
     with running(context.settings(), create=False) as app:
         with app.transaction() as db:
             model = store.champion(db, ticker)
-        from stockbatch.config import ModelSettings
-        from stockbatch.engine.network import network_of
-
         settings = ModelSettings.model_validate(model.parameters)
         network_of(model.weights).export(model.weights, settings, file)
     typer.echo(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")

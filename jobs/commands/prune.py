@@ -1,18 +1,17 @@
 """`stockbatch prune`: make room."""
 
-from datetime import datetime
+from datetime import date
 from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 
 def prune(
     backtests: Annotated[bool, typer.Option(help="Delete backtests as well.")] = False,
     before: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Only of sessions before it."),
+        date | None, options.day("--before", about="Only of sessions before it.")
     ] = None,
 ) -> None:
     """Drop the weights of retired models (`keep_retired_models` stay), and vacuum.
@@ -26,7 +25,7 @@ def prune(
         raise typer.BadParameter("--before goes with --backtests")
     with running(context.settings(), create=False) as app:
         if backtests:
-            gone = job.prune_backtests(app, before.date() if before else None)
+            gone = job.prune_backtests(app, before)
             typer.echo(
                 f"backtests: {gone.forecasts} forecasts, {gone.scores} scores and"
                 f" {gone.metrics} metrics deleted"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 if TYPE_CHECKING:
     from stockbatch.records import Decision
@@ -35,7 +35,7 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the finding
 
 
 @quality.command()
-def show(ticker: Annotated[str | None, typer.Argument(metavar="TICKER")] = None) -> None:
+def show(ticker: options.AnyTicker = None) -> None:
     """Show what was found, newest first, what waits for a decision before all else."""
     from jobs.app import running
     from stockbatch.store import instruments, issues

@@ -1,33 +1,20 @@
 """`stockbatch run`: the daily job for one session or a walk of sessions."""
 
-from datetime import datetime
+from datetime import date
 from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 
 def run(
-    session: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Default: the last one closed."),
-    ] = None,
-    first: Annotated[
-        datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First of a walk."),
-    ] = None,
-    last: Annotated[
-        datetime | None,
-        typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last of a walk."),
-    ] = None,
-    exchange: Annotated[
-        str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
-    ] = None,
-    tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
-    provider: Annotated[
-        str | None, typer.Option(help="Fetch from here instead, e.g. csv:bars.csv.gz.")
-    ] = None,
+    session: options.Session = None,
+    first: Annotated[date | None, options.day("--from", about="First of a walk.")] = None,
+    last: Annotated[date | None, options.day("--to", about="Last of a walk.")] = None,
+    exchange: options.Exchange = None,
+    tickers: options.Tickers = None,
+    provider: options.FetchFrom = None,
     retrain: Annotated[bool, typer.Option(help="Train every ticker, however fresh.")] = False,
 ) -> None:
     """Fetch, score, forecast and sum up; nothing later than the session is read."""
@@ -39,21 +26,17 @@ def run(
     if first and last and first > last:
         raise typer.BadParameter("--from is after --to")
     settings = context.settings(exchange=exchange)
-    options = Options(
-        tickers=[t.strip() for t in tickers.split(",") if t.strip()] if tickers else None,
-        provider=provider,
-        retrain=retrain,
-    )
-    names = options["tickers"]
+    choices = Options(tickers=tickers, provider=provider, retrain=retrain)
     with running(settings) as app:
-        if first and last:
-            summary = None
-            for code in calendars_of(app, settings.exchange, names):
-                for summary in run_sessions(app, code, first.date(), last.date(), **options):
-                    typer.echo(summary)
-            if summary is None:
-                raise typer.BadParameter(f"no session from {first:%Y-%m-%d} to {last:%Y-%m-%d}")
-        else:
-            one = session.date() if session else None
-            for code in calendars_of(app, settings.exchange, names, one):
-                typer.echo(run_session(app, code, one, **options))
+        codes = calendars_of(app, settings.exchange, tickers, session)
+        if first is None or last is None:
+            for code in codes:
+                typer.echo(run_session(app, code, session, **choices))
+            return
+        walked = False
+        for code in codes:
+            for summary in run_sessions(app, code, first, last, **choices):
+                typer.echo(summary)
+                walked = True
+        if not walked:
+            raise typer.BadParameter(f"no session from {first} to {last}")

@@ -6,21 +6,24 @@ from jobs.commands import context
 
 WINDOW = 250
 """Sessions of the accuracy shown."""
+METRICS = ("mae", "mae_return", "directional_accuracy", "pinball", "coverage_80", "coverage_95")
+"""Those that are shown."""
 
 
 def status() -> None:
     """Show the database in use, the watchlist, the last runs and the accuracy so far."""
     from jobs.app import running
     from stockbatch import database
-    from stockbatch.store import views
+    from stockbatch.store import bi
+    from stockbatch.store.totals import totals
 
     settings = context.settings()
     with running(settings, create=False) as app, app.transaction() as db:
         typer.echo(f"database: {database.redacted(app.engine.url)}")
-        for name, value in views.totals(db).items():
+        for name, value in totals(db).items():
             typer.echo(f"{name}: {value}")
-        runs = views.run_history(db, 10)
-        accuracy = views.accuracy_of_all(db, WINDOW)
+        runs = bi.runs.latest(db, 10).rows()
+        accuracy = bi.accuracy.of_calendars(db, WINDOW).rows()
     columns = [("exchange", "left"), ("session", "left"), ("status", "left"), ("started", "left")]
     actions = ("trained", "reused", "base", "naive", "none")
     columns += [(c, "right") for c in ("seconds", "tickers", *actions)]
@@ -44,7 +47,7 @@ def status() -> None:
 
 
 def accuracy_table(title: str, rows: list[dict[str, object]]) -> None:
-    """Print rows of bi.accuracy for people."""
+    """Print those rows of bi.accuracy that tell people most."""
     columns = [("ticker", "left"), ("method", "left"), ("kind", "left"), ("window", "right")]
     columns += [("metric", "left")]
     columns += [(name, "right") for name in ("forecasts", "value", "baseline", "skill")]
@@ -60,5 +63,6 @@ def accuracy_table(title: str, rows: list[dict[str, object]]) -> None:
                 "" if r["skill_pct"] is None else f"{r['skill_pct']:+.2f} %",
             )
             for r in rows
+            if r["metric"] in METRICS
         ],
     )

@@ -1,11 +1,11 @@
 """`stockbatch tune`: which engine settings would have done better, and by how much."""
 
-from datetime import datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 if TYPE_CHECKING:
     from jobs.replay.tune import Trial, Tuned
@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    before: Annotated[
-        datetime,
-        typer.Option(
-            formats=["%Y-%m-%d"], metavar="DATE", help="Nothing from here on is looked at."
-        ),
-    ],
+    before: Annotated[date, options.day("--before", about="Nothing from here on is looked at.")],
     trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 20,
     sessions: Annotated[
         int, typer.Option(min=20, help="Sessions that choose; as many later ones confirm.")
@@ -27,18 +22,16 @@ def tune(
     sample: Annotated[
         int, typer.Option(min=1, help="At most so many tickers, drawn by lot.")
     ] = 100,
-    exchange: Annotated[
-        str | None, typer.Option(help="Only this exchange calendar; default: all there are.")
-    ] = None,
-    tickers: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    exchange: options.Exchange = None,
+    tickers: options.Tickers = None,
 ) -> None:
     """Search engine settings on past sessions and print what would change; nothing is changed."""
+    context.require("stockbatch tune", "optuna", extra="tune")
     from jobs.app import running
     from jobs.daily.run import calendars_of
     from jobs.replay import tune as job
 
     settings = context.settings(exchange=exchange)
-    names = [t.strip() for t in tickers.split(",") if t.strip()] if tickers else None
 
     def show(trial: "Trial") -> None:
         changes = _changes(settings.model, trial.settings)
@@ -46,16 +39,16 @@ def tune(
         typer.echo(f"loss {trial.loss:.5f}  {_percent(trial.skill)}  {what}")
 
     with running(settings, create=False) as app:
-        for code in calendars_of(app, settings.exchange, names):
-            typer.echo(f"{code}, before {before.date()}")
+        for code in calendars_of(app, settings.exchange, tickers):
+            typer.echo(f"{code}, before {before}")
             tuned = job.tune(
                 app,
                 code,
-                before.date(),
+                before,
                 trials=trials,
                 judging=sessions,
                 most_tickers=sample,
-                tickers=names,
+                tickers=tickers,
                 on_trial=show,
             )
             typer.echo(_conclusion(tuned, _changes(settings.model, tuned.best.settings)))

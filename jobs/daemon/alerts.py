@@ -13,7 +13,7 @@ from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
-from stockbatch.records import Alert, Condition, Kind, Method
+from stockbatch.records import LSTM, Alert, Condition, Kind
 from stockbatch.store import alerts, health
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _holding(db: Session, exchanges: list[Exchange], now: datetime) -> Iterator[
         yield from _failed_run(exchange)
     yield from _low_data_coverage(db, by_code)
     for row in health.metrics(db):
-        if (row.method, row.kind) == (Method.LSTM, Kind.LIVE):
+        if (row.method, row.kind) == (LSTM, Kind.LIVE):
             yield from _metric(row)
     for row in health.refused(db):
         yield Alert(

@@ -28,6 +28,7 @@ from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from jobs.daemon.signals import longest_silence
 from stockbatch import database
+from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, StockbatchError
 from stockbatch.store import alerts, health
 
@@ -90,9 +91,13 @@ def problems(app: App) -> list[str]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     timeout = 0.2  # so long a request is waited for until the next look at whether to go on
-    app: App
-    beat: Callable[[], datetime]
-    registry: CollectorRegistry
+
+    def __init__(self, address: Address, app: App, beat: Callable[[], datetime]) -> None:
+        # A name may stand for an address of either family, which the socket has to share.
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        self.address_family, *_, numeric = found[0]
+        super().__init__((str(numeric[0]), address.port), _Handler, bind_and_activate=False)
+        self.app, self.beat, self.registry = app, beat, _registry(app, beat)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -131,16 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _server(app: App, beat: Callable[[], datetime]) -> _Server:
-    host, _, port = app.settings.monitoring_address.rpartition(":")
+    address = Address.parse(app.settings.monitoring_address)
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        return _Server(address, app, beat)
     except OSError as error:
         raise _unusable(app.settings.monitoring_address, error) from None
-    family, *_, address = found[0]
-    kind = type("_OfFamily", (_Server,), {"address_family": family})
-    server: _Server = kind(address[:2], _Handler, bind_and_activate=False)
-    server.app, server.beat, server.registry = app, beat, _registry(app, beat)
-    return server
 
 
 def _bound(server: _Server) -> bool:
@@ -153,7 +153,8 @@ def _bound(server: _Server) -> bool:
             return False
         server.server_close()
         raise _unusable(server.app.settings.monitoring_address, error) from None
-    log.info("monitoring: http://%s:%d/metrics", *server.server_address[:2])
+    host, port = server.server_address[:2]
+    log.info("monitoring: http://%s/metrics", Address(str(host), int(port)))
     return True
 
 

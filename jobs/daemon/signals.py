@@ -10,6 +10,7 @@ from threading import Event, Thread
 from types import FrameType
 
 from stockbatch.config import ServiceManager, Settings
+from stockbatch.providers import registry
 
 AT_ONCE = 143
 """Exit status of a process that was told twice to stop, or did not manage to in time."""
@@ -18,10 +19,10 @@ AT_ONCE = 143
 def longest_silence(settings: Settings) -> float:
     """Return the seconds without a sign of life after which the daemon is stuck.
 
-    Statements end after 10 minutes, and Yahoo is waited for as long as the settings say; a training
+    Statements end after 10 minutes, and providers wait as long as their settings say; a training
     child that is waited for is a sign of life, and has limits of its own.
     """
-    return 60 * (15 + settings.yfinance_patience_minutes)
+    return 60 * 15 + registry.longest_wait(settings)
 
 
 class Stop:

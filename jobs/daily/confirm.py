@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from jobs.app import App
 from jobs.daily.fetch import OVERLAP, by_provider
 from stockbatch.engine.features import JUMP_REACH
-from stockbatch.exceptions import ProviderError
+from stockbatch.exceptions import ConfigurationError, ProviderError
 from stockbatch.market import quality
 from stockbatch.market.adjustments import (
     following_log_returns,
@@ -94,7 +94,7 @@ def _answers(
     """
     try:
         source = app.provider(specification)
-    except ProviderError as error:
+    except (ProviderError, ConfigurationError) as error:
         log.warning("%s %s: no jump is confirmed: %s", run.calendar, run.session, error)
         return
     first = as_date(calendar.window(run.session, OVERLAP + 1)[0])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from jobs.app import App
-from stockbatch.exceptions import NoData, ProviderError, UnknownTicker
+from stockbatch.exceptions import ConfigurationError, NoData, ProviderError, UnknownTicker
 from stockbatch.market import overlap, quality
 from stockbatch.market.overlap import Admitted
 from stockbatch.market.sessions import TradingCalendar, as_date
@@ -36,8 +36,6 @@ COMMIT_BARS, COMMIT_SECONDS = 100_000, 5.0
 """A batch is committed once it holds so many bars, or took so long to come."""
 STRIKES = 5
 """Sessions without a bar from any provider after which a ticker may be traded no more."""
-FINAL_AT_ONCE = frozenset({"csv", "demo"})
-"""Providers of recorded bars; any other may still correct its newest one overnight."""
 
 Answer = tuple[Instrument, FetchedBars | ProviderError]
 Problems = dict[int, Outcome]
@@ -132,7 +130,7 @@ def _ask(
     """Ask one provider for the bars of the tickers `fed` to it, by symbol, and store them."""
     try:
         source = app.provider(specification)
-    except ProviderError as error:
+    except (ProviderError, ConfigurationError) as error:  # its own settings may be lacking
         advance(len(fed))
         return {i.id: _failure(i, error) for i in fed.values()}
     ids = [instrument.id for instrument in fed.values()]
@@ -145,7 +143,7 @@ def _ask(
         source=source,
         stored=stored,
         agreed=agreed,
-        provisional=None if source.name in FINAL_AT_ONCE else provisional,
+        provisional=provisional if source.corrects_overnight else None,
     )
     problems, restated = _fetch(app, question, fed, advance)
     if restated:
@@ -327,7 +325,7 @@ def _refusal(admitted: Admitted, session: date) -> str | None:
     return None
 
 
-def _failure(instrument: Instrument, error: ProviderError) -> Outcome:
+def _failure(instrument: Instrument, error: ProviderError | ConfigurationError) -> Outcome:
     silent = isinstance(error, NoData | UnknownTicker)
     return _problem(instrument, Reason.NO_BAR if silent else Reason.FETCH_FAILED, str(error))
 

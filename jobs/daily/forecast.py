@@ -6,40 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import numpy as np
 from sqlalchemy.exc import OperationalError
 from structlog.contextvars import bound_contextvars
 
 from jobs.app import App
-from jobs.models import tickers as train_tickers
+from jobs.daily.outcomes import outcomes
 from jobs.models.base import train_base
-from jobs.models.tickers import ISOLATING_TRY, Around, Models, Trained
+from jobs.models.pooled import fit_pooled
+from jobs.models.tickers import ISOLATING_TRY, Around, given, load, parameters, save, train
 from stockbatch.engine import learning
-from stockbatch.engine.material import Material, sessions_needed
+from stockbatch.engine.material import sessions_needed
 from stockbatch.exceptions import DatabaseError, StockbatchError
 from stockbatch.market.sessions import TradingCalendar
-from stockbatch.methods import forecasting
-from stockbatch.records import (
-    Action,
-    Forecast,
-    Instrument,
-    Method,
-    ModelKind,
-    Outcome,
-    Reason,
-    Run,
-    TrainedModel,
-)
-from stockbatch.store import bars, forecasts, market, runs
+from stockbatch.methods import registry
+from stockbatch.methods.base import PAST
+from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
+from stockbatch.records import Action, Instrument, Outcome, Reason, Run
+from stockbatch.store import bars, market, methods, runs
+from stockbatch.store import forecasts as forecast_store
 
 log = logging.getLogger(__name__)
-
-NO_BAR = "the provider has no bar of this session"
-UNTRAINED = {
-    Reason.DEADLINE: "training was due but not done in time",
-    Reason.FAILED: "the base model could not be trained",
-}
-"""What is said of tickers that should have been trained, by reason."""
 
 
 def make_forecasts(
@@ -60,6 +46,7 @@ def make_forecasts(
     sessions = calendar.window(run.session, sessions_needed(app.settings))
     with app.transaction() as db:
         runs.lock(db, run)
+        methods.add_missing(db, registry.described())
         market.update(db, run.calendar, sessions)
         known = market.load(db, run.calendar, sessions)
     target = calendar.next(run.session)
@@ -76,8 +63,14 @@ def make_forecasts(
             base = train_base(
                 app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
             )
+            pooled = fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until)
             around = Around(
-                sessions=sessions, market=known, base=base, demo=demo, train_until=train_until
+                sessions=sessions,
+                market=known,
+                base=base,
+                demo=demo,
+                pooled=pooled,
+                train_until=train_until,
             )
             work = _Work(around=around, targets=targets, problems=problems, retrain=retrain)
             for start in range(0, len(mine), app.settings.chunk_tickers):
@@ -92,7 +85,7 @@ class _Work:
     """What the chunks of a run have in common."""
 
     around: Around
-    targets: forecasting.Targets
+    targets: Targets
     problems: Mapping[int, Outcome]
     retrain: bool
 
@@ -142,32 +135,26 @@ def _make_chunk(
     around = work.around
     instead = Reason.FAILED if failure or _is_stale(app, around) else None
     app.on_event("forecasts: load")
-    chunk = train_tickers.load(app, around, tickers)
-    with app.transaction() as db:
-        past = forecasts.past_quantiles(db, tickers, around.sessions[-forecasting.PAST :])
+    chunk = load(app, around, tickers, around.sessions[-PAST:])
 
     app.on_event("forecasts: compute")
     material = chunk.material
-    trained = train_tickers.train(app, around, chunk, force=work.retrain, instead=instead)
-    others = forecasting.baseline_quantiles(
-        material, train_tickers.garch_parameters(chunk, trained)
+    trained = train(app, around, chunk, force=work.retrain, instead=instead)
+    stated = state(
+        given(app, around, trained, material, chunk.past), parameters(around, chunk, trained)
     )
+    made = list(forecasts(material, stated, work.targets))
+    seconds = (time.perf_counter() - started) / len(tickers)
+    ended = outcomes(material, trained, made, work.problems, seconds, failure)
+    found = {i.id: of_one for i, of_one in zip(tickers, material.findings, strict=True)}
 
     app.on_event("forecasts: save")
     with app.transaction() as db:
         runs.lock(db, run)
-        used = train_tickers.save(db, run, around, tickers, chunk, trained)
-        lstm = None
-        if around.base is not None:
-            model = app.settings.model
-            lstm = forecasting.lstm_quantiles(material, used, around.base, past, model)
-        made = forecasting.forecasts(material, used, lstm, others, work.targets)
-        forecasts.add(db, made, run, issued_at=app.clock())
-        found = zip((instrument.id for instrument in tickers), material.findings, strict=True)
-        bars.add_findings(db, dict(found), run_id=run.id)
-        seconds = (time.perf_counter() - started) / len(tickers)
-        outcomes = _outcomes(material, trained, used, made, work.problems, seconds, failure)
-        runs.add_outcomes(db, run, tickers, outcomes)
+        model_ids = save(db, run, around, tickers, chunk, trained)
+        forecast_store.add(db, with_models(made, model_ids), run, issued_at=app.clock())
+        bars.add_findings(db, found, run_id=run.id)
+        runs.add_outcomes(db, run, tickers, ended)
         app.on_event("forecasts: commit")
 
 
@@ -175,77 +162,3 @@ def _is_stale(app: App, around: Around) -> bool:
     """Tell whether the base is one of other settings, because it could not be trained again."""
     base = around.base
     return base is not None and base.configuration != learning.configuration(app.settings)
-
-
-def _outcomes(
-    material: Material,
-    trained: Trained,
-    used: Models,
-    made: Sequence[Forecast],
-    problems: Mapping[int, Outcome],
-    seconds: float,
-    failure: str | None,
-) -> list[Outcome]:
-    """Return one outcome per instrument."""
-    by_lstm = {f.instrument_id for f in made if f.method is Method.LSTM}
-    outcomes = []
-    for row, instrument in enumerate(material.instruments):
-        if row not in trained.reasons:
-            missing = Outcome(
-                instrument_id=instrument.id,
-                action=Action.NONE,
-                reason=Reason.NO_BAR,
-                message=NO_BAR,
-            )
-            outcomes.append(problems.get(instrument.id, missing))
-            continue
-        action, reason, message = _what_was_done(material, trained, used.get(row), row)
-        if reason is Reason.FAILED and failure:
-            message = failure
-        outcomes.append(
-            Outcome(
-                instrument_id=instrument.id,
-                action=action if instrument.id in by_lstm else Action.NAIVE,
-                reason=reason,
-                message=message,
-                seconds=seconds,
-            )
-        )
-    return outcomes
-
-
-def _what_was_done(
-    material: Material, trained: Trained, used: TrainedModel | None, row: int
-) -> tuple[Action, Reason, str]:
-    """Return action, reason and message of a ticker that an LSTM could forecast."""
-    reason = trained.reasons[row]
-    its_own = used is not None and used.kind is ModelKind.TICKER
-    instead = Action.REUSED if its_own else Action.BASE
-    if row in trained.new:
-        return Action.TRAINED, reason, _what_came_of(trained.new[row])
-    if reason is Reason.SHORT_HISTORY:
-        if not np.isfinite(material.features.scale[row, -1]):
-            return instead, reason, "too few returns of the last year to know its volatility"
-        known = int(material.features.present[row].sum())
-        return instead, reason, f"{known} bars are too few for a model of its own"
-    if reason in UNTRAINED:
-        return instead, reason, UNTRAINED[reason]
-    if reason in learning.TRAIN:
-        return instead, Reason.DIVERGED, f"training ({reason}) found no finite loss"
-    return Action.REUSED, reason, ""
-
-
-def _what_came_of(model: TrainedModel) -> str:
-    """Say why training stopped where it did, and why the model is used or not."""
-    ran, best = len(model.validation_loss), model.best_epoch
-    since = f"none better since epoch {best}" if best else "none better than the base"
-    stopped = f"stopped after epoch {ran} of at most {model.parameters['epochs']}, {since}"
-    if best == ran:
-        stopped = f"all {ran} epochs run, the last was best"
-    verdict = model.verdict.replace("_", " ")
-    if model.comparison is None:
-        return f"{stopped}; too few sessions to compare it with the base: {verdict}"
-    gain = 100 * model.comparison.gain / model.comparison.base_loss
-    error = 100 * model.comparison.gain_error / model.comparison.base_loss
-    word = "better" if gain >= 0 else "worse"
-    return f"{stopped}; {abs(gain):.2f} ± {error:.2f} % {word} than the base: {verdict}"

@@ -13,8 +13,18 @@ from jobs.app import App
 from stockbatch import metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.methods import registry
 from stockbatch.metrics import Average
-from stockbatch.records import Floats, Instrument, Kind, Method, Run, Sessions
+from stockbatch.records import (
+    LSTM,
+    POINT_BASELINE,
+    QUANTILE_BASELINE,
+    Floats,
+    Instrument,
+    Kind,
+    Run,
+    Sessions,
+)
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 from stockbatch.store import runs
@@ -23,12 +33,10 @@ WINDOWS = (20, 60, 250)
 """Target sessions a metric looks back at."""
 HISTORY_AT_ONCE = 50
 """Sessions whose windows are held in memory together."""
-NAIVE, ROLLING = BASELINES = (Method.NAIVE, Method.ROLLING_QUANTILE)
+BASELINES = (POINT_BASELINE, QUANTILE_BASELINE)
 """What points, and what quantiles, are compared with."""
 PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
-RIVALS = (ROLLING, Method.EWMA)
-"""Whom the leaderboard states every method's skill against."""
-Losses = Mapping[tuple[Method, Kind], Mapping[str, Floats]]
+Losses = Mapping[tuple[str, Kind], Mapping[str, Floats]]
 Row = tuple[Any, ...]
 """What `store.metrics.save` takes."""
 
@@ -142,7 +150,7 @@ def _of_all(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
 
 def _samples(
     losses: Losses, layout: Callable[[Floats], Floats]
-) -> Iterator[tuple[tuple[str, str, int], _Sample, Mapping[Method, _Sample]]]:
+) -> Iterator[tuple[tuple[str, str, int], _Sample, Mapping[str, _Sample]]]:
     """Yield the samples with their keys, each beside all those of its kind and window."""
     for kind, window in product(dict.fromkeys(kind for _, kind in losses), WINDOWS):
         samples = {
@@ -151,14 +159,14 @@ def _samples(
             if of_kind is kind
         }
         for method, own in samples.items():
-            yield (method.value, kind.value, window), own, samples
+            yield (method, kind.value, window), own, samples
 
 
 def _metrics(
     ids: Sequence[int | None],
     key: tuple[str, str, int],
     own: _Sample,
-    others: Mapping[Method, _Sample],
+    others: Mapping[str, _Sample],
 ) -> Iterator[Row]:
     """Yield one row per id and metric that has a value.
 
@@ -166,7 +174,7 @@ def _metrics(
     """
     compared = {baseline: _compared(own, others.get(baseline)) for baseline in BASELINES}
     for metric, (value, n) in own.averages.items():
-        mine, other = compared[ROLLING if metric in PROBABILISTIC else NAIVE]
+        mine, other = compared[QUANTILE_BASELINE if metric in PROBABILISTIC else POINT_BASELINE]
         baseline = skill = np.full(len(ids), np.nan)
         if metric in metrics.SKILL_METRICS and metric in other:
             baseline = other[metric].value
@@ -194,7 +202,7 @@ def _leaderboard(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
     }
     for (method, kind), loss in pinball.items():
         for window in WINDOWS:
-            key = method.value, kind.value, window
+            key = method, kind.value, window
             of_kind = {m: other[:, -window:] for (m, k), other in pinball.items() if k is kind}
             for metric, n, value in _comparisons(method, loss[:, -window:], of_kind):
                 if n:
@@ -202,19 +210,19 @@ def _leaderboard(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
 
 
 def _comparisons(
-    method: Method, own: Floats, losses: Mapping[Method, Floats]
+    method: str, own: Floats, losses: Mapping[str, Floats]
 ) -> Iterator[tuple[str, int, float]]:
     """Yield metric, n and value of the comparisons of a method, over what both forecast."""
-    for rival in RIVALS:
+    for rival in registry.rivals():
         if rival in losses:
             n = _common(own, losses[rival])
             skill = metrics.clustered_skill(own, losses[rival])
             yield f"skill_vs_{rival}", n, skill.value
             yield f"skill_vs_{rival}_error", n, skill.standard_error
-    rolling, lstm = losses.get(ROLLING), losses.get(Method.LSTM)
-    if rolling is not None and method is not ROLLING:
+    rolling, lstm = losses.get(QUANTILE_BASELINE), losses.get(LSTM)
+    if rolling is not None and method != QUANTILE_BASELINE:
         yield "share_better", _common(own, rolling), metrics.share_better(own, rolling)
-    if lstm is not None and method is not Method.LSTM:
+    if lstm is not None and method != LSTM:
         n, test = _common(own, lstm), metrics.diebold_mariano(own, lstm)
         yield "dm_statistic", n, test.statistic
         yield "dm_p_value", n, test.p_value

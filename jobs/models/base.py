@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -19,14 +18,6 @@ from stockbatch.store import bars, models, runs
 from stockbatch.store import instruments as instrument_store
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """The base in use at the run's session, and the tickers that one made now would learn from."""
-
-    base: TrainedModel | None
-    tickers: list[Instrument]
 
 
 def train_base(
@@ -47,21 +38,40 @@ def train_base(
     training is not done at `train_until`, or has failed again and again, the base before has to do.
     None where there is none, or no ticker has enough history.
     """
-    known = _load(app, run, demo=demo)
-    reason = _reason(app, known, sessions, ahead, force=force)
+    with app.transaction() as db:
+        base = models.base(db, run.calendar, run.session, demo=demo)
+    tickers = _pool(app, run, demo=demo)
+    reason = _reason(app, base, len(tickers), sessions, ahead, force=force)
     overdue = partial(is_overdue, app, train_until)
     if reason is Reason.FRESH or overdue():
-        return known.base
+        return base
 
     app.on_event("base: compute")
-    fitted = _fit(app, run, known.tickers, sessions, market, reason, overdue)
+    fitted = _fit(app, run, _sample_of(app, tickers), sessions, market, reason, overdue)
     if fitted is None:
-        return known.base
+        return base
 
     app.on_event("base: save")
     with app.transaction() as db:
         runs.lock(db, run)
         return models.add_base(db, fitted, run, demo=demo)
+
+
+def learned_from(app: App, run: Run, *, demo: bool) -> list[Instrument]:
+    """Return the tickers that what is fitted to a whole calendar learns from: all, or a sample."""
+    return _sample_of(app, _pool(app, run, demo=demo))
+
+
+def _pool(app: App, run: Run, *, demo: bool) -> list[Instrument]:
+    """Return the active tickers of a calendar with a bar of the run's session."""
+    with app.transaction() as db:
+        everyone = instrument_store.active(db, run.calendar)
+        held = bars.with_bar(db, [i.id for i in everyone if i.demo == demo], run.session)
+    return [instrument for instrument in everyone if instrument.id in held]
+
+
+def _sample_of(app: App, tickers: Sequence[Instrument]) -> list[Instrument]:
+    return sample(tickers, app.settings.model.base_tickers, app.settings.model.seed)
 
 
 def sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrument]:
@@ -72,22 +82,20 @@ def sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrume
     return [tickers[position] for position in sorted(chosen)]
 
 
-def _load(app: App, run: Run, *, demo: bool) -> _Known:
-    with app.transaction() as db:
-        base = models.base(db, run.calendar, run.session, demo=demo)
-        everyone = instrument_store.active(db, run.calendar)
-        pool = bars.with_bar(db, [i.id for i in everyone if i.demo == demo], run.session)
-    return _Known(base=base, tickers=[one for one in everyone if one.id in pool])
-
-
-def _reason(app: App, known: _Known, sessions: Sessions, ahead: int, *, force: bool) -> Reason:
-    """Return why a base must be fitted, FRESH if it need not."""
-    age = 0
-    if known.base is not None:
-        age = int(np.sum(sessions > np.datetime64(known.base.last_session)))
-    if age > 0:  # one fitted at this very session is not due, however soon it would expire
+def _reason(
+    app: App,
+    base: TrainedModel | None,
+    tickers: int,
+    sessions: Sessions,
+    ahead: int,
+    *,
+    force: bool,
+) -> Reason:
+    """Return why a base must be fitted to so many `tickers`, FRESH if it need not."""
+    age = 0 if base is None else int(np.sum(sessions > np.datetime64(base.last_session)))
+    if age > 0:  # one fitted at this very session is not due again
         age += ahead
-    reason = learning.decide_base(known.base, age, len(known.tickers), app.settings)
+    reason = learning.decide_base(base, age, tickers, app.settings)
     return Reason.FORCED if force and reason is Reason.FRESH else reason
 
 
@@ -101,12 +109,11 @@ def _fit(
     overdue: Overdue,
 ) -> TrainedModel | None:
     """Fit a base, None where it is not done in time, cannot be, or has failed too often."""
-    chosen = sample(tickers, app.settings.model.base_tickers, app.settings.model.seed)
     try:
         with app.progress() as progress:
             task = progress.add_task("base model", total=None)
             return learning.train_base(
-                list(_materials(app, chosen, sessions, market)),
+                list(materials(app, tickers, sessions, market)),
                 reason,
                 app.settings,
                 app.trainer,
@@ -122,10 +129,10 @@ def _fit(
     return None
 
 
-def _materials(
+def materials(
     app: App, tickers: Sequence[Instrument], sessions: Sessions, market: Market
 ) -> Iterator[Material]:
-    """Load and prepare the tickers, a chunk at a time."""
+    """Yield what tickers are trained from, a chunk at a time."""
     size = app.settings.chunk_tickers
     for start in range(0, len(tickers), size):
         chunk = tickers[start : start + size]

@@ -1,7 +1,7 @@
 """Train or reuse the models of one chunk of tickers: shared by the daily run and the backtest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -13,8 +13,10 @@ from stockbatch.config import Settings
 from stockbatch.engine import learning
 from stockbatch.engine.material import Material, prepare
 from stockbatch.exceptions import TrainingOverdue
-from stockbatch.methods import garch
+from stockbatch.methods import fitting, registry
+from stockbatch.methods.base import Given, Parameters, Scope
 from stockbatch.records import (
+    LSTM,
     Floats,
     Instrument,
     Market,
@@ -25,7 +27,7 @@ from stockbatch.records import (
     TrainedModel,
     Verdict,
 )
-from stockbatch.store import bars, models, promotions, scores
+from stockbatch.store import bars, forecasts, models, promotions, scores
 
 ISOLATING_TRY = 3
 """From this try of a run on, what fails again is left out rather than failing the run."""
@@ -41,6 +43,8 @@ class Around:
     market: Market
     base: TrainedModel | None
     demo: bool
+    pooled: Mapping[str, TrainedModel] = field(default_factory=dict)
+    """By method, what was fitted to all tickers of the calendar together."""
     train_until: datetime | None = None
     """When the forecasts are due, so that models in use have to do; None: never."""
 
@@ -52,7 +56,10 @@ class Chunk:
     material: Material
     champions: Models
     newest: Models
-    garch: Models
+    fitted: Mapping[str, Models]
+    """By method that is fitted to each ticker."""
+    past: Mapping[str, Floats]
+    """By method, the uncalibrated quantiles of the target sessions asked for."""
     drifted: frozenset[int]
 
 
@@ -63,24 +70,33 @@ class Trained:
     reasons: Mapping[int, Reason]
     """Of every row with a bar of the origin."""
     new: Models
-    garch: Models
-    """Newly fitted."""
+    used: Models
+    """The networks to forecast with, those that are new without their ids."""
+    fitted: Mapping[str, Models]
+    """By method, what was fitted just now."""
 
 
-def load(app: App, around: Around, tickers: Sequence[Instrument]) -> Chunk:
-    """Load a chunk as it stood at the origin."""
+def load(app: App, around: Around, tickers: Sequence[Instrument], targets: Sessions) -> Chunk:
+    """Load a chunk as it stood at the origin, with what was forecast for `targets`."""
     row_of = {instrument.id: row for row, instrument in enumerate(tickers)}
-
-    def by_row(found: Models) -> dict[int, TrainedModel]:
-        return {row_of[key]: model for key, model in found.items()}
-
     origin = around.sessions[-1].item()
     with app.transaction() as db:
+
+        def newest(method: str) -> Models:
+            found = models.newest(db, tickers, method, ModelKind.TICKER, origin)
+            return {row_of[key]: model for key, model in found.items()}
+
+        champions = models.champions(db, tickers, origin)
+        panel = bars.load_panel(db, tickers, around.sessions)
         return Chunk(
-            material=prepare(tickers, bars.load_panel(db, tickers, around.sessions), around.market),
-            champions=by_row(models.champions(db, tickers, origin)),
-            newest=by_row(models.newest(db, tickers, ModelKind.TICKER, origin)),
-            garch=by_row(models.newest(db, tickers, ModelKind.GARCH, origin)),
+            material=prepare(tickers, panel, around.market),
+            champions={row_of[key]: model for key, model in champions.items()},
+            newest=newest(LSTM),
+            fitted={name: newest(name) for name in registry.fitted_to(Scope.TICKER)},
+            past={
+                name: forecasts.past_quantiles(db, tickers, targets, name)
+                for name in registry.needed_past()
+            },
             drifted=frozenset(row_of[key] for key in scores.drifted(db, tickers, origin)),
         )
 
@@ -88,7 +104,7 @@ def load(app: App, around: Around, tickers: Sequence[Instrument]) -> Chunk:
 def train(
     app: App, around: Around, chunk: Chunk, *, force: bool, instead: Reason | None = None
 ) -> Trained:
-    """Train what is due, the LSTM from its base and GARCH from nothing.
+    """Train what is due: the LSTM from its base, what other methods fit from nothing.
 
     With `instead` nothing is trained, and that is the reason of what would have been; the reason
     is `deadline` where training is not done in time.
@@ -108,7 +124,7 @@ def train(
     }
     due = {row: reason for row, reason in reasons.items() if reason in learning.TRAIN}
     new: Models = {}
-    garches: Models = {}
+    fitted: Mapping[str, Models] = {}
     overdue = partial(is_overdue, app, around.train_until)
     if overdue():
         instead = instead or Reason.DEADLINE
@@ -124,17 +140,54 @@ def train(
                     app.trainer,
                     overdue=overdue,
                 )
-            garches = _fit_garches(material, chunk.garch, reasons, app.settings)
+            fitted = {
+                name: _fit(name, material, known, reasons, app.settings)
+                for name, known in chunk.fitted.items()
+            }
         except TrainingOverdue:
             instead = Reason.DEADLINE
     if instead is not None:
         reasons |= dict.fromkeys(due, instead)
-    return Trained(reasons=reasons, new=new, garch=garches)
+    chosen = {row: _choose(new.get(row), chunk.champions.get(row), around.base) for row in reasons}
+    used = {row: model for row, model in chosen.items() if model is not None}
+    return Trained(reasons=reasons, new=new, used=used, fitted=fitted)
 
 
 def is_overdue(app: App, train_until: datetime | None) -> bool:
     """Tell whether the forecasts are due, so that training has to end."""
     return train_until is not None and app.clock() >= train_until
+
+
+def given(
+    app: App,
+    around: Around,
+    trained: Trained,
+    material: Material,
+    past: Mapping[str, Floats],
+    origins: int = 1,
+) -> Given:
+    """Return what the methods forecast from; `past` ends before the first origin's target."""
+    return Given(
+        material=material,
+        settings=app.settings.model,
+        origins=origins,
+        past=past,
+        models=trained.used,
+        base=around.base,
+    )
+
+
+def parameters(around: Around, chunk: Chunk, trained: Trained) -> dict[str, dict[int, Parameters]]:
+    """Return what every method was fitted to, by row: its newest fit, or its calendar's."""
+    rows = range(len(chunk.material.instruments))
+    of_calendar = {
+        name: dict.fromkeys(rows, model.weights) for name, model in around.pooled.items()
+    }
+    of_tickers = {
+        name: {row: one.weights for row, one in {**known, **trained.fitted.get(name, {})}.items()}
+        for name, known in chunk.fitted.items()
+    }
+    return of_calendar | of_tickers
 
 
 def save(
@@ -144,38 +197,32 @@ def save(
     tickers: Sequence[Instrument],
     chunk: Chunk,
     trained: Trained,
-) -> dict[int, TrainedModel]:
-    """Store and promote what was trained; return the model in use, with its id, by row."""
-    id_of = {row: instrument.id for row, instrument in enumerate(tickers)}
-    ids = models.add(db, {id_of[r]: m for r, m in trained.new.items()}, run, demo=around.demo)
-    models.add(db, {id_of[r]: m for r, m in trained.garch.items()}, run, demo=around.demo)
-    stored = {row: replace(m, id=ids[id_of[row]]) for row, m in trained.new.items()}
-    used = {}
-    for row in trained.reasons:
-        model = _choose(stored.get(row), chunk.champions.get(row), around.base)
-        if model is not None:
-            used[row] = model
-    changed = {
-        row: model.id
-        for row, model in used.items()
-        if model.id is not None and _id(chunk.champions.get(row)) != model.id
-    }
+) -> dict[int, int]:
+    """Store and promote what was trained; return the ids of the models in use, by instrument."""
+    id_of = [instrument.id for instrument in tickers]
+
+    def stored(by_row: Models) -> dict[int, int]:
+        of = {id_of[row]: model for row, model in by_row.items()}
+        return models.add(db, of, run, demo=around.demo)
+
+    for fitted in trained.fitted.values():
+        stored(fitted)
+    new = stored(trained.new)
+    in_use: dict[int, int] = {}
+    changed: dict[int, int] = {}
+    for row, model in trained.used.items():
+        model_id = new[id_of[row]] if model.id is None else model.id
+        in_use[id_of[row]] = model_id
+        champion = chunk.champions.get(row)
+        if champion is None or champion.id != model_id:
+            changed[row] = model_id
     promotions.add(
         db,
         {id_of[row]: model_id for row, model_id in changed.items()},
         run.session,
         {id_of[row]: trained.reasons[row] for row in changed},
     )
-    return used
-
-
-def garch_parameters(chunk: Chunk, trained: Trained) -> Floats:
-    """Return the parameters to filter with, of shape (tickers, 5), NaN where there are none."""
-    count = len(chunk.material.instruments)
-    parameters = np.full((count, len(garch.PARAMETERS)), np.nan)
-    for row, model in {**chunk.garch, **trained.garch}.items():
-        parameters[row] = model.weights["parameters"]
-    return parameters
+    return in_use
 
 
 def _choose(
@@ -196,23 +243,15 @@ def _choose(
     return base if sent_back or champion.configuration != base.configuration else champion
 
 
-def _id(model: TrainedModel | None) -> int | None:
-    return None if model is None else model.id
-
-
-def _fit_garches(
-    material: Material, known: Models, reasons: Mapping[int, Reason], settings: Settings
-) -> dict[int, TrainedModel]:
-    """Fit GARCH where its parameters are missing or as old as a model that is retrained."""
-    fitted = {}
-    for row in reasons:
-        last = known.get(row)
-        if last is not None:
-            age = int(np.sum(material.panel.sessions > np.datetime64(last.last_session)))
-            if age < settings.retrain_after_sessions:
-                continue
-        returns = material.features.returns[row, -settings.model.history_sessions :]
-        parameters = garch.fit_garch(returns)
-        if parameters is not None:
-            fitted[row] = learning.garch_model(material, row, parameters, settings)
-    return fitted
+def _fit(
+    name: str, material: Material, known: Models, rows: Mapping[int, Reason], settings: Settings
+) -> Models:
+    """Fit a method where its parameters are missing or as old as a model that is retrained."""
+    method = registry.methods()[name]
+    sessions, after = material.panel.sessions, settings.retrain_after_sessions
+    fits = {
+        row: fitting.of_ticker(method, material, row, settings)
+        for row in rows
+        if fitting.is_expired(known.get(row), sessions, after)
+    }
+    return {row: model for row, model in fits.items() if model is not None}

@@ -1,4 +1,4 @@
-"""The plots of dashboard, report and notebooks, as Altair charts of frames from `store.dashboard`.
+"""The plots of dashboard, report and notebooks, as Altair charts of frames of `store.bi`.
 
 Where a colour matters, a dash or a shape says the same again.
 """
@@ -40,7 +40,7 @@ AVERAGES = {20: (ORANGE, [1, 0]), 50: (GREEN, [6, 3]), 200: (PURPLE, [2, 2])}
 def price(data: pd.DataFrame) -> Layers:
     """Return closes with their moving averages, and the interval of the session to come.
 
-    `data` is of `store.dashboard.prices`.
+    `data` is of `bi.prices.of_ticker`.
     """
     series = {"close": (BLUE, [1, 0])}
     series |= {f"average of {n}": look for n, look in AVERAGES.items()}
@@ -61,7 +61,7 @@ def price(data: pd.DataFrame) -> Layers:
 def predicted_and_actual(data: pd.DataFrame) -> Layers:
     """Return forecast closes with their intervals beside the closes that came.
 
-    `data` is of `store.dashboard.prices`; sessions before the first forecast are left out.
+    `data` is of `bi.prices.of_ticker`; sessions before the first forecast are left out.
     """
     known = data[data["forecast_close"].notna()].copy()
     known["actual"] = known["close"].map("{:,.2f}".format).where(known["close"].notna(), "not yet")
@@ -108,7 +108,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
 def error(data: pd.DataFrame) -> Layers:
     """Return the error of every forecast and the mean size of the last 20, beside the naive one's.
 
-    `data` is of `store.dashboard.errors`.
+    `data` is of `bi.forecasts.errors`.
     """
     means = data.copy()
     means["mean"] = means.groupby(["method", "kind"])["absolute_error_pct"].transform(
@@ -141,7 +141,7 @@ def error(data: pd.DataFrame) -> Layers:
 def losses(data: pd.DataFrame) -> Layers:
     """Return training and validation loss per epoch of one model.
 
-    `data` is the rows of one model of `store.dashboard.training`.
+    `data` is the rows of one model of `bi.models.losses`.
     """
     series = {"training": (BLUE, [1, 0]), "validation": (VERMILION, [4, 2])}
     scale = scale_of(series)
@@ -184,7 +184,7 @@ def losses(data: pd.DataFrame) -> Layers:
 def intervals(data: pd.DataFrame) -> Layers:
     """Return the forecast change of each ticker with its intervals, in the order of the rows.
 
-    `data` is of `store.dashboard.forecasts`.
+    `data` is of `bi.forecasts.latest_with_skill`.
     """
     order = list(data["ticker"])
     tickers = alt.Y("ticker:N", sort=order, title=None)
@@ -227,7 +227,7 @@ def intervals(data: pd.DataFrame) -> Layers:
 def skill(data: pd.DataFrame) -> Layers:
     """Return each method's skill against rolling quantiles with two standard errors.
 
-    `data` is the rows of one calendar, kind and window of `store.dashboard.leaderboard`.
+    `data` is the rows of one calendar, kind and window of `bi.accuracy.leaderboard`.
     """
     rows = data[data["skill_vs_rolling_quantile_pct"].notna()].copy()
     spread = 2 * rows["skill_vs_rolling_quantile_error_pct"].fillna(0)
@@ -286,7 +286,7 @@ def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
 def outcomes(data: pd.DataFrame) -> alt.Chart:
     """Return what the runs of each session did for how many tickers.
 
-    `data` is of `store.dashboard.outcomes`.
+    `data` is of `bi.runs.outcomes`.
     """
     place = {action: place for place, action in enumerate(ACTIONS)}
     chart: alt.Chart = (

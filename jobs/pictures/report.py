@@ -12,9 +12,10 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from jobs.pictures import charts
+from jobs.pictures.frames import best_first, own_or_demo
 from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS
 from stockbatch.exceptions import NothingToReport, UnwritableFile
-from stockbatch.store import dashboard as store
+from stockbatch.store import bi
 
 FORMATS = (".html", ".pdf", ".png")
 WIDTH = 860
@@ -42,12 +43,13 @@ def report(engine: Engine, ticker: str | None, file: Path) -> None:
 
 def _of_ticker(db: Session, ticker: str) -> alt.VConcatChart:
     """Return the report on one ticker."""
-    forecasts = store.forecasts_of(db, ticker)
+    forecasts = best_first(bi.forecasts.of_ticker(db, ticker).frame())
     if forecasts.empty:
         raise NothingToReport(of=f" of {ticker}")
-    prices = store.prices(db, ticker)
-    errors = store.errors(db, ticker, FORECASTS)
-    models = [rows for _, rows in store.training(db, ticker).groupby("model_kind", sort=False)]
+    prices = bi.prices.of_ticker(db, ticker).frame()
+    errors = bi.forecasts.errors(db, ticker, FORECASTS).frame()
+    losses = bi.models.losses(db, ticker).frame()
+    models = [rows for _, rows in losses.groupby("model_kind", sort=False)]
     best = forecasts.iloc[0]
     parts: list[Chart] = [
         _table(forecasts, "method"),
@@ -69,10 +71,10 @@ def _of_ticker(db: Session, ticker: str) -> alt.VConcatChart:
 
 def _of_all(db: Session) -> alt.VConcatChart:
     """Return the report on all tickers, those with the widest intervals first."""
-    forecasts = store.forecasts(db)
+    forecasts = bi.forecasts.latest_with_skill(db).frame()
     if forecasts.empty:
         raise NothingToReport(of=" yet")
-    forecasts = store.own_or_demo(forecasts)
+    forecasts = own_or_demo(forecasts)
     width = forecasts["return_high_80_pct"] - forecasts["return_low_80_pct"]
     widest = forecasts.loc[width.sort_values(ascending=False).index].head(PLOTTED)
     parts: list[Chart] = [
@@ -80,7 +82,7 @@ def _of_all(db: Session) -> alt.VConcatChart:
         charts.intervals(widest).properties(width=WIDTH),
     ]
     half = WIDTH // 2 - 60
-    board = store.leaderboard(db)
+    board = bi.accuracy.leaderboard(db).frame()
     for (calendar, kind), rows in board[board["window_sessions"] == 250].groupby(
         ["calendar", "kind"]
     ):

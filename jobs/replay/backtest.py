@@ -15,17 +15,20 @@ from jobs.app import App
 from jobs.daily.fetch import fetch_bars
 from jobs.daily.metrics import update_history, update_metrics
 from jobs.daily.score import score_forecasts
-from jobs.models import tickers as train_tickers
 from jobs.models.base import train_base
-from jobs.models.tickers import Around, Chunk, Trained
+from jobs.models.pooled import fit_pooled
+from jobs.models.tickers import Around, Chunk, Trained, given, load, parameters, save, train
 from stockbatch.engine.material import Material, prepare, sessions_needed
 from stockbatch.exceptions import SessionNotClosed
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.methods import forecasting
-from stockbatch.records import Floats, Forecast, Instrument, Market, Panel, Run, Sessions
-from stockbatch.store import bars, forecasts, market, runs
+from stockbatch.methods import registry
+from stockbatch.methods.base import PAST, Stated
+from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
+from stockbatch.records import Forecast, Instrument, Market, Panel, Run, Sessions
+from stockbatch.store import bars, market, methods, runs
 from stockbatch.store import calendar as calendar_store
+from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import instruments as instrument_store
 
 
@@ -58,6 +61,7 @@ def backtest(
         with app.transaction() as db:
             chosen = instrument_store.work_list(db, calendar.code, tickers)
             calendar_store.extend(db, calendar, sessions.FIRST_DAY, calendar.next(last))
+            methods.add_missing(db, registry.described())
         through = _last_known(app, calendar, calendar.next(last))
         closing = _run(calendar, through)
         fetch_bars(app, closing, calendar, chosen)
@@ -105,7 +109,7 @@ def _block(
     if not instruments:
         return 0
     with app.transaction() as db:
-        done = forecasts.backtested(db, instruments, origins)
+        done = forecast_store.backtested(db, instruments, origins)
     todo = [instrument for instrument in instruments if instrument.id not in done]
     if not todo:
         return 0
@@ -116,8 +120,13 @@ def _block(
     then = known.first(len(window) - len(origins) + 1)
     trained_at = then.sessions
     run = _run(calendar, as_date(origins[0]))
-    base = train_base(app, run, trained_at, then, demo=demo)
-    around = Around(sessions=trained_at, market=then, base=base, demo=demo)
+    around = Around(
+        sessions=trained_at,
+        market=then,
+        base=train_base(app, run, trained_at, then, demo=demo),
+        demo=demo,
+        pooled=fit_pooled(app, run, trained_at, then, demo=demo),
+    )
     added = 0
     with app.progress() as progress:
         task = progress.add_task(f"to {as_date(origins[-1])}", total=len(todo))
@@ -139,22 +148,24 @@ def _chunk(
 ) -> int:
     """Load, compute and save one chunk of one block."""
     app.on_event("backtest: load")
-    chunk = train_tickers.load(app, around, tickers)
-    targets = calendar.window(calendar.next(as_date(origins[-1])), forecasting.PAST + len(origins))
+    last_target = calendar.next(as_date(origins[-1]))
+    chunk = load(app, around, tickers, calendar.window(last_target, PAST + len(origins)))
     with app.transaction() as db:
         panel = bars.load_panel(db, tickers, known.sessions)
-        past = forecasts.past_quantiles(db, tickers, targets)
 
     app.on_event("backtest: compute")
-    trained = train_tickers.train(app, around, chunk, force=False)
+    trained = train(app, around, chunk, force=False)
+    made: list[Forecast] = []
+    for piece in _pieces(tickers, panel, known, len(origins)):
+        stated = _state(app, around, chunk, trained, piece)
+        targets = _targets(calendar, piece.material.panel.sessions[-piece.origins :])
+        made += forecasts(piece.material, stated, targets)
 
     app.on_event("backtest: save")
     with app.transaction() as db:
-        used = train_tickers.save(db, run, around, tickers, chunk, trained)
-        made: list[Forecast] = []
-        for piece in _pieces(tickers, panel, known, len(origins)):
-            made += _forecast(app, calendar, around, chunk, trained, used, piece, past)
-        added = forecasts.add(db, made, run, issued_at=app.clock(), backtest=True)
+        model_ids = save(db, run, around, tickers, chunk, trained)
+        made = with_models(made, model_ids)
+        added = forecast_store.add(db, made, run, issued_at=app.clock(), backtest=True)
         app.on_event("backtest: commit")
     return added
 
@@ -189,31 +200,30 @@ def _pieces(
         begin = end
 
 
-def _forecast(
-    app: App,
-    calendar: TradingCalendar,
-    around: Around,
-    chunk: Chunk,
-    trained: Trained,
-    used: train_tickers.Models,
-    piece: _Piece,
-    past: Floats,
-) -> list[Forecast]:
-    """Forecast from the origins of a piece; `past`, by target, is filled in for the next one."""
-    material, count = piece.material, piece.origins
-    others = forecasting.baseline_quantiles(
-        material, train_tickers.garch_parameters(chunk, trained), count
+def _state(
+    app: App, around: Around, chunk: Chunk, trained: Trained, piece: _Piece
+) -> dict[str, Stated]:
+    """Let all methods forecast from the origins of a piece.
+
+    What they say is filled into the chunk's past, which is laid out by target session, for the
+    next piece to learn from; what was forecast for these sessions in earnest stays.
+    """
+    seen = slice(piece.before, piece.before + PAST)
+    past = {method: quantiles[:, seen] for method, quantiles in chunk.past.items()}
+    stated = state(
+        given(app, around, trained, piece.material, past, piece.origins),
+        parameters(around, chunk, trained),
     )
-    lstm = None
-    if around.base is not None:
-        before = past[:, piece.before : piece.before + forecasting.PAST]
-        model = app.settings.model
-        lstm = forecasting.lstm_quantiles(material, used, around.base, before, model, count)
-        begin = forecasting.PAST + piece.before
-        into = past[:, begin : begin + count]
-        np.copyto(into, lstm.raw, where=np.isnan(into))
+    told = slice(seen.stop, seen.stop + piece.origins)
+    for method, quantiles in chunk.past.items():
+        into = quantiles[:, told]
+        np.copyto(into, stated[method].uncalibrated(), where=np.isnan(into))
+    return stated
+
+
+def _targets(calendar: TradingCalendar, origins: Sessions) -> Targets:
     targets = {}
-    for origin in material.panel.sessions[-count:]:
+    for origin in origins:
         target = calendar.next(as_date(origin))
         targets[as_date(origin)] = target, calendar.deadline(target)
-    return forecasting.forecasts(material, used, lstm, others, targets)
+    return targets

@@ -22,7 +22,7 @@ from stockbatch.engine.material import Material, prepare, sessions_needed
 from stockbatch.exceptions import NothingToTrain
 from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
-from stockbatch.methods import forecasting
+from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.metrics import Skill
 from stockbatch.records import Floats, Reason, Verdict
 from stockbatch.store import bars, market
@@ -190,7 +190,7 @@ def _losses(app: App, exam: _Exam, model: ModelSettings) -> Floats:
     models = _train(app, exam.before, settings)
     # The last origin is the last session: what it forecasts has yet to come.
     origins = slice(-2 * exam.judging - 1, -1)
-    quantiles = forecasting.raw_quantiles(exam.whole, models, model, 2 * exam.judging + 1)[:, :-1]
+    quantiles = raw_quantiles(exam.whole, models, model, 2 * exam.judging + 1)[:, :-1]
     scale = exam.whole.features.scale[:, origins]
     actual = features.targets(exam.whole.features)[:, origins]
     return metrics.pinball_losses(quantiles / scale[..., None], actual)

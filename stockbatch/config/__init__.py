@@ -1,14 +1,23 @@
 """Settings: what there is to set, and where it is set. Only this package reads the environment."""
 
+from stockbatch.config.address import Address
 from stockbatch.config.process import child_environment, environment, user
-from stockbatch.config.schema import PREFIX, ExchangeSettings, ModelSettings, Settings
+from stockbatch.config.schema import (
+    PREFIX,
+    ExchangeSettings,
+    ModelSettings,
+    ProviderModels,
+    Settings,
+)
 from stockbatch.config.service_manager import ServiceManager, service_manager
 from stockbatch.config.sources import load, problems, secrets
 
 __all__ = [
     "PREFIX",
+    "Address",
     "ExchangeSettings",
     "ModelSettings",
+    "ProviderModels",
     "ServiceManager",
     "Settings",
     "child_environment",

@@ -3,14 +3,19 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from stockbatch.config.address import Address
+
 PREFIX = "STOCKBATCH_"
+ProviderModels = Mapping[str, Callable[[], type[BaseModel]]]
+"""By the name of a provider, what returns the model of its table; called when that is needed."""
 
 
 def state_folder() -> Path:
@@ -112,36 +117,6 @@ class Settings(BaseSettings):
     close_delay_minutes: int = Field(
         45, ge=0, description="minutes from a close until its bars are asked for"
     )
-    yfinance_requests_per_second: float = Field(
-        1.0, gt=0, le=100, description="requests to Yahoo a second"
-    )
-    yfinance_workers: int = Field(3, ge=1, le=8, description="requests to Yahoo under way at once")
-    yfinance_patience_minutes: float = Field(
-        60.0,
-        ge=0,
-        description="minutes to wait in all while Yahoo refuses, then the rest is given up",
-    )
-    alpha_vantage_key: SecretStr | None = Field(
-        None, description="key of Alpha Vantage", examples=["YOURKEY"]
-    )
-    alpha_vantage_key_file: Path | None = Field(
-        None,
-        description="file that holds the key of Alpha Vantage instead",
-        examples=["/run/secrets/alpha_vantage_key"],
-    )
-    alpha_vantage_premium: bool = Field(
-        False,
-        description="that key is a premium one: whole history, splits and dividends",
-    )
-    alpha_vantage_format: Literal["json", "csv"] = Field(
-        "json", description="form of Alpha Vantage's answers"
-    )
-    alpha_vantage_requests_per_second: float = Field(
-        0.8, gt=0, le=100, description="requests to Alpha Vantage a second"
-    )
-    alpha_vantage_requests_per_day: int = Field(
-        25, ge=0, description="requests to Alpha Vantage a day; 0: no limit"
-    )
     deadline_margin_minutes: int = Field(
         15, ge=0, description="minutes before a forecast is due at which training ends"
     )
@@ -176,24 +151,31 @@ class Settings(BaseSettings):
     exchanges: dict[str, ExchangeSettings] = Field(
         {}, description="by calendar code: what differs from the settings above"
     )
+    # Only a provider's own package knows which of its settings are secrets: none is ever printed
+    # from here, neither by repr() nor by a dump.
+    providers: dict[str, dict[str, Any]] = Field(
+        {},
+        repr=False,
+        exclude=True,
+        description="by provider: its own settings, which its own package knows",
+    )
 
     @field_validator("alert_urls", mode="before")
     @classmethod
     def _separated(cls, urls: Any) -> Any:
         return tuple(urls.split()) if isinstance(urls, str) else urls
 
-    @field_validator("monitoring_address", mode="after")
+    @field_validator("api_address", "monitoring_address", mode="after")
     @classmethod
-    def _host_and_port(cls, address: str) -> str:
-        host, _, port = address.rpartition(":")
-        if address and not (host and port.isdecimal() and int(port) < 2**16):
-            raise ValueError("write it as HOST:PORT, e.g. 127.0.0.1:9464")
+    def _host_and_port(cls, address: str, about: ValidationInfo) -> str:
+        if address or about.field_name != "monitoring_address":  # empty: it is not served
+            Address.parse(address)
         return address
 
-    @field_validator("home", "alpha_vantage_key_file", mode="after")
+    @field_validator("home", mode="after")
     @classmethod
-    def _absolute(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser().absolute()
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
 
     @field_validator("exchanges", mode="after")
     @classmethod
@@ -210,3 +192,9 @@ class Settings(BaseSettings):
         """Return the SHA-256 of the settings whose change retrains every ticker."""
         canonical = json.dumps(self.model.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+SECRETS = tuple(
+    key for key, field in Settings.model_fields.items() if "SecretStr" in repr(field.annotation)
+)
+"""Settings that may be in a file of their own instead."""

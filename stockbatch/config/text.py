@@ -1,12 +1,14 @@
 """The settings as TOML: those in force, and a file to start from."""
 
 import json
-from pathlib import Path
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
 
-from stockbatch.config import PREFIX, ExchangeSettings, ModelSettings, Settings
+from stockbatch.config import PREFIX, ExchangeSettings, ModelSettings, ProviderModels, Settings
+from stockbatch.exceptions import StockbatchError
 
 _ABOUT = f"""
 # Settings of stockbatch: take the '# ' away from what you change.
@@ -14,46 +16,73 @@ _ABOUT = f"""
 # This file is read as stockbatch.toml in the folder STOCKBATCH_HOME, or where --config says.
 # A variable wins over it ({PREFIX}THREADS=4, {PREFIX}MODEL__UNITS=32), and an option over both
 # (--set threads=4). A secret is better kept in a file of its own that a variable names:
-# {PREFIX}DATABASE_URL_FILE, {PREFIX}ALERT_URLS_FILE, {PREFIX}ALPHA_VANTAGE_KEY_FILE.
+# {PREFIX}DATABASE_URL_FILE, {PREFIX}ALERT_URLS_FILE,
+# {PREFIX}PROVIDERS__ALPHA_VANTAGE__KEY_FILE.
 # 'stockbatch config check' says what is wrong with it, 'stockbatch config show' what is in force.
 """
 
 
-def describe(settings: Settings) -> str:
-    """Return the settings as TOML with what each is for; passwords and keys are hidden."""
-    lines = []
-    own = [(table, f"[exchanges.{json.dumps(c)}]") for c, table in settings.exchanges.items()]
-    for owner, heading in ((settings, None), (settings.model, "[model]"), *own):
-        lines += ["", heading] if heading else []
-        for key, field in type(owner).model_fields.items():
-            value = getattr(owner, key)
-            if isinstance(value, BaseModel | dict):
-                continue
-            text = f"{key} = {_toml(value)}" if value is not None else f"# {key} is not set"
-            lines.append(text.ljust(40) + f"  # {field.description or key}")
+def describe(settings: Settings, models: ProviderModels) -> str:
+    """Return the settings as TOML with what each is for; passwords and keys are hidden.
+
+    `models` are those of the providers there are, with or without a table in the settings.
+    """
+    lines = _assignments(settings)
+    lines += ["", "[model]", *_assignments(settings.model)]
+    for code, own in settings.exchanges.items():
+        lines += ["", f"[exchanges.{json.dumps(code)}]", *_assignments(own)]
+    for name, model in models.items():
+        try:
+            table = _of_provider(model(), settings.providers.get(name))
+        except StockbatchError as error:
+            lines += ["", f"# [providers.{name}]: {error}"]
+            continue
+        if assignments := _assignments(table):
+            lines += ["", f"[providers.{name}]", *assignments]
     return "\n".join(lines)
 
 
-def template() -> str:
+def _of_provider(model: type[BaseModel], table: object) -> BaseModel:
+    """Return a provider's settings; where none are given, its defaults, required ones left out."""
+    return model.model_construct() if table is None else model.model_validate(table)
+
+
+def _assignments(table: BaseModel) -> list[str]:
+    lines = []
+    for key, field in type(table).model_fields.items():
+        value = getattr(table, key, None)
+        if isinstance(value, BaseModel | dict):
+            continue
+        text = f"{key} = {_toml(value)}" if value is not None else f"# {key} is not set"
+        lines.append(text.ljust(40) + f"  # {field.description or key}")
+    return lines
+
+
+def template(models: ProviderModels) -> str:
     """Return a settings file that changes nothing: every setting with its default, as a comment.
 
-    A setting without a default that is everybody's has an example in its place.
+    A setting without a default that is everybody's has an example in its place. `models` are those
+    of the providers there are; one that cannot be imported is left out.
     """
-    tables: tuple[tuple[str, type[BaseModel]], ...] = (
+    tables: list[tuple[str, type[BaseModel]]] = [
         ("", Settings),
         ("[model]", ModelSettings),
         ("[exchanges.XTKS]", ExchangeSettings),
-    )
+    ]
+    for name, model in models.items():
+        with suppress(StockbatchError):
+            tables.append((f"[providers.{name}]", model()))
     lines = [_ABOUT.strip()]
     for heading, table in tables:
-        if heading:
-            lines += ["", f"# {_line((table.__doc__ or '').splitlines()[0])}", f"# {heading}"]
+        if heading and table.model_fields:
+            about = (table.__doc__ or "What can be set.").splitlines()[0]
+            lines += ["", f"# {_line(about)}", f"# {heading}"]
         for key, field in table.model_fields.items():
             default = field.get_default()
             if isinstance(default, BaseModel | dict):
                 continue
             value = field.examples[0] if field.examples else default
-            lines += ["", f"# {_line(field.description or key)}", f"# {key} = {json.dumps(value)}"]
+            lines += ["", f"# {_line(field.description or key)}", f"# {key} = {_toml(value)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -62,12 +91,14 @@ def _line(text: str) -> str:
 
 
 def _toml(value: object) -> str:
+    """Return a value as TOML, which for what settings are made of is as JSON writes it."""
     if isinstance(value, SecretStr):
         return json.dumps(_redacted(value.get_secret_value()))
-    if isinstance(value, tuple):  # of secrets whose whole text may be one
+    if isinstance(value, tuple) and all(isinstance(one, SecretStr) for one in value):
+        # The whole text of each may be the secret.
         schemes = [one.get_secret_value().partition("://")[0] for one in value]
         return json.dumps([f"{scheme}://***" for scheme in schemes])
-    return json.dumps(str(value) if isinstance(value, Path) else value)
+    return json.dumps("" if value in (None, PydanticUndefined) else value, default=str)
 
 
 def _redacted(secret: str) -> str:

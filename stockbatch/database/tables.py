@@ -32,7 +32,6 @@ from stockbatch.records import (
     Condition,
     Decision,
     Kind,
-    Method,
     ModelKind,
     PriceBasis,
     Reason,
@@ -86,6 +85,11 @@ def _instrument(**options: Any) -> Mapped[Any]:
     return mapped_column(target, comment="instrument", **options)
 
 
+def _method(comment: str) -> Mapped[str]:
+    target = ForeignKey("stockbatch.methods.name", ondelete="RESTRICT")
+    return mapped_column(target, comment=comment)
+
+
 def _run() -> Mapped[int | None]:
     target = ForeignKey("stockbatch.runs.id", ondelete="RESTRICT")
     return mapped_column(BigInteger, target, comment="run that wrote the row; NULL: none did")
@@ -100,6 +104,17 @@ def _finite(*columns: str) -> CheckConstraint:
     """Refuse NaN and both infinities: in PostgreSQL, NaN sorts above infinity."""
     tests = [f"({c} > '-Infinity' AND {c} < 'Infinity')" for c in columns]
     return CheckConstraint(" AND ".join(tests), name="finite")
+
+
+class MethodRow(Base):
+    """One row per way to forecast that was ever used, installed now or not."""
+
+    __tablename__ = "methods"
+
+    name: Mapped[str] = mapped_column(primary_key=True, comment="name used in every table")
+    title: Mapped[str] = mapped_column(comment="what people call it")
+    sentence: Mapped[str] = mapped_column(comment="what it does")
+    added_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was first used")
 
 
 class InstrumentRow(Base):
@@ -388,7 +403,7 @@ class OutcomeRow(Base):
 
 
 MODEL_KEY = (
-    *("kind", "instrument_id", "calendar", "demo", "last_session"),
+    *("method", "kind", "instrument_id", "calendar", "demo", "last_session"),
     *("configuration", "fingerprint", "parent_id"),
 )
 """Columns that make a model what it is: the same twice is one row."""
@@ -415,7 +430,8 @@ class ModelRow(Base):
     )
 
     id: Mapped[int] = _id()
-    kind: Mapped[str] = mapped_column(comment="base (of a calendar), ticker or garch")
+    method: Mapped[str] = _method("method that works with it")
+    kind: Mapped[str] = mapped_column(comment="base (of a calendar) or ticker")
     calendar: Mapped[str] = mapped_column(comment="exchange calendar code")
     demo: Mapped[bool] = mapped_column(comment="of demonstration instruments")
     instrument_id: Mapped[int | None] = _instrument(nullable=True)
@@ -521,7 +537,6 @@ class ForecastRow(Base):
             name="forecasts_key",
         ),
         Index(None, "target_session"),
-        _one_of("method", Method),
         _one_of("kind", Kind),
         CheckConstraint("origin_session < target_session AND horizon >= 1", name="horizon"),
         CheckConstraint("origin_close > 0 AND close > 0", name="positive"),
@@ -538,7 +553,7 @@ class ForecastRow(Base):
     origin_session: Mapped[date] = mapped_column(comment="last session whose bar it used")
     target_session: Mapped[date] = mapped_column(comment="session it is about")
     horizon: Mapped[int] = mapped_column(comment="sessions from origin to target")
-    method: Mapped[str] = mapped_column(comment="lstm, or the baseline that made it")
+    method: Mapped[str] = _method("method that made it")
     kind: Mapped[str] = mapped_column(comment="live (in time), late or backtest")
     fingerprint: Mapped[str] = mapped_column(comment="SHA-256 of everything it depends on")
     origin_close: Mapped[float] = mapped_column(
@@ -659,7 +674,7 @@ class MetricRow(Base):
     id: Mapped[int] = _id()
     instrument_id: Mapped[int | None] = _instrument(nullable=True)
     calendar: Mapped[str] = mapped_column(comment="exchange calendar code")
-    method: Mapped[str] = mapped_column(comment="how the forecasts were made")
+    method: Mapped[str] = _method("method that made the forecasts")
     kind: Mapped[str] = mapped_column(comment="live, late or backtest: never mixed")
     window_sessions: Mapped[int] = mapped_column(comment="target sessions looked back at")
     through_session: Mapped[date] = mapped_column(comment="last target session of the window")

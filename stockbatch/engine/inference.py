@@ -1,15 +1,22 @@
 """Forecast with trained weights of any kind of network, in plain NumPy."""
 
+from collections.abc import Sequence
+
+from stockbatch.engine import weights as arrays
 from stockbatch.engine.network import network_of
 from stockbatch.engine.trust import SEEN
 from stockbatch.engine.weights import Singles, Weights
-from stockbatch.engine.weights import stack as stack
 from stockbatch.records import Floats
 
 
-def network(weights: Weights) -> dict[str, Singles]:
-    """Return the arrays of `weights` that belong to the network itself."""
-    return {name: array for name, array in weights.items() if not name.startswith(SEEN)}
+def stack(weights: Sequence[Weights]) -> dict[str, Singles]:
+    """Join the weights of models along a new leading ticker axis.
+
+    The moments that a base keeps beside its network are left out.
+    """
+    return arrays.stack(
+        [{name: one[name] for name in one if not name.startswith(SEEN)} for one in weights]
+    )
 
 
 def quantiles(weights: Weights, inputs: Singles) -> Floats:

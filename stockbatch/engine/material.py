@@ -48,6 +48,12 @@ def sessions_needed(settings: Settings) -> int:
     return settings.model.history_sessions + features.REACH + settings.retrain_after_sessions
 
 
+def first_session(material: Material, settings: Settings) -> date:
+    """Return the first session that anything trained on a material can depend on."""
+    reach = settings.model.history_sessions + features.REACH
+    return as_date(material.panel.sessions[-reach:][0])
+
+
 def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
     """Derive returns, masks and features from a panel that ends at the origin."""
     moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stockbatch.methods.base import PAST
 from stockbatch.records import QUANTILES, Floats
 
-REACH = 250
+REACH = PAST
 """Past forecasts that a calibration depends on."""
 
 
@@ -66,23 +67,13 @@ _MISSES = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[_SIDES, None, None, Non
 _TOGETHER, _ALONE, _FORGETTING = np.array(LEARNERS).T[:, :, None, None]
 
 
-def calibrate(past: Floats, actual: Floats, quantiles: Floats) -> Floats:
-    """Return `quantiles` of the log returns to come, of shape (T, 9), calibrated.
-
-    `past` are the raw quantiles of earlier forecasts, (T, N, 9), and `actual` the log returns that
-    came, (T, N), both oldest first and NaN where there was none. Such a forecast teaches nothing,
-    nor does one with a quantile equal to its median; without any other the answer is `quantiles`.
-    The median is left alone, and nothing crosses.
-    """
-    raw = np.concatenate([past, quantiles[:, None]], axis=1)
-    unknown = np.full((len(quantiles), 1), np.nan)
-    return calibrate_by_origin(raw, np.concatenate([actual, unknown], axis=1), 1)[:, 0]
-
-
 def calibrate_by_origin(quantiles: Floats, actual: Floats, origins: int) -> Floats:
     """Return the last `origins` <= S of the raw `quantiles` (T, S, 9), calibrated, (T, N, 9).
 
-    Each is calibrated by what `actual` (T, S) shows of the forecasts before it, as in `calibrate`.
+    Each is calibrated by what `actual`, the log returns that came, (T, S), shows of the forecasts
+    before it, both oldest first and NaN where there was none. Such a forecast teaches nothing, nor
+    does one with a quantile equal to its median; without any other the answer is the raw quantiles.
+    The median is left alone, and nothing crosses.
     """
     answer: Floats = quantiles[:, -origins:].copy()
     median = answer[:, :, _MEDIAN, None]

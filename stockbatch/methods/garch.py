@@ -11,10 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from stockbatch.config import ModelSettings
+from stockbatch.engine.material import Material
+from stockbatch.methods.base import Given, Method, Parameters, Scope, Stated
 from stockbatch.records import QUANTILES, Floats
 
 PARAMETERS = ("mean", "omega", "alpha", "beta", "freedom")
 """Their order in arrays; log returns as they are, never in percent."""
+STORED = "parameters"
+"""Name of their array where they are stored."""
 MINIMUM = 250
 """Known returns a fit needs."""
 REACH = 500
@@ -25,6 +30,34 @@ SMALLEST_SPREAD = 1e-9
 """Of the largest return; what varies less does not vary."""
 LARGEST_PERSISTENCE = 1 + 1e-9
 _STARTS = (None, np.array([0.0, 0.05, 0.05, 0.90, 6.0]), np.array([0.0, 0.2, 0.1, 0.7, 5.0]))
+
+
+class Garch(Method):
+    """States the quantiles of Student's t around a constant mean."""
+
+    name = "garch"
+    title = "GARCH(1,1)-t"
+    sentence = (
+        "A variance that rises after large moves and falls back, with fat tails; fitted to each"
+        " ticker by maximum likelihood."
+    )
+    fits = Scope.TICKER
+    libraries = ("arch",)
+
+    def fit_ticker(
+        self, material: Material, row: int, settings: ModelSettings
+    ) -> Parameters | None:
+        """Fit the returns that a model of the ticker would be trained on."""
+        fitted = fit_garch(material.features.returns[row, -settings.history_sessions :])
+        return None if fitted is None else {STORED: fitted.astype(np.float32)}
+
+    def forecast(self, given: Given) -> Stated:
+        """Filter the variance up to each origin, with the parameters there are."""
+        parameters = np.full((len(given.material.instruments), len(PARAMETERS)), np.nan)
+        for row, arrays in given.parameters.items():
+            parameters[row] = arrays[STORED]
+        returns = given.material.features.returns
+        return Stated.of(garch_quantiles_by_origin(parameters, returns, given.origins))
 
 
 def fit_garch(returns: Floats) -> Floats | None:
@@ -54,19 +87,12 @@ def fit_garch(returns: Floats) -> Floats | None:
     return None
 
 
-def garch_quantiles(parameters: Floats, returns: Floats) -> Floats:
-    """Return the QUANTILES of the next log return, of shape (T, 9).
+def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int) -> Floats:
+    """Return the quantiles of the next log return at each of the last `origins` <= S, (T, N, 9).
 
     `parameters` has shape (T, 5), a row of NaN where there is no fit; `returns` (T, S), NaN where
-    unknown. A row is NaN without parameters or with fewer than FEWEST_TO_FILTER known returns.
-    """
-    return garch_quantiles_by_origin(parameters, returns, 1)[:, 0]
-
-
-def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int) -> Floats:
-    """Return `garch_quantiles` as of each of the last `origins` <= S sessions, (T, N, 9).
-
-    The same parameters serve all of them: only those after the fit are forecasts.
+    unknown. A row is NaN without parameters or with fewer than FEWEST_TO_FILTER known returns. The
+    same parameters serve all of them: only those after the fit are forecasts.
     """
     mean, freedom = parameters[:, 0, None, None], parameters[:, 4, None]
     standard = stdtrit(freedom, np.array(QUANTILES)) * np.sqrt((freedom - 2) / freedom)

@@ -1,24 +1,18 @@
-"""Sources of daily bars: one client per module, behind one protocol."""
+"""What a source of daily bars is, what its package says of it, and what most sources need."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from stockbatch.config import Settings
-from stockbatch.exceptions import ProviderError, UnknownProvider, UnknownTicker
-from stockbatch.providers.pacing import TokenBucket
-from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-KNOWN = "csv:PATH, demo, yfinance or alpha_vantage"
-
-
-class Quota(Protocol):
-    """Counts the requests that a provider allows so many of in a day, whoever makes them."""
-
-    def spend(self, provider: str, day: date, limit: int) -> bool:
-        """Count one more request; False, and none counted, where `limit` were made that day."""
-        ...
+from stockbatch.exceptions import NoData, ProviderError, UnknownTicker
+from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis, Sessions
 
 
 class BarProvider(Protocol):
@@ -31,12 +25,20 @@ class BarProvider(Protocol):
 
     @property
     def specification(self) -> str:
-        """What `create` makes the same provider from, whatever the working directory."""
+        """What `registry.create` makes the same provider from, whatever the working directory."""
         ...
 
     @property
     def price_basis(self) -> PriceBasis:
         """What the delivered prices are adjusted for."""
+        ...
+
+    @property
+    def corrects_overnight(self) -> bool:
+        """Whether the newest bar may still change before the exchange opens again.
+
+        Such a bar is stored as provisional and asked for once more after that.
+        """
         ...
 
     def state(self) -> str:
@@ -55,52 +57,73 @@ class BarProvider(Protocol):
         """Yield one answer per request, in any order; errors carry the symbol as `ticker`."""
         ...
 
+    def close(self) -> None:
+        """Let go of connections, files and memory; nothing is asked for afterwards."""
+        ...
 
-def create(specification: str, settings: Settings, quota: Quota | None = None) -> BarProvider:
-    """Return the provider that a specification names; raises UnknownProvider.
 
-    Nothing is read or asked for before the provider is used. Without `quota`, requests are counted
-    nowhere, however many the provider allows in a day.
+class Quota(Protocol):
+    """Counts the requests that a provider allows so many of in a day, whoever makes them."""
+
+    def spend(self, provider: str, day: date, limit: int) -> bool:
+        """Count one more request; False, and none counted, where `limit` were made that day."""
+        ...
+
+
+class ProviderSettings(BaseModel):
+    """What is set of a provider, in the table `[providers.NAME]`: nothing, but for subclasses.
+
+    A secret among it is a `SecretStr`: it is hidden wherever settings are shown or logged.
     """
-    kind, _, rest = specification.partition(":")
-    if kind == "csv" and rest:
-        from stockbatch.providers.csv.files import CsvFiles
 
-        return CsvFiles(rest)
-    if specification == "demo":
-        from stockbatch.providers.demo import Demo
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-        return Demo()
-    if specification == "yfinance":
-        return _yahoo(settings)
-    if specification == "alpha_vantage":
-        return _alpha_vantage(settings, quota)
-    raise UnknownProvider(provider=specification or "''", known=KNOWN)
+    @property
+    def longest_wait(self) -> float:
+        """Return for how many seconds a fetch may wait on purpose before its next answer."""
+        return 0.0
 
 
-def _yahoo(settings: Settings) -> BarProvider:
-    from stockbatch.providers.yahoo.provider import PacedSession, Yahoo
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a provider is made from."""
 
-    return Yahoo(
-        settings.home / "yfinance",
-        PacedSession(TokenBucket(settings.yfinance_requests_per_second)),
-        workers=settings.yfinance_workers,
-        patience=60 * settings.yfinance_patience_minutes,
-    )
+    argument: str
+    """What follows the colon of its specification; empty for a kind that takes none."""
+    settings: Any
+    """Its table of the settings, an instance of its kind's model."""
+    folder: Path
+    """Its own, for caches; nobody has made it yet."""
+    quota: Quota | None
+    """Where its requests are counted; None: nowhere."""
 
 
-def _alpha_vantage(settings: Settings, quota: Quota | None) -> BarProvider:
-    from stockbatch.providers.alpha_vantage.provider import AlphaVantage
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderKind:
+    """What a package offers: how a provider is made, and what can be set of it.
 
-    return AlphaVantage(
-        settings.alpha_vantage_key,
-        settings.alpha_vantage_key_file,
-        quota=quota,
-        requests_per_day=settings.alpha_vantage_requests_per_day,
-        bucket=TokenBucket(settings.alpha_vantage_requests_per_second),
-        premium=settings.alpha_vantage_premium,
-        form=settings.alpha_vantage_format,
-    )
+    An entry point of the group `stockbatch.providers` names one, and gives it its name.
+    """
+
+    make: Callable[[Setup], BarProvider]
+    """Makes a provider that reads and asks nothing before it is used."""
+    settings: type[ProviderSettings] = ProviderSettings
+    argument: str = ""
+    """What a specification must have after a colon, in capitals: PATH for csv:PATH."""
+
+
+def wanted(sessions: Sessions, request: BarRequest) -> NDArray[np.bool_]:
+    """Tell which sessions a request asks for, shape (sessions,)."""
+    asked = sessions <= np.datetime64(request.last, "D")
+    if request.first is not None:
+        asked &= sessions >= np.datetime64(request.first, "D")
+    return asked
+
+
+def no_data(provider: str, request: BarRequest) -> NoData:
+    """Return the error for a request that nothing is there for."""
+    first = request.first or "the beginning"
+    return NoData(provider=provider, ticker=request.symbol, first=first, last=request.last)
 
 
 def unknown_ticker(provider: str, ticker: str, known: Iterable[str]) -> UnknownTicker:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from stockbatch.exceptions import NoData, ProviderError
-from stockbatch.providers.base import answers, unknown_ticker
+from stockbatch.exceptions import ProviderError
+from stockbatch.providers.base import ProviderKind, answers, no_data, unknown_ticker, wanted
 from stockbatch.records import BarRequest, Bars, FetchedBars, Listing, PriceBasis
 
 NAMES = {"^GSPC": "S&P 500", "^IXIC": "NASDAQ Composite"}
@@ -17,6 +17,7 @@ class Demo:
     name = "demo"
     specification = "demo"
     price_basis = PriceBasis.AS_TRADED
+    corrects_overnight = False
 
     def state(self) -> str:
         """Say how many tickers there are."""
@@ -45,13 +46,13 @@ class Demo:
 
     def _bars(self, request: BarRequest) -> FetchedBars:
         bars = _load(self.listing(request.symbol).ticker)
-        wanted = bars.sessions <= np.datetime64(request.last, "D")
-        if request.first is not None:
-            wanted &= bars.sessions >= np.datetime64(request.first, "D")
-        if not wanted.any():
-            first = request.first or "the beginning"
-            raise NoData(provider=self.name, ticker=request.symbol, first=first, last=request.last)
-        return FetchedBars(symbol=request.symbol, bars=bars.where(wanted))
+        bars = bars.where(wanted(bars.sessions, request))
+        if not len(bars):
+            raise no_data(self.name, request)
+        return FetchedBars(symbol=request.symbol, bars=bars)
+
+    def close(self) -> None:
+        """Do nothing: the bars are read from the package each time."""
 
 
 def _load(ticker: str) -> Bars:
@@ -66,3 +67,6 @@ def _load(ticker: str) -> Bars:
         close=frame["Close"].to_numpy(float),
         volume=frame["Volume"].replace(0, np.nan).to_numpy(float),  # 0 means unknown here
     )
+
+
+KIND = ProviderKind(make=lambda _setup: Demo())

@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
-from stockbatch.records import Floats, Forecast, Instrument, Kind, Run, Sessions
+from stockbatch.records import POINT_BASELINE, Floats, Forecast, Instrument, Kind, Run, Sessions
 from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.preference import KIND_FIRST
 
 _COLUMNS = (
     ("instrument_id", "int4"),
@@ -69,25 +70,32 @@ def add(
     return int(result.rowcount)
 
 
+_UNCALIBRATED = ", ".join(
+    f"coalesce({raw}, {stated}) AS uncalibrated_{stated}"
+    for raw, stated in zip(RAW_QUANTILE_COLUMNS, QUANTILE_COLUMNS, strict=True)
+)
 _PAST = f"""
 SELECT DISTINCT ON (instrument_id, target_session)
-    instrument_id, target_session - date '1970-01-01' AS day, {", ".join(RAW_QUANTILE_COLUMNS)}
+    instrument_id, target_session - date '1970-01-01' AS day, {_UNCALIBRATED}
 FROM stockbatch.forecasts
 WHERE instrument_id = ANY(%(ids)s) AND target_session BETWEEN %(first)s AND %(last)s
-    AND method = 'lstm' AND horizon = 1
+    AND method = %(method)s AND horizon = 1
 ORDER BY instrument_id, target_session,
-    CASE kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END, recorded_at DESC, id DESC
+    {KIND_FIRST}, recorded_at DESC, id DESC
 """
 
 
-def past_quantiles(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Floats:
-    """Return the raw quantiles forecast for `sessions`, (tickers, sessions, 9), NaN where none.
+def past_quantiles(
+    db: Session, instruments: Sequence[Instrument], sessions: Sessions, method: str
+) -> Floats:
+    """Return what a method forecast for `sessions`, (tickers, sessions, 9), NaN where nothing.
 
-    Of several forecasts of one session, live goes before late and late before backtest.
+    Quantiles are those before calibration where there was any. Of several forecasts of one session,
+    live goes before late and late before backtest.
     """
     ids = np.array([instrument.id for instrument in instruments])
     span = {"first": sessions[0].item(), "last": sessions[-1].item()}
-    rows = matrix(db, _PAST, {"ids": ids.tolist(), **span})
+    rows = matrix(db, _PAST, {"ids": ids.tolist(), "method": method, **span})
     answer = np.full((len(ids), len(sessions), len(QUANTILE_COLUMNS)), np.nan)
     order = np.argsort(ids)
     ticker = order[np.searchsorted(ids, rows[:, 0], sorter=order)]
@@ -102,10 +110,11 @@ def backtested(db: Session, instruments: Sequence[Instrument], origins: Sessions
         text(
             "SELECT DISTINCT instrument_id FROM stockbatch.forecasts"
             " WHERE instrument_id = ANY(cast(:ids AS int[])) AND kind = 'backtest'"
-            " AND method = 'naive' AND origin_session BETWEEN :first AND :last"
+            " AND method = :method AND origin_session BETWEEN :first AND :last"
         ),
         {
             "ids": [instrument.id for instrument in instruments],
+            "method": POINT_BASELINE,  # which every ticker with a bar has
             "first": origins[0].item(),
             "last": origins[-1].item(),
         },
@@ -119,7 +128,7 @@ def _row(forecast: Forecast, run: Run, kind: Kind, issued_at: datetime) -> tuple
         forecast.origin_session,
         forecast.target_session,
         forecast.horizon,
-        forecast.method.value,
+        forecast.method,
         kind.value,
         forecast.fingerprint,
         forecast.origin_close,

@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS
-from stockbatch.records import Floats, Instrument, Kind, Method, Sessions
+from stockbatch.records import Floats, Instrument, Kind, Sessions
+from stockbatch.store import methods as method_store
 from stockbatch.store.bulk import matrix, stage
 
 FIELDS = (
@@ -50,13 +51,13 @@ _COLUMNS = (
 
 def scored(
     db: Session, instruments: Sequence[Instrument], sessions: Sessions
-) -> dict[tuple[Method, Kind], dict[str, Floats]]:
+) -> dict[tuple[str, Kind], dict[str, Floats]]:
     """Return the scored forecasts of `sessions` by method and kind.
 
     Each is a dictionary of FIELDS with arrays (tickers, sessions), NaN where there is none; of
     several forecasts and scores of one session, the newest counts, and a masked one has no actual.
     """
-    methods, kinds = list(Method), list(Kind)
+    methods, kinds = method_store.names(db), list(Kind)
     row_of = {instrument.id: row for row, instrument in enumerate(instruments)}
     rows = matrix(
         db,
@@ -65,7 +66,7 @@ def scored(
             "ids": list(row_of),
             "first": sessions[0].item(),
             "last": sessions[-1].item(),
-            "methods": [method.value for method in methods],
+            "methods": methods,
             "kinds": [kind.value for kind in kinds],
         },
     )

@@ -14,7 +14,7 @@ from stockbatch.database.tables import MODEL_KEY, ModelRow, TrainingCurveRow
 from stockbatch.engine import features
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel
-from stockbatch.records import Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
+from stockbatch.records import LSTM, Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
 
 _CHAMPIONS = text("""
 SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*
@@ -29,15 +29,15 @@ _NEWEST = text("""
 SELECT DISTINCT ON (m.instrument_id) m.*, i.ticker
 FROM stockbatch.models AS m
 JOIN stockbatch.instruments AS i ON i.id = m.instrument_id
-WHERE m.instrument_id = ANY(cast(:ids AS int[])) AND m.kind = :kind
-    AND m.last_session <= :origin AND m.weights IS NOT NULL
+WHERE m.instrument_id = ANY(cast(:ids AS int[])) AND m.method = :method
+    AND m.kind = :kind AND m.last_session <= :origin AND m.weights IS NOT NULL
 ORDER BY m.instrument_id, m.last_session DESC, m.id DESC
 """)
 
 _BASE = text("""
 SELECT m.*, NULL AS ticker
 FROM stockbatch.models_in_use AS m
-WHERE m.kind = 'base' AND m.calendar = :calendar AND m.demo = :demo
+WHERE m.method = :method AND m.kind = 'base' AND m.calendar = :calendar AND m.demo = :demo
     AND m.last_session <= :origin
 ORDER BY m.last_session DESC, m.id DESC LIMIT 1
 """)
@@ -59,7 +59,7 @@ ORDER BY i.ticker, p.from_session DESC, p.id DESC
 _OF_TICKER = text(f"""
 SELECT i.ticker, p.from_session AS in_use_from, p.reason AS in_use_because, {_FACTS}
 FROM stockbatch.instruments AS i
-JOIN stockbatch.models AS m ON m.kind <> 'garch' AND (
+JOIN stockbatch.models AS m ON m.method = :method AND (
     m.instrument_id = i.id OR m.id IN (
         SELECT model_id FROM stockbatch.promotions WHERE instrument_id = i.id
     )
@@ -118,6 +118,7 @@ def _values(
     validation_loss = next(iter(model.validation_loss[best]), model.initial_loss)
     comparison = model.comparison
     return {
+        "method": model.method,
         "kind": model.kind,
         "calendar": run.calendar,
         "demo": demo,
@@ -150,7 +151,15 @@ def _values(
 
 def base(db: Session, calendar: str, origin: date, *, demo: bool) -> TrainedModel | None:
     """Return the base model in use at `origin`, None where there is none."""
-    row = db.execute(_BASE, {"calendar": calendar, "origin": origin, "demo": demo}).first()
+    return newest_of_calendar(db, LSTM, calendar, origin, demo=demo)
+
+
+def newest_of_calendar(
+    db: Session, method: str, calendar: str, origin: date, *, demo: bool
+) -> TrainedModel | None:
+    """Return what a method last fitted to all tickers of a calendar, not after `origin`."""
+    about = {"method": method, "calendar": calendar, "origin": origin, "demo": demo}
+    row = db.execute(_BASE, about).first()
     return None if row is None else _record(row)
 
 
@@ -163,17 +172,18 @@ def champions(
 
 
 def newest(
-    db: Session, instruments: Sequence[Instrument], kind: ModelKind, origin: date
+    db: Session, instruments: Sequence[Instrument], method: str, kind: ModelKind, origin: date
 ) -> dict[int, TrainedModel]:
-    """Return the model of a kind trained last, not after `origin`, by instrument id."""
+    """Return a method's model of a kind trained last, not after `origin`, by instrument id."""
     ids = [instrument.id for instrument in instruments]
-    found = db.execute(_NEWEST, {"ids": ids, "kind": kind, "origin": origin})
+    about = {"ids": ids, "method": method, "kind": kind, "origin": origin}
+    found = db.execute(_NEWEST, about)
     return {row.instrument_id: _record(row) for row in found}
 
 
 def of_ticker(db: Session, ticker: str) -> Sequence[Any]:
     """Return what is known of every LSTM trained for a ticker, and of bases it has used."""
-    return db.execute(_OF_TICKER, {"ticker": ticker}).all()
+    return db.execute(_OF_TICKER, {"ticker": ticker, "method": LSTM}).all()
 
 
 def summaries(db: Session) -> Sequence[Any]:
@@ -209,6 +219,7 @@ def _in_use(columns: str) -> TextClause:
 def _record(row: Any) -> TrainedModel:
     return TrainedModel(
         id=row.id,
+        method=row.method,
         kind=ModelKind(row.kind),
         ticker=row.ticker,
         first_session=row.first_session,

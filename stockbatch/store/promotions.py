@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import MANUAL, ROLLBACK
 from stockbatch.exceptions import NothingToRollBack, UnknownModel, UnsuitableModel
-from stockbatch.records import Instrument, ModelKind
+from stockbatch.records import LSTM, Instrument, ModelKind
 from stockbatch.store import models
 
 _ADD = text("""
@@ -33,8 +33,8 @@ ORDER BY p.from_session, p.id
 """)
 
 _MODEL = text("""
-SELECT m.id, m.kind, m.instrument_id, coalesce(i.ticker, m.calendar) AS owner, m.last_session,
-    m.configuration, m.weights IS NULL AS pruned
+SELECT m.id, m.method, m.kind, m.instrument_id, coalesce(i.ticker, m.calendar) AS owner,
+    m.last_session, m.configuration, m.weights IS NULL AS pruned
 FROM stockbatch.models AS m LEFT JOIN stockbatch.instruments AS i ON i.id = m.instrument_id
 WHERE m.id = :id
 """)
@@ -111,7 +111,7 @@ def _require_suitable(
     base = _base_in_use(db, instrument, from_session)
     reasons = {
         f"it belongs to {row.owner}": row.instrument_id not in (instrument.id, None),
-        "it is no LSTM": row.kind == ModelKind.GARCH,
+        "it is no LSTM": row.method != LSTM,
         f"the base in use is model {base}": row.kind == ModelKind.BASE and model_id != base,
         "its weights have been pruned": row.pruned,
         "it was trained with other settings": row.configuration != configuration,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 _DROP_WEIGHTS = text("""
 WITH trained AS (
     SELECT id, rank() OVER (
-        PARTITION BY instrument_id, kind, demo ORDER BY last_session DESC, id DESC
+        PARTITION BY instrument_id, method, kind, demo ORDER BY last_session DESC, id DESC
     ) AS place
     FROM stockbatch.models WHERE calendar = :calendar AND weights IS NOT NULL
 ), used AS (

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.records import Floats, Instrument, Run
 from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.preference import KIND_FIRST
 
 LOSSES = (
     "error",
@@ -138,7 +139,7 @@ def _value(value: Any, kind: str) -> Any:
     return float(value) if kind == "float8" else bool(value) if kind == "bool" else int(value)
 
 
-_DRIFT = text("""
+_DRIFT = text(f"""
 WITH realised AS (
     SELECT DISTINCT ON (f.instrument_id, f.target_session) f.instrument_id, f.target_session,
         s.pinball / f.volatility AS loss, m.validation_loss AS expected
@@ -157,7 +158,7 @@ WITH realised AS (
         AND f.target_session > :since AND f.method = 'lstm' AND f.volatility > 0
         AND f.horizon = 1 AND s.status = 'scored'
     ORDER BY f.instrument_id, f.target_session,
-        CASE f.kind WHEN 'live' THEN 1 WHEN 'late' THEN 2 ELSE 3 END, f.recorded_at DESC, f.id DESC
+        f.{KIND_FIRST}, f.recorded_at DESC, f.id DESC
 ),
 numbered AS (
     SELECT *, row_number() OVER (PARTITION BY instrument_id ORDER BY target_session DESC) AS number

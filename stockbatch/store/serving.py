@@ -1,17 +1,17 @@
-"""What the REST service reads: every query works as role stockbatch_api."""
+"""What the REST service reads beside schema `bi`: every query works as role stockbatch_api."""
 
-from datetime import date
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import NoModel, UnknownInstrument
-from stockbatch.market.jumps import Verdict
 from stockbatch.records import Instrument
 
 Row = dict[str, Any]
 
+# One row per ticker: the model of its latest promotion. Of the model's columns the service has none
+# but those of stockbatch.models_in_use, and of the instrument's none that name a provider.
 _MODELS = """
 SELECT DISTINCT ON (i.ticker) i.ticker, p.from_session AS in_use_from, p.reason AS in_use_because,
     m.id AS model_id, m.kind, m.parent_id AS base_model_id, m.first_session, m.last_session,
@@ -51,67 +51,6 @@ def instrument(db: Session, ticker: str) -> Instrument:
     return Instrument(**row._asdict(), symbol="", provider="")
 
 
-def confirmed_jumps(db: Session, ticker: str) -> list[date]:
-    """Return the sessions of a ticker whose jump a second provider confirmed."""
-    query = "SELECT session FROM bi.data_issues WHERE ticker = :ticker AND check_name = :check"
-    return list(db.scalars(text(query), {"ticker": ticker, "check": Verdict.CONFIRMED}))
-
-
-def next_session_forecasts(db: Session, method: str, after: str, limit: int) -> list[Row]:
-    """Return the latest forecasts by one method, in the order of tickers, those after `after`."""
-    query = (
-        "SELECT * FROM bi.next_session_forecast WHERE method = :method AND ticker > :after"
-        " ORDER BY ticker LIMIT :limit"
-    )
-    return _rows(db, query, method=method, after=after, limit=limit)
-
-
-def next_session_forecast(db: Session, ticker: str) -> list[Row]:
-    """Return the latest forecasts of one ticker, one per method. Raises UnknownInstrument."""
-    query = "SELECT * FROM bi.next_session_forecast WHERE ticker = :ticker ORDER BY method"
-    rows = _rows(db, query, ticker=ticker)
-    if not rows:
-        instrument(db, ticker)
-    return rows
-
-
-def history(
-    db: Session, ticker: str, method: str, first: date, before: date, limit: int
-) -> list[Row]:
-    """Return forecasts of the sessions from `first` on and before `before`, the newest first.
-
-    A ticker that was removed from the watchlist keeps its history. Raises UnknownInstrument.
-    """
-    _require_known(db, ticker)
-    query = (
-        "SELECT * FROM bi.forecast_history WHERE ticker = :ticker AND method = :method"
-        " AND session >= :first AND session < :before ORDER BY session DESC LIMIT :limit"
-    )
-    span = {"first": first, "before": before, "limit": limit}
-    return _rows(db, query, ticker=ticker, method=method, **span)
-
-
-def accuracy(db: Session, ticker: str, window: int) -> list[Row]:
-    """Return the metrics of one ticker over one window. Raises UnknownInstrument."""
-    _require_known(db, ticker)
-    query = (
-        "SELECT * FROM bi.accuracy WHERE ticker = :ticker AND window_sessions = :window"
-        " ORDER BY kind, metric, method"
-    )
-    return _rows(db, query, ticker=ticker, window=window)
-
-
-def accuracy_of_calendars(db: Session, window: int) -> list[Row]:
-    """Return the newest metrics over all tickers of each calendar, over one window."""
-    query = (
-        "SELECT * FROM (SELECT *, max(session) OVER (PARTITION BY calendar, kind) AS newest"
-        " FROM bi.accuracy WHERE scope = 'calendar') AS a"
-        " WHERE session = newest AND window_sessions = :window"
-        " ORDER BY calendar, kind, metric, method"
-    )
-    return _rows(db, query, window=window)
-
-
 def models(db: Session, after: str, limit: int) -> list[Row]:
     """Return what is known of the models in use, in the order of tickers, those after `after`."""
     query = _MODELS.format(condition="i.active AND i.ticker > :after")
@@ -125,12 +64,6 @@ def model(db: Session, ticker: str) -> Row:
     if not found:
         raise NoModel(ticker=ticker, when="")
     return found[0]
-
-
-def _require_known(db: Session, ticker: str) -> None:
-    query = "SELECT EXISTS (SELECT FROM stockbatch.instruments WHERE ticker = :ticker)"
-    if not db.scalar(text(query), {"ticker": ticker}):
-        raise UnknownInstrument(ticker=ticker)
 
 
 def _rows(db: Session, query: str, **parameters: Any) -> list[Row]:

@@ -19,8 +19,8 @@ from stockbatch import metrics
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
-from stockbatch.methods.baselines import probability_of_rise
-from stockbatch.providers.base import create
+from stockbatch.methods.forecasts import probability_of_rise
+from stockbatch.providers.registry import create
 from stockbatch.records import Floats, Verdict
 from tests.support import places
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from stockbatch.providers.csv import table as csv_table
+from stockbatch.providers.csv.parser import read
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def _repeat(file: Path, large: Path, rows: int) -> None:
 
 def _measure(file: Path) -> None:
     begun = time.perf_counter()
-    table = csv_table.read(file)
+    table = read(file)
     seconds = time.perf_counter() - begun
     print(
         f"== {len(table.sessions):,} bars of {len(table.tickers):,} tickers in {seconds:.2f} s,"

@@ -34,6 +34,7 @@ class MadeUp:
     """Random walks of as many tickers as are asked for: a seed each."""
 
     price_basis = PriceBasis.AS_TRADED
+    corrects_overnight = True
 
     def __init__(self, name: str, calendar: TradingCalendar, first: date) -> None:
         self.name = self.specification = name
@@ -58,9 +59,12 @@ class MadeUp:
             )
             yield FetchedBars(symbol=request.symbol, bars=bars)
 
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
 
 def watch(app: App, source: MadeUp, code: str, count: int) -> None:
-    app._providers[source.name] = source
+    app.providers[source.name] = source
     names = [f"{source.name[0]}{number}" for number in range(count)]
     listings = [Listing(ticker=name, symbol=name, calendar=code) for name in names]
     with app.transaction() as db:

@@ -29,8 +29,8 @@ from stockbatch.engine.features import NAMES
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import Trainer, TrainingData, TrainingProcess, batches
 from stockbatch.engine.weights import to_bytes
-from stockbatch.methods import forecasting
-from stockbatch.providers.base import create
+from stockbatch.methods.lstm import raw_quantiles
+from stockbatch.providers.registry import create
 from stockbatch.records import QUANTILES, Floats, Panel, Reason, TrainedModel, Verdict
 
 from .walk_forward import prepare, read, until
@@ -121,7 +121,7 @@ def engine(file: Path, count: int) -> Measured:
     for row, model in new.items():
         if row in used and model.verdict is Verdict.PROMOTED:  # beyond are repeated tickers
             used[row] = model
-    quantiles = forecasting.raw_quantiles(whole, used, settings.model, TEST + 1)[:, :-1]
+    quantiles = raw_quantiles(whole, used, settings.model, TEST + 1)[:, :-1]
     return {
         "seconds": seconds[0],
         "warm": seconds[1],

@@ -15,15 +15,19 @@ from stockbatch.engine.training import Trainer
 from stockbatch.exceptions import ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
-from stockbatch.methods import forecasting, garch
+from stockbatch.methods import registry
+from stockbatch.methods.base import MEDIAN, PAST, Given, Parameters
+from stockbatch.methods.forecasts import state
+from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
+    LSTM,
+    QUANTILE_BASELINE,
     QUANTILES,
     BarRequest,
     Floats,
     Instrument,
     Market,
-    Method,
     ModelKind,
     Panel,
     Reason,
@@ -35,7 +39,7 @@ FEWEST = 5
 """Tickers with a return that a session needs for the market to be known, as in store/market.py."""
 ROLLING, EWMA, GARCH = "rolling quantile", "EWMA", "GARCH(1,1)-t"
 BASE, RAW, CALIBRATED = "base alone, raw", "LSTM, raw", "LSTM, calibrated"
-METHODS = {Method.ROLLING_QUANTILE: ROLLING, Method.EWMA: EWMA, Method.GARCH: GARCH}
+METHODS = {QUANTILE_BASELINE: ROLLING, "ewma": EWMA, "garch": GARCH}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class _Models:
     base: TrainedModel | None = None
     newest: dict[int, TrainedModel] = field(default_factory=dict)
     own: dict[int, TrainedModel] = field(default_factory=dict)
-    garch: Floats = field(default_factory=lambda: np.empty(0))
+    garch: dict[int, Parameters] = field(default_factory=dict)
 
 
 def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDArray[np.bool_]]:
@@ -162,7 +166,7 @@ def walk(
         shrinkage=np.full(shape, np.nan),
         dissimilarity=np.full(shape, np.nan),
     )
-    models = _Models(garch=np.full((shape[0], len(garch.PARAMETERS)), np.nan))
+    models = _Models()
     for start, stop in _blocks(first, last, settings):
         _refit(until(whole, start - 1, settings), models, settings, trainer, result, with_garch)
         block = until(whole, stop - 2, settings)
@@ -211,8 +215,7 @@ def _refit(
             elif model.verdict is Verdict.BASE_KEPT:
                 models.own.pop(row, None)
     for row in due if with_garch else ():
-        returns = known.features.returns[row, -settings.model.history_sessions :]
-        parameters = garch.fit_garch(returns)
+        parameters = registry.methods()["garch"].fit_ticker(known, row, settings.model)
         if parameters is not None:
             models.garch[row] = parameters
 
@@ -244,19 +247,25 @@ def _forecast(
     origins = targets.stop - targets.start
     assert models.base is not None
     bases = dict.fromkeys(range(len(block.instruments)), models.base)
-    past = np.full((len(bases), forecasting.PAST, len(QUANTILES)), np.nan)
-    carried = result.quantiles[RAW][:, max(targets.start - forecasting.PAST, 0) : targets.start]
+    past = np.full((len(bases), PAST, len(QUANTILES)), np.nan)
+    carried = result.quantiles[RAW][:, max(targets.start - PAST, 0) : targets.start]
     past[:, past.shape[1] - carried.shape[1] :] = carried
-    lstm = forecasting.lstm_quantiles(
-        block, bases | models.own, models.base, past, settings, origins
+    given = Given(
+        material=block,
+        settings=settings,
+        origins=origins,
+        past={LSTM: past},
+        models=bases | models.own,
+        base=models.base,
     )
-    answers = forecasting.baseline_quantiles(block, models.garch, origins)
-    for method, quantiles in answers.items():
-        if METHODS[method] in result.quantiles:
-            result.quantiles[METHODS[method]][:, targets] = quantiles
-    result.quantiles[BASE][:, targets] = forecasting.raw_quantiles(block, bases, settings, origins)
-    result.quantiles[RAW][:, targets] = lstm.raw
-    result.quantiles[CALIBRATED][:, targets] = lstm.calibrated
+    stated = state(given, {"garch": models.garch})
+    for method, name in METHODS.items():
+        if name in result.quantiles:
+            result.quantiles[name][:, targets] = stated[method].quantiles
+    lstm = stated[LSTM]
+    result.quantiles[BASE][:, targets] = raw_quantiles(block, bases, settings, origins)
+    result.quantiles[RAW][:, targets] = lstm.raw_quantiles
+    result.quantiles[CALIBRATED][:, targets] = lstm.quantiles
     result.shrinkage[:, targets] = lstm.shrinkage
     result.dissimilarity[:, targets] = lstm.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
@@ -264,7 +273,7 @@ def _forecast(
 
 def _only(whole: Walk, test: slice) -> Walk:
     quantiles = {name: values[:, test] for name, values in whole.quantiles.items()}
-    points = {name: values[..., forecasting.MEDIAN] for name, values in quantiles.items()}
+    points = {name: values[..., MEDIAN] for name, values in quantiles.items()}
     points[CALIBRATED] = whole.shrinkage[:, test] * points[CALIBRATED]
     return replace(
         whole,

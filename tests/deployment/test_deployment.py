@@ -18,7 +18,7 @@ import yaml
 from sqlalchemy import make_url
 
 from jobs import cli
-from jobs.api import routes, server
+from jobs.api import listening, stored_routes
 from jobs.daemon import health as monitoring
 from jobs.daemon.signals import longest_silence
 from stockbatch import config, exceptions
@@ -126,7 +126,7 @@ def test_it_is_given_the_time_and_the_memory_it_takes(process):
         assert process.grace_seconds > DEFAULTS.stop_grace_seconds
         assert process.memory >= (DEFAULTS.training_memory_mib + 1024) * 2**20
     if process.name == "api":
-        assert process.grace_seconds > server.WAIT
+        assert process.grace_seconds > listening.WAIT
 
 
 def test_secrets_are_made_once_and_kept_to_their_owner(tmp_path):
@@ -235,7 +235,7 @@ def test_health_is_asked_where_it_is_answered():
     urls = {n: re.findall(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", text) for n, text in asked.items()}
     assert urls["Dockerfile"] == [(DEFAULTS.monitoring_address.rpartition(":")[2], "/healthz")]
     assert urls["api"] == [(port(of("compose", "api"), "STOCKBATCH_API_ADDRESS", ""), "/health")]
-    assert "/health" in {route.path for route in routes.open_router.routes}
+    assert "/health" in {route.path for route in stored_routes.open_router.routes}
     assert urls["dashboard"] == [(of("compose", "dashboard").arguments[-1], "/_stcore/health")]
     assert "healthcheck" not in COMPOSE["services"]["daemon"]
     for name, published in (("api", 8765), ("dashboard", 8501), ("grafana", 3000)):
@@ -279,6 +279,8 @@ def test_what_is_built_is_copied_and_not_ignored():
     assert set(needed) <= set(copied)
     extras = re.search(r'ARG EXTRAS="(.+)"', DOCKERFILE)[1].replace("--extra ", "").split()
     assert set(extras) <= set(project["project"]["optional-dependencies"])
+    # What its services need: the daemon is given alert_urls, the others are commands of an extra.
+    assert set(extras) == {"alerts"} | {c for c in COMPOSE["services"] if c in ("api", "dashboard")}
 
 
 # ---- Kubernetes
@@ -516,11 +518,3 @@ def test_the_workflow_runs_the_two_commands_of_the_readme():
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert required == ">=3.11,<3.14"
     assert jobs["readme"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
-
-
-def test_the_readme_names_files_that_are_there():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = {name.rstrip(".") for name in re.findall(r"\bdeployment/[\w./-]*\w", readme)}
-    made = {name for name in named if name.endswith("/secrets")}
-    assert {"deployment/secrets.sh", "deployment/logins.sql", "deployment/kubernetes"} <= named
-    assert [name for name in named - made if not any(ROOT.glob(f"{name}*"))] == []

@@ -14,7 +14,7 @@ import pytest
 
 from deployment.powerbi import build as powerbi
 from deployment.tableau import build as tableau
-from stockbatch.store import views
+from stockbatch.store.bi import dictionary
 from tests.support.places import ROOT
 
 DEPLOYMENT = ROOT / "deployment"
@@ -43,7 +43,7 @@ TABLEAU_TYPES = {
 def bi(db):
     """Names and types of the columns of every view."""
     found = {}
-    for column in views.columns(db):
+    for column in dictionary.columns(db):
         found.setdefault(column.view, {})[column.name] = column.type
     return found
 

@@ -4,32 +4,36 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from jobs import cli
+from jobs import cli, watchlist
 from stockbatch.config import PREFIX
 from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
-from stockbatch.providers.csv.files import CsvFiles
-from stockbatch.records import Method
+from stockbatch.providers.csv.provider import CsvFiles
+from stockbatch.records import LSTM
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import models
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
+from tests.support.places import ROOT
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "sqlalchemy", "psycopg", "pydantic"}
 COMMANDS = (
     *(("",), ("demo",), ("run",), ("fetch",), ("backtest",), ("status",), ("forecasts",)),
     *(("quality", name) for name in ("show", "accept", "reject")),
     *(("api",), ("dashboard",), ("report",), ("doctor",), ("migrate",), ("prune",)),
-    *(("alerts",), ("alerts", "test")),
+    *(("daemon",), ("schedule",), ("pause",), ("resume",), ("runs",), ("retry",), ("backfill",)),
+    *(("tune",), ("export",), ("alerts",), ("alerts", "test")),
     *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
@@ -135,6 +139,11 @@ def test_every_command_has_help(stockbatch, command):
     assert answer.err == ""
 
 
+def test_the_help_of_an_import_names_every_column(stockbatch):
+    said = " ".join(stockbatch("tickers", "import", "--help").out.split())
+    assert f"ticker, {', '.join(watchlist.COLUMNS)}." in said
+
+
 @pytest.mark.parametrize("group", [(), ("tickers",), ("models",), ("db",), ("config",)])
 def test_a_group_alone_shows_its_help(stockbatch, group):
     answer = stockbatch(*group)
@@ -192,6 +201,41 @@ def test_a_group_alone_shows_its_help(stockbatch, group):
 def test_an_error_is_one_line_and_an_exit_status(stockbatch, tmp_path, arguments, status, words):
     says(stockbatch(*arguments), status, *words)
     assert not (tmp_path / "home").exists(), "reading creates no database"
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "arguments"),
+    [
+        ("uvicorn", "api", ["api"]),
+        ("streamlit", "dashboard", ["dashboard"]),
+        ("vl_convert", "dashboard", ["report", "--out", "report.html"]),
+        ("pyarrow", "export", ["export", "--to", "lake"]),
+        ("optuna", "tune", ["tune", "--before", "2024-06-03"]),
+        ("apprise", "alerts", ["alerts", "test"]),
+        ("apprise", "alerts", ["daemon"]),
+    ],
+)
+def test_an_extra_that_is_missing_is_named_at_once(
+    stockbatch, monkeypatch, tmp_path, package, extra, arguments
+):
+    monkeypatch.setenv(f"{PREFIX}ALERT_URLS", "json://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    says(stockbatch(*arguments), 2, f"the extra '{extra}'", "uv sync --frozen --extra all")
+    assert not (tmp_path / "home").exists()
+
+
+def test_every_extra_that_users_may_need_is_in_all_and_in_the_tests():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for_users = extras.keys() - {"all", "test"}
+    assert extras["all"] == [f"stockbatch[{','.join(sorted(for_users))}]"]
+    assert f"stockbatch[{','.join(sorted(for_users - {'notebooks'}))}]" in extras["test"]
+    asked_for = {
+        found
+        for file in (ROOT / "jobs").rglob("*.py")
+        for found in re.findall(r'require\([^)]*extra="(\w+)"\)', file.read_text())
+    }
+    assert asked_for == for_users - {"notebooks"}
 
 
 def fail(error):
@@ -520,8 +564,9 @@ def test_a_run_says_what_it_did(fresh, market):
         f"XNYS {ORIGIN} finished: 3 outcomes: 3 trained (no_model)",
         f"XNYS {session(1)} finished: 3 outcomes: 3 reused (fresh)",
     ]
-    answer = fresh("run", "--session", session(1))
-    assert answer.out == f"XNYS {session(1)} finished already: 3 outcomes: 3 reused (fresh)\n"
+    for names in ((), ("--tickers", ""), ("--tickers", " , ")):  # nobody named: all of them
+        answer = fresh("run", "--session", session(1), *names)
+        assert answer.out == f"XNYS {session(1)} finished already: 3 outcomes: 3 reused (fresh)\n"
     answer = fresh("run", "--session", session(1), "--retrain", "--tickers", "BBB")
     assert answer.out == f"XNYS {session(1)} finished: 1 outcomes: 1 trained (forced)\n"
     assert answer.err == ""
@@ -584,7 +629,7 @@ def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker
 
 def test_forecasts_that_are_not_to_be_trusted_are_marked(fresh, own_db):
     one, two, three = listed(own_db, *TICKERS)
-    unlike, like = ({"method": Method.LSTM, "dissimilarity": value} for value in (1.2, 0.8))
+    unlike, like = ({"method": LSTM, "dissimilarity": value} for value in (1.2, 0.8))
     made = [forecast_of(one, **unlike), forecast_of(two, **like), forecast_of(three)]
     forecast_store.add(own_db, made, opened(own_db), issued_at=NOW)
     own_db.commit()
@@ -629,7 +674,7 @@ def test_a_healthy_installation_is_all_right(reading):
     assert {line[:6] for line in lines} == {"ok    "}
     checks = [line[7:].split(":")[0].split()[0] for line in lines]
     assert checks == [
-        *("settings", "disk", "database", "migrations", "watchlist"),
+        *("settings", "providers", "disk", "database", "migrations", "watchlist"),
         *("provider", "calendar"),
     ]
 
@@ -791,8 +836,7 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     assert done.stdout.startswith(f"{file}: model ")
     with traded.transaction() as db:
         model = models.champion(db, "BBB")
-    network = inference.network(model.weights)
-    expected = inference.quantiles(inference.stack([network]), inputs[None])[0]
+    expected = inference.quantiles(inference.stack([model.weights]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
 

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import ttest_1samp
 
 from stockbatch import metrics
-from stockbatch.methods.baselines import probability_of_rise
+from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.records import QUANTILES
 
 

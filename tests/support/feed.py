@@ -26,6 +26,8 @@ PRICES = ("open", "high", "low", "close")
 class Feed:
     """Answers with the bars of a market, which it tells `times` as high, and notes requests."""
 
+    corrects_overnight = True
+
     def __init__(self, name: str, market: Market, basis: PriceBasis = PriceBasis.AS_TRADED) -> None:
         self.name = self.specification = name
         self.price_basis = basis
@@ -43,6 +45,9 @@ class Feed:
 
     def fetch(self, requests: Iterable[BarRequest]) -> Iterator[FetchedBars | ProviderError]:
         yield from answers(requests, self._bars)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
 
     def _bars(self, request: BarRequest) -> FetchedBars:
         self.asked.append(request)
@@ -83,7 +88,7 @@ class Feed:
 def feed(app: App, *feeds: Feed) -> None:
     """Let the tickers of the watchlist be fed by `feeds`, each where those before it fail."""
     for one in feeds:
-        app._providers[one.specification] = one
+        app.providers[one.specification] = one
     first, *others = feeds
     with app.transaction() as db:
         known = instruments.active(db)

@@ -9,11 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.records import (
+    POINT_BASELINE,
+    QUANTILE_BASELINE,
     Bars,
     Forecast,
     Instrument,
     Listing,
-    Method,
     ModelKind,
     Outcome,
     PriceBasis,
@@ -68,7 +69,7 @@ def forecast_of(instrument: Instrument, **changes: Any) -> Forecast:
     """Return a forecast of the session after ORIGIN, which closed at 100."""
     values = {
         "instrument_id": instrument.id,
-        "method": Method.ROLLING_QUANTILE,
+        "method": QUANTILE_BASELINE,
         "origin_session": ORIGIN,
         "target_session": session(1),
         "deadline_at": PAST,
@@ -84,7 +85,7 @@ def forecast_of(instrument: Instrument, **changes: Any) -> Forecast:
 
 def naive_of(instrument: Instrument, **changes: Any) -> Forecast:
     silent = {"quantiles": None, "probability_of_rise": None, "log_return": 0.0, "close": 100.0}
-    return forecast_of(instrument, method=Method.NAIVE, **silent | changes)
+    return forecast_of(instrument, method=POINT_BASELINE, **silent | changes)
 
 
 def model_of(ticker: str | None, last: date = ORIGIN, **changes: Any) -> TrainedModel:

@@ -289,7 +289,7 @@ def live(order: Order, driver: Connection) -> None:
             clock=simulation.clock,
             on_event=simulation.on_event,
         )
-        app._providers[feed.specification] = feed
+        app.providers[feed.specification] = feed
         simulation.obey = partial(_obey, app, feed)
         care = Care(review=alerts.review, serving=monitoring.serving)
         run_daemon(app, care, ServiceManager(None, None))

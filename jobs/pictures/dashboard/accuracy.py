@@ -5,8 +5,10 @@ import streamlit as st
 
 from jobs.pictures import charts
 from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.pictures.frames import own_or_demo
 from jobs.words import KINDS
-from stockbatch.store import dashboard as store
+from stockbatch.methods import registry
+from stockbatch.store import bi
 
 WINDOWS = (250, 60, 20)
 PLOTTED = 25
@@ -15,7 +17,7 @@ PLOTTED = 25
 def show() -> None:
     """Show leaderboard, coverage and skill of one kind and window."""
     st.header("How good were the forecasts?")
-    kinds = read(store.kinds)
+    kinds = list(read(bi.accuracy.kinds)["kind"])
     if not kinds:
         nothing(
             "No forecast has been scored yet.",
@@ -25,13 +27,17 @@ def show() -> None:
     kind = st.segmented_control("Kind", kinds, default=kinds[0], required=True)
     window = st.segmented_control("Sessions", WINDOWS, default=WINDOWS[0], required=True)
     st.caption(KINDS[kind])
-    board = read(store.leaderboard)
+    board = read(bi.accuracy.leaderboard)
     board = board[(board["kind"] == kind) & (board["window_sessions"] == window)]
     if board.empty:
         nothing("There is no comparison over all tickers:", "demonstration data are left out.")
     for calendar, rows in board.groupby("calendar"):
         _leaderboard(str(calendar), rows)
-    _tickers(store.own_or_demo(read(store.accuracy, kind, window)))
+    with st.expander("The methods"):
+        st.markdown(
+            "\n".join(f"- `{name}`, {title}: {what}" for name, title, what in registry.described())
+        )
+    _tickers(own_or_demo(read(bi.accuracy.by_ticker, kind, window)))
 
 
 def _leaderboard(calendar: str, data: pd.DataFrame) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from jobs.pictures.dashboard import accuracy, operations, overview, ticker
+from jobs.pictures.dashboard import accuracy, how_to_read, operations, overview, ticker
 from jobs.pictures.dashboard.page import shown
 
 st.set_page_config(page_title="stockbatch", layout="wide", initial_sidebar_state="collapsed")
@@ -11,5 +11,6 @@ pages = [
     st.Page(shown(ticker.show), title="Ticker", url_path="ticker"),
     st.Page(shown(accuracy.show), title="Accuracy", url_path="accuracy"),
     st.Page(shown(operations.show), title="Operations", url_path="operations"),
+    st.Page(shown(how_to_read.show), title="How to read this", url_path="how-to-read"),
 ]
 st.navigation(pages, position="top").run()

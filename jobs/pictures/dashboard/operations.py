@@ -5,22 +5,23 @@ import streamlit as st
 
 from jobs.pictures import charts
 from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
-from stockbatch.store import dashboard as store
+from stockbatch.store import bi
 
 DAY = "YYYY-MM-DD"
+RUNS = 200
 
 
 def show() -> None:
     """Show runs, outcomes, the age of the data and findings."""
     st.header("Operations")
-    runs = read(store.runs)
+    runs = read(bi.runs.latest, RUNS)
     if runs.empty:
         nothing("Nothing has run yet.", "`stockbatch run` handles the last closed session.")
     else:
         _runs(runs)
-        _outcomes(read(store.outcomes))
-    _freshness(read(store.freshness))
-    _findings(read(store.findings))
+        _outcomes(read(bi.runs.outcomes))
+    _freshness(read(bi.freshness.of_calendars))
+    _findings(read(bi.findings.latest))
 
 
 def _runs(data: pd.DataFrame) -> None:
@@ -85,7 +86,7 @@ def _freshness(data: pd.DataFrame) -> None:
         "age_hours": number("newest bar, hours", format="%.0f"),
     }
     table(data, columns)
-    behind = read(store.behind)
+    behind = read(bi.freshness.behind)
     if behind.empty:
         return
     st.caption(f"The {len(behind)} tickers furthest behind; `stockbatch doctor` says what to mend.")

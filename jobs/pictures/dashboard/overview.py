@@ -7,8 +7,9 @@ import streamlit as st
 
 from jobs.pictures import charts
 from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.pictures.frames import own_or_demo
 from jobs.words import DEMONSTRATION, KINDS
-from stockbatch.store import dashboard as store
+from stockbatch.store import bi
 
 ORDERS = {
     "widest interval": ("width", False),
@@ -26,7 +27,7 @@ PLOTTED = 25
 def show() -> None:
     """Show the latest forecast of every ticker."""
     st.header("Next session")
-    data = read(store.forecasts)
+    data = read(bi.forecasts.latest_with_skill)
     if data.empty:
         nothing(
             "There is no forecast yet.",
@@ -34,7 +35,7 @@ def show() -> None:
             "`stockbatch run` make your own.",
         )
         return
-    data = store.own_or_demo(data)
+    data = own_or_demo(data)
     data = data.assign(width=data["return_high_80_pct"] - data["return_low_80_pct"])
     _summary(data)
     order = st.selectbox("Order by", list(ORDERS))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec
 
 import altair as alt
 import pandas as pd
@@ -14,6 +14,7 @@ from jobs.words import DISCLAIMER
 from stockbatch import config, database
 from stockbatch.config import Settings
 from stockbatch.exceptions import DatabaseUnavailable, StockbatchError
+from stockbatch.store.bi.query import Answer
 
 FRESH_SECONDS = 60
 FONT = '"Source Sans", sans-serif'
@@ -21,7 +22,6 @@ FONT = '"Source Sans", sans-serif'
 Columns = dict[str, Any]
 """Columns of a table in their order, each with its heading or its layout."""
 P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def shown(show: Callable[[], None]) -> Callable[[], None]:
@@ -41,13 +41,16 @@ def shown(show: Callable[[], None]) -> Callable[[], None]:
     return page
 
 
-def read(query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what a query of `store.dashboard` finds, at most a minute old.
+def read(
+    question: Callable[Concatenate[Session, P], Answer], *args: P.args, **kwargs: P.kwargs
+) -> pd.DataFrame:
+    """Return the answer to a question of `store.bi`, at most a minute old.
 
-    Raises what the query and `database.engine` raise.
+    Raises what the question and `database.engine` raise.
     """
-    result: T = _read(query.__name__, args, kwargs, query)
-    return result
+    name = f"{question.__module__}.{question.__qualname__}"
+    frame: pd.DataFrame = _read(name, args, kwargs, question)
+    return frame
 
 
 def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) -> None:
@@ -97,7 +100,12 @@ def _engine() -> Engine:
 
 
 @st.cache_data(ttl=FRESH_SECONDS, max_entries=500, show_spinner=False)
-def _read(name: str, args: Any, kwargs: Any, _query: Callable[..., Any]) -> Any:  # noqa: ARG001
+def _read(
+    name: str,  # noqa: ARG001 - tells questions apart
+    args: Any,
+    kwargs: Any,
+    _question: Callable[..., Answer],  # not looked at by Streamlit, which cannot hash it
+) -> pd.DataFrame:
     """Answer again what was asked by this name with these arguments."""
     with Session(_engine()) as db:
-        return _query(db, *args, **kwargs)
+        return _question(db, *args, **kwargs).frame()

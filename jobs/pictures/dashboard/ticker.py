@@ -5,17 +5,19 @@ import streamlit as st
 
 from jobs.pictures import charts
 from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.pictures.frames import best_first
 from jobs.words import DEMONSTRATION, KINDS
-from stockbatch.store import dashboard as store
+from stockbatch.store import bi
+from stockbatch.store.bi.prices import MOST_SESSIONS
 
 SPANS = {"3 months": 63, "1 year": 252, "2 years": 504, "5 years": 1260}
-ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": store.MOST_SESSIONS}
+ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": MOST_SESSIONS}
 
 
 def show() -> None:
     """Show one ticker."""
     st.header("Ticker")
-    tickers = list(read(store.forecasts)["ticker"])
+    tickers = list(read(bi.forecasts.latest_with_skill)["ticker"])
     asked = st.query_params.get("ticker")
     if asked and asked not in tickers:
         st.warning(
@@ -28,11 +30,11 @@ def show() -> None:
     first = tickers.index(asked) if asked in tickers else 0
     ticker = st.selectbox("Ticker", tickers, index=first, label_visibility="collapsed")
     st.query_params["ticker"] = ticker
-    _next_session(read(store.forecasts_of, ticker))
-    prices = read(store.prices, ticker)
+    _next_session(best_first(read(bi.forecasts.of_ticker, ticker)))
+    prices = read(bi.prices.of_ticker, ticker)
     _prices(prices)
-    _predictions(prices, read(store.errors, ticker))
-    _training(read(store.training, ticker))
+    _predictions(prices, read(bi.forecasts.errors, ticker))
+    _training(read(bi.models.losses, ticker))
 
 
 def _next_session(data: pd.DataFrame) -> None:

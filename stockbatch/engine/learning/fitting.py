@@ -13,12 +13,11 @@ from stockbatch.engine import features, inference, trust
 from stockbatch.engine.learning.comparison import compare, judge, losses
 from stockbatch.engine.learning.decisions import configuration
 from stockbatch.engine.learning.splits import Splits, split
-from stockbatch.engine.material import Material, fingerprint
+from stockbatch.engine.material import Material, fingerprint, first_session
 from stockbatch.engine.network import TRAINED, network_of
 from stockbatch.engine.seeds import seed
 from stockbatch.engine.training import Fitted, OnEpoch, Overdue, Trainer, TrainingData
-from stockbatch.engine.weights import Singles, stack
-from stockbatch.market.sessions import as_date
+from stockbatch.engine.weights import Singles
 from stockbatch.records import Floats, ModelKind, Reason, TrainedModel
 
 INCOMPARABLE = frozenset(
@@ -54,7 +53,7 @@ class _History:
         """Return the mean loss of one ticker's `model` on what compares."""
         one = slice(position, position + 1)
         own = losses(
-            stack([model.weights]),
+            inference.stack([model.weights]),
             self.inputs[one],
             self.targets[one],
             self.steps.comparing[one],
@@ -128,7 +127,7 @@ def train(
         settings,
     )
     # Every ticker starts from the base, and is anchored to it.
-    start = stack([inference.network(base.weights)] * len(rows))
+    start = inference.stack([base.weights] * len(rows))
     fitted = trainer.fit(
         network_of(start),
         history.data([material.panel.tickers[row] for row in rows], material.origin, settings),
@@ -155,25 +154,6 @@ def train(
     return models
 
 
-def garch_model(
-    material: Material, row: int, parameters: Floats, settings: Settings
-) -> TrainedModel:
-    """Return fitted GARCH parameters as a model to be stored."""
-    return TrainedModel(
-        kind=ModelKind.GARCH,
-        ticker=material.panel.tickers[row],
-        first_session=_first_session(material, settings),
-        last_session=material.origin,
-        fingerprint=_fingerprint(material, row, settings),
-        configuration=configuration(settings),
-        parameters=settings.model.model_dump(mode="json"),
-        seed=settings.model.seed,
-        weights={"parameters": parameters.astype(np.float32)},
-        libraries={"arch": version("arch")},
-        reason=Reason.EXPIRED,
-    )
-
-
 def _history(material: Material, inputs: Singles, targets: Floats, settings: Settings) -> _History:
     """Split series that end with `material` into what is fitted, what stops and what compares."""
     sessions = material.panel.sessions[-settings.model.history_sessions :]
@@ -182,12 +162,7 @@ def _history(material: Material, inputs: Singles, targets: Floats, settings: Set
 
 
 def _fingerprint(material: Material, row: int, settings: Settings) -> str:
-    return fingerprint(material.panel, row, _first_session(material, settings), material.origin)
-
-
-def _first_session(material: Material, settings: Settings) -> date:
-    reach = settings.model.history_sessions + features.REACH
-    return as_date(material.panel.sessions[-reach:][0])
+    return fingerprint(material.panel, row, first_session(material, settings), material.origin)
 
 
 def _model(
@@ -203,7 +178,7 @@ def _model(
     return TrainedModel(
         kind=kind,
         ticker=None if row is None else material.panel.tickers[row],
-        first_session=_first_session(material, settings),
+        first_session=first_session(material, settings),
         last_session=material.origin,
         fingerprint="" if row is None else _fingerprint(material, row, settings),
         configuration=configuration(settings),

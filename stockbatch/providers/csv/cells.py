@@ -78,6 +78,7 @@ def decimal_mark(texts: Iterable[str]) -> str | None:
         mark: sum(pattern.fullmatch(text) is not None for text in numbers)
         for mark, pattern in _NUMBERS.items()
     }
+    # One number such as 1.234,5 tells: of the marks, that which reads more numbers is meant.
     if fits["."] != fits[","]:
         return max(fits, key=fits.__getitem__)
     both = [text for text in numbers if all(p.fullmatch(text) for p in _NUMBERS.values())]
@@ -126,6 +127,7 @@ def as_session(text: str, days_first: bool | None = None) -> date:
 
 def simple_ratios(ratios: Floats) -> Floats:
     """Replace split ratios that are nearly a fraction of small numbers by that fraction."""
+    # Providers divide adjusted prices to get at a ratio: rounding leaves 7.00000700001 of a 7.
     simple = ratios.copy()
     for at in np.flatnonzero((ratios != 1) & (ratios > 1e-6) & (ratios < 1e6)):
         larger = max(ratios[at], 1 / ratios[at])

@@ -32,6 +32,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading what is in it: unpacked if it begins like gzip, UTF-16 as UTF-8."""
     try:
         with path.open("rb") as raw:
+            # By what is in it, not by its name: browsers unpack .csv.gz and keep the name.
             if raw.peek(2)[:2] == b"\x1f\x8b":
                 with gzip.open(raw) as unpacked:
                     yield _as_utf_8(cast(Any, unpacked))

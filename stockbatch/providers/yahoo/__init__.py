@@ -1,1 +1,17 @@
-"""Yahoo's bars, by yfinance."""
+"""Bars from Yahoo Finance."""
+
+from stockbatch.providers.base import BarProvider, ProviderKind, Setup
+from stockbatch.providers.yahoo.settings import YahooSettings
+
+
+def _make(setup: Setup) -> BarProvider:
+    # Here, because yfinance takes a second to import.
+    from stockbatch.providers.pacing import TokenBucket
+    from stockbatch.providers.yahoo.provider import PacedSession, Yahoo
+
+    settings: YahooSettings = setup.settings
+    session = PacedSession(TokenBucket(settings.requests_per_second))
+    return Yahoo(setup.folder, session, patience=settings.longest_wait)
+
+
+KIND = ProviderKind(make=_make, settings=YahooSettings)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stockbatch.exceptions import BadAnswer, NoCalendar
+from stockbatch.providers.base import wanted
 from stockbatch.records import (
     BarRequest,
     Bars,
@@ -87,13 +88,10 @@ def fetched_bars(request: BarRequest, frame: pd.DataFrame, about: Mapping[str, A
         bars, actions = _as_traded(request.symbol, frame)
     if about.get("instrumentType") in WITHOUT_VOLUME:
         bars.volume[bars.volume == 0] = np.nan
-    wanted = bars.sessions <= np.datetime64(request.last, "D")
-    if request.first is not None:
-        wanted &= bars.sessions >= np.datetime64(request.first, "D")
     currency = about.get("currency")
     return FetchedBars(
         symbol=request.symbol,
-        bars=bars.where(wanted),
+        bars=bars.where(wanted(bars.sessions, request)),
         actions=tuple(action for action in actions if action.session <= request.last),
         currency=currency if isinstance(currency, str) else None,
     )

@@ -30,16 +30,18 @@ from stockbatch.exceptions import (
     BadAnswer,
     CannotList,
     ConfigurationError,
-    NoData,
     ProviderError,
     ProviderUnavailable,
     RateLimited,
     UnknownTicker,
 )
+from stockbatch.providers.base import no_data
 from stockbatch.providers.pacing import FIRST_PAUSE, Pauses, TokenBucket
 from stockbatch.providers.yahoo import chart as yahoo_chart
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
+WORKERS = 3
+"""Requests under way at once: enough to keep the pace although an answer takes a second or two."""
 ATTEMPTS = 3
 """Of a request that met the network's failures or an unreadable answer."""
 LONGEST_RETRY_WAIT = 30.0
@@ -68,20 +70,20 @@ class Yahoo:
     """Yahoo's bars, with the splits it has applied to them since taken out again.
 
     `cache` is a folder, on a local disk, for yfinance's time zones and cookies: one process at a
-    time. Refusals hold all `workers` back for `patience` seconds in total, then the rest is given
+    time. Refusals hold all workers back for `patience` seconds in total, then the rest is given
     up. `first_pause`, `retry_wait` and `timeout` are in seconds.
     """
 
     name = yahoo_chart.NAME
     specification = "yfinance"
     price_basis = PriceBasis.AS_TRADED
+    corrects_overnight = True
 
     def __init__(
         self,
         cache: Path,
         session: PacedSession,
         *,
-        workers: int = 3,
         patience: float = 3600.0,
         first_pause: float = FIRST_PAUSE,
         retry_wait: float = 1.0,
@@ -90,7 +92,6 @@ class Yahoo:
     ) -> None:
         self._cache = cache
         self._session = session
-        self._workers = workers
         self._patience = patience
         self._first_pause = first_pause
         self._retry_wait = retry_wait
@@ -130,7 +131,7 @@ class Yahoo:
         answers: SimpleQueue[Answer | BaseException] = SimpleQueue()
         stopped = threading.Event()
         pauses = Pauses(self.name, self._patience, stopped, first=self._first_pause)
-        for _ in range(min(self._workers, len(requests))):
+        for _ in range(min(WORKERS, len(requests))):
             # nobody waits for a daemon: what it asked for last may take until the time-out
             work = (todo, answers, pauses, stopped)
             threading.Thread(target=self._work, args=work, daemon=True, name="yfinance").start()
@@ -142,6 +143,10 @@ class Yahoo:
                 yield answer
         finally:
             stopped.set()
+
+    def close(self) -> None:
+        """Close the connections of this thread: those of the workers end with them."""
+        self._session.close()
 
     def _work(
         self,
@@ -204,8 +209,7 @@ class Yahoo:
             fetched = yahoo_chart.fetched_bars(request, frame, about)
             if len(fetched.bars) or fetched.actions:
                 return fetched
-        first = request.first or "the beginning"
-        raise NoData(provider=self.name, ticker=request.symbol, first=first, last=request.last)
+        raise no_data(self.name, request)
 
     def _history(self, symbol: str, **window: Any) -> tuple[Any, Mapping[str, Any]]:
         """Return yfinance's frame, a row per session, or None where Yahoo has no prices.

@@ -19,7 +19,7 @@ from jobs.care import export as job
 from jobs.care.export import export
 from stockbatch import database
 from stockbatch.exceptions import ExportFailed, ExportInProgress
-from stockbatch.store import exports, instruments
+from stockbatch.store import bi, instruments
 from tests.support.market import Market, PlainTrainer, dump, fetch, run, session
 
 SESSIONS = 4
@@ -84,7 +84,7 @@ def same(folder, engine):
         "SELECT relname FROM pg_class WHERE relnamespace = 'bi'::regnamespace AND relkind = 'v'",
     )
     queries = {row["relname"]: f"SELECT * FROM bi.{row['relname']}" for row in views}
-    for name, query in (queries | {"bars": exports.BARS}).items():
+    for name, query in (queries | {"bars": bi.export.BARS}).items():
         expected = fetch(engine, query)
         if not expected:
             assert not list((folder / name).rglob("*.parquet"))
@@ -114,11 +114,11 @@ def files(folder):
 
 
 def test_duckdb_reads_what_the_database_holds(stored, tmp_path):
-    plans = {plan.relation.name: plan for plan in export(stored, tmp_path)}
+    renewals = {renewal.relation.name: renewal for renewal in export(stored, tmp_path)}
     names = same(tmp_path, stored.engine)
-    assert sorted(plans) == sorted([*names, "bars"])
+    assert sorted(renewals) == sorted([*names, "bars"])
     assert {"forecast_history", "price_and_forecast", "run_history", "accuracy"} <= set(names)
-    assert plans["bars"].parts == len(plans["bars"].stale) > 6
+    assert renewals["bars"].parts == len(renewals["bars"].stale) > 6
     month = tmp_path / "bars" / "year=2024" / "month=6" / "bars.parquet"
     assert month.is_file()
     assert len(read(tmp_path, "forecast_history")) > 2 * SESSIONS
@@ -148,7 +148,7 @@ def test_pandas_reads_every_relation_with_its_types(stored, tmp_path):
 def test_nothing_new_writes_nothing(stored, tmp_path):
     export(stored, tmp_path)
     before = files(tmp_path)
-    assert all(not plan.stale and not plan.surplus for plan in export(stored, tmp_path))
+    assert all(not renewal.stale and not renewal.surplus for renewal in export(stored, tmp_path))
     assert files(tmp_path) == before
 
 
@@ -262,7 +262,7 @@ def test_texts_and_missing_sessions_arrive_as_they_are(changing, tmp_path):
     unplaced = tmp_path / "data_issues" / f"year={job.NO_MONTH}" / f"month={job.NO_MONTH}"
     assert (unplaced / "data_issues.parquet").is_file()
     same(tmp_path, changing.engine)
-    assert all(not plan.stale and not plan.surplus for plan in export(changing, tmp_path))
+    assert all(not renewal.stale and not renewal.surplus for renewal in export(changing, tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 but not really PAR1"])
@@ -272,8 +272,8 @@ def test_a_broken_or_foreign_file_is_replaced(stored, tmp_path, content):
     file.write_bytes(content)
     other = tmp_path / "instruments" / "instruments.parquet"
     pd.DataFrame({"a": [1]}).to_parquet(other)
-    plans = {plan.relation.name: plan for plan in export(stored, tmp_path)}
-    assert [len(plans[name].stale) for name in ("bars", "instruments", "sessions")] == [1, 1, 0]
+    renewals = {renewal.relation.name: renewal for renewal in export(stored, tmp_path)}
+    assert [len(renewals[name].stale) for name in ("bars", "instruments", "sessions")] == [1, 1, 0]
     same(tmp_path, stored.engine)
 
 
@@ -323,8 +323,8 @@ def test_a_killed_export_leaves_whole_files_and_is_finished_by_the_next(
     left = list(folder.rglob("*.partial"))
     assert len(left) == (event == "before")
     before = files(folder)
-    plans = export(stored, folder)
-    assert sum(len(plan.surplus) for plan in plans) == len(left)
+    renewals = export(stored, folder)
+    assert sum(len(renewal.surplus) for renewal in renewals) == len(left)
     assert not list(folder.rglob("*.partial"))
     same(folder, stored.engine)
     after = files(folder)

@@ -7,7 +7,7 @@ from jobs.care import prune
 from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.exceptions import AccessDenied, RunInProgress
-from stockbatch.records import ModelKind, Reason
+from stockbatch.records import LSTM, ModelKind, Reason
 from stockbatch.store import models, promotions, retention, runs
 from tests.support.ledger import listed, model_of, opened
 from tests.support.market import CODE, ORIGIN, PlainTrainer, dump, fetch, run, session
@@ -57,7 +57,7 @@ def test_a_model_long_in_use_stays_however_many_were_tried_since(db):
     retention.drop_weights(db, CODE, 1)
     assert pruned(db) == set(tried[:3])  # the last two tell how old the last attempt is
     assert models.champions(db, [one], session(9))[one.id].id == champion
-    assert models.newest(db, [one], ModelKind.TICKER, session(9))[one.id].id == tried[-1]
+    assert models.newest(db, [one], LSTM, ModelKind.TICKER, session(9))[one.id].id == tried[-1]
 
 
 def test_a_base_that_a_ticker_uses_stays(db):
@@ -71,7 +71,7 @@ def test_a_base_that_a_ticker_uses_stays(db):
 
 def test_kinds_and_calendars_are_apart(db):
     (one,) = listed(db, "AAA")
-    kept = [trained(db, one, 0, kind=ModelKind.GARCH, promoted=False), trained(db, one, 1)]
+    kept = [trained(db, one, 0, method="garch", promoted=False), trained(db, one, 1)]
     assert retention.drop_weights(db, CODE, 1) == (0, 0)
     trained(db, one, 2)
     trained(db, one, 3)

@@ -395,14 +395,14 @@ def test_a_ticker_that_spoils_its_training_is_forecast_by_the_model_in_use(app, 
 def test_a_ticker_that_spoils_everything_has_no_forecast_and_stops_no_other(
     app, undisturbed, monkeypatch
 ):
-    baselines = make_forecasts.forecasting.baseline_quantiles
+    state = make_forecasts.state
 
-    def choke(material, *rest):
-        if "BBB" in {instrument.ticker for instrument in material.instruments}:
+    def choke(given, parameters):
+        if "BBB" in {instrument.ticker for instrument in given.material.instruments}:
             raise IndexError("poison")
-        return baselines(material, *rest)
+        return state(given, parameters)
 
-    monkeypatch.setattr(make_forecasts.forecasting, "baseline_quantiles", choke)
+    monkeypatch.setattr(make_forecasts, "state", choke)
     work(app, evening(1))
     assert tries(app) == 3
     found = outcomes(app.engine, session(1))

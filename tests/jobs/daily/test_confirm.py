@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from jobs.api.predict import predict
+from jobs.api.sent_bars import predict
 from stockbatch.engine.material import prepare, sessions_needed
 from stockbatch.exceptions import ProviderUnavailable, UnknownProvider
 from stockbatch.records import QUANTILES, Action, BarRequest

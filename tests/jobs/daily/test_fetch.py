@@ -421,7 +421,7 @@ def test_a_split_first_seen_a_session_late_changes_no_forecast_made_before(app, 
 
 def quarantine(app, market):
     """Leave a bar of BBB set aside because there were two of it."""
-    live = app._providers["feed"]
+    live = app.providers["feed"]
     original = live._bars
 
     def twice(request):

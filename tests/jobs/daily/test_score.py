@@ -20,8 +20,8 @@ from jobs.daily.metrics import WINDOWS, update_metrics
 from jobs.daily.score import score_forecasts
 from stockbatch import records
 from stockbatch.database.tables import QUANTILE_COLUMNS
-from stockbatch.methods.baselines import probability_of_rise
-from stockbatch.records import CorporateAction, Method
+from stockbatch.methods.forecasts import probability_of_rise
+from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, CorporateAction
 from stockbatch.store import bars, forecasts
 from tests.support.ledger import (
     PAST,
@@ -207,7 +207,7 @@ def test_a_missing_bar_of_a_session_is_waited_for(app, one):
 TICKERS = ("AAA", "BBB", "CCC")
 DAYS = [session(offset) for offset in range(70)]
 POINTS = ("mae", "rmse", "bias", "mape", "smape", "mase")
-METHODS = (Method.NAIVE, Method.LSTM, Method.ROLLING_QUANTILE, Method.EWMA)
+METHODS = (POINT_BASELINE, LSTM, QUANTILE_BASELINE, "ewma")
 COVERED = {f"coverage_{percent}": f"inside_{percent}" for percent in (50, 80, 90, 95)}
 
 
@@ -239,7 +239,7 @@ def _forecasts(rng, instrument, day, close, target):
     }
     yield naive_of(instrument, **common | {"close": close})
     for method in METHODS[1:]:
-        if method is Method.LSTM and instrument.ticker == "BBB" and rng.random() < 0.3:
+        if method == LSTM and instrument.ticker == "BBB" and rng.random() < 0.3:
             continue
         quantiles = np.sort(rng.normal(0, 0.01, 9))
         made = forecast_of(
@@ -293,7 +293,7 @@ def plain_metrics(rows, ticker, method, window):
             for row in all_
             if row["method"] == other and (row["ticker"], row["target_session"]) in place
         ]
-        for other in (Method.NAIVE, Method.ROLLING_QUANTILE)
+        for other in (POINT_BASELINE, QUANTILE_BASELINE)
     )
     answer = {}
     for metric, value in plain_values(own).items():
@@ -305,7 +305,7 @@ def plain_metrics(rows, ticker, method, window):
             baseline = plain_values(other)[metric]
             skill = 1 - value / baseline
         answer[metric] = len(own), value, baseline, skill
-    if ticker == "ALL" and method is not Method.NAIVE:
+    if ticker == "ALL" and method != POINT_BASELINE:
         losses = {
             other: {
                 (row["target_session"], row["ticker"]): row["pinball"]
@@ -321,7 +321,7 @@ def plain_metrics(rows, ticker, method, window):
 def plain_comparisons(method, losses):
     """Return the metrics of the leaderboard; `losses` are by session and ticker, by method."""
     answer = {}
-    for rival in (Method.ROLLING_QUANTILE, Method.EWMA):
+    for rival in (QUANTILE_BASELINE, "ewma"):
         places, days = common(losses[method], losses[rival])
         own, other = (sum(losses[m][place] for place in places) for m in (method, rival))
         left = [
@@ -331,16 +331,16 @@ def plain_comparisons(method, losses):
         error = stdev(left) * np.sqrt(len(days)) / other
         answer[f"skill_vs_{rival}"] = len(places), 1 - own / other, None, None
         answer[f"skill_vs_{rival}_error"] = len(places), error, None, None
-    if method is not Method.ROLLING_QUANTILE:
-        places, _ = common(losses[method], losses[Method.ROLLING_QUANTILE])
+    if method != QUANTILE_BASELINE:
+        places, _ = common(losses[method], losses[QUANTILE_BASELINE])
         gain = {ticker: [] for ticker in TICKERS}
         for place in places:
-            gain[place[1]].append(losses[Method.ROLLING_QUANTILE][place] - losses[method][place])
+            gain[place[1]].append(losses[QUANTILE_BASELINE][place] - losses[method][place])
         answer["share_better"] = len(places), fmean(fmean(g) > 0 for g in gain.values()), None, None
-    if method is not Method.LSTM:
-        places, days = common(losses[method], losses[Method.LSTM])
+    if method != LSTM:
+        places, days = common(losses[method], losses[LSTM])
         daily = [
-            fmean(losses[method][p] - losses[Method.LSTM][p] for p in places if p[0] == day)
+            fmean(losses[method][p] - losses[LSTM][p] for p in places if p[0] == day)
             for day in days
         ]
         test = ttest_1samp(daily, 0)
@@ -465,7 +465,7 @@ def test_a_method_that_lacks_a_ticker_is_compared_on_the_others(app, summed_up):
         (new,) = listed(db, "NEW")
         store(db, new, bars_of(DAYS, [100 + n % 3 for n in range(len(DAYS))]))
         made = forecast_of(new, origin_session=DAYS[-2], target_session=DAYS[-1])
-        made = replace(made, method=Method.LSTM)
+        made = replace(made, method=LSTM)
         forecasts.add(db, [made], opened(db, DAYS[-1]), issued_at=NOW)
         run = opened(db, DAYS[-1])
     before = fetch(app.engine, "SELECT * FROM bi.leaderboard WHERE method = 'lstm' ORDER BY 6")

@@ -135,7 +135,7 @@ def test_where_nothing_ever_ran_the_last_session_closed_is_next(ledger):
 
 UNSUITABLE = {
     "other ticker": ("it belongs to BBB", {"ticker": "BBB"}),
-    "garch": ("it is no LSTM", {"kind": ModelKind.GARCH}),
+    "garch": ("it is no LSTM", {"method": "garch"}),
     "other settings": ("it was trained with other settings", {"configuration": "old"}),
     "later data": (
         f"it learned from sessions up to {session(2)}, and {NEXT} is before that",

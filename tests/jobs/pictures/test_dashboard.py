@@ -40,6 +40,7 @@ from tests.support.browser import (
 )
 from tests.support.ledger import FUTURE, forecast_of, listed, naive_of, opened
 from tests.support.market import CODE, NOW, Market, PlainTrainer, calendar, fetch, run, session
+from tests.support.places import ROOT
 
 NUMBERS = {
     "forecast": "forecast_close",
@@ -50,6 +51,7 @@ NUMBERS = {
     "P(rise)": "probability_of_rise_pct",
 }
 PAGES = ("overview", "ticker", "accuracy", "operations")
+"""Those that read the database."""
 
 
 # ---- pages, without a browser
@@ -156,15 +158,14 @@ def test_an_address_that_is_taken_is_one_sentence(monkeypatch, capsys):
 
 def test_pages_read_as_the_reader_whatever_the_login_may(open_page, settings, monkeypatch, fresh):
     from jobs.pictures.dashboard.page import read
+    from stockbatch.store.bi.query import ask
 
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", settings.database_url.get_secret_value())
 
     def rights(db):
-        return db.execute(
-            text("SELECT current_user, has_schema_privilege('stockbatch', 'USAGE')")
-        ).one()
+        return ask(db, "SELECT current_user, has_schema_privilege('stockbatch', 'USAGE')")
 
-    assert read(rights) == ("stockbatch_reader", False)
+    assert read(rights).to_numpy().tolist() == [["stockbatch_reader", False]]
 
 
 def test_the_demonstration_says_what_it_is(open_page, engine):
@@ -225,6 +226,19 @@ def test_an_unknown_ticker_in_the_address_is_not_repeated(open_page, fresh):
     said = texts(open_page("ticker", ticker="![](http://example.com/x.png)"))
     assert "no forecast of the ticker that the address names" in said
     assert "example.com" not in said
+
+
+def test_the_guide_is_a_page_without_a_database(open_page, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/none")
+    app = open_page("how_to_read")
+    assert not app.warning
+    said = texts(app)
+    guide = (ROOT / "deployment" / "guides" / "how-to-read.md").read_text()
+    assert [line for line in guide.splitlines() if line.startswith("#")] == re.findall(
+        "^#.*", said, re.MULTILINE
+    )
+    assert ".md" not in said
+    assert DISCLAIMER in said
 
 
 # ---- the program, in a browser
@@ -408,7 +422,7 @@ def test_the_operations_page_shows_runs_and_outcomes(desktop):
     assert sorted(found) == sorted(tuple(row.values()) for row in expected)
 
 
-@pytest.mark.parametrize("page", ["", "ticker", "accuracy", "operations"])
+@pytest.mark.parametrize("page", ["", "ticker", "accuracy", "operations", "how-to-read"])
 def test_a_page_fits_a_phone_and_asks_nobody_else(visitor, page):
     browser = visitor.browser
     resize(browser, PHONE)
@@ -419,7 +433,7 @@ def test_a_page_fits_a_phone_and_asks_nobody_else(visitor, page):
     wide = """
     const main = document.querySelector('[data-testid=stMain]');
     const parts = ['Metric', 'VegaLiteChart', 'DataFrame', 'CaptionContainer', 'ButtonGroup'];
-    const names = parts.map(part => `[data-testid=st${part}]`).join(', ');
+    const names = parts.map(part => `[data-testid=st${part}]`).join(', ') + ', table';
     return [main.scrollWidth, ...[...main.querySelectorAll(names)].map(
         part => part.getBoundingClientRect().right)]
     """

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from stockbatch.config import Settings
-from stockbatch.providers.base import create
+from stockbatch.providers.registry import create
 from tests.benchmarks import accuracy, walk_forward
 from tests.support.market import BEFORE, CODE, MODEL, Market, PlainTrainer
 

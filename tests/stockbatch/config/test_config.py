@@ -1,5 +1,6 @@
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from stockbatch import config
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.config import text as settings_file
 from stockbatch.exceptions import ConfigurationError
+from stockbatch.providers import registry
 from tests.support.places import ROOT
 
+MODELS = registry.models()
 SECRET = "postgresql://writer:hunter2@db.example/stocks"
 
 
@@ -235,33 +238,41 @@ def test_alert_urls_come_from_file_and_variable(monkeypatch, write):
         "json://one",
         "mailto://me:hunter2@host",
     ]
-    assert 'alert_urls = ["json://***", "mailto://***"]' in settings_file.describe(config.load())
+    assert 'alert_urls = ["json://***", "mailto://***"]' in settings_file.describe(
+        config.load(), MODELS
+    )
     monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "json://two\nslack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnl")
     assert len(config.load().alert_urls) == 2
-    shown = settings_file.describe(config.load()) + repr(config.load())
+    shown = settings_file.describe(config.load(), MODELS) + repr(config.load())
     assert "TIiajkdnl" not in shown
 
 
 def test_every_secret_is_known_to_who_hides_it(monkeypatch):
     monkeypatch.setenv("STOCKBATCH_DATABASE_URL", SECRET)
     monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "json://two")
-    assert config.secrets(config.load()) == {SECRET, "hunter2", "json://two"}
+    assert config.secrets(config.load(), MODELS) == {SECRET, "hunter2", "json://two"}
 
 
 def test_a_password_is_hidden_as_it_is_written_and_as_it_is_meant(monkeypatch):
     url = "postgresql://me:p%40ss%2Fword@host/db"
     monkeypatch.setenv("STOCKBATCH_DATABASE_URL", url)
-    assert config.secrets(config.load()) == {url, "p%40ss%2Fword", "p@ss/word"}
+    assert config.secrets(config.load(), MODELS) == {url, "p%40ss%2Fword", "p@ss/word"}
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
 def test_an_address_to_serve_on(address):
     assert config.load(monitoring_address=address).monitoring_address == address
 
 
-@pytest.mark.parametrize("address", ["9464", ":9464", "localhost", "host:port", "host:99999"])
-def test_no_address_to_serve_on(address):
-    assert "HOST:PORT" in str(told(monitoring_address=address))
+@pytest.mark.parametrize("setting", ["monitoring_address", "api_address"])
+def test_what_is_no_address_is_refused_as_settings_are_read(setting):
+    words = f"{setting}: Value error, write it as HOST:PORT, e.g. 127.0.0.1:9464 or [::1]:9464"
+    assert words in str(told(**{setting: "localhost"}))
+
+
+def test_monitoring_can_be_left_out_and_the_rest_service_has_an_address():
+    assert config.load(monitoring_address="").monitoring_address == ""
+    assert "HOST:PORT" in str(told(api_address=""))
 
 
 def test_all_problems_are_named_at_once(write, monkeypatch):
@@ -284,28 +295,168 @@ def test_settings_without_problems(write):
 
 def test_the_settings_file_of_the_deployment_is_the_template():
     file = ROOT / "deployment" / "stockbatch.toml"
-    assert file.read_text(encoding="utf-8") == settings_file.template(), (
+    assert file.read_text(encoding="utf-8") == settings_file.template(MODELS), (
         "stockbatch config template > deployment/stockbatch.toml"
     )
 
 
 def test_the_template_changes_nothing(write):
     before = config.load()
-    write(settings_file.template())
+    write(settings_file.template(MODELS))
     assert config.load().model_dump() == before.model_dump()
 
 
 def test_the_template_has_every_setting_with_its_default(write, monkeypatch):
     monkeypatch.delenv("STOCKBATCH_HOME")
-    lines = settings_file.template().splitlines()
+    lines = settings_file.template(MODELS).splitlines()
     values = [line[2:] for line in lines if re.match(r"# (\w+ = |\[)", line)]
     settings = config.load(write("\n".join(values)))
-    for table in (settings, settings.model, settings.exchanges["XTKS"]):
-        assert table.model_fields_set >= type(table).model_fields.keys() - {"exchanges"}
-        for key, field in type(table).model_fields.items():
-            if not field.examples and key != "exchanges":
+    of_providers = [MODELS[name]().model_validate(t) for name, t in settings.providers.items()]
+    assert len(of_providers) == 2
+    for table in (settings, settings.model, settings.exchanges["XTKS"], *of_providers):
+        keys = type(table).model_fields.keys() - {"exchanges", "providers"}
+        assert table.model_fields_set >= keys
+        for key in keys:
+            field = type(table).model_fields[key]
+            if not field.examples:
                 assert getattr(table, key) == field.get_default()
     assert all(line.startswith("#") or not line for line in lines)
     for line, above in zip(lines[1:], lines, strict=False):
         if re.match(r"# \w+ = ", line):
             assert above.endswith("."), f"{line} is not explained"
+
+
+# ---- the providers' own tables
+
+FLAT = {
+    "yfinance_requests_per_second": "requests_per_second",
+    "yfinance_patience_minutes": "patience_minutes",
+    "alpha_vantage_key": "key",
+    "alpha_vantage_key_file": "key_file",
+    "alpha_vantage_premium": "premium",
+    "alpha_vantage_requests_per_second": "requests_per_second",
+    "alpha_vantage_requests_per_day": "requests_per_day",
+}
+
+
+def read(name, **options):
+    """Return the table of a provider as its own model reads it."""
+    return MODELS[name]().model_validate(config.load(None, MODELS, **options).providers[name])
+
+
+def refused(**options):
+    """Return what is wrong, which is one thing."""
+    (error,) = config.problems(None, MODELS, **options)
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(None, MODELS, **options)
+    assert str(caught.value) == str(error)
+    return error
+
+
+def test_a_provider_is_set_by_option_environment_and_file(write, monkeypatch):
+    write("[providers.yfinance]\nrequests_per_second = 2\npatience_minutes = 5\n")
+    assert read("yfinance").requests_per_second == 2
+    monkeypatch.setenv("STOCKBATCH_PROVIDERS__YFINANCE__REQUESTS_PER_SECOND", "3.5")
+    monkeypatch.setenv("STOCKBATCH_PROVIDERS__ALPHA_VANTAGE__KEY", "0123")
+    monkeypatch.setenv("STOCKBATCH_PROVIDERS__ALPHA_VANTAGE__KEY_FILE", "~/key")
+    assert read("yfinance").requests_per_second == 3.5
+    assert read("alpha_vantage").key == SecretStr("0123"), "not the number 83"
+    assert read("alpha_vantage").key_file == Path.home() / "key"
+    table = read("yfinance", providers={"yfinance": {"requests_per_second": "4"}})
+    assert (table.requests_per_second, table.patience_minutes) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("[providers.yfinanze]\n", "yfinanze", "unknown; did you mean yfinance?"),
+        ("[providers.yfinance]\nworkers = 3\n", "yfinance.workers", "unknown"),
+        ("[providers.demo]\nx = 1\n", "demo.x", "unknown"),
+        (
+            "[providers.alpha_vantage]\nkeyfile = 'x'\n",
+            "alpha_vantage.keyfile",
+            "unknown; did you mean key_file?",
+        ),
+        (
+            "[providers.yfinance]\npatience_minutes = -1\n",
+            "yfinance.patience_minutes",
+            "Input should be greater than or equal to 0",
+        ),
+        ("[providers]\nyfinance = 3\n", "yfinance", "Input should be a valid dictionary"),
+    ],
+)
+def test_a_bad_table_of_a_provider_is_told(write, monkeypatch, text, key, reason):
+    file = write(text)
+    assert str(refused()) == f"{file}: providers.{key}: {reason}"
+
+
+def test_what_is_wrong_about_a_provider_is_told_by_where_it_is_set(write, monkeypatch):
+    write("[providers.yfinance]\npatience_minutes = 1\n")
+    monkeypatch.setenv("STOCKBATCH_PROVIDERS__YFINANCE__PATIENCE", "1")
+    monkeypatch.setenv("STOCKBATCH_PROVIDERS__YAHOO__PATIENCE_MINUTES", "1")
+    options = {"providers": {"yfinance": {"requests_per_second": "fast"}}}
+    assert sorted(map(str, config.problems(None, MODELS, **options))) == [
+        "environment: STOCKBATCH_PROVIDERS__YAHOO: unknown",
+        "environment: STOCKBATCH_PROVIDERS__YFINANCE__PATIENCE: unknown; did you mean"
+        " patience_minutes?",
+        "options: providers.yfinance.requests_per_second: Input should be a valid number, unable"
+        " to parse string as a number",
+    ]
+
+
+@pytest.mark.parametrize(("flat", "own"), FLAT.items())
+def test_what_was_flat_until_0_1_is_refused_with_its_new_name(write, monkeypatch, flat, own):
+    name = flat.removesuffix(f"_{own}")
+    now = f"unknown; it is providers.{name}.{own} now"
+    assert str(refused(**{flat: "1"})) == f"options: {flat}: {now}"
+    file = write(f"{flat} = 1\n")
+    assert str(refused()) == f"{file}: {flat}: {now}"
+    write("")
+    variable = f"STOCKBATCH_{flat}".upper()
+    monkeypatch.setenv(variable, "1")
+    new = f"STOCKBATCH_PROVIDERS__{name}__{own}".upper()
+    assert str(refused()) == f"environment: {variable}: unknown; it is {new} now"
+
+
+@pytest.mark.parametrize("gone", ["alpha_vantage_format", "yfinance_workers"])
+def test_what_is_gone_is_told(write, monkeypatch, gone):
+    file = write(f"{gone} = 3\n")
+    assert str(refused()) == f"{file}: {gone}: no longer a setting: take it away"
+    write("")
+    monkeypatch.setenv(f"STOCKBATCH_{gone}".upper(), "3")
+    assert "no longer a setting" in str(refused())
+
+
+def test_problems_of_providers_are_told_beside_all_others(write):
+    write("threads = -1\n[providers.yfinance]\nworkers = 1\n[providers.x]\n[model]\nunits = 0\n")
+    keys = [error.values["key"] for error in config.problems(None, MODELS)]
+    assert sorted(keys) == ["model.units", "providers.x", "providers.yfinance.workers", "threads"]
+
+
+def test_without_their_models_the_tables_stay_as_they_are(write):
+    write("[providers.yfinance]\nrequests_per_second = 2\n[providers.other]\nx = 1\n")
+    assert config.load().providers == {"yfinance": {"requests_per_second": 2}, "other": {"x": 1}}
+
+
+def test_a_secret_of_a_provider_is_shown_to_nobody(write):
+    write("[providers.alpha_vantage]\nkey = 'hunter2'\n")
+    settings = config.load(None, MODELS)
+    assert config.secrets(settings, MODELS) == {"hunter2"}
+    shown = settings_file.describe(settings, MODELS)
+    assert '[providers.alpha_vantage]\nkey = "***"' in shown
+    shown += (
+        str(settings) + repr(settings) + settings.model_dump_json() + str(settings.model_dump())
+    )
+    assert "hunter2" not in shown
+    write("[providers.alpha_vantage]\nkey = ['hunter2']\nkye = 'hunter2'\n")
+    told_ = " ".join(map(str, config.problems(None, MODELS)))
+    assert "providers.alpha_vantage.key:" in told_
+    assert "hunter2" not in told_
+
+
+def test_every_provider_is_described_with_its_defaults(write):
+    shown = tomllib.loads(settings_file.describe(config.load(None, MODELS), MODELS))["providers"]
+    assert shown == {
+        "yfinance": {"requests_per_second": 1.0, "patience_minutes": 60.0},
+        "alpha_vantage": {"premium": False, "requests_per_second": 0.8, "requests_per_day": 25},
+    }

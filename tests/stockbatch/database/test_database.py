@@ -209,7 +209,7 @@ def test_unreachable_database_is_one_plain_line(settings, engine, connect, chang
 
 
 def test_server_that_is_too_old(settings, connect, monkeypatch):
-    monkeypatch.setattr(database, "OLDEST_SERVER", 99)
+    monkeypatch.setattr("stockbatch.database.connection.OLDEST_SERVER", 99)
     with pytest.raises(DatabaseUnavailable, match="this program needs 99 or later"):
         ask(connect(settings), "SELECT 1")
 

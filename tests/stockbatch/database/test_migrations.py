@@ -211,7 +211,7 @@ def test_each_migration_is_a_transaction(empty, empty_settings, tmp_path, monkey
 
 def test_migration_does_not_wait_for_a_lock_for_ever(empty, empty_settings, tmp_path, monkeypatch):
     add_migrations(tmp_path, monkeypatch, then='op.execute("DROP TABLE public.made_by_good")')
-    monkeypatch.setattr(database, "LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr("stockbatch.database.connection.LOCK_TIMEOUT", "200ms")
     alembic.upgrade(database.alembic_config(empty), "good")
     with empty.begin() as reader:
         reader.execute(text("SELECT FROM public.made_by_good"))
@@ -230,7 +230,7 @@ def add_migrations(folder, monkeypatch, then):
     for revision, below, last in (("good", head, "pass"), ("last", "good", then)):
         source = FAILING.format(revision=revision, down_revision=below, then=last)
         (copy / "versions" / f"{revision}.py").write_text(source)
-    monkeypatch.setattr(database, "migrations_folder", lambda: copy)
+    monkeypatch.setattr("stockbatch.database.migration.migrations_folder", lambda: copy)
 
 
 def test_schema_that_is_behind(empty):

@@ -26,6 +26,7 @@ WRITER = {
     "forecasts": READ,
     "instruments": CHANGE,
     "market_inputs": CHANGE,
+    "methods": ADD,
     "metrics": CHANGE,
     "models": ADD,
     "models_in_use": READ,

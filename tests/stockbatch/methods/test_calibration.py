@@ -17,7 +17,6 @@ from stockbatch.methods.calibration import (
     LOSS_FORGETTING,
     REACH,
     TRUST,
-    calibrate,
     calibrate_by_origin,
     shrinkage,
     shrinkage_by_origin,
@@ -26,6 +25,13 @@ from stockbatch.records import QUANTILES
 
 NORMAL = np.array([-1.959964, -1.644854, -1.281552, -0.67449, 0, 0.67449, 1.281552, 1.644854])
 NORMAL = np.append(NORMAL, 1.959964)
+
+
+def calibrate(past, actual, quantiles):
+    """Calibrate one more forecast by the past ones."""
+    raw = np.concatenate([past, quantiles[:, None]], axis=1)
+    unknown = np.full((len(quantiles), 1), np.nan)
+    return calibrate_by_origin(raw, np.concatenate([actual, unknown], axis=1), 1)[:, 0]
 
 
 def forecasts(tickers=3, sessions=400, seed=1, missing=0.05, width=1.0):

@@ -15,12 +15,15 @@ from stockbatch.methods.garch import (
     PARAMETERS,
     REACH,
     fit_garch,
-    garch_quantiles,
     garch_quantiles_by_origin,
 )
 from stockbatch.records import QUANTILES
 
 TRUTH = np.array([5e-4, 4e-6, 0.08, 0.90, 6.0])
+
+
+def garch_quantiles(parameters, returns):
+    return garch_quantiles_by_origin(parameters, returns, 1)[:, 0]
 
 
 def simulate(parameters=TRUTH, sessions=1000, seed=1, missing=0.0):

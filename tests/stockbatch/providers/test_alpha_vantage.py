@@ -1,5 +1,6 @@
 """Alpha Vantage on the loopback interface: recorded answers where they are, composed ones else."""
 
+import csv
 import json
 import logging
 import threading
@@ -8,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from numpy.testing import assert_array_equal
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from jobs.app import RequestLedger
@@ -27,10 +27,10 @@ from stockbatch.exceptions import (
     RateLimited,
     UnknownTicker,
 )
-from stockbatch.providers import base as providers
+from stockbatch.providers import registry
 from stockbatch.providers.alpha_vantage.provider import AlphaVantage
-from stockbatch.providers.csv.files import CsvFiles
-from stockbatch.providers.pacing import TokenBucket
+from stockbatch.providers.alpha_vantage.settings import AlphaVantageSettings
+from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import BarRequest, CorporateAction, Listing, PriceBasis
 from stockbatch.store import quota
 from tests.support.loopback import Reply, serving
@@ -63,14 +63,7 @@ def series(rows=ROWS, symbol="IBM", adjusted=True):
     return json.dumps({"Meta Data": {"2. Symbol": symbol}, "Time Series (Daily)": days})
 
 
-def table(rows=ROWS, adjusted=True):
-    names = NAMES if adjusted else tuple(name for name in NAMES[:6] if "adjusted" not in name)
-    lines = [",".join(["timestamp", *(name.replace(" ", "_") for name in names)])]
-    lines += [
-        ",".join([day, *(cells[NAMES.index(name)] for name in names)])
-        for day, cells in rows.items()
-    ]
-    return "\r\n".join([*lines, ""])
+SETTINGS = AlphaVantageSettings.model_fields.keys()
 
 
 class Counter:
@@ -111,15 +104,15 @@ def vantage():
 @pytest.fixture
 def make(vantage):
     def provider(key=KEY, key_file=None, **options):
-        values = {
+        values = {"key": key, "key_file": key_file, "requests_per_second": 100}
+        values |= {name: options.pop(name) for name in SETTINGS & options.keys()}
+        with_ = {
             "quota": Counter(),
-            "requests_per_day": 25,
-            "bucket": TokenBucket(1e6),
             "url": f"http://127.0.0.1:{vantage.port}/query",
             "retry_wait": 0.001,
             "clock": lambda: NOW,
         }
-        return AlphaVantage(key and SecretStr(key), key_file, **values | options)
+        return AlphaVantage(AlphaVantageSettings(**values), **with_ | options)
 
     return provider
 
@@ -133,9 +126,8 @@ def fetch(provider, symbol="IBM", **window):
     return answer
 
 
-@pytest.mark.parametrize("body", [series(), table()], ids=["json", "csv"])
-def test_prices_are_as_traded_with_actions_beside_them(make, vantage, body):
-    vantage.replies = [Reply(body)]
+def test_prices_are_as_traded_with_actions_beside_them(make, vantage):
+    vantage.replies = [Reply(series())]
     provider = make(premium=True)
     answer = fetch(provider)
     assert provider.price_basis is PriceBasis.AS_TRADED
@@ -149,15 +141,11 @@ def test_prices_are_as_traded_with_actions_beside_them(make, vantage, body):
     }
 
 
-@pytest.mark.parametrize(
-    "body", [series(adjusted=False), table(adjusted=False)], ids=["json", "csv"]
-)
-def test_raw_prices_without_actions(make, vantage, body):
-    vantage.replies = [Reply(body)]
-    answer = fetch(make(form="csv"), first=date(2024, 6, 13), last=date(2024, 6, 13))
+def test_raw_prices_without_actions(make, vantage):
+    vantage.replies = [Reply(series(adjusted=False))]
+    answer = fetch(make(), first=date(2024, 6, 13), last=date(2024, 6, 13))
     assert answer.bars.sessions.tolist() == [date(2024, 6, 13)]
     assert (answer.bars.close.tolist(), answer.actions) == ([10.25], ())
-    assert vantage.asked[0]["datatype"] == "csv"
 
 
 @pytest.mark.parametrize(
@@ -216,8 +204,6 @@ REFUSALS = [
     (series(symbol="IBN"), BadAnswer),
     ("<html>busy</html>", BadAnswer),
     ("", BadAnswer),
-    (table()[:-1].rstrip("\r"), BadAnswer),
-    (table()[:-30], BadAnswer),
     ("timestamp,open\r\n2024-06-14,1\r\n", BadAnswer),
     ("[" * 100_000, BadAnswer),
 ]  # fmt: skip
@@ -265,13 +251,19 @@ def test_recorded_answers(make, vantage, name, actions):
 @recorded
 def test_a_whole_recorded_history_reads_as_the_file_does(make, vantage):
     file = DATA / "alpha_vantage_csv" / "AAPL.csv"
-    vantage.replies = [Reply(file.read_text())]
-    mine = fetch(make(premium=True, form="csv"), "AAPL")
+    with file.open(newline="") as lines:
+        rows = {row["timestamp"]: _cells(row) for row in csv.DictReader(lines)}
+    vantage.replies = [Reply(series(rows, "AAPL"))]
+    mine = fetch(make(premium=True), "AAPL")
     (theirs,) = CsvFiles(str(file)).fetch(asking("AAPL"))
     for name in ("sessions", "open", "high", "low", "close", "volume"):
         assert_array_equal(getattr(mine.bars, name), getattr(theirs.bars, name))
     assert sorted(mine.actions, key=str) == sorted(theirs.actions, key=str)
     assert [a.value for a in mine.actions if a.kind == "split"] == [2, 2, 7, 4]
+
+
+def _cells(row):
+    return tuple(row[name.replace(" ", "_")] for name in NAMES)
 
 
 def test_a_passing_failure_is_tried_again_once(make, vantage):
@@ -345,17 +337,18 @@ def test_keys_come_from_the_environment_or_a_file(make, vantage, tmp_path):
     assert len(fetch(make(None, file)).bars) == 3
     assert vantage.asked[-1]["apikey"] == KEY
     assert "25 requests a day" in make(None, file).state()
-    with pytest.raises(NoKey, match="STOCKBATCH_ALPHA_VANTAGE_KEY"):
+    with pytest.raises(NoKey, match="set STOCKBATCH_PROVIDERS__ALPHA_VANTAGE__KEY in"):
         make(None).state()
     assert type(fetch(make(None))) is NoKey
 
 
 def test_the_factory_reads_the_settings(tmp_path):
-    settings = Settings(home=tmp_path, alpha_vantage_key=SecretStr(KEY), alpha_vantage_premium=True)
-    provider = providers.create("alpha_vantage", settings, Counter())
+    settings = Settings(home=tmp_path, providers={"alpha_vantage": {"key": KEY, "premium": True}})
+    provider = registry.create("alpha_vantage", settings, Counter())
     assert (provider.name, provider.specification) == ("alpha_vantage", "alpha_vantage")
     assert "premium" in provider.state()
-    assert KEY not in describe(settings) + repr(settings) + repr(vars(provider))
+    shown = describe(settings, registry.models()), repr(settings), settings.model_dump_json()
+    assert KEY not in str(shown) + repr(vars(provider))
 
 
 FOUND = {
@@ -424,10 +417,10 @@ def test_processes_at_once_do_not_overspend(writer):
 
 def test_an_app_counts_in_its_database(app, vantage):
     app.settings = app.settings.model_copy(
-        update={"alpha_vantage_key": SecretStr(KEY), "alpha_vantage_requests_per_day": 1}
+        update={"providers": {"alpha_vantage": {"key": KEY, "requests_per_day": 1}}}
     )
     provider = app.provider("alpha_vantage")
-    provider._url = f"http://127.0.0.1:{vantage.port}/query"
+    provider._client._url = f"http://127.0.0.1:{vantage.port}/query"
     assert len(fetch(provider).bars) == 3
     assert type(fetch(provider)) is QuotaSpent
     with app.transaction() as db:

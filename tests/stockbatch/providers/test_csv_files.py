@@ -5,10 +5,10 @@ from datetime import date
 import pytest
 
 from stockbatch.config import Settings
-from stockbatch.exceptions import BadFile, NoData, UnknownProvider, UnknownTicker, UnreadableFile
-from stockbatch.providers import base as providers
-from stockbatch.providers.csv import table
-from stockbatch.providers.csv.files import CsvFiles
+from stockbatch.exceptions import BadFile, NoData, UnknownTicker, UnreadableFile
+from stockbatch.providers import registry
+from stockbatch.providers.csv import parser
+from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
 LONG = """date,open,high,low,close,volume,Name
@@ -155,8 +155,8 @@ def test_nothing_there(tmp_path, name, reason):
 def test_a_file_is_parsed_once_and_again_when_it_changes(long_file, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "stockbatch.providers.csv.files.read",
-        lambda path: (read.append(path), table.read(path))[1],
+        "stockbatch.providers.csv.provider.read",
+        lambda path: (read.append(path), parser.read(path))[1],
     )
     provider = CsvFiles(str(long_file))
     for _ in range(3):
@@ -192,8 +192,8 @@ def test_a_pattern_names_files(folder, tmp_path):
 def test_one_table_is_in_memory_at_a_time(folder, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "stockbatch.providers.csv.files.read",
-        lambda path: (read.append(path.name), table.read(path))[1],
+        "stockbatch.providers.csv.provider.read",
+        lambda path: (read.append(path.name), parser.read(path))[1],
     )
     (folder / "long1.csv").write_text(LONG.replace("AAPL", "X1").replace("MSFT", "X2"))
     (folder / "long2.csv").write_text(LONG.replace("AAPL", "Y1").replace("MSFT", "Y2"))
@@ -207,14 +207,8 @@ def test_one_table_is_in_memory_at_a_time(folder, monkeypatch):
 
 def test_specifications_are_absolute(long_file, monkeypatch):
     monkeypatch.chdir(long_file.parent)
-    provider = providers.create("csv:./x/../all.csv.gz", Settings())
+    provider = registry.create("csv:./x/../all.csv.gz", Settings())
     assert provider.specification == f"csv:{long_file}"
-    again = providers.create(provider.specification, Settings())
+    again = registry.create(provider.specification, Settings())
     assert again.listings() == provider.listings()
     assert again.name == "csv"
-
-
-@pytest.mark.parametrize("specification", ["", "csv", "csv:", "demo:x", "alpaca"])
-def test_unknown_providers(specification):
-    with pytest.raises(UnknownProvider, match="csv:PATH, demo, yfinance or alpha_vantage"):
-        providers.create(specification, Settings())

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from stockbatch.exceptions import BadFile, UnreadableFile
-from stockbatch.providers.csv import table as csv_table
-from stockbatch.providers.csv.table import read, ticker_of
+from stockbatch.providers.csv import parser
+from stockbatch.providers.csv.header import REQUIRED, ticker_of
+from stockbatch.providers.csv.parser import read
 from stockbatch.records import CorporateAction
 
 LONG = """date,open,high,low,close,volume,Name
@@ -173,7 +174,7 @@ def test_other_alphabets_matter_only_where_they_are_read(file):
 
 
 def test_more_rows_than_are_read_at_a_time(file, monkeypatch):
-    monkeypatch.setattr(csv_table, "BLOCK_BYTES", 3 * len(ROW) - 5)
+    monkeypatch.setattr(parser, "BLOCK_BYTES", 3 * len(ROW) - 5)
     rows = [f"2018-02-{day:02},1,2,1,1.5,{day},{name}\n" for day in range(1, 8) for name in "BCA"]
     for odd in ("", '2018-02-08,1,2,1,1.5,"1,000",B\n'):
         table = read(file(HEADER + "".join(rows) + odd))
@@ -364,7 +365,7 @@ def test_hostile_bytes_are_read_or_refused_as_bad_files(tmp_path_factory, pieces
         assert str(path) in str(error)
     else:
         assert len(table.sessions) > 0
-        assert set(csv_table.REQUIRED) - {"session"} <= set(table.numbers)
+        assert set(REQUIRED) - {"session"} <= set(table.numbers)
 
 
 @given(st.integers(0, 3), st.integers(0, 6), st.text(min_size=1, max_size=6))

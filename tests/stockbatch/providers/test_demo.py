@@ -6,7 +6,7 @@ from stockbatch.config import Settings
 from stockbatch.exceptions import NoData, UnknownTicker
 from stockbatch.market import sessions
 from stockbatch.market.quality import check
-from stockbatch.providers import base as providers
+from stockbatch.providers import registry
 from stockbatch.records import BarRequest, PriceBasis
 
 LAST = date(2018, 12, 31)
@@ -14,7 +14,7 @@ LAST = date(2018, 12, 31)
 
 @pytest.fixture
 def demo():
-    return providers.create("demo", Settings())
+    return registry.create("demo", Settings())
 
 
 def test_two_indices_are_listed(demo):

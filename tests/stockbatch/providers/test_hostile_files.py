@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from stockbatch.exceptions import BadFile
 from stockbatch.market.quality import check
-from stockbatch.providers.csv.files import CsvFiles
+from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import BarRequest
 from stockbatch.store import bars
 from tests.support.ledger import listed

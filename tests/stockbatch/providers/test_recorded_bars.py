@@ -12,7 +12,7 @@ from stockbatch.market import sessions
 from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.market.jumps import jump_findings, jumps
 from stockbatch.market.quality import check
-from stockbatch.providers.csv.files import CsvFiles
+from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import BarRequest, CorporateAction, Panel, Severity
 from tests.support.places import DATA
 

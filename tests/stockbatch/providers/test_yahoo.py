@@ -27,10 +27,10 @@ from stockbatch.market import sessions
 from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
 from stockbatch.market.jumps import jumps
 from stockbatch.market.quality import check
-from stockbatch.providers import base as providers
-from stockbatch.providers.csv.files import CsvFiles
+from stockbatch.providers import registry
+from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.providers.pacing import TokenBucket
-from stockbatch.providers.yahoo.provider import Yahoo
+from stockbatch.providers.yahoo.provider import WORKERS, Yahoo
 from stockbatch.records import BarRequest, CorporateAction, Listing, Panel, PriceBasis
 from tests.support.loopback import Reply
 from tests.support.places import DATA
@@ -328,11 +328,13 @@ def test_patience_with_refusals_ends(make_yahoo, yahoo_server):
     symbols = [f"MUCH{number}" for number in range(40)]
     for symbol in symbols:
         yahoo_server.charts[symbol] = TOO_MANY
-    yahoo = make_yahoo(patience=0.05, workers=2)
+    yahoo = make_yahoo(patience=0.05)
     answers = list(yahoo.fetch(asking(*symbols)))
     assert {type(answer) for answer in answers} == {RateLimited}
     assert {answer.values["ticker"] for answer in answers} == set(symbols)
-    assert len({symbol for symbol, _ in yahoo_server.asked}) <= 2  # the others were not asked for
+    assert (
+        len({symbol for symbol, _ in yahoo_server.asked}) <= WORKERS
+    )  # the others were not asked for
     assert len(fetch(yahoo, "GOOD").bars) == 5  # the next pass has patience of its own
 
 
@@ -360,7 +362,7 @@ def test_all_workers_share_one_pace(yahoo_server, make_yahoo):
     symbols = [f"S{number}" for number in range(8)]
     for symbol in symbols:
         yahoo_server.charts[symbol] = chart(week(), [1, 2, 3, 4, 5])
-    yahoo = make_yahoo(workers=4)
+    yahoo = make_yahoo()
     list(yahoo.fetch(asking(*symbols)))  # the zones are known from here on
     yahoo._session._bucket = TokenBucket(40)
     begun = time.monotonic()
@@ -368,15 +370,16 @@ def test_all_workers_share_one_pace(yahoo_server, make_yahoo):
     assert time.monotonic() - begun > 7 / 40
 
 
-def test_many_symbols_keep_their_own_bars_in_random_order(make_yahoo, yahoo_server):
+def test_many_symbols_keep_their_own_bars_in_random_order(make_yahoo, yahoo_server, monkeypatch):
     symbols = [f"S{number}" for number in range(1, 41)]
     for number, symbol in enumerate(symbols, 1):
         yahoo_server.charts[symbol] = chart(week(), [number] * 5, currency=f"C{number}")
-    answers = list(make_yahoo(workers=4).fetch(asking(*symbols)))
+    answers = list(make_yahoo().fetch(asking(*symbols)))
     assert {a.symbol: (a.bars.close[0], a.currency) for a in answers} == {
         f"S{number}": (number, f"C{number}") for number in range(1, 41)
     }
-    in_turn = [answer.symbol for answer in make_yahoo(workers=1).fetch(asking(*symbols))]
+    monkeypatch.setattr("stockbatch.providers.yahoo.provider.WORKERS", 1)
+    in_turn = [answer.symbol for answer in make_yahoo().fetch(asking(*symbols))]
     assert sorted(in_turn) == sorted(symbols)
     assert in_turn != symbols
 
@@ -386,7 +389,7 @@ def test_closing_the_answers_stops_the_workers(make_yahoo, yahoo_server):
     for symbol in symbols:
         yahoo_server.charts[symbol] = chart(week(), [1, 2, 3, 4, 5])
     yahoo_server.charts["S7"] = TOO_MANY  # a worker may be in a pause of a minute
-    answers = make_yahoo(first_pause=60, patience=60, workers=2).fetch(asking(*symbols))
+    answers = make_yahoo(first_pause=60, patience=60).fetch(asking(*symbols))
     next(answers)
     begun = time.monotonic()
     answers.close()
@@ -480,7 +483,7 @@ def test_a_split_of_today_is_seen_before_the_open(make_yahoo, yahoo_server):
 
 
 def test_an_event_in_a_hole_of_the_bars_is_dated_before_it(yahoo, yahoo_server):
-    """What yfinance does, as the README says; a row of nulls keeps the date."""
+    """What yfinance does, as the guide says; a row of nulls keeps the date."""
     days = [week()[0], week()[1], week()[3]]
     yahoo_server.charts["TEST"] = chart(days, [10, 11, 12], dividends=[(week()[2], 0.5)])
     assert [action.session for action in fetch(yahoo).actions] == [week()[1]]
@@ -517,7 +520,7 @@ def test_no_requests_and_no_name(yahoo):
 
 
 def test_the_factory_keeps_the_cache_in_the_home(tmp_path):
-    provider = providers.create("yfinance", Settings(home=tmp_path))
+    provider = registry.create("yfinance", Settings(home=tmp_path))
     assert provider.specification == "yfinance"
     assert yfinance.cache._TzDBManager.get_location() == str(tmp_path / "yfinance")
 

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from jobs.commands import database as database_command
 from stockbatch.market.overlap import restated_by_split
-from stockbatch.records import Action, BarState, CorporateAction, Finding, Method, Reason, Severity
-from stockbatch.store import bars, forecasts, metrics, runs, views
+from stockbatch.records import LSTM, Action, BarState, CorporateAction, Finding, Reason, Severity
+from stockbatch.store import bars, bi, forecasts, metrics, runs
 from tests.support.ledger import (
     QUANTILES,
     bars_of,
@@ -39,7 +39,7 @@ def columns_of(lines):
 
 def test_the_contract_is_frozen(db):
     frozen = columns_of((HERE / "bi_contract.txt").read_text().splitlines())
-    found = columns_of(f"{c.view}.{c.name} {c.type}" for c in views.columns(db))
+    found = columns_of(f"{c.view}.{c.name} {c.type}" for c in bi.dictionary.columns(db))
     assert found == frozen, "columns are only appended; then append them to bi_contract.txt too"
 
 
@@ -48,7 +48,7 @@ DIMENSIONS = {"instruments", "sessions"}
 
 def test_every_fact_has_session_close_and_change(db):
     found = {}
-    for column in views.columns(db):
+    for column in bi.dictionary.columns(db):
         found.setdefault(column.view, {})[column.name] = column.type
     assert found.keys() > DIMENSIONS
     for view in found.keys() - DIMENSIONS:
@@ -62,7 +62,7 @@ def test_every_fact_has_session_close_and_change(db):
 
 
 def test_percentages_and_flags_are_named_as_such(db):
-    for column in views.columns(db):
+    for column in bi.dictionary.columns(db):
         flag = column.name.startswith(("is_", "inside_")) or column.name == "direction_hit"
         assert (column.type == "boolean") == flag, column
         if column.name.endswith("_pct"):
@@ -77,6 +77,14 @@ def test_the_data_dictionary_is_that_of_the_database(settings, monkeypatch, caps
     written = (DEPLOYMENT / "data-dictionary.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out == written, "stockbatch db dictionary > deployment/…"
     assert not re.search(r"\| +\|", written)
+
+
+def test_one_package_reads_the_views():
+    reader = ROOT / "stockbatch" / "store" / "bi"
+    for folder in ("stockbatch", "jobs"):
+        for file in (ROOT / folder).rglob("*.py"):
+            asked = re.search(r"\b(FROM|JOIN)\s+bi\.", file.read_text(encoding="utf-8"))
+            assert not asked or file.is_relative_to(reader), file
 
 
 # ---- rows
@@ -230,7 +238,7 @@ def test_averages_across_splits_are_those_of_restated_closes(db, one):
 @pytest.mark.parametrize("shown_as", [TARGET, AFTER], ids=["with a bar", "without"])
 def test_a_forecast_follows_a_restatement_as_scores_do(db, one, shown_as):
     """A provider of adjusted prices divides its history by a split that it does not state."""
-    made = {"method": Method.LSTM, "close": 101.0, "target_session": shown_as}
+    made = {"method": LSTM, "close": 101.0, "target_session": shown_as}
     forecasts.add(db, [forecast_of(one, **made)], opened(db), issued_at=NOW)
     for now in (100.0, 98.0, 90.0, 50.0, 50.09, 50.3, 66.7, 80.0, 82.0, 12.5, 9.0, 200.0, 400.0):
         store(db, one, bars_of([ORIGIN, TARGET], [now, now]))
@@ -248,7 +256,7 @@ def test_a_forecast_stands_beside_a_close_without_its_dividend(db, one):
         CorporateAction(session=AFTER, kind="split", value=2.0),
     ]
     bars.add_actions(db, {one.id: actions}, provider="csv")
-    made = forecast_of(one, method=Method.LSTM, close=100.0)
+    made = forecast_of(one, method=LSTM, close=100.0)
     forecasts.add(db, [made], opened(db), issued_at=NOW)
     query = "SELECT * FROM bi.price_and_forecast WHERE session = :session"
     (row,) = rows(db, query, session=TARGET)
@@ -271,7 +279,7 @@ def test_a_forecast_stands_beside_its_bar_or_alone_never_twice(db, one):
     store(db, one, bars_of([ORIGIN, TARGET], [100.0, 101.0]))
     bar = bars_of([AFTER], [5.0])
     store(db, one, bar, state=BarState.QUARANTINED)
-    lstm = {"method": Method.LSTM}
+    lstm = {"method": LSTM}
     options = {"issued_at": NOW}
     made = [forecast_of(one, close=1.0, fingerprint="1", **lstm)]
     forecasts.add(db, made, opened(db), backtest=True, **options)

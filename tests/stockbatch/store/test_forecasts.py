@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.exceptions import AccessDenied
-from stockbatch.records import Method
+from stockbatch.records import LSTM
 from stockbatch.store import forecasts, models, promotions
 from tests.support.ledger import (
     FUTURE,
@@ -45,7 +45,7 @@ def test_a_forecast_is_stored_as_it_was_made(db, one, given):
     model_id = models.add(db, {one.id: model_of("AAA")}, given, demo=False)[one.id]
     raw = tuple(1.5 * quantile for quantile in QUANTILES)
     more = {"raw_quantiles": raw, "volatility": 0.02, "shrinkage": 0.4, "dissimilarity": 0.7}
-    made = forecast_of(one, method=Method.LSTM, model_id=model_id, **more)
+    made = forecast_of(one, method=LSTM, model_id=model_id, **more)
     assert forecasts.add(db, [made], given, issued_at=NOW) == 1
     (row,) = stored(db)
     assert tuple(row[name] for name in QUANTILE_COLUMNS) == QUANTILES
@@ -116,12 +116,12 @@ def test_equal_inputs_add_no_row_also_when_late(db, one, given):
 
 def past(db, *instruments):
     days = np.array([session(n) for n in range(1, 4)], dtype="datetime64[D]")
-    return forecasts.past_quantiles(db, instruments, days)
+    return forecasts.past_quantiles(db, instruments, days, LSTM)
 
 
 def lstm_of(instrument, fingerprint, factor, **changes):
     raw = tuple(factor * quantile for quantile in QUANTILES)
-    values = {"method": Method.LSTM, "raw_quantiles": raw, "fingerprint": fingerprint}
+    values = {"method": LSTM, "raw_quantiles": raw, "fingerprint": fingerprint}
     return forecast_of(instrument, **values | changes)
 
 

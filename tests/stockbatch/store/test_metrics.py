@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from stockbatch.records import Kind, Method
+from stockbatch.records import POINT_BASELINE, QUANTILE_BASELINE, Kind
 from stockbatch.store import forecasts, metrics, scores
 from tests.support.ledger import FUTURE, QUANTILES, forecast_of, listed, naive_of, opened
 from tests.support.market import NOW, calendar, session
 
 DAYS = [session(offset) for offset in range(1, 4)]
 WINDOW = calendar().between(DAYS[0], DAYS[-1])
-ROLLING, NAIVE = Method.ROLLING_QUANTILE, Method.NAIVE
+ROLLING, NAIVE = QUANTILE_BASELINE, POINT_BASELINE
 
 
 def forecast(db, made, **options):

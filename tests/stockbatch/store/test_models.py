@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from stockbatch.exceptions import AccessDenied, NoModel
-from stockbatch.records import Comparison, ModelKind, Reason, Verdict
+from stockbatch.records import LSTM, Comparison, ModelKind, Reason, Verdict
 from stockbatch.store import models, promotions
 from tests.support.ledger import listed, model_of, opened
 from tests.support.market import ORIGIN, session
@@ -107,16 +107,17 @@ def test_the_newest_of_a_kind_need_not_be_in_use(db):
         db, {one.id: model_of("AAA", session(3), verdict=Verdict.BASE_KEPT)}, opened(db), demo=False
     )[one.id]
     garch = models.add(
-        db, {one.id: model_of("AAA", session(4), kind=ModelKind.GARCH)}, opened(db), demo=False
+        db, {one.id: model_of("AAA", session(4), method="garch")}, opened(db), demo=False
     )[one.id]
 
-    def newest(kind, day):
-        return {key: model.id for key, model in models.newest(db, [one, two], kind, day).items()}
+    def newest(method, day):
+        found = models.newest(db, [one, two], method, ModelKind.TICKER, day)
+        return {key: model.id for key, model in found.items()}
 
-    assert newest(ModelKind.TICKER, session(2)) == {one.id: in_use}
-    assert newest(ModelKind.TICKER, session(9)) == {one.id: rejected}
-    assert newest(ModelKind.GARCH, session(3)) == {}
-    assert newest(ModelKind.GARCH, session(9)) == {one.id: garch}
+    assert newest(LSTM, session(2)) == {one.id: in_use}
+    assert newest(LSTM, session(9)) == {one.id: rejected}
+    assert newest("garch", session(3)) == {}
+    assert newest("garch", session(9)) == {one.id: garch}
     assert models.champions(db, [one], session(9))[one.id].id == in_use
 
 
@@ -183,8 +184,8 @@ def test_all_models_a_ticker_has_had_are_listed_newest_first(db):
     base, unused = based(db, session(0)), based(db, session(1))
     promotions.add(db, {one.id: base}, session(0), {one.id: Reason.NO_MODEL})
     ticker = trained(db, one, session(2), parent_id=base, comparison=COMPARISON)
-    for kind in (ModelKind.GARCH, ModelKind.TICKER):
-        rejected = model_of("AAA", session(3), kind=kind, verdict=Verdict.BASE_KEPT)
+    for method in ("garch", LSTM):
+        rejected = model_of("AAA", session(3), method=method, verdict=Verdict.BASE_KEPT)
         ids = models.add(db, {one.id: rejected}, opened(db), demo=False)
     trained(db, two, session(2))
     rows = models.of_ticker(db, "AAA")

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.exceptions import AccessDenied
-from stockbatch.records import BarState, CorporateAction, Method
+from stockbatch.records import LSTM, BarState, CorporateAction
 from stockbatch.store import bars, forecasts, models, scores
 from tests.support.ledger import (
     FUTURE,
@@ -200,7 +200,7 @@ def trained(db, one):
 def realise(db, instrument, model_id, losses, first=0, **changes):
     """Store forecasts from successive origins and scores of these losses, by volatility."""
     for number, loss in enumerate(losses, start=first):
-        common = {"method": Method.LSTM, "model_id": model_id, "volatility": 0.02}
+        common = {"method": LSTM, "model_id": model_id, "volatility": 0.02}
         days = {"origin_session": session(number), "target_session": session(number + 1)}
         made(db, forecast_of(instrument, **common | days | changes))
         newest = db.scalar(text("SELECT max(id) FROM stockbatch.forecasts"))

@@ -10,12 +10,11 @@ from sqlalchemy.exc import OperationalError
 from stockbatch import database
 from stockbatch.exceptions import AccessDenied
 from stockbatch.records import (
+    LSTM,
     Action,
     BarState,
     Comparison,
     CorporateAction,
-    Method,
-    ModelKind,
     Reason,
 )
 from stockbatch.store import bars, forecasts, metrics, models, runs, scores
@@ -203,7 +202,7 @@ def test_forecast_history_is_the_forecast_and_what_became_of_it(db, one):
 
 def test_the_forecasts_say_how_far_they_can_be_trusted(db, one):
     known = {"volatility": 0.02, "shrinkage": 0.25, "dissimilarity": 1.5}
-    issue(db, forecast_of(one, method=Method.LSTM, **known), naive_of(one))
+    issue(db, forecast_of(one, method=LSTM, **known), naive_of(one))
     for view in ("forecast_history", "next_session_forecast"):
         query = f"SELECT volatility_pct, shrinkage, dissimilarity, is_trusted FROM bi.{view}"
         lstm, naive = rows(db, f"{query} ORDER BY method")
@@ -271,7 +270,7 @@ def test_price_and_forecast_is_one_panel_of_bars_averages_and_the_forecast(db, o
     store(db, one, bars_of(days, closes, open=closes - 0.5, low=closes - 0.5, high=closes + 0.5))
     bar = bars_of([session(-400)], [5.0])
     store(db, one, bar, state=BarState.QUARANTINED)
-    issue(db, forecast_of(one, method=Method.LSTM), forecast_of(one))
+    issue(db, forecast_of(one, method=LSTM), forecast_of(one))
     panel = rows(db, "SELECT * FROM bi.price_and_forecast ORDER BY session")
     assert [row["session"] for row in panel] == [*days, TARGET]
     closing = calendar().close(days[7])
@@ -299,7 +298,7 @@ def test_prices_and_forecasts_are_restated_for_later_splits(db, one):
     splits = [(TARGET, 4.0), (AFTER, 2.0)]
     actions = [CorporateAction(session=day, kind="split", value=ratio) for day, ratio in splits]
     bars.add_actions(db, {one.id: actions}, provider="csv")
-    lstm = {"method": Method.LSTM}
+    lstm = {"method": LSTM}
     issue(db, forecast_of(one, close=101.0, **lstm))
     later = {"origin_session": TARGET, "target_session": AFTER, "origin_close": 25.5}
     issue(db, forecast_of(one, close=25.0, **later, **lstm))
@@ -388,7 +387,7 @@ def test_training_history_is_every_epoch_of_every_model(db, one):
     child = model_of("AAA", TARGET, parent_id=base, comparison=comparison, reason=Reason.DRIFT)
     (own,) = models.add(db, {one.id: child}, run, demo=False).values()
     kept = model_of("AAA", AFTER, best_epoch=0, training_loss=(0.4,), validation_loss=(0.6,))
-    garch = model_of("AAA", kind=ModelKind.GARCH, training_loss=(), validation_loss=())
+    garch = model_of("AAA", method="garch", training_loss=(), validation_loss=())
     for model in (kept, garch):
         models.add(db, {one.id: model}, run, demo=True)
     shown = rows(db, "SELECT * FROM bi.training_history ORDER BY session, epoch")

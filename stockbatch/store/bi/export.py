@@ -1,4 +1,7 @@
-"""What is exported: relations in parts, what tells that a part has changed, and its rows."""
+"""What is exported: relations in parts, what tells that a part has changed, and its rows.
+
+Beside the views stand the accepted bars, as traded, which no view shows.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +77,7 @@ def rows(db: Session, relation: Relation, month: date | None) -> Iterator[bytes]
     elif month is not None:
         following = (month + timedelta(days=31)).replace(day=1)
         condition = f"session >= '{month}' AND session < '{following}'"
+    # Sorted by ticker, Parquet's statistics let readers skip the row groups of all others.
     order = [name for name in ("ticker", "calendar", "session") if name in relation.columns]
     query = f"SELECT * FROM ({relation.query}) AS r WHERE {condition} ORDER BY {', '.join(order)}"
     statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
@@ -101,6 +105,8 @@ def _telling(relation: Relation) -> list[str]:
 def _fingerprints(db: Session, relation: Relation) -> Fingerprints:
     columns = ", ".join(_telling(relation))
     month = "date_trunc('month', session)::date" if relation.is_monthly else "NULL::date"
+    # A sum of hashes needs no sorting, which over years of rows would go to disk. Unlike their
+    # exclusive or it tells when two rows that are alike come or go; numeric, as int8 overflows.
     rows = db.execute(
         text(
             f"SELECT {month}, count(*), sum(hashtextextended(ROW({columns})::text, 0)::numeric)"
@@ -122,6 +128,8 @@ def _of_prices(db: Session, bars: Fingerprints, forecasts: Fingerprints) -> Fing
             " FROM stockbatch.corporate_actions WHERE kind = 'split' AND retracted_at IS NULL"
         )
     )
+    # Averages reach back over months, so that the hash of a month takes in all bars before it; a
+    # split restates what came before, so that any split changes every month.
     so_far = hashlib.sha256(str(splits).encode())
     made: Fingerprints = {}
     for month in sorted(bars.keys() | forecasts.keys(), key=str):

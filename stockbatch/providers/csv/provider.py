@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stockbatch.exceptions import BadFile, NoData, ProviderError, UnreadableFile
-from stockbatch.providers.base import answers, unknown_ticker
-from stockbatch.providers.csv.table import Header, Table, read, read_header, ticker_of
+from stockbatch.exceptions import BadFile, ProviderError, UnreadableFile
+from stockbatch.providers.base import answers, no_data, unknown_ticker
+from stockbatch.providers.csv.header import Header, read_header, ticker_of
+from stockbatch.providers.csv.parser import read
+from stockbatch.providers.csv.table import Table
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
 SUFFIXES = (".csv", ".csv.gz")
@@ -52,6 +54,7 @@ class CsvFiles:
     """
 
     name = "csv"
+    corrects_overnight = False
 
     def __init__(self, path: str) -> None:
         self._path = Path(os.path.normpath(Path(path).expanduser().absolute()))
@@ -91,11 +94,16 @@ class CsvFiles:
             contents = self._contents()
         except ProviderError as error:
             contents = _Contents({request.symbol: error for request in requests}, as_traded=False)
+        # File by file, so that each is read once although only one is in memory.
         by_file: dict[Path | ProviderError | None, list[BarRequest]] = {}
         for request in requests:
             by_file.setdefault(contents.files.get(request.symbol), []).append(request)
         for of_one in by_file.values():
             yield from answers(of_one, partial(self._bars, contents))
+
+    def close(self) -> None:
+        """Forget the file read last."""
+        self._last = None
 
     def _bars(self, contents: _Contents, request: BarRequest) -> FetchedBars:
         file = contents.file_of(request.symbol)
@@ -105,8 +113,7 @@ class CsvFiles:
             raise BadFile(path=file, line=1, column=1, reason=reason)
         rows = table.rows(request.symbol, request.first, request.last)
         if rows.start == rows.stop:
-            first = request.first or "the beginning"
-            raise NoData(provider=self.name, ticker=request.symbol, first=first, last=request.last)
+            raise no_data(self.name, request)
         bars, actions = table.bars(rows), table.actions(rows)
         return FetchedBars(symbol=request.symbol, bars=bars, actions=actions)
 

@@ -1,4 +1,4 @@
-"""The application: what it is made of, and what every question to it has in common."""
+"""What every request is answered with, and what all that need a token have in common."""
 
 import time
 from collections.abc import Callable
@@ -21,8 +21,8 @@ PREDICTIONS = 2
 
 
 @dataclass(kw_only=True)
-class Service:
-    """The world the service works in: `engine` has role stockbatch_api, clocks are for tests."""
+class Surroundings:
+    """What the service works with: `engine` has role stockbatch_api, clocks are for tests."""
 
     settings: Settings
     engine: Engine
@@ -41,9 +41,9 @@ class Service:
 _bearer = HTTPBearer(auto_error=False, description="made by 'stockbatch tokens add NAME'")
 
 
-def service(request: Request) -> Service:
+def surroundings(request: Request) -> Surroundings:
     """Return what the application was made with."""
-    made: Service = request.app.state.service
+    made: Surroundings = request.app.state.surroundings
     return made
 
 
@@ -51,7 +51,7 @@ async def entered(
     request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Let nobody past without a token, and no parameter that would do nothing."""
-    await service(request).gate.enter(sent.credentials if sent else None)
+    await surroundings(request).gate.enter(sent.credentials if sent else None)
     if request.query_params:
         known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
         if not set(known).issuperset(request.query_params):

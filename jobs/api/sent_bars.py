@@ -14,24 +14,27 @@ from stockbatch.exceptions import BarsRefused, NoForecast, NoModel, SessionNotCl
 from stockbatch.market import quality, sessions
 from stockbatch.market.quality import Checked
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.methods import forecasting
+from stockbatch.methods import registry
+from stockbatch.methods.base import PAST, Given
+from stockbatch.methods.forecasts import forecasts
 from stockbatch.records import (
+    LSTM,
     FetchedBars,
     Finding,
     Forecast,
     Instrument,
     Market,
-    Method,
     Panel,
     Sessions,
     Severity,
     TrainedModel,
 )
-from stockbatch.store import forecasts, market, models, serving
+from stockbatch.store import bi, market, models
+from stockbatch.store import forecasts as forecast_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class ExplainedForecast:
     """A forecast, the model it came from, and what there is to be said about the bars."""
 
     forecast: Forecast
@@ -43,7 +46,7 @@ class Prediction:
 
 def predict(
     db: Session, settings: Settings, instrument: Instrument, fetched: FetchedBars, now: datetime
-) -> Prediction:
+) -> ExplainedForecast:
     """Forecast the session after the last bar, as a run for that session would have done.
 
     Bars are as traded, their splits and dividends beside them. What a run knows of other tickers
@@ -57,22 +60,26 @@ def predict(
     own = ModelSettings.model_validate(model.parameters)
     window = calendar.window(origin, sessions_needed(settings.model_copy(update={"model": own})))
     known = market.load(db, calendar.code, window)
-    past = forecasts.past_quantiles(db, [instrument], window[-forecasting.PAST :])
+    lstm = registry.methods()[LSTM]
+    targets_before = window[-PAST:]
+    past = {
+        method: forecast_store.past_quantiles(db, [instrument], targets_before, method)
+        for method in lstm.needs_past
+    }
 
-    confirmed = np.array(serving.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
+    confirmed = np.array(bi.findings.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
     panel = _panel(instrument, checked, window, confirmed)
     material = prepare([instrument], panel, known)
-    lstm = forecasting.lstm_quantiles(material, {0: model}, base, past, own)
+    given = Given(material=material, settings=own, past=past, models={0: model}, base=base)
     target = calendar.next(origin)
     targets = {origin: (target, calendar.deadline(target))}
-    for forecast in forecasting.forecasts(material, {0: model}, lstm, {}, targets):
-        if forecast.method is Method.LSTM:
-            return Prediction(
-                forecast=forecast,
-                model=model,
-                market_through=_last_known(known),
-                findings=checked.findings + material.findings[0],
-            )
+    for forecast in forecasts(material, {LSTM: lstm.forecast(given)}, targets):
+        return ExplainedForecast(
+            forecast=forecast,
+            model=model,
+            market_through=_last_known(known),
+            findings=checked.findings + material.findings[0],
+        )
     raise NoForecast(ticker=instrument.ticker, session=origin, bars=len(checked.accepted))
 
 

@@ -10,9 +10,9 @@ import uvicorn
 from sqlalchemy import text
 
 from jobs.api.application import create
-from jobs.api.service import Service
+from jobs.api.surroundings import Surroundings
 from stockbatch import database
-from stockbatch.config import Settings
+from stockbatch.config import Address, Settings
 from stockbatch.exceptions import ConfigurationError, RoleNotAllowed
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ WAIT = 10
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Service]:
+def opened(settings: Settings) -> Iterator[Surroundings]:
     """Connect to the database as role stockbatch_api.
 
     Raises RoleNotAllowed, SchemaOutOfDate, SchemaTooNew and what `database.engine` raises.
@@ -35,30 +35,25 @@ def opened(settings: Settings) -> Iterator[Service]:
             if connection.scalar(text("SELECT current_user")) != ROLE:
                 raise RoleNotAllowed(url=database.redacted(engine.url), role=ROLE)
         database.require_current(engine)
-        yield Service(settings=settings, engine=engine, clock=lambda: datetime.now(UTC))
+        yield Surroundings(settings=settings, engine=engine, clock=lambda: datetime.now(UTC))
     finally:
         engine.dispose()
 
 
-def listen(address: str) -> socket.socket:
-    """Return a socket that listens at HOST:PORT. Raises ConfigurationError."""
-    host, _, port = address.rpartition(":")
+def listen(address: Address) -> socket.socket:
+    """Return a socket that listens at an address. Raises ConfigurationError."""
     try:
-        number = int(port)
-        if not 0 <= number < 2**16:
-            raise ValueError(f"there is no port {number}")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host.strip("[]"), number), family=family, backlog=1024)
-    except (OSError, ValueError) as error:
-        reason = f"cannot listen at {address or 'nothing'}: {error}"
+        return socket.create_server(address, family=address.family, backlog=1024)
+    except OSError as error:
+        reason = f"cannot listen at {address}: {error}"
         raise ConfigurationError(source="settings", key="api_address", reason=reason) from None
 
 
-def serve(service: Service, listener: socket.socket) -> None:
+def serve(surroundings: Surroundings, listener: socket.socket) -> None:
     """Answer until SIGTERM or SIGINT; then finish what is under way."""
     server = uvicorn.Server(
         uvicorn.Config(
-            create(service),
+            create(surroundings),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -12,11 +12,12 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from jobs.api import schemas
-from jobs.api.cache import Page
+from jobs.api.cache import Body
 from jobs.api.problems import documented
-from jobs.api.service import entered, service
+from jobs.api.surroundings import entered, surroundings
 from stockbatch import database
-from stockbatch.store import serving
+from stockbatch.store import bi, serving
+from stockbatch.store.preference import HEADLINE
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
@@ -33,6 +34,10 @@ TickerPath = Annotated[schemas.Ticker, Path(description="ticker of the watchlist
 After = Annotated[
     str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="tickers after this one")
 ]
+Method = Annotated[
+    schemas.Method,
+    Query(description=". ".join(f"{name}: {said}" for name, said in schemas.METHODS.items())),
+]
 Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
 Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
 
@@ -42,7 +47,7 @@ async def health(request: Request) -> Response:
     """Tell whether service and database answer; needs no token."""
 
     def make(_db: Session) -> BaseModel:
-        database.require_current(service(request).engine)
+        database.require_current(surroundings(request).engine)
         return schemas.Health(revision=str(database.head()))
 
     return await _answer(request, "health", make)
@@ -50,12 +55,15 @@ async def health(request: Request) -> Response:
 
 @router.get("/forecasts", response_model=schemas.ForecastPage, responses=READING)
 async def forecasts(
-    request: Request, method: schemas.Method = "lstm", after: After = "", limit: Limit = 100
+    request: Request,
+    method: Method = HEADLINE,
+    after: After = "",
+    limit: Limit = 100,
 ) -> Response:
     """Return the latest forecast of every ticker by one method, in the order of tickers."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.next_session_forecasts(db, method, after, limit + 1)
+        rows = bi.forecasts.latest_by(db, method, after, limit + 1).rows()
         items, following = _page(schemas.Forecast, rows, limit)
         return schemas.ForecastPage(items=items, next=following and following.ticker)
 
@@ -67,7 +75,8 @@ async def forecast(request: Request, ticker: TickerPath) -> Response:
     """Return the latest forecasts of one ticker, one per method."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.next_session_forecast(db, ticker)
+        bi.instruments.require(db, ticker, active=True)
+        rows = bi.forecasts.of_ticker(db, ticker).rows()
         return schemas.ForecastList(items=[schemas.Forecast.model_validate(row) for row in rows])
 
     return await _answer(request, ("forecast", ticker), make)
@@ -77,7 +86,7 @@ async def forecast(request: Request, ticker: TickerPath) -> Response:
 async def history(
     request: Request,
     ticker: TickerPath,
-    method: schemas.Method = "lstm",
+    method: Method = HEADLINE,
     first: Annotated[schemas.Day, Query(alias="from", description="first session")] = date.min,
     before: Annotated[schemas.Day, Query(description="sessions before this one")] = date.max,
     limit: Limit = 100,
@@ -85,7 +94,8 @@ async def history(
     """Return what was forecast for past sessions and what came, the newest first."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.history(db, ticker, method, first, before, limit + 1)
+        bi.instruments.require(db, ticker)
+        rows = bi.forecasts.history(db, ticker, method, first, before, limit + 1).rows()
         items, following = _page(schemas.PastForecast, rows, limit)
         return schemas.HistoryPage(items=items, next=following and following.session)
 
@@ -97,7 +107,7 @@ async def accuracy_of_calendars(request: Request, window: Window = 250) -> Respo
     """Return how good the forecasts of all tickers of a calendar were, beside the baselines."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.accuracy_of_calendars(db, window)
+        rows = bi.accuracy.of_calendars(db, window).rows()
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
     return await _answer(request, ("accuracy", None, window), make)
@@ -108,7 +118,8 @@ async def accuracy(request: Request, ticker: TickerPath, window: Window = 250) -
     """Return how good the forecasts of one ticker were, by every method and metric."""
 
     def make(db: Session) -> BaseModel:
-        rows = serving.accuracy(db, ticker, window)
+        bi.instruments.require(db, ticker)
+        rows = bi.accuracy.of_ticker(db, ticker, window).rows()
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
     return await _answer(request, ("accuracy", ticker, window), make)
@@ -147,10 +158,10 @@ async def _answer(
     request: Request, key: Hashable, make: Callable[[Session], BaseModel]
 ) -> Response:
     """Answer from the cache, or that nothing has changed since the client asked last."""
-    cache = service(request).cache
-    page = await cache.get(key, lambda db: Page(make(db).model_dump_json().encode()))
-    headers = {"ETag": page.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    cache = surroundings(request).cache
+    body = await cache.get(key, lambda db: Body(make(db).model_dump_json().encode()))
+    headers = {"ETag": body.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     known = request.headers.get("If-None-Match", "")
-    if known == "*" or page.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+    if known == "*" or body.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
         return Response(status_code=304, headers=headers)
-    return Response(page.body, headers=headers, media_type="application/json")
+    return Response(body.content, headers=headers, media_type="application/json")

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 
 from jobs.api import schemas
-from jobs.api.predict import Prediction, predict
 from jobs.api.problems import documented
-from jobs.api.service import Service, entered, service
+from jobs.api.sent_bars import ExplainedForecast, predict
+from jobs.api.surroundings import Surroundings, entered, surroundings
 from stockbatch.records import QUANTILES, Bars, CorporateAction, FetchedBars, ModelKind
 from stockbatch.store import serving
 
@@ -16,35 +16,35 @@ router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["predict
 
 
 @router.post("/predict", responses=documented(400, 401, 404, 413, 422, 429, 503))
-async def prediction(request: Request, question: schemas.Question) -> schemas.Prediction:
+async def prediction(request: Request, sent: schemas.SentBars) -> schemas.Prediction:
     """Forecast the session after the last bar with the model stored for the ticker.
 
     Bars are as traded, the last one of a session that has closed; a thousand or more make it what a
     run would have said. They are checked like those a run fetches, and refused with a reason each.
     What other tickers did comes from the stored series. Nothing is stored.
     """
-    asked = service(request)
-    return await anyio.to_thread.run_sync(_predict, asked, question, limiter=asked.predictions)
+    inside = surroundings(request)
+    return await anyio.to_thread.run_sync(_predict, inside, sent, limiter=inside.predictions)
 
 
-def _predict(asked: Service, question: schemas.Question) -> schemas.Prediction:
-    with Session(asked.engine) as db:
-        instrument = serving.instrument(db, question.ticker)
-        made = predict(db, asked.settings, instrument, _bars(question), asked.clock())
+def _predict(inside: Surroundings, sent: schemas.SentBars) -> schemas.Prediction:
+    with Session(inside.engine) as db:
+        instrument = serving.instrument(db, sent.ticker)
+        made = predict(db, inside.settings, instrument, _bars(sent), inside.clock())
     return _prediction(made, instrument.ticker, instrument.currency)
 
 
-def _bars(question: schemas.Question) -> FetchedBars:
+def _bars(sent: schemas.SentBars) -> FetchedBars:
     columns = {
-        name: np.array([getattr(bar, name) for bar in question.bars], dtype=np.float64)
+        name: np.array([getattr(bar, name) for bar in sent.bars], dtype=np.float64)
         for name in ("open", "high", "low", "close", "volume")
     }
-    days = np.array([bar.session for bar in question.bars], dtype="datetime64[D]")
-    actions = tuple(CorporateAction(**action.model_dump()) for action in question.actions)
+    days = np.array([bar.session for bar in sent.bars], dtype="datetime64[D]")
+    actions = tuple(CorporateAction(**action.model_dump()) for action in sent.actions)
     return FetchedBars(symbol="", bars=Bars(sessions=days, **columns), actions=actions)
 
 
-def _prediction(made: Prediction, ticker: str, currency: str | None) -> schemas.Prediction:
+def _prediction(made: ExplainedForecast, ticker: str, currency: str | None) -> schemas.Prediction:
     """Return a prediction in the terms of the `bi` views."""
     forecast, model = made.forecast, made.model
     assert forecast.quantiles is not None

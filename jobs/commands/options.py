@@ -1,0 +1,48 @@
+"""Options and arguments that several commands take, each said once."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import typer
+
+
+class TickerNames(list[str]):
+    """Tickers of one option: of a plain list, Typer would make an option to be repeated."""
+
+
+def day(*names: str, about: str) -> Any:
+    """Return an option that takes a date."""
+    return typer.Option(*names, parser=_date, metavar="DATE", help=about)
+
+
+def _date(text: str) -> date:
+    try:
+        # Stricter than `date.fromisoformat`, which takes 20240603 and 2024-W23 as well.
+        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} does not match the format '%Y-%m-%d'.") from None
+
+
+def _ticker_names(text: str) -> TickerNames | None:
+    """Return the names between commas; None, as without the option, where there is none."""
+    return TickerNames(filter(None, map(str.strip, text.split(",")))) or None
+
+
+Exchange = Annotated[
+    str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
+]
+ExchangeArgument = Annotated[str | None, typer.Argument(help="Exchange calendar; default: all.")]
+Tickers = Annotated[
+    TickerNames | None,
+    typer.Option(parser=_ticker_names, metavar="TICKERS", help="Only these, separated by commas."),
+]
+Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
+AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER")]
+"""One ticker, or all where none is named."""
+Session = Annotated[date | None, day("--session", about="Default: the last one closed.")]
+FetchFrom = Annotated[
+    str | None, typer.Option("--provider", help="Fetch from here instead, e.g. csv:bars.csv.gz.")
+]
+Format = Annotated[
+    Literal["table", "csv", "json"], typer.Option("--format", help="How to print them.")
+]

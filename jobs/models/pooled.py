@@ -1,0 +1,67 @@
+"""Fit the methods that learn from all tickers of a calendar together, before any chunk is made."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from jobs.app import App
+from jobs.models.base import learned_from, materials
+from jobs.models.tickers import is_overdue
+from stockbatch.config import Settings
+from stockbatch.engine.learning import MORE_TICKERS
+from stockbatch.engine.material import Material
+from stockbatch.methods import fitting, registry
+from stockbatch.methods.base import Scope
+from stockbatch.records import Market, Run, Sessions, TrainedModel
+from stockbatch.store import models, runs
+
+
+def fit_pooled(
+    app: App,
+    run: Run,
+    sessions: Sessions,
+    market: Market,
+    *,
+    demo: bool,
+    train_until: datetime | None = None,
+) -> dict[str, TrainedModel]:
+    """Return by method what was fitted to the calendar, fitting what is missing or too old.
+
+    They learn from all active tickers, whatever subset the run handles; where the forecasts are
+    due, the fit before has to do.
+    """
+    names = registry.fitted_to(Scope.CALENDAR)
+    if not names:
+        return {}
+    with app.transaction() as db:
+        newest = {
+            name: models.newest_of_calendar(db, name, run.calendar, run.session, demo=demo)
+            for name in names
+        }
+    known = {name: model for name, model in newest.items() if model is not None}
+    tickers = learned_from(app, run, demo=demo)
+    after = app.settings.base_after_sessions
+    due = [
+        name
+        for name in names
+        if fitting.is_expired(known.get(name), sessions, after)
+        or len(tickers) > MORE_TICKERS * known[name].tickers  # fitted to a part of them once
+    ]
+    if not due or is_overdue(app, train_until):
+        return known
+
+    app.on_event("pooled: compute")
+    whole = list(materials(app, tickers, sessions, market)) if tickers else []
+    fits = {name: _fit(name, whole, app.settings) for name in due}
+    fitted = {name: model for name, model in fits.items() if model is not None}
+
+    app.on_event("pooled: save")
+    with app.transaction() as db:
+        runs.lock(db, run)
+        stored = {n: models.add_base(db, model, run, demo=demo) for n, model in fitted.items()}
+    return known | stored
+
+
+def _fit(name: str, materials: Sequence[Material], settings: Settings) -> TrainedModel | None:
+    if not materials:
+        return None
+    return fitting.of_calendar(registry.methods()[name], materials, settings)

@@ -1,0 +1,19 @@
+"""Which rows of a frame people see, and in which order."""
+
+import pandas as pd
+
+from stockbatch.store.preference import METHODS
+
+
+def own_or_demo(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of your own tickers; those of the demonstration if there are no others."""
+    demo = data["is_demo"].astype(bool)
+    return data if demo.all() else data[~demo]
+
+
+def best_first(data: pd.DataFrame) -> pd.DataFrame:
+    """Return forecasts of one ticker, which come by the name of their method, the best first."""
+    place = {name: place for place, name in enumerate(METHODS)}
+    return data.sort_values(
+        "method", key=lambda names: names.map(place).fillna(len(place)), kind="stable"
+    )

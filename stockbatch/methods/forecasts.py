@@ -1,0 +1,153 @@
+"""From what methods state to the forecasts that are stored: one per method, ticker and origin."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from graphlib import TopologicalSorter
+
+import numpy as np
+
+from stockbatch.engine.material import Material
+from stockbatch.market.sessions import as_date
+from stockbatch.methods import registry
+from stockbatch.methods.base import Given, Parameters, Stated
+from stockbatch.records import QUANTILES, Floats, Forecast, TrainedModel
+
+Targets = Mapping[date, tuple[date, datetime]]
+"""Target session and deadline by origin session."""
+
+
+def state(given: Given, parameters: Mapping[str, Mapping[int, Parameters]]) -> dict[str, Stated]:
+    """Let every installed method forecast; `parameters` are those of each method, by row.
+
+    A method comes after those it needs, and is given no other's.
+    """
+    methods = registry.methods()
+    stated: dict[str, Stated] = {}
+    for name in TopologicalSorter({m.name: m.needs for m in methods.values()}).static_order():
+        method = methods[name]
+        stated[name] = method.forecast(
+            replace(
+                given,
+                parameters=parameters.get(name, {}),
+                others={needed: stated[needed] for needed in method.needs},
+                past={needed: given.past[needed] for needed in method.needs_past},
+            )
+        )
+    return stated
+
+
+def forecasts(
+    material: Material, stated: Mapping[str, Stated], targets: Targets
+) -> Iterator[Forecast]:
+    """Yield the forecasts of every ticker from every origin it has a bar of, by every method."""
+    for column in range(-len(targets), 0):
+        target = targets[as_date(material.panel.sessions[column])]
+        for row in np.flatnonzero(material.features.present[:, column]).tolist():
+            for method, of_all in stated.items():
+                if _is_stated(of_all, row, column):
+                    yield _forecast(method, of_all, material, row, column, *target)
+
+
+def with_models(made: Iterable[Forecast], model_ids: Mapping[int, int]) -> list[Forecast]:
+    """Return the forecasts with the ids of their models, which are known once those are stored.
+
+    `model_ids` are those of the models in use, by instrument.
+    """
+    return [
+        replace(one, model_id=model_ids[one.instrument_id]) if one.uses_model else one
+        for one in made
+    ]
+
+
+def probability_of_rise(quantiles: Floats) -> Floats:
+    """Return the probability of a log return above 0 implied by quantiles of shape (…, 9).
+
+    The distribution function is linear between neighbouring quantiles. Outside of them its tails
+    are exponential with the density of the outermost interval, so the answer is never certain and
+    moves without a jump as the quantiles pass 0. NaN where a quantile is.
+    """
+    levels = np.array(QUANTILES)
+    passed = np.sum(quantiles <= 0, axis=-1, keepdims=True)
+    left = np.clip(passed - 1, 0, len(levels) - 2)
+    q0, q1 = (np.take_along_axis(quantiles, left + step, axis=-1)[..., 0] for step in (0, 1))
+    p0, p1 = (levels[left + step][..., 0] for step in (0, 1))
+    width = np.maximum(q1 - q0, np.finfo(np.float64).tiny)
+    density = (p1 - p0) / width
+    with np.errstate(over="ignore"):
+        between = 1 - p0 + q0 * density
+        all_above = 1 - p0 * np.exp(-q0 * density / p0)
+        all_below = (1 - p1) * np.exp(q1 * density / (1 - p1))
+    inside = np.where(passed[..., 0] == 0, all_above, between)
+    probability = np.where(passed[..., 0] == len(levels), all_below, inside)
+    return np.where(np.isnan(quantiles).any(axis=-1), np.nan, probability)
+
+
+def _is_stated(stated: Stated, row: int, column: int) -> bool:
+    quantiles = stated.quantiles
+    known = np.isfinite(stated.log_return[row, column])
+    return bool(known and (quantiles is None or np.isfinite(quantiles[row, column]).all()))
+
+
+def _forecast(
+    method: str,
+    stated: Stated,
+    material: Material,
+    row: int,
+    column: int,
+    target: date,
+    deadline: datetime,
+) -> Forecast:
+    """Return one forecast; `column` counts origins from the end, as sessions of the material."""
+    origin = as_date(material.panel.sessions[column])
+    close = float(material.panel.close[row, column])
+    volatility = float(material.features.scale[row, column])
+    log_return = float(stated.log_return[row, column])
+    own = None if stated.quantiles is None else stated.quantiles[row, column]
+    model = stated.models.get(row)
+    return Forecast(
+        instrument_id=material.instruments[row].id,
+        method=method,
+        origin_session=origin,
+        target_session=target,
+        deadline_at=deadline,
+        origin_close=close,
+        close=close * float(np.exp(log_return)),
+        log_return=log_return,
+        quantiles=None if own is None else tuple(own.tolist()),
+        probability_of_rise=None if own is None else float(probability_of_rise(own)),
+        fingerprint=_fingerprint(origin, model, close, log_return, own),
+        raw_quantiles=_vector(stated.raw_quantiles, row, column),
+        volatility=volatility if np.isfinite(volatility) else None,
+        shrinkage=_number(stated.shrinkage, row, column),
+        dissimilarity=_number(stated.dissimilarity, row, column),
+        uses_model=model is not None,
+    )
+
+
+def _fingerprint(
+    origin: date,
+    model: TrainedModel | None,
+    close: float,
+    log_return: float,
+    quantiles: Floats | None,
+) -> str:
+    """Return the SHA-256 of all that a forecast depends on.
+
+    What follows from data and parameters is in the numbers stated; of a model its own fingerprint
+    counts, so that another one that says the same is another forecast.
+    """
+    depends_on = [model.fingerprint, model.configuration, f"{model.last_session}"] if model else []
+    digest = hashlib.sha256(f"{origin} {' '.join(depends_on)}".encode())
+    stated = [] if quantiles is None else quantiles.tolist()
+    digest.update(np.array([close, log_return, *stated]).tobytes())
+    return digest.hexdigest()
+
+
+def _vector(values: Floats | None, row: int, column: int) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values[row, column].tolist())
+
+
+def _number(values: Floats | None, row: int, column: int) -> float | None:
+    return None if values is None else float(values[row, column])

@@ -1,0 +1,107 @@
+"""The LSTM as a method: its networks' quantiles, calibrated by what its past forecasts missed.
+
+Training is not here but in `engine`: networks take part of a run's time, and are promoted.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+
+from stockbatch.config import ModelSettings
+from stockbatch.engine import inference, trust
+from stockbatch.engine.material import Material
+from stockbatch.methods import calibration
+from stockbatch.methods.base import MEDIAN, PAST, Given, Method, Stated
+from stockbatch.records import LSTM, QUANTILES, Floats, TrainedModel
+
+
+class Lstm(Method):
+    """States what the ticker's own network says, or the base where that is better."""
+
+    name = LSTM
+    title = "LSTM"
+    sentence = (
+        "A recurrent network trained on all tickers together, then on each by itself, whose"
+        " intervals are stretched by what its past ones missed."
+    )
+    needs_past = (LSTM,)
+
+    def forecast(self, given: Given) -> Stated:
+        """Forecast with the networks in use; a row without one has no forecast.
+
+        The past of the first day is made of the sessions that a model was chosen by.
+        """
+        material, origins = given.material, given.origins
+        if given.base is None:
+            return Stated.of(raw_quantiles(material, {}, given.settings, origins))
+        raw = raw_quantiles(material, given.models, given.settings, origins)
+        past = given.past[LSTM]
+        stand_ins = _validated(material, given.models, given.settings, origins)
+        by_target = np.concatenate([np.where(np.isnan(past), stand_ins, past), raw], axis=1)
+        actual = _actual(material.features.returns, by_target.shape[1], origins)
+        shrinkage = calibration.shrinkage_by_origin(by_target[..., MEDIAN], actual, origins)
+        calibrated = calibration.calibrate_by_origin(by_target, actual, origins)
+        inputs = material.features.inputs[:, -origins:]
+        return Stated(
+            log_return=shrinkage * calibrated[..., MEDIAN],
+            quantiles=calibrated,
+            raw_quantiles=raw,
+            models=given.models,
+            shrinkage=shrinkage,
+            dissimilarity=trust.dissimilarity(given.base.weights, inputs),
+        )
+
+
+def raw_quantiles(
+    material: Material, models: Mapping[int, TrainedModel], settings: ModelSettings, origins: int
+) -> Floats:
+    """Return the networks' quantiles of the log return after each of the last origins."""
+    answer = np.full((len(material.instruments), origins, len(QUANTILES)), np.nan)
+    if not models:
+        return answer
+    rows = np.array(list(models))
+    weights = inference.stack([model.weights for model in models.values()])
+    steps = settings.lookback + 1
+    inputs = material.features.inputs[rows, -(steps + origins - 1) :]
+    windows = np.lib.stride_tricks.sliding_window_view(inputs, steps, axis=1)
+    scaled = inference.quantiles(weights, np.moveaxis(windows, -1, 2))
+    answer[rows] = scaled * material.features.scale[rows, -origins:, None]
+    answer[~material.features.present[:, -origins:]] = np.nan
+    answer[~np.isfinite(answer).all(axis=-1)] = np.nan
+    return answer
+
+
+def _validated(
+    material: Material, models: Mapping[int, TrainedModel], settings: ModelSettings, origins: int
+) -> Floats:
+    """Return what the models say of sessions they were not fitted on, laid out like `past`.
+
+    Those are the sessions that chose a model; the windows end at the last session it
+    learned from, whatever the origin, so that every origin sees the same.
+    """
+    count = settings.comparison_sessions
+    sessions = len(material.panel.sessions)
+    answer = np.full((len(material.instruments), PAST + sessions + 1, len(QUANTILES)), np.nan)
+    by_end: dict[date, list[int]] = {}
+    for row, model in models.items():
+        by_end.setdefault(model.last_session, []).append(row)
+    for end, rows in by_end.items():
+        last = material.column(end)
+        if last == 0:
+            continue  # trained before the first session of the panel
+        first = max(last - count, 0)
+        weights = inference.stack([models[row].weights for row in rows])
+        inputs = material.features.inputs[rows, max(first - settings.lookback, 0) : last]
+        scaled = inference.all_quantiles(weights, inputs[:, None])[:, 0, first - last :]
+        targets = slice(PAST + first + 1, PAST + last + 1)
+        answer[rows, targets] = scaled * material.features.scale[rows, first:last, None]
+    return answer[:, sessions - origins + 1 : PAST + sessions - origins + 1]
+
+
+def _actual(returns: Floats, targets: int, origins: int) -> Floats:
+    """Return the log returns that came, (tickers, targets); of the last target none is known."""
+    actual = np.full((len(returns), targets), np.nan)
+    known = returns[:, -(PAST + origins - 1) :]
+    actual[:, -1 - known.shape[1] : -1] = known
+    return actual

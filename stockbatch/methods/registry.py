@@ -1,0 +1,82 @@
+"""The methods there are: ours, a line each, and those of other packages."""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+
+from stockbatch.methods.base import Method, Scope
+from stockbatch.methods.ewma import Ewma
+from stockbatch.methods.garch import Garch
+from stockbatch.methods.lstm import Lstm
+from stockbatch.methods.naive import Naive
+from stockbatch.methods.rolling_quantile import RollingQuantile
+
+log = logging.getLogger(__name__)
+
+GROUP = "stockbatch.methods"
+"""Entry points of this group name classes without arguments that are methods."""
+BUILT_IN: tuple[type[Method], ...] = (
+    Lstm,
+    Naive,
+    RollingQuantile,
+    Ewma,
+    Garch,
+)
+_NAME = re.compile("[a-z][a-z0-9_]*")
+
+
+@cache
+def methods() -> Mapping[str, Method]:
+    """Return every method that can be used, by name, ours first.
+
+    One of another package that cannot be used is left out with a warning; it keeps no other out.
+    """
+    found: dict[str, Method] = {kind.name: kind() for kind in BUILT_IN}
+    for method in _of_other_packages():
+        problem = _problem(method, found)
+        if problem:
+            log.warning("method %s is left out: %s", method.name, problem)
+        else:
+            found[method.name] = method
+    return found
+
+
+def described() -> list[tuple[str, str, str]]:
+    """Return name, title and sentence of every method."""
+    return [(method.name, method.title, method.sentence) for method in methods().values()]
+
+
+def fitted_to(scope: Scope) -> list[str]:
+    """Return the methods whose parameters belong to a scope."""
+    return [name for name, method in methods().items() if method.fits is scope]
+
+
+def needed_past() -> list[str]:
+    """Return the methods whose past forecasts some method learns from."""
+    return sorted({name for method in methods().values() for name in method.needs_past})
+
+
+def rivals() -> list[str]:
+    """Return the methods that the leaderboard compares every other with."""
+    return [name for name, method in methods().items() if method.is_rival]
+
+
+def _of_other_packages() -> Iterator[Method]:
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            yield point.load()()
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's package does wrong
+            log.warning("method %s (%s) cannot be loaded: %s", point.name, point.value, error)
+
+
+def _problem(method: Method, known: Mapping[str, Method]) -> str | None:
+    """Return why a method cannot be used beside those known."""
+    if not _NAME.fullmatch(method.name):
+        return "its name is not made of small letters, digits and underscores"
+    if method.name in known:
+        return "there is a method of this name already"
+    if missing := {*method.needs, *method.needs_past} - {*known, method.name}:
+        return f"it needs {', '.join(sorted(missing))}"
+    return None

@@ -1,0 +1,126 @@
+"""The providers there are: our own, a line each, and those that other packages add.
+
+Another package adds one by an entry point of the group `stockbatch.providers` that names a
+ProviderKind. None is imported before it is needed, and one that cannot be keeps no other out.
+"""
+
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+
+from pydantic import ValidationError
+
+from stockbatch.config import ProviderModels, Settings
+from stockbatch.exceptions import (
+    BrokenProvider,
+    ConfigurationError,
+    StockbatchError,
+    UnknownProvider,
+)
+from stockbatch.providers.base import BarProvider, ProviderKind, ProviderSettings, Quota, Setup
+
+GROUP = "stockbatch.providers"
+OURS = (
+    EntryPoint("csv", "stockbatch.providers.csv:KIND", GROUP),
+    EntryPoint("demo", "stockbatch.providers.demo:KIND", GROUP),
+    EntryPoint("yfinance", "stockbatch.providers.yahoo:KIND", GROUP),
+    EntryPoint("alpha_vantage", "stockbatch.providers.alpha_vantage:KIND", GROUP),
+)
+"""Nobody else's package takes one of these names."""
+
+
+def create(specification: str, settings: Settings, quota: Quota | None = None) -> BarProvider:
+    """Return the provider that a specification names: `demo`, or `csv:PATH` with an argument.
+
+    Nothing is read or asked for before the provider is used. Without `quota`, requests are counted
+    nowhere, however many the provider allows in a day. Raises UnknownProvider, BrokenProvider, and
+    ConfigurationError for a table of the settings that the provider cannot read.
+    """
+    name, _, argument = specification.partition(":")
+    entry = _entries().get(name)
+    kind = _kind(entry) if entry else None
+    if kind is None or bool(argument) != bool(kind.argument):
+        raise UnknownProvider(provider=specification or "''", known=known())
+    return kind.make(
+        Setup(
+            argument=argument,
+            settings=_table(name, kind, settings),
+            folder=settings.home / name,
+            quota=quota,
+        )
+    )
+
+
+def known() -> str:
+    """Return the specifications there are, in words."""
+    *others, last = (_form(entry) for entry in _entries().values())
+    return f"{', '.join(others)} or {last}"
+
+
+def models() -> ProviderModels:
+    """Return what returns the model of each provider's settings; it may raise BrokenProvider."""
+    return {name: partial(_model, entry) for name, entry in _entries().items()}
+
+
+def broken() -> list[BrokenProvider]:
+    """Return why providers that other packages offer cannot be used, importing them all."""
+    found = []
+    for entry in _entries().values():
+        try:
+            _kind(entry)
+        except BrokenProvider as error:
+            found.append(error)
+    return found
+
+
+def longest_wait(settings: Settings) -> float:
+    """Return for how many seconds any provider may wait on purpose before its next answer."""
+    waits = [0.0]
+    for name, entry in _entries().items():
+        with suppress(StockbatchError):  # whoever asks for its bars is told
+            waits.append(_table(name, _kind(entry), settings).longest_wait)
+    return max(waits)
+
+
+def _entries() -> dict[str, EntryPoint]:
+    """Return the entry points by name, ours first."""
+    entries = {entry.name: entry for entry in OURS}
+    for entry in entry_points(group=GROUP):
+        entries.setdefault(entry.name, entry)
+    return entries
+
+
+def _kind(entry: EntryPoint) -> ProviderKind:
+    """Import what an entry point names; raises BrokenProvider."""
+    package = entry.dist.name if entry.dist else "stockbatch"
+    try:
+        kind = entry.load()
+    except Exception as error:  # an import runs whatever is in somebody's module
+        reason = f"{type(error).__name__}: {error}"
+        raise BrokenProvider(provider=entry.name, package=package, reason=reason) from error
+    if not isinstance(kind, ProviderKind):
+        reason = f"{entry.value} is no ProviderKind"
+        raise BrokenProvider(provider=entry.name, package=package, reason=reason)
+    return kind
+
+
+def _model(entry: EntryPoint) -> type[ProviderSettings]:
+    return _kind(entry).settings
+
+
+def _form(entry: EntryPoint) -> str:
+    """Return how a specification is written; of a provider that cannot be imported, its name."""
+    with suppress(BrokenProvider):
+        if argument := _kind(entry).argument:
+            return f"{entry.name}:{argument}"
+    return entry.name
+
+
+def _table(name: str, kind: ProviderKind, settings: Settings) -> ProviderSettings:
+    """Return a provider's own settings; raises ConfigurationError for the first it cannot read."""
+    try:
+        return kind.settings.model_validate(settings.providers.get(name, {}))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(("providers", name, *map(str, problem["loc"])))
+        raise ConfigurationError(source="settings", key=key, reason=problem["msg"]) from None
