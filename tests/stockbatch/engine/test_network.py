@@ -20,7 +20,7 @@ from stockbatch.engine.quantiles import LEVELS, never_crossing
 from stockbatch.engine.training import TrainingData
 from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.engine.weights import from_bytes, to_bytes
-from stockbatch.methods.forecasting import raw_quantiles
+from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.records import Instrument, Market, ModelKind, Panel, Reason
 from tests.stockbatch.engine.training.test_local import assert_same
 
