@@ -61,7 +61,7 @@ def run_python(code, home, programs, **options):
 PREPARE = """
 import os, signal, sys
 from pathlib import Path
-from stockbatch import embedded_server
+from stockbatch.database import embedded_server
 home, programs = map(Path, sys.argv[1:3])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
