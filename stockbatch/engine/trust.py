@@ -9,20 +9,21 @@ Sciences of India 2 (1936).
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stockbatch.engine.weights import Singles
 from stockbatch.records import Floats
 
 USUAL = 0.99
 LEAST_VARIANCE = 1e-3
 """Added to every variance, so that inputs that never varied do not decide alone."""
-MEAN, PRECISION, LIMIT = "seen.mean", "seen.precision", "seen.limit"
-
-Singles = NDArray[np.float32]
+SEEN = "seen."
+"""How the names of what is kept beside a base's weights begin."""
+MEAN, PRECISION, LIMIT = f"{SEEN}mean", f"{SEEN}precision", f"{SEEN}limit"
 
 
 def moments(inputs: Singles) -> dict[str, Singles]:
     """Return what is to be kept of the inputs (samples, features) trained on, by name."""
+    # In doubles: a sum of a million singles is wrong in the digits that small variances have.
     mean = inputs.mean(axis=0, dtype=np.float64)
     centred = inputs - mean
     covariance = centred.T @ centred / len(inputs) + LEAST_VARIANCE * np.eye(inputs.shape[1])

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import MODEL_KEY, ModelRow, TrainingCurveRow
-from stockbatch.engine import features, inference
+from stockbatch.engine import features
+from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel
 from stockbatch.records import LSTM, Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
 
@@ -114,7 +115,7 @@ def _add(
 def _values(
     model: TrainedModel, instrument_id: int | None, run: Run, *, demo: bool
 ) -> dict[str, Any]:
-    weights = inference.to_bytes(model.weights)
+    weights = to_bytes(model.weights)
     validation_loss = _at_best(model, model.validation_loss)
     comparison = model.comparison
     return {
@@ -234,7 +235,7 @@ def _record(row: Any) -> TrainedModel:
         parameters=row.parameters,
         libraries=row.libraries,
         seed=row.seed,
-        weights=inference.from_bytes(row.weights),
+        weights=from_bytes(row.weights),
         best_epoch=row.best_epoch,
         tickers=row.tickers,
         reason=Reason(row.reason),

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
-from unittest.mock import patch
 
 from sqlalchemy import text
 
@@ -26,7 +25,6 @@ from jobs.daemon import loop as daemon
 from jobs.daemon.loop import Care, run_daemon
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
-from stockbatch.engine import training
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
 from tests.support.market import PlainTrainer, calendar, session
@@ -198,17 +196,17 @@ def _daemon(order: dict[str, Any]) -> int:
 class PlainProcess(TrainingProcess):
     """A real child with all its limits that makes up networks as PlainTrainer does, in no time."""
 
+    program = (sys.executable, "-m", "tests.support.plain")
+
     def __init__(self, on_epoch: Callable[["PlainProcess"], None], **limits: Any) -> None:
         super().__init__(1, **limits)
         self._on_epoch = on_epoch
 
-    def _ask(self, *order: Any) -> Any:
-        *before, _, overdue = order
-        return super()._ask(*before, lambda *_: self._on_epoch(self), overdue)
+    def fit(self, *given: Any, on_epoch: Any = None, **options: Any) -> Any:
+        return super().fit(*given, on_epoch=lambda *_: self._on_epoch(self), **options)
 
-    def _start(self) -> Any:
-        with patch.object(training, "CHILD", (sys.executable, "-m", "tests.support.plain")):
-            return super()._start()
+    def fit_pooled(self, *given: Any, on_epoch: Any = None, **options: Any) -> Any:
+        return super().fit_pooled(*given, on_epoch=lambda *_: self._on_epoch(self), **options)
 
 
 def main() -> None:

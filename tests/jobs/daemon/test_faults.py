@@ -365,18 +365,18 @@ class Choking(PlainTrainer):
     def __init__(self, seeds):
         self._seeds = seeds
 
-    def fit(self, inputs, targets, *masks, **options):
-        if set(masks[2].tolist()) & self._seeds:
+    def fit(self, network, data, settings, **options):
+        if set(data.seeds.tolist()) & self._seeds:
             raise TrainingFailed(reason="poison")
-        return super().fit(inputs, targets, *masks, **options)
+        return super().fit(network, data, settings, **options)
 
 
 def test_a_ticker_that_spoils_its_training_is_forecast_by_the_model_in_use(app, undisturbed):
     seen = []
 
     class Watching(PlainTrainer):
-        def fit(self, inputs, targets, *masks, **options):
-            seen.append(masks[2].tolist())
+        def fit(self, network, data, settings, **options):
+            seen.append(data.seeds.tolist())
             raise TrainingFailed(reason="nothing yet")
 
     app.trainer = Watching()
