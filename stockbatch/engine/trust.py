@@ -24,9 +24,12 @@ MEAN, PRECISION, LIMIT = f"{SEEN}mean", f"{SEEN}precision", f"{SEEN}limit"
 def moments(inputs: Singles) -> dict[str, Singles]:
     """Return what is to be kept of the inputs (samples, features) trained on, by name."""
     # In doubles: a sum of a million singles is wrong in the digits that small variances have.
-    mean = inputs.mean(axis=0, dtype=np.float64)
-    centred = inputs - mean
-    covariance = centred.T @ centred / len(inputs) + LEAST_VARIANCE * np.eye(inputs.shape[1])
+    from sklearn.covariance import EmpiricalCovariance  # slow to import, and forecasts need none
+
+    # In doubles: a sum of a million singles is wrong in the digits that small variances have.
+    seen = EmpiricalCovariance(store_precision=False).fit(inputs.astype(np.float64))
+    mean = seen.location_
+    covariance = seen.covariance_ + LEAST_VARIANCE * np.eye(inputs.shape[1])
     precision = np.linalg.inv(covariance)
     limit = np.quantile(_distance(inputs, mean, precision), USUAL)
     return {
