@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
-from sklearn.metrics import mean_pinball_loss
 
 from stockbatch.records import QUANTILES, Floats
 
@@ -41,7 +40,7 @@ class Average(NamedTuple):
     n: NDArray[np.int64]
 
 
-class Comparison(NamedTuple):
+class PairedTest(NamedTuple):
     """A statistic and its two-sided p value, both NaN where there is nothing to compare."""
 
     statistic: float
@@ -164,17 +163,19 @@ def clustered_skill(loss: Floats, baseline: Floats) -> Skill:
     """
     known = np.isfinite(loss) & np.isfinite(baseline)
     sessions = known.any(axis=0)
+    # From here on one number per session: what its tickers lost together.
     above, below = (np.where(known, side, 0).sum(axis=0)[sessions] for side in (loss, baseline))
     n, total = len(below), below.sum()
     if not total > 0:
         return Skill(np.nan, np.nan)
     ratio = above.sum() / total
+    # To first order the ratio is off by the mean of these over that of `below`.
     residual = above - ratio * below
     error = np.sqrt(n / (n - 1) * np.sum(residual**2)) / total if n > 1 else np.nan
     return Skill(float(1 - ratio), float(error))
 
 
-def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> Comparison:
+def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> PairedTest:
     """Return the test of equal accuracy of two forecasts; a statistic below 0 says `a` is better.
 
     The losses have shape (N,), oldest first, or (T, N): then the difference is averaged over the
@@ -188,15 +189,16 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int = 1) -> Compari
     difference = daily[~np.isnan(daily)]
     n = len(difference)
     if n <= horizon:
-        return Comparison(np.nan, np.nan)
+        return PairedTest(np.nan, np.nan)
     centred = difference - difference.mean()
+    # Forecasts of h sessions overlap in h - 1 of them: their errors are correlated up to that lag.
     covariances = [centred[lag:] @ centred[: n - lag] / n for lag in range(horizon)]
     variance = (covariances[0] + 2 * sum(covariances[1:])) / n
     if not variance > 0:  # equal forecasts, or correlations that leave no variance
-        return Comparison(np.nan, np.nan)
+        return PairedTest(np.nan, np.nan)
     correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
     statistic = difference.mean() / np.sqrt(variance) * np.sqrt(correction)
-    return Comparison(float(statistic), float(2 * stdtr(n - 1, -abs(statistic))))
+    return PairedTest(float(statistic), float(2 * stdtr(n - 1, -abs(statistic))))
 
 
 def share_better(loss_a: Floats, loss_b: Floats) -> float:
@@ -209,23 +211,17 @@ def share_better(loss_a: Floats, loss_b: Floats) -> float:
     return float(np.mean(difference < 0)) if len(difference) else np.nan
 
 
-def pinball(actual: Floats, quantiles: Floats) -> Floats:
+def pinball_losses(quantiles: Floats, actual: Floats) -> Floats:
     """Return the pinball loss averaged over the levels, of the shape (…) of `actual`.
 
-    `quantiles` have shape (…, 9). Koenker & Bassett, "Regression quantiles", Econometrica 46
-    (1978).
+    `quantiles` have shape (…, 9), one per level of QUANTILES; NaN where anything is unknown.
+    Koenker & Bassett, "Regression quantiles", Econometrica 46 (1978).
     """
-    loss = np.full(np.shape(actual), np.nan)
-    known = ~np.isnan(actual) & ~np.isnan(quantiles).any(axis=-1)
-    if known.any():
-        # One sample with a forecast per output: scikit-learn then averages over nothing.
-        outcome, stated = actual[known][None], quantiles[known]
-        levels = [
-            mean_pinball_loss(outcome, column[None], alpha=level, multioutput="raw_values")
-            for level, column in zip(QUANTILES, stated.T, strict=True)
-        ]
-        loss[known] = np.mean(levels, axis=0)
-    return loss
+    levels = np.array(QUANTILES)
+    error = np.asarray(actual)[..., None] - quantiles
+    # A shortfall costs its level, an excess the rest: of the two products the larger one applies.
+    losses: Floats = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
+    return losses
 
 
 def winkler(actual: Floats, lower: Floats, upper: Floats, percent: int) -> Floats:
@@ -248,6 +244,7 @@ def interval(quantiles: Floats, percent: int) -> tuple[Floats, Floats]:
 def inside(actual: Floats, lower: Floats, upper: Floats) -> Floats:
     """Return 1 where lower <= actual <= upper, else 0, NaN where unknown; any shape."""
     hit = (lower <= actual) & (actual <= upper)
+    # A comparison with NaN is False, and would count as a miss.
     return np.where(np.isnan(actual) | np.isnan(lower) | np.isnan(upper), np.nan, hit)
 
 
@@ -275,7 +272,7 @@ def _distribution_losses(
     if probability_of_rise is not None:
         losses["direction_hit"] = direction_hit(actual, probability_of_rise)
     if quantiles is not None:
-        losses["pinball"] = pinball(actual, quantiles)
+        losses["pinball"] = pinball_losses(quantiles, actual)
         for percent in COVERAGES:
             lower, upper = interval(quantiles, percent)
             losses[f"inside_{percent}"] = inside(actual, lower, upper)
@@ -288,6 +285,7 @@ def _distribution_losses(
 def _divide(above: Floats, below: Floats) -> Floats:
     """Return above / below, NaN where `below` is not above 0 or the ratio is past all numbers."""
     ratio = np.full(np.shape(above), np.nan)
+    # The database takes no infinity, which a tiny `below` may give: it says nothing either.
     with np.errstate(over="ignore"):
         np.divide(above, below, out=ratio, where=below > 0)
     ratio[np.isinf(ratio)] = np.nan

@@ -55,6 +55,45 @@ class Decision(StrEnum):
     REJECTED = "rejected"
 
 
+class Check(StrEnum):
+    """What looked at the data and found something: the name of a finding."""
+
+    UNDATED = "undated"
+    BEFORE_CALENDAR = "before_calendar"
+    OFF_CALENDAR = "off_calendar"
+    MISSING_SESSION = "missing_session"
+    CONFLICTING_BARS = "conflicting_bars"
+    DUPLICATE_BAR = "duplicate_bar"
+    IDENTICAL_BARS = "identical_bars"
+    PRICE_UNKNOWN = "price_unknown"
+    PRICE_IMPOSSIBLE = "price_impossible"
+    HIGH_BELOW_LOW = "high_below_low"
+    OUTSIDE_RANGE = "outside_range"
+    ZERO_VOLUME = "zero_volume"
+    BAD_VOLUME = "bad_volume"
+    BAD_SPLIT = "bad_split"
+    BAD_DIVIDEND = "bad_dividend"
+    OFF_CALENDAR_ACTION = "off_calendar_action"
+    RESTATED_BAR = "restated_bar"
+    RESTATED_HISTORY = "restated_history"
+    CHANGED_CURRENCY = "changed_currency"
+    PROVIDERS_APART = "providers_apart"
+    SUSPECTED_DELISTED = "suspected_delisted"
+    JUMP_PENDING = "jump_pending"
+    JUMP_SPLIT_LIKE = "jump_split_like"
+    JUMP_UNIT_LIKE = "jump_unit_like"
+    JUMP_REVERSED = "jump_reversed"
+    JUMP_RELEASED = "jump_released"
+    JUMP_CONFIRMED = "jump_confirmed"
+
+
+class ActionKind(StrEnum):
+    """What a company did to its shares."""
+
+    SPLIT = "split"
+    DIVIDEND = "dividend"
+
+
 class Condition(StrEnum):
     """What an alert is about."""
 
@@ -67,12 +106,49 @@ class Condition(StrEnum):
     TEST = "test"
 
 
+class AlertEvent(StrEnum):
+    """What a message tells of an alert."""
+
+    RAISED = "raised"
+    CLEARED = "cleared"
+
+
 class Kind(StrEnum):
-    """When a forecast was made: in time, after its deadline, or in a simulation of the past."""
+    """When a forecast was made: in time, after its deadline, or in a simulation of the past.
+
+    Of several forecasts of one session, the first kind in this order counts.
+    """
 
     LIVE = "live"
     LATE = "late"
     BACKTEST = "backtest"
+
+
+class ScoreStatus(StrEnum):
+    """What became of a forecast; a masked one's return is not to be trusted."""
+
+    SCORED = "scored"
+    MASKED = "masked"
+    NO_SESSION = "no_session"
+
+
+class RunStatus(StrEnum):
+    """How far a run has come; a stopped one is resumed, a skipped one was too old to be made up."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    SKIPPED = "skipped"
+
+
+class Trigger(StrEnum):
+    """What began a run."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    CATCH_UP = "catch_up"
+    BACKFILL = "backfill"
 
 
 class Action(StrEnum):
@@ -117,10 +193,18 @@ class Reason(StrEnum):
     NO_BAR = "no_bar"
     BAR_REFUSED = "bar_refused"
     FETCH_FAILED = "fetch_failed"
+    RATE_LIMITED = "rate_limited"
     HELD = "held"
     DEADLINE = "deadline"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+
+class ManualReason(StrEnum):
+    """Why somebody put a model into use by hand."""
+
+    MANUAL = "manual"
+    ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,8 +276,7 @@ class CorporateAction:
     """A split (new shares per old one) or a cash dividend (per share, basis of its ex-session)."""
 
     session: date
-    kind: str
-    """`split` or `dividend`."""
+    kind: ActionKind
     value: float
 
 
@@ -231,7 +314,7 @@ class StoredCloses:
 class Finding:
     """Something a check saw in one ticker's data."""
 
-    check: str
+    check: Check
     severity: Severity
     message: str
     session: date | None = None

@@ -33,7 +33,7 @@ from jobs.app import App
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
-from stockbatch.database.embedded_server import Server
+from stockbatch.database.embedded_server import EmbeddedServer
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.records import Instrument
 from stockbatch.store.calendar import extend
@@ -170,7 +170,7 @@ def prepared(pytestconfig: pytest.Config, programs: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(pytestconfig: pytest.Config, prepared: Path, programs: Path) -> Server:
+def server(pytestconfig: pytest.Config, prepared: Path, programs: Path) -> EmbeddedServer:
     """The server that all tests share: never stop it."""
     home = pytestconfig.stash[SERVERS] / "shared"
     with _locked(home):
@@ -189,13 +189,13 @@ def cluster(pytestconfig: pytest.Config, prepared: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def empty_url(server: Server) -> Iterator[URL]:
+def empty_url(server: EmbeddedServer) -> Iterator[URL]:
     """The owner's URL of a fresh, empty database."""
     yield from _fresh_database(server, "template1")
 
 
 @pytest.fixture
-def settings(server: Server, tmp_path: Path) -> Iterator[Settings]:
+def settings(server: EmbeddedServer, tmp_path: Path) -> Iterator[Settings]:
     """Settings that name a fresh, migrated database, with the owner's login."""
     for url in _fresh_database(server, MIGRATED):
         yield _settings(tmp_path / "home", url)
@@ -231,7 +231,9 @@ def own_db(engine: Engine) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
-def shared_engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def shared_engine(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
     """The owner's engine of a migrated database in which nothing is ever committed."""
     for url in _fresh_database(server, MIGRATED):
         made = database.engine(_settings(tmp_path_factory.mktemp("home"), url), role="owner")
@@ -249,7 +251,7 @@ def db(shared_engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def _apps(server: Server, home: Path) -> Iterator[Callable[..., App]]:
+def _apps(server: EmbeddedServer, home: Path) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
         def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
@@ -291,7 +293,7 @@ def _copy(prepared: Path, home: Path) -> None:
     passwords.write_text("".join(":".join([h, port, *rest]) + "\n" for h, _, *rest in lines))
 
 
-def _start(home: Path, programs: Path) -> Server:
+def _start(home: Path, programs: Path) -> EmbeddedServer:
     return embedded_server.start(home, programs=programs, options={"fsync": "off"})
 
 
@@ -304,7 +306,7 @@ def _settings(home: Path, url: URL) -> Settings:
     return Settings(home=home, database_url=database.for_clients(url))
 
 
-def _fresh_database(server: Server, template: str) -> Iterator[URL]:
+def _fresh_database(server: EmbeddedServer, template: str) -> Iterator[URL]:
     name = f"test_{uuid.uuid4().hex}"
     with _maintenance(server) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -313,7 +315,7 @@ def _fresh_database(server: Server, template: str) -> Iterator[URL]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _maintenance(server: Server) -> psycopg.Connection:
+def _maintenance(server: EmbeddedServer) -> psycopg.Connection:
     url = server.url("owner").set(database="postgres")
     return psycopg.connect(database.for_clients(url), autocommit=True)
 
@@ -352,7 +354,7 @@ def market(tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def make_app(server: Server, tmp_path: Path) -> Iterator[Callable[..., App]]:
+def make_app(server: EmbeddedServer, tmp_path: Path) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
     With `like`, another App, the database is a copy of that one's.
@@ -363,7 +365,7 @@ def make_app(server: Server, tmp_path: Path) -> Iterator[Callable[..., App]]:
 
 @pytest.fixture(scope="module")
 def make_lasting_app(
-    server: Server, tmp_path_factory: pytest.TempPathFactory
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_app` is, for fixtures that the tests of a module share."""
     with _apps(server, tmp_path_factory.mktemp("home")) as make:
@@ -371,7 +373,9 @@ def make_lasting_app(
 
 
 @pytest.fixture(scope="module")
-def own_server(pytestconfig: pytest.Config, prepared: Path, programs: Path) -> Iterator[Server]:
+def own_server(
+    pytestconfig: pytest.Config, prepared: Path, programs: Path
+) -> Iterator[EmbeddedServer]:
     """A server that the tests of a module may treat as badly as they like."""
     home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
     _copy(prepared, home)
@@ -381,7 +385,7 @@ def own_server(pytestconfig: pytest.Config, prepared: Path, programs: Path) -> I
 
 @pytest.fixture(scope="module")
 def make_app_of_own(
-    own_server: Server, tmp_path_factory: pytest.TempPathFactory
+    own_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_lasting_app` is, on the module's own server."""
     home = tmp_path_factory.mktemp("home")

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from stockbatch.config import Settings
+from stockbatch.providers import registry
 
 FILE = Path(__file__).with_suffix(".md")
 ABOUT = """\
@@ -41,6 +42,9 @@ units = 32
 
 [exchanges.XTKS]
 close_delay_minutes = 90
+
+[providers.yfinance]
+requests_per_second = 0.5
 ```
 
 ```sh
@@ -60,8 +64,15 @@ def main() -> None:
 
 def guide() -> str:
     """Return the whole guide."""
-    sections = [ABOUT, *(section(*table) for table in tables("", Settings))]
-    return "\n".join(sections)
+    every = [*tables("", Settings), *tables_of_providers()]
+    return "\n".join([ABOUT, *(section(*table) for table in every)])
+
+
+def tables_of_providers() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the tables of the providers that have settings."""
+    for name, model in registry.models().items():
+        if model().model_fields:
+            yield f"providers.{name}", model()
 
 
 def tables(name: str, table: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -90,7 +101,8 @@ def section(name: str, table: type[BaseModel]) -> str:
 
 def _is_table(field: FieldInfo) -> bool:
     kinds = (field.annotation, *get_args(field.annotation))
-    return any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
+    raw = field.get_default() == {}  # the providers' tables, which only their packages know
+    return raw or any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
 
 
 def _default(field: FieldInfo) -> str:

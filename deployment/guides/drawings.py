@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine.learning import STOPPING_BLOCKS
+from stockbatch.engine.learning.splits import STOPPING_BLOCKS
 from stockbatch.methods import calibration
 from stockbatch.records import QUANTILES
 

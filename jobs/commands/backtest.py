@@ -22,7 +22,7 @@ def backtest(
 ) -> None:
     """Walk forward over past sessions and record and score what would have been forecast."""
     from jobs.app import running
-    from jobs.daily.run import calendars_of
+    from jobs.daily.choice import calendars_of
     from jobs.replay import backtest as job
 
     settings = context.settings(

@@ -79,7 +79,7 @@ def pause(exchange: options.ExchangeArgument = None) -> None:
 
     code = _known(exchange)
     with running(context.settings()) as app, app.transaction() as db:
-        pauses.add(db, code)
+        pauses.begin(db, code)
     typer.echo(f"paused: {code} ('stockbatch resume' ends it)")
 
 
@@ -90,7 +90,7 @@ def resume(exchange: options.ExchangeArgument = None) -> None:
 
     code = _known(exchange)
     with running(context.settings()) as app, app.transaction() as db:
-        pauses.remove(db, code)
+        pauses.end(db, code)
         left = pauses.since(db)
     typer.echo(f"still paused: {', '.join(left)}" if left else "nothing is paused")
 

@@ -18,7 +18,8 @@ def fetch(
     Interrupted, the same command goes on where it stopped.
     """
     from jobs.app import running
-    from jobs.daily.run import calendars_of, fetch_session
+    from jobs.daily.choice import calendars_of
+    from jobs.daily.fetch_only import fetch_session
 
     settings = context.settings(exchange=exchange)
     with running(settings) as app:

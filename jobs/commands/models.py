@@ -90,6 +90,7 @@ def export(
     """Write a ticker's model as an ordinary Keras file; its input is described by `models show`."""
     from jobs.app import running
     from stockbatch.config import ModelSettings
+    from stockbatch.engine.network import network_of
     from stockbatch.store import models as store
 
     if file.suffix != ".keras":
@@ -97,10 +98,8 @@ def export(
     with running(context.settings(), create=False) as app:
         with app.transaction() as db:
             model = store.champion(db, ticker)
-        # TensorFlow takes seconds to load: only now is it clear that there is a model to export.
-        from stockbatch.engine import lstm
-
-        lstm.export(model.weights, ModelSettings.model_validate(model.parameters), file)
+        settings = ModelSettings.model_validate(model.parameters)
+        network_of(model.weights).export(model.weights, settings, file)
     typer.echo(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
 
 

@@ -19,14 +19,15 @@ def run(
 ) -> None:
     """Fetch, score, forecast and sum up; nothing later than the session is read."""
     from jobs.app import running
-    from jobs.daily.run import Options, calendars_of, run_session, run_sessions
+    from jobs.daily.choice import calendars_of
+    from jobs.daily.run import RunOptions, run_session, run_sessions
 
     if (first is None) != (last is None) or (session and first):
         raise typer.BadParameter("give --session, or both --from and --to")
     if first and last and first > last:
         raise typer.BadParameter("--from is after --to")
     settings = context.settings(exchange=exchange)
-    choices = Options(tickers=tickers, provider=provider, retrain=retrain)
+    choices = RunOptions(tickers=tickers, provider=provider, retrain=retrain)
     with running(settings) as app:
         codes = calendars_of(app, settings.exchange, tickers, session)
         if first is None or last is None:

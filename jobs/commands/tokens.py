@@ -26,7 +26,7 @@ def add(
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         expires_at = app.clock() + timedelta(days=days) if days else None
-        token = store.add(db, name, requests_per_minute=per_minute, expires_at=expires_at)
+        token = store.issue(db, name, requests_per_minute=per_minute, expires_at=expires_at)
     typer.echo(token)
 
 

@@ -28,7 +28,7 @@ def tune(
     """Search engine settings on past sessions and print what would change; nothing is changed."""
     context.require("stockbatch tune", "optuna", extra="tune")
     from jobs.app import running
-    from jobs.daily.run import calendars_of
+    from jobs.daily.choice import calendars_of
     from jobs.replay import tune as job
 
     settings = context.settings(exchange=exchange)

@@ -16,6 +16,7 @@ from stockbatch.config import Settings
 from stockbatch.exceptions import UnknownCalendar
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.records import RunStatus, Trigger
 from stockbatch.store import instruments, pauses, runs
 from stockbatch.store.runs import Lack, LastTry
 
@@ -73,9 +74,9 @@ class Due:
     live: bool
 
     @property
-    def trigger(self) -> str:
+    def trigger(self) -> Trigger:
         """Return what a run of it is recorded to be started by."""
-        return "schedule" if self.live else "catch_up"
+        return Trigger.SCHEDULE if self.live else Trigger.CATCH_UP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ def _is_unfinished(exchange: Exchange, session: date) -> bool:
         return False  # no ticker was on the watchlist by then
     if last is not None and last.status in runs.UNFINISHED:
         return True
-    was_skipped = last is not None and last.status == "skipped"
+    was_skipped = last is not None and last.status == RunStatus.SKIPPED
     return lack.missing > 0 or (lack.waiting > 0 and not was_skipped)
 
 
@@ -206,12 +207,14 @@ def _is_time(exchange: Exchange, due: Due, now: datetime, settings: Settings) ->
     more shortly before it is due. Where the clock was set back nothing can be told: it is time.
     """
     last, lack = exchange.last_tries.get(due.session), exchange.lacks.get(due.session, Lack(0, 0))
-    if last is None or last.status == "stopped" or last.tried_at > now:
+    if last is None or last.status == RunStatus.STOPPED or last.tried_at > now:
         return True
-    if last.status == "finished" and lack.missing:
+    if last.status == RunStatus.FINISHED and lack.missing:
         return True
     longest = LONGEST_WAIT if due.live else LONGEST_WAIT_MISSED
-    counted = last.tries - (last.status == "running")  # an interrupted run is resumed at once
+    counted = last.tries - (
+        last.status == RunStatus.RUNNING
+    )  # an interrupted run is resumed at once
     again = last.tried_at + wait(counted, longest)
     last_chance = due.deadline - 2 * timedelta(minutes=settings.deadline_margin_minutes)
     if due.live and last.tried_at < last_chance:

@@ -13,7 +13,7 @@ from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
-from stockbatch.records import LSTM, Alert, Condition, Kind
+from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
 from stockbatch.store import alerts, health
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def _failed_run(exchange: Exchange) -> Iterator[Alert]:
     failed = [
         (session, last.message)
         for session, last in exchange.last_tries.items()
-        if session in exchange.lacks and last.status == "failed"
+        if session in exchange.lacks and last.status == RunStatus.FAILED
     ]
     if failed:
         session, message = max(failed)

@@ -18,7 +18,8 @@ from jobs.daemon.agenda import Due
 from jobs.daemon.maintenance import refit_bases
 from jobs.daemon.signals import Beat, Notifier, Stop, longest_silence
 from jobs.daemon.triggers import BASE_REFIT, MAINTENANCE, Schedule, Wakes
-from jobs.daily.run import run_session, skip_session
+from jobs.daily.ledger import skip_session
+from jobs.daily.run import run_session
 from stockbatch import database
 from stockbatch.config import ServiceManager
 from stockbatch.exceptions import (

@@ -5,11 +5,11 @@ import logging
 import numpy as np
 
 from jobs.app import App
-from jobs.daily.run import reopen
+from jobs.daily.ledger import carry_out
 from jobs.models.base import train_base
 from stockbatch.engine.material import sessions_needed
 from stockbatch.market import sessions
-from stockbatch.records import Run
+from stockbatch.records import Run, RunStatus, Trigger
 from stockbatch.store import instruments, market, runs
 
 log = logging.getLogger(__name__)
@@ -47,5 +47,7 @@ def _refit(app: App, code: str) -> None:
     with runs.exclusive(app.engine, code) as require:
         with app.transaction() as db:
             last = runs.last_tries(db, code, session).get(session)
-        if last is not None and last.status == "finished":  # otherwise its own run comes first
-            reopen(app, calendar, session, refit, require, trigger="schedule")
+        if (
+            last is not None and last.status == RunStatus.FINISHED
+        ):  # otherwise its own run comes first
+            carry_out(app, calendar, session, refit, require, trigger=Trigger.SCHEDULE)

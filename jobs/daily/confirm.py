@@ -13,16 +13,19 @@ from jobs.daily.fetch import OVERLAP, by_provider
 from stockbatch.engine.features import JUMP_REACH
 from stockbatch.exceptions import ConfigurationError, ProviderError
 from stockbatch.market import quality
-from stockbatch.market.adjustments import (
-    following_log_returns,
-    overnight_gaps,
-    restate,
-    total_log_returns,
-)
-from stockbatch.market.jumps import SMALLEST_JUMP, Verdict, jump_findings
+from stockbatch.market.adjustments import moves, restate, total_log_returns
+from stockbatch.market.jumps import SMALLEST_JUMP, jump_findings
 from stockbatch.market.overlap import APART
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.records import BarRequest, FetchedBars, Finding, Instrument, Run
+from stockbatch.records import (
+    ActionKind,
+    BarRequest,
+    Check,
+    FetchedBars,
+    Finding,
+    Instrument,
+    Run,
+)
 from stockbatch.store import bars, runs
 
 log = logging.getLogger(__name__)
@@ -62,21 +65,23 @@ def _pending(
     db: Session, run: Run, calendar: TradingCalendar, instruments: Sequence[Instrument]
 ) -> dict[int, Finding]:
     """Return what is to be found if the session's jump is confirmed, by instrument id."""
+    # Of the few with a large return alone a year of bars is read.
     newest = bars.load_panel(db, instruments, calendar.window(run.session, 2))
     large = np.abs(total_log_returns(newest)[:, -1]) > SMALLEST_JUMP
     chosen = [instruments[row] for row in np.flatnonzero(large).tolist()]
     if not chosen:
         return {}
     panel = bars.load_panel(db, chosen, calendar.window(run.session, JUMP_REACH + 1))
-    moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
+    # What is found if every jump of the session is supposed to be confirmed: one that is not worth
+    # asking about, as what looks like a split, is found to be something else even then.
     supposed = panel.confirmed.copy()
     supposed[:, -1] = True
-    found = jump_findings(*moves, panel.sessions, supposed)
+    found = jump_findings(moves(panel), panel.sessions, supposed)
     return {
         chosen[row].id: finding
         for row in np.flatnonzero(~panel.confirmed[:, -1]).tolist()
         for finding in found[row]
-        if (finding.session, finding.check) == (run.session, Verdict.CONFIRMED)
+        if (finding.session, finding.check) == (run.session, Check.JUMP_CONFIRMED)
     }
 
 
@@ -118,6 +123,7 @@ def _agrees(answer: FetchedBars, jump: Finding, calendar: TradingCalendar, sessi
     if jump.observed is None or len(closes) < 2:
         return False
     actions = {action.kind: action.value for action in checked.actions if action.session == session}
-    split, dividend = np.array([[actions.get("split", 1.0)], [actions.get("dividend", 0.0)]])
-    (now,) = restate(closes[1:], split, dividend)
-    return bool(abs(now / closes[0] / np.exp(jump.observed) - 1) <= APART)
+    split = np.array(actions.get(ActionKind.SPLIT, 1.0))
+    dividend = np.array(actions.get(ActionKind.DIVIDEND, 0.0))
+    before, now = closes[0], restate(closes[1], split, dividend)
+    return bool(abs(now / before / np.exp(jump.observed) - 1) <= APART)

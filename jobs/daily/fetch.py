@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from jobs.app import App
-from stockbatch.exceptions import ConfigurationError, NoData, ProviderError, UnknownTicker
+from stockbatch.exceptions import (
+    ConfigurationError,
+    NoData,
+    ProviderError,
+    RateLimited,
+    UnknownTicker,
+)
 from stockbatch.market import overlap, quality
 from stockbatch.market.overlap import Admitted
 from stockbatch.market.sessions import TradingCalendar, as_date
@@ -15,6 +21,7 @@ from stockbatch.records import (
     Action,
     BarRequest,
     BarState,
+    Check,
     FetchedBars,
     Finding,
     Instrument,
@@ -42,8 +49,8 @@ Problems = dict[int, Outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """What one provider is asked in a run, and what is known of its tickers by their ids."""
+class _Feed:
+    """One provider in a run, and what is known by their ids of the tickers it feeds."""
 
     run: Run
     calendar: TradingCalendar
@@ -137,7 +144,7 @@ def _ask(
     with app.transaction() as db:
         stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=source.name)
         agreed = issues.agreed(db, ids)
-    question = _Question(
+    feed = _Feed(
         run=run,
         calendar=calendar,
         source=source,
@@ -145,9 +152,9 @@ def _ask(
         agreed=agreed,
         provisional=provisional if source.corrects_overnight else None,
     )
-    problems, restated = _fetch(app, question, fed, advance)
+    problems, restated = _fetch(app, feed, fed, advance)
     if restated:
-        again = replace(question, stored={}, agreed={})
+        again = replace(feed, stored={}, agreed={})
         of_whole, _ = _fetch(app, again, restated, lambda _: None, whole=True)
         problems |= of_whole
     return problems
@@ -155,42 +162,42 @@ def _ask(
 
 def _fetch(
     app: App,
-    question: _Question,
+    feed: _Feed,
     fed: Mapping[str, Instrument],
     advance: Callable[[int], None],
     *,
     whole: bool = False,
 ) -> tuple[Problems, dict[str, Instrument]]:
     """Load, check and save batch by batch; return problems, and what must be fetched `whole`."""
-    session = question.run.session
+    session = feed.run.session
     requests = [
         BarRequest(
             symbol=symbol,
-            first=as_date(question.stored[i.id].sessions[0]) if i.id in question.stored else None,
+            first=as_date(feed.stored[i.id].sessions[0]) if i.id in feed.stored else None,
             last=session,
         )
         for symbol, i in fed.items()
     ]
     problems: Problems = {}
     restated: dict[str, Instrument] = {}
-    for batch in _batches(question.source.fetch(requests), fed):
+    for batch in _batches(feed.source.fetch(requests), fed):
         admitted: dict[int, Admitted] = {}
         for instrument, answer in batch:
             if isinstance(answer, ProviderError):
                 problems[instrument.id] = _failure(instrument, answer)
                 continue
-            one = admitted[instrument.id] = _admit(question, instrument, answer, whole=whole)
+            one = admitted[instrument.id] = _admit(feed, instrument, answer, whole=whole)
             if one.refetch:
                 restated[answer.symbol] = instrument
             elif (why := _refusal(one, session)) is not None:
                 problems[instrument.id] = _problem(instrument, Reason.BAR_REFUSED, why)
             elif not (one.accepted.sessions == session).any():
-                text = f"{question.source.name} has no bar of this session"
+                text = f"{feed.source.name} has no bar of this session"
                 if len(one.accepted):
                     text += f", its last is of {one.accepted.sessions[-1]}"
                 problems[instrument.id] = _problem(instrument, Reason.NO_BAR, text)
         if admitted:
-            _save(app, question, batch, admitted, whole=whole)
+            _save(app, feed, batch, admitted, whole=whole)
         advance(len(batch))
         app.checkpoint()
     return problems, restated
@@ -220,31 +227,29 @@ def _batches(
         yield batch
 
 
-def _admit(
-    question: _Question, instrument: Instrument, answer: FetchedBars, *, whole: bool
-) -> Admitted:
+def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: bool) -> Admitted:
     """Check one answer and compare it with what is stored."""
-    checked = quality.check(answer, question.calendar.sessions, question.run.session)
+    checked = quality.check(answer, feed.calendar.sessions, feed.run.session)
     return overlap.admit(
         checked,
-        question.stored.get(instrument.id),
-        question.run.session,
-        basis=question.source.price_basis,
+        feed.stored.get(instrument.id),
+        feed.run.session,
+        basis=feed.source.price_basis,
         currency=(None if whole else answer.currency, instrument.currency),
-        agreed=question.agreed.get(instrument.id, frozenset()),
+        agreed=feed.agreed.get(instrument.id, frozenset()),
     )
 
 
 def _save(
     app: App,
-    question: _Question,
+    feed: _Feed,
     batch: Sequence[Answer],
     admitted: Mapping[int, Admitted],
     *,
     whole: bool,
 ) -> None:
     """Store one batch in one transaction."""
-    name, basis = question.source.name, question.source.price_basis
+    name, basis = feed.source.name, feed.source.price_basis
     kept = {id_: one for id_, one in admitted.items() if not one.refetch}
     answers = {i.id: (i, a) for i, a in batch if isinstance(a, FetchedBars) and i.id in kept}
     currencies = {
@@ -253,13 +258,13 @@ def _save(
         if answer.currency and (whole or instrument.currency is None)
     }
     with app.transaction() as db:
-        runs.lock(db, question.run)
+        runs.lock(db, feed.run)
         bar_store.add(
             db,
             {id_: one.accepted for id_, one in kept.items()},
             provider=name,
             price_basis=basis,
-            provisional=question.provisional,
+            provisional=feed.provisional,
         )
         bar_store.add(
             db,
@@ -275,7 +280,7 @@ def _save(
             bar_store.retract_actions(db, actions, spans, provider=name)
         instrument_store.set_currencies(db, currencies)
         findings = {id_: one.findings for id_, one in admitted.items()}
-        bar_store.add_findings(db, findings, run_id=question.run.id)
+        bar_store.add_findings(db, findings, run_id=feed.run.id)
 
 
 def _span(admitted: Admitted) -> tuple[date, date]:
@@ -308,7 +313,7 @@ def _finish(
 
 def _delisted(first_missing: date) -> Finding:
     return Finding(
-        check="suspected_delisted",
+        check=Check.SUSPECTED_DELISTED,
         severity=Severity.WARNING,
         message=f"no provider has had a bar for {STRIKES} sessions: delisted, or renamed?",
         session=first_missing,
@@ -326,8 +331,10 @@ def _refusal(admitted: Admitted, session: date) -> str | None:
 
 
 def _failure(instrument: Instrument, error: ProviderError | ConfigurationError) -> Outcome:
-    silent = isinstance(error, NoData | UnknownTicker)
-    return _problem(instrument, Reason.NO_BAR if silent else Reason.FETCH_FAILED, str(error))
+    if isinstance(error, NoData | UnknownTicker):
+        return _problem(instrument, Reason.NO_BAR, str(error))
+    limited = isinstance(error, RateLimited)
+    return _problem(instrument, Reason.RATE_LIMITED if limited else Reason.FETCH_FAILED, str(error))
 
 
 def _problem(instrument: Instrument, reason: Reason, message: str) -> Outcome:
@@ -338,5 +345,9 @@ def _joined(before: Outcome | None, now: Outcome) -> Outcome:
     """Return the first provider's problem with what the next one said."""
     if before is None:
         return now
-    reason = before.reason if before.reason is not Reason.NO_BAR else now.reason
+    # The reason that somebody can do something about stays: a limit can be waited for or paid for.
+    vague = before.reason is Reason.NO_BAR or (
+        before.reason is Reason.FETCH_FAILED and now.reason is Reason.RATE_LIMITED
+    )
+    reason = now.reason if vague else before.reason
     return replace(before, reason=reason, message=f"{before.message}; {now.message}")

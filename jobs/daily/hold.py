@@ -31,23 +31,25 @@ def hold_forecasts(
     `watched` are all that the bars of the session are due of, whatever part of them is left to do.
     What is held is tried again by the next run.
     """
+    ids = [instrument.id for instrument in watched]
     with app.transaction() as db:
-        runs.lock(db, run)
-        ids = [instrument.id for instrument in watched]
         present = bars.with_bar(db, ids, run.session)
         last = bars.last_sessions(db, ids, run.session)
-        missing = {id_ for id_ in ids if id_ not in present}
-        since = as_date(calendar.window(run.session, LATELY + 1)[0])
-        for id_ in list(missing):
-            silent = id_ not in problems or problems[id_].reason is Reason.NO_BAR
-            if silent and (id_ not in last or last[id_] < since):
-                missing.remove(id_)
-        due = len(present) + len(missing)
-        if due < FEWEST or len(present) >= COVERAGE * due:
-            return False
-        text = f"{len(present)} of {due} bars are there, {COVERAGE:.0%} are needed"
-        log.warning("%s %s held: %s; the next run tries again", run.calendar, run.session, text)
-        outcomes = [problems.get(i.id) or _held(i, text) for i in instruments]
+
+    missing = set(ids) - present
+    since = as_date(calendar.window(run.session, LATELY + 1)[0])
+    # A provider that failed may well have had a bar: only one that said it has none is believed.
+    failed = {id_ for id_ in missing if id_ in problems and problems[id_].reason != Reason.NO_BAR}
+    gone = {id_ for id_ in missing - failed if id_ not in last or last[id_] < since}
+    due = len(present) + len(missing - gone)
+    if due < FEWEST or len(present) >= COVERAGE * due:
+        return False
+    text = f"{len(present)} of {due} bars are there, {COVERAGE:.0%} are needed"
+    log.warning("%s %s held: %s; the next run tries again", run.calendar, run.session, text)
+    outcomes = [problems.get(i.id) or _held(i, text) for i in instruments]
+
+    with app.transaction() as db:
+        runs.lock(db, run)
         runs.add_outcomes(db, run, instruments, outcomes)
     return True
 

@@ -55,7 +55,7 @@ class _Sample:
 
     def where(self, both: NDArray[np.bool_]) -> "_Sample":
         """Return the forecasts for which `both`, (tickers, sessions), is true."""
-        if not (self.made & ~both).any():
+        if not (self.made & ~both).any():  # all are left: its averages may be known already
             return self
         return _Sample({n: np.where(both, values, np.nan) for n, values in self.losses.items()})
 
@@ -83,6 +83,8 @@ def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -
 
     Those of the run's session are left to `update_metrics`.
     """
+    # Windows of neighbouring sessions overlap: a block of them is loaded once and looked at through
+    # one window after the other.
     ends = calendar.between(first, run.session)[:-1]
     with app.progress() as progress:
         task = progress.add_task("metrics", total=len(ends))

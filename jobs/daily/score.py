@@ -1,6 +1,6 @@
 """Score the forecasts whose target session is over."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,15 @@ from jobs.app import App
 from stockbatch import metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.engine.features import JUMP_REACH
-from stockbatch.market.adjustments import (
-    following_log_returns,
-    overnight_gaps,
-    restate,
-    total_log_returns,
-)
+from stockbatch.market import sessions
+from stockbatch.market.adjustments import moves, restate
 from stockbatch.market.jumps import SMALLEST_JUMP, jumps
 from stockbatch.market.overlap import restated_by_split
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.records import Floats, Instrument, Run
+from stockbatch.records import Floats, Instrument, Panel, Run, ScoreStatus
 from stockbatch.store import bars, runs, scores
+
+Bools = NDArray[np.bool_]
 
 
 def score_forecasts(
@@ -33,43 +31,68 @@ def score_forecasts(
     provider has.
     """
     with app.transaction() as db:
-        runs.lock(db, run)
         forecasts = scores.pending(db, instruments, run.session)
         lost = scores.without_session(db, instruments, run.session)
-        actual_close = restate(forecasts["actual_close"], forecasts["split"], forecasts["dividend"])
-        actual_close *= restated_by_split(forecasts["origin_close"], forecasts["origin_now"])
+        actual_close = _actual_closes(forecasts)
         actual_log_return = np.log(actual_close / forecasts["origin_close"])
-        status = _status(db, run, calendar, instruments, forecasts, actual_log_return)
-        columns = _columns(forecasts, actual_close, actual_log_return, status)
-        never_held = [forecast for forecast, target in lost if not calendar.is_session(target)]
+        large = np.abs(actual_log_return) > SMALLEST_JUMP
+        panel = _around(db, run, calendar, instruments, forecasts, large)
+
+    masked, pending = _doubtful(panel, instruments, forecasts, large)
+    columns = _columns(forecasts, actual_close, actual_log_return, masked, pending)
+    never_held = [forecast for forecast, target in lost if not calendar.is_session(target)]
+
+    with app.transaction() as db:
+        runs.lock(db, run)
         return scores.add(db, columns, run) + scores.add(db, _no_session(never_held), run)
 
 
-def _status(
+def _actual_closes(forecasts: Mapping[str, Floats]) -> Floats:
+    """Return the closes that came, on the basis of the close forecast from as it was then.
+
+    What went ex in the target session is undone, and so is a split that has restated both since.
+    """
+    close = restate(forecasts["actual_close"], forecasts["split"], forecasts["dividend"])
+    return close * restated_by_split(forecasts["origin_close"], forecasts["origin_now"])
+
+
+def _around(
     db: Session,
     run: Run,
     calendar: TradingCalendar,
     instruments: Sequence[Instrument],
-    forecasts: dict[str, Floats],
-    actual_log_return: Floats,
-) -> NDArray[np.str_]:
-    """Tell returns to be trusted from those that are not, or not yet: scored, masked, pending."""
-    status = np.full(len(actual_log_return), "scored", dtype="<U7")
-    doubtful = np.flatnonzero(np.abs(actual_log_return) > SMALLEST_JUMP)
-    if len(doubtful) == 0:
-        return status
-    ids = forecasts["instrument_id"][doubtful].astype(int)
-    days = forecasts["target_day"][doubtful].astype("datetime64[D]")
-    chosen = [instrument for instrument in instruments if instrument.id in set(ids)]
-    first = calendar.previous(as_date(days.min()), JUMP_REACH)
-    panel = bars.load_panel(db, chosen, calendar.between(first, run.session))
-    moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
-    found = jumps(*moves, panel.confirmed)
-    row_of = {instrument.id: row for row, instrument in enumerate(chosen)}
-    rows, columns = [row_of[id_] for id_ in ids], np.searchsorted(panel.sessions, days)
-    status[doubtful[found.masked[rows, columns]]] = "masked"
-    status[doubtful[found.pending[rows, columns]]] = "pending"
-    return status
+    forecasts: Mapping[str, Floats],
+    large: Bools,
+) -> Panel | None:
+    """Load what tells whether `large` returns are jumps; None where there are none."""
+    if not large.any():
+        return None
+    ids = set(forecasts["instrument_id"][large].astype(int).tolist())
+    chosen = [instrument for instrument in instruments if instrument.id in ids]
+    oldest = as_date(forecasts["target_day"][large].min().astype("datetime64[D]"))
+    window = calendar.between(calendar.previous(oldest, JUMP_REACH), run.session)
+    return bars.load_panel(db, chosen, window)
+
+
+def _doubtful(
+    panel: Panel | None,
+    instruments: Sequence[Instrument],
+    forecasts: Mapping[str, Floats],
+    large: Bools,
+) -> tuple[Bools, Bools]:
+    """Tell of which forecasts the return is not to be trusted, and of which not to be yet."""
+    masked, pending = np.zeros((2, len(large)), bool)
+    if panel is None:
+        return masked, pending
+    found = jumps(moves(panel), panel.confirmed)
+    ticker_of = {instrument.id: instrument.ticker for instrument in instruments}
+    ids = forecasts["instrument_id"][large].astype(int).tolist()
+    rows = [panel.tickers.index(ticker_of[id_]) for id_ in ids]
+    days = forecasts["target_day"][large].astype("datetime64[D]")
+    columns, _ = sessions.columns(panel.sessions, days)
+    masked[large] = found.masked[rows, columns]
+    pending[large] = found.pending[rows, columns]
+    return masked, pending
 
 
 def _no_session(forecast_ids: list[int]) -> dict[str, Sequence[Any]]:
@@ -77,15 +100,16 @@ def _no_session(forecast_ids: list[int]) -> dict[str, Sequence[Any]]:
     return {
         "forecast_id": forecast_ids,
         "revision": [0] * count,
-        "status": ["no_session"] * count,
+        "status": [ScoreStatus.NO_SESSION] * count,
     }
 
 
 def _columns(
-    forecasts: dict[str, Floats],
+    forecasts: Mapping[str, Floats],
     actual_close: Floats,
     actual_log_return: Floats,
-    status: NDArray[np.str_],
+    masked: Bools,
+    pending: Bools,
 ) -> dict[str, Sequence[Any]]:
     """Return the columns of the scores; a masked one states no numbers, a pending one is left out.
 
@@ -101,12 +125,13 @@ def _columns(
         probability_of_rise=forecasts["probability_of_rise"],
     )
     numbers = {"actual_close": actual_close, "actual_log_return": actual_log_return, **losses}
-    kept = status != "pending"
+    kept = ~pending
     columns: dict[str, Sequence[Any]] = {
-        name: np.where(status == "scored", values, np.nan)[kept].tolist()
-        for name, values in numbers.items()
+        name: np.where(masked, np.nan, values)[kept].tolist() for name, values in numbers.items()
     }
     for name in ("forecast_id", "revision"):
         columns[name] = forecasts[name][kept].tolist()
-    columns["status"] = status[kept].tolist()
+    columns["status"] = [
+        ScoreStatus.MASKED if hidden else ScoreStatus.SCORED for hidden in masked[kept].tolist()
+    ]
     return columns

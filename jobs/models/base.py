@@ -11,6 +11,7 @@ from jobs.app import App
 from jobs.models.tickers import ISOLATING_TRY, is_overdue
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
+from stockbatch.engine.training import Overdue
 from stockbatch.exceptions import TrainingFailed, TrainingOverdue
 from stockbatch.records import Instrument, Market, Reason, Run, Sessions, TrainedModel
 from stockbatch.store import bars, models, runs
@@ -40,33 +41,13 @@ def train_base(
     with app.transaction() as db:
         base = models.base(db, run.calendar, run.session, demo=demo)
     tickers = _pool(app, run, demo=demo)
-    age = 0 if base is None else int(np.sum(sessions > np.datetime64(base.last_session)))
-    reason = learning.decide_base(base, age + ahead if age else 0, len(tickers), app.settings)
-    if force and reason is Reason.FRESH:
-        reason = Reason.FORCED
+    reason = _reason(app, base, len(tickers), sessions, ahead, force=force)
     overdue = partial(is_overdue, app, train_until)
     if reason is Reason.FRESH or overdue():
         return base
 
     app.on_event("base: compute")
-    chosen = _sample_of(app, tickers)
-    fitted = None
-    try:
-        with app.progress() as progress:
-            task = progress.add_task("base model", total=None)
-            fitted = learning.train_base(
-                list(materials(app, chosen, sessions, market)),
-                reason,
-                app.settings,
-                partial(app.trainer.fit_pooled, overdue=overdue),
-                lambda done, total: progress.update(task, completed=done, total=total),
-            )
-    except TrainingOverdue as error:
-        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
-    except TrainingFailed as error:
-        if run.tries < ISOLATING_TRY:
-            raise
-        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
+    fitted = _fit(app, run, _sample_of(app, tickers), sessions, market, reason, overdue)
     if fitted is None:
         return base
 
@@ -99,6 +80,53 @@ def sample(tickers: Sequence[Instrument], most: int, seed: int) -> list[Instrume
         return list(tickers)
     chosen = np.random.default_rng(seed).choice(len(tickers), most, replace=False)
     return [tickers[position] for position in sorted(chosen)]
+
+
+def _reason(
+    app: App,
+    base: TrainedModel | None,
+    tickers: int,
+    sessions: Sessions,
+    ahead: int,
+    *,
+    force: bool,
+) -> Reason:
+    """Return why a base must be fitted to so many `tickers`, FRESH if it need not."""
+    age = 0 if base is None else int(np.sum(sessions > np.datetime64(base.last_session)))
+    if age > 0:  # one fitted at this very session is not due again
+        age += ahead
+    reason = learning.decide_base(base, age, tickers, app.settings)
+    return Reason.FORCED if force and reason is Reason.FRESH else reason
+
+
+def _fit(
+    app: App,
+    run: Run,
+    tickers: Sequence[Instrument],
+    sessions: Sessions,
+    market: Market,
+    reason: Reason,
+    overdue: Overdue,
+) -> TrainedModel | None:
+    """Fit a base, None where it is not done in time, cannot be, or has failed too often."""
+    try:
+        with app.progress() as progress:
+            task = progress.add_task("base model", total=None)
+            return learning.train_base(
+                list(materials(app, tickers, sessions, market)),
+                reason,
+                app.settings,
+                app.trainer,
+                on_epoch=lambda done, total: progress.update(task, completed=done, total=total),
+                overdue=overdue,
+            )
+    except TrainingOverdue as error:
+        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
+    except TrainingFailed as error:
+        if run.tries < ISOLATING_TRY:
+            raise
+        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
+    return None
 
 
 def materials(

@@ -131,8 +131,15 @@ def train(
     if instead is None:
         try:
             if around.base is not None:
-                fit = partial(app.trainer.fit, overdue=overdue)
-                new = learning.train(material, due, chunk.champions, around.base, app.settings, fit)
+                new = learning.train(
+                    material,
+                    due,
+                    chunk.champions,
+                    around.base,
+                    app.settings,
+                    app.trainer,
+                    overdue=overdue,
+                )
             fitted = {
                 name: _fit(name, material, known, reasons, app.settings)
                 for name, known in chunk.fitted.items()
@@ -209,7 +216,7 @@ def save(
         champion = chunk.champions.get(row)
         if champion is None or champion.id != model_id:
             changed[row] = model_id
-    promotions.add(
+    promotions.put_into_use(
         db,
         {id_of[row]: model_id for row, model_id in changed.items()},
         run.session,

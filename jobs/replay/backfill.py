@@ -10,6 +10,7 @@ from jobs.daemon import agenda
 from jobs.daemon.agenda import Due
 from jobs.daily.run import Summary, run_session
 from stockbatch.market import sessions
+from stockbatch.records import RunStatus, Trigger
 from stockbatch.store import runs
 from stockbatch.store.runs import Lack
 
@@ -66,7 +67,7 @@ def survey(
     steps = []
     for day in days:
         state, (missing, waiting) = State.COMPLETED, lacks.get(day, Lack(0, 0))
-        if day not in tries or tries[day].status == "skipped":
+        if day not in tries or tries[day].status == RunStatus.SKIPPED:
             state = State.MISSING
         elif tries[day].status in runs.UNFINISHED or missing or waiting:
             state = State.FAILED
@@ -80,7 +81,8 @@ def backfill(app: App, steps: Sequence[Step]) -> Iterator[Summary]:
     for step in steps:
         if step.chosen:
             again = step.state is State.COMPLETED
-            yield run_session(app, step.calendar, step.session, trigger="backfill", reprocess=again)
+            trigger = Trigger.BACKFILL
+            yield run_session(app, step.calendar, step.session, trigger=trigger, reprocess=again)
 
 
 def retry(app: App, calendar_code: str | None = None) -> Iterator[Summary]:

@@ -61,7 +61,30 @@ class _Exam:
     before: Material
     whole: Material
     judging: int
-    """Sessions after the cut: the first half chooses, the second confirms."""
+    """So many sessions after the cut choose, and as many after these confirm."""
+
+    @property
+    def choosing(self) -> slice:
+        """Return the judging sessions that choose."""
+        return slice(self.judging)
+
+    @property
+    def confirming(self) -> slice:
+        """Return the judging sessions that had no say in the choice."""
+        return slice(self.judging, None)
+
+    def days(self, half: slice) -> tuple[date, date]:
+        """Return the first and the last of some of the judging sessions."""
+        days = self.whole.panel.sessions[-2 * self.judging :][half]
+        return as_date(days[0]), as_date(days[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """A trial with its losses (tickers, judging sessions)."""
+
+    trial: Trial
+    losses: Floats
 
 
 def tune(
@@ -80,32 +103,28 @@ def tune(
     Of very many tickers a random sample of `most_tickers` is taken. Raises UnknownInstrument,
     NoInstruments, OutsideCalendar, NothingToTrain.
     """
-    exam = _load(app, calendar_code, before, 2 * judging, most_tickers, tickers)
+    exam = _load(app, calendar_code, before, judging, most_tickers, tickers)
+
     current = app.settings.model
     in_use = _losses(app, exam, current)
-    best = Trial(
-        settings=current, loss=float(np.nanmean(in_use[:, :judging])), skill=Skill(0.0, 0.0)
-    )
-    best_losses = in_use
-    on_trial(best)
+    best = _tried(exam, current, in_use, in_use)
+    on_trial(best.trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=current.seed))
     for _ in range(trials):
         asked = study.ask()
         settings = propose(asked, current)
-        losses = _losses(app, exam, settings)
-        skill = metrics.clustered_skill(losses[:, :judging], in_use[:, :judging])
-        trial = Trial(settings=settings, loss=float(np.nanmean(losses[:, :judging])), skill=skill)
-        study.tell(asked, -skill.value)
-        on_trial(trial)
-        if skill.value > best.skill.value:
-            best, best_losses = trial, losses
-    days = exam.whole.panel.sessions[-2 * judging :]
+        tried = _tried(exam, settings, _losses(app, exam, settings), in_use)
+        study.tell(asked, -tried.trial.skill.value)  # it minimises
+        on_trial(tried.trial)
+        if tried.trial.skill.value > best.trial.skill.value:
+            best = tried
+    confirming = exam.confirming
     return Tuned(
-        best=best,
-        confirmed=metrics.clustered_skill(best_losses[:, judging:], in_use[:, judging:]),
-        chosen_on=(as_date(days[0]), as_date(days[judging - 1])),
-        confirmed_on=(as_date(days[judging]), as_date(days[-1])),
+        best=best.trial,
+        confirmed=metrics.clustered_skill(best.losses[:, confirming], in_use[:, confirming]),
+        chosen_on=exam.days(exam.choosing),
+        confirmed_on=exam.days(exam.confirming),
     )
 
 
@@ -134,19 +153,18 @@ def _load(
     most_tickers: int,
     tickers: Sequence[str] | None,
 ) -> _Exam:
-    calendar = sessions.load(calendar_code, app.clock().date())
-    closed = calendar.last_closed(app.clock())
-    last = as_date(
-        calendar.between(sessions.FIRST_DAY, min(before - timedelta(days=1), closed))[-1]
-    )
-    window = calendar.window(last, sessions_needed(app.settings) + judging)
+    now = app.clock()
+    calendar = sessions.load(calendar_code, now.date())
+    end = min(before - timedelta(days=1), calendar.last_closed(now))
+    last = as_date(calendar.between(sessions.FIRST_DAY, end)[-1])
+    window = calendar.window(last, sessions_needed(app.settings) + 2 * judging)
     with app.transaction() as db:
         chosen = instrument_store.work_list(db, calendar.code, tickers)
         chosen = sample(chosen, most_tickers, app.settings.model.seed)
         market.update(db, calendar.code, window)
         known = market.load(db, calendar.code, window)
         panel = bars.load_panel(db, chosen, window)
-    cut = len(window) - judging
+    cut = len(window) - 2 * judging
     return _Exam(
         before=prepare(chosen, panel.first(cut), known.first(cut)),
         whole=prepare(chosen, panel, known),
@@ -154,20 +172,33 @@ def _load(
     )
 
 
+def _tried(exam: _Exam, settings: ModelSettings, losses: Floats, in_use: Floats) -> _Tried:
+    """Return a trial, judged by the sessions that choose; `in_use` are the losses to beat."""
+    own = losses[:, exam.choosing]
+    skill = metrics.clustered_skill(own, in_use[:, exam.choosing])
+    trial = Trial(settings=settings, loss=float(np.nanmean(own)), skill=skill)
+    return _Tried(trial=trial, losses=losses)
+
+
 def _losses(app: App, exam: _Exam, model: ModelSettings) -> Floats:
-    """Return the losses (tickers, judging sessions) of candidate settings, NaN: no forecast."""
+    """Return the losses (tickers, judging sessions) of candidate settings, NaN: no forecast.
+
+    Models learn up to the cut and forecast from each session after it without another training;
+    in units of the volatility known at the origin, so that no ticker counts for more than others.
+    """
     settings = app.settings.model_copy(update={"model": model})
     models = _train(app, exam.before, settings)
-    quantiles = raw_quantiles(exam.whole, models, model, exam.judging + 1)[:, :-1]
-    origins = slice(-exam.judging - 1, -1)
+    # The last origin is the last session: what it forecasts has yet to come.
+    origins = slice(-2 * exam.judging - 1, -1)
+    quantiles = raw_quantiles(exam.whole, models, model, 2 * exam.judging + 1)[:, :-1]
     scale = exam.whole.features.scale[:, origins]
     actual = features.targets(exam.whole.features)[:, origins]
-    return metrics.pinball(actual, quantiles / scale[..., None])
+    return metrics.pinball_losses(quantiles / scale[..., None], actual)
 
 
 def _train(app: App, material: Material, settings: Settings) -> Models:
     """Return the model every ticker would use, by row, as a first run trains it."""
-    base = learning.train_base([material], Reason.NO_MODEL, settings, app.trainer.fit_pooled)
+    base = learning.train_base([material], Reason.NO_MODEL, settings, app.trainer)
     if base is None:
         raise NothingToTrain(bars=settings.model.minimum_history, session=material.origin)
     due = {}
@@ -175,7 +206,10 @@ def _train(app: App, material: Material, settings: Settings) -> Models:
         reason = learning.decide(material, row, None, base, settings)
         if reason in learning.TRAIN:
             due[row] = reason
-    new = learning.train(material, due, {}, base, settings, app.trainer.fit)
+    new = learning.train(material, due, {}, base, settings, app.trainer)
     app.trainer.discard()  # it keeps every network it has built
-    promoted = {row: model for row, model in new.items() if model.verdict is Verdict.PROMOTED}
-    return dict.fromkeys(range(len(material.instruments)), base) | promoted
+    used = dict.fromkeys(range(len(material.instruments)), base)
+    for row, model in new.items():
+        if model.verdict is Verdict.PROMOTED:
+            used[row] = model
+    return used

@@ -65,7 +65,7 @@ ALTER ROLE api SET statement_timeout = '30s';
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class EmbeddedServer:
     """An embedded server: its folder, its port and the password of every login."""
 
     folder: Path
@@ -101,7 +101,7 @@ def exists(home: Path) -> bool:
         return (home / "postgres").exists()
 
 
-def running(home: Path) -> Server | None:
+def running(home: Path) -> EmbeddedServer | None:
     """Return the server of `home` if it accepts connections."""
     if not exists(home):
         return None
@@ -112,7 +112,7 @@ def running(home: Path) -> Server | None:
 
 def start(
     home: Path, *, programs: Path | None = None, options: Mapping[str, str] | None = None
-) -> Server:
+) -> EmbeddedServer:
     """Return the running server of `home`; create and start what is missing.
 
     `programs` is the folder of the server's binaries, `options` are further server settings. Both
@@ -190,7 +190,7 @@ def _create(folder: Path, programs: Path) -> None:
     partial.rename(folder)
 
 
-def _add_api_login(server: Server, programs: Path) -> Server:
+def _add_api_login(server: EmbeddedServer, programs: Path) -> EmbeddedServer:
     """Give a cluster made before there was a REST service the login that the service uses."""
     password = secrets.token_hex(16)
     file = str(server.password_file).replace("\\", r"\\").replace("'", r"\'")
@@ -202,7 +202,7 @@ def _add_api_login(server: Server, programs: Path) -> Server:
     return _read(server.folder)
 
 
-def _launch(server: Server, programs: Path, options: Mapping[str, str]) -> None:
+def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) -> None:
     """Bring the server up; return when it accepts connections.
 
     Whoever takes `alive` hands it to the server. It may be held by processes that a killed server
@@ -225,7 +225,7 @@ def _launch(server: Server, programs: Path, options: Mapping[str, str]) -> None:
 
 
 def _spawn(
-    server: Server, programs: Path, options: Mapping[str, str]
+    server: EmbeddedServer, programs: Path, options: Mapping[str, str]
 ) -> subprocess.Popen[bytes] | None:
     """Start the server in a session of its own; return None if `alive` has just been taken."""
     folder, data = server.folder, server.folder / "data"
@@ -263,7 +263,7 @@ def _spawn(
         os.close(alive)
 
 
-def _options(server: Server) -> dict[str, str]:
+def _options(server: EmbeddedServer) -> dict[str, str]:
     is_short = len(os.fsencode(server.folder)) <= LONGEST_SOCKET_FOLDER
     sockets = str(server.folder).replace('"', '""') if is_short else "."
     return {
@@ -321,10 +321,10 @@ def _call(arguments: Sequence[str], folder: Path, text: str) -> None:
         raise _failure(folder, _last_words(done.stderr))
 
 
-def _read(folder: Path) -> Server:
+def _read(folder: Path) -> EmbeddedServer:
     lines = [line.split(":") for line in (folder / "pgpass").read_text().splitlines()]
     passwords = {login: password for _, _, _, login, password in lines}
-    return Server(folder=folder, port=int(lines[0][1]), passwords=passwords)
+    return EmbeddedServer(folder=folder, port=int(lines[0][1]), passwords=passwords)
 
 
 def _write_passwords(file: Path, port: int, passwords: Mapping[str, str]) -> None:
@@ -344,7 +344,7 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _is_ready(server: Server) -> bool:
+def _is_ready(server: EmbeddedServer) -> bool:
     """Tell whether the server says that it is ready and answers."""
     lines = _pid_file(server.folder)
     if len(lines) < 8 or lines[7].strip() != "ready":

@@ -1,8 +1,14 @@
-"""The tables of schema `stockbatch`; each docstring is the table's comment and states its grain."""
+"""The tables of schema `stockbatch`; each docstring is the table's comment and states its grain.
+
+Those that only SQL writes are described here, too: a test compares all of it with what the
+migrations make, and so every list in a CHECK with its enum.
+"""
 
 import inspect
 import uuid
+from collections.abc import Iterable
 from datetime import date, datetime
+from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
@@ -28,14 +34,20 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from stockbatch.records import (
     Action,
+    ActionKind,
+    AlertEvent,
     BarState,
     Condition,
     Decision,
     Kind,
+    ManualReason,
     ModelKind,
     PriceBasis,
     Reason,
+    RunStatus,
+    ScoreStatus,
     Severity,
+    Trigger,
     Verdict,
 )
 
@@ -95,7 +107,7 @@ def _run() -> Mapped[int | None]:
     return mapped_column(BigInteger, target, comment="run that wrote the row; NULL: none did")
 
 
-def _one_of(column: str, values: Any) -> CheckConstraint:
+def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -263,7 +275,7 @@ class CorporateActionRow(Base):
 
     __tablename__ = "corporate_actions"
     __table_args__ = (
-        _one_of("kind", ("split", "dividend")),
+        _one_of("kind", ActionKind),
         CheckConstraint("value > 0 AND value < 'Infinity'", name="value"),
     )
 
@@ -338,8 +350,8 @@ class RunRow(Base):
     __tablename__ = "runs"
     __table_args__ = (
         UniqueConstraint("calendar", "session", "attempt"),
-        _one_of("status", ("running", "finished", "failed", "stopped", "skipped")),
-        _one_of("trigger", ("manual", "schedule", "catch_up", "backfill")),
+        _one_of("status", RunStatus),
+        _one_of("trigger", Trigger),
     )
 
     id: Mapped[int] = _id()
@@ -471,10 +483,6 @@ class ModelRow(Base):
     trained_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was stored")
 
 
-MANUAL, ROLLBACK = "manual", "rollback"
-"""Reasons of promotions that somebody typed."""
-
-
 class PromotionRow(Base):
     """One row per time a model was put into use for an instrument.
 
@@ -484,7 +492,7 @@ class PromotionRow(Base):
     __tablename__ = "promotions"
     __table_args__ = (
         Index(None, "instrument_id", "from_session"),
-        _one_of("reason", (*Reason, MANUAL, ROLLBACK)),
+        _one_of("reason", (*Reason, *ManualReason)),
     )
 
     id: Mapped[int] = _id()
@@ -607,7 +615,7 @@ class ScoreRow(Base):
     __tablename__ = "scores"
     __table_args__ = (
         UniqueConstraint("forecast_id", "revision"),
-        _one_of("status", ("scored", "masked", "no_session")),
+        _one_of("status", ScoreStatus),
         CheckConstraint("(status = 'scored') = (error IS NOT NULL)", name="scored"),
         _finite("actual_close", "error", "log_return_error", "pinball", "winkler_80", "winkler_95"),
     )
@@ -766,7 +774,7 @@ class AlertMessageRow(Base):
     """One row per alert, event and channel: a message, delivered or still to be."""
 
     __tablename__ = "alert_messages"
-    __table_args__ = (_one_of("event", ("raised", "cleared")),)
+    __table_args__ = (_one_of("event", AlertEvent),)
 
     alert_id: Mapped[int] = mapped_column(
         BigInteger,

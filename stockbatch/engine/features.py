@@ -38,17 +38,28 @@ FROM_RETURN = 5
 """So many of them say nothing where the return is unknown or a jump."""
 
 DECAY = 0.94
+"""By which a session's weight falls with each one after it (J.P. Morgan, "RiskMetrics", 1996)."""
 VOLATILITY_WINDOW = 250
+"""Sessions that count at all, so that no step depends on what lies before REACH."""
 MEAN_WINDOWS = (20, 50, 200)
 MINIMUM_SAMPLES = 20
 """Returns a volatility needs."""
 SMALLEST_VOLATILITY = 1e-4
+"""A price that stands still is not divided by zero."""
 USUAL_VOLATILITY = 0.015
+"""Of a stock in a session: its logarithm centres an input."""
+RANGE_VARIANCE = 4 * np.log(2)
+"""Mean squared range of a random walk over its variance (Parkinson, "The extreme value method for
+estimating the variance of the rate of return", Journal of Business 53, 1980)."""
+MEAN_MOVE = 0.8
+"""Mean size of a normal return in standard deviations, sqrt(2 / pi), rounded."""
+SMALLEST_RANGE = 0.05
+"""In volatilities: a bar of one price has no logarithm of its range."""
 MARKET_INPUTS = 3
 USUAL_MOVE = 0.67
 """Median size of a normal return in standard deviations."""
 LIMIT = 8.0
-"""Inputs are cut off at plus and minus this."""
+"""Inputs are cut off at plus and minus this: the network has seen too few beyond to learn from."""
 JUMP_REACH = 252
 """Sessions before a return that decide whether it is a jump."""
 REACH = 2 * VOLATILITY_WINDOW + JUMP_REACH
@@ -84,10 +95,12 @@ def compute(panel: Panel, jumps: Jumps, market: Market | None = None) -> Feature
     spread = np.log(panel.high / panel.low)
     scale = _volatility(returns, spread, known, released)
     present = np.isfinite(panel.close)
+    # A path of returns in place of prices: splits and dividends leave no step in it.
     path = np.cumsum(_settled(returns, known, released), axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN stands for what is unknown
         inputs = _inputs(panel, returns, gaps, spread, scale, path, present, known)
         around = _market_inputs(scale, market)
+    # Unknown inputs are 0, which is the middle of each; the input `known` tells the two apart.
     inputs[~known, :FROM_RETURN] = 0
     inputs[~present] = 0
     inputs = np.concatenate([inputs, around], axis=-1)
@@ -107,15 +120,6 @@ def targets(features: Features) -> Floats:
     return result
 
 
-def closes(origin_close: Floats, quantiles: Floats, scale: Floats) -> Floats:
-    """Return the closes (tickers, levels) that `quantiles` of the scaled return stand for.
-
-    `origin_close` and `scale` have shape (tickers,).
-    """
-    result: Floats = origin_close[:, None] * np.exp(quantiles * scale[:, None])
-    return result
-
-
 def windows(array: NDArray[Any], lookback: int, scored: int, fill: Any = 0) -> NDArray[Any]:
     """Cut (tickers, sessions, …) into (tickers, windows, lookback + scored, …), a read-only view.
 
@@ -130,13 +134,6 @@ def windows(array: NDArray[Any], lookback: int, scored: int, fill: Any = 0) -> N
     return np.moveaxis(cut, -1, 2)
 
 
-def series(array: NDArray[Any], lookback: int, sessions: int) -> NDArray[Any]:
-    """Join the scored steps of `windows` again: the exact inverse of `windows`."""
-    scored = array[:, :, lookback:]
-    joined = scored.reshape(len(array), -1, *array.shape[3:])
-    return joined[:, joined.shape[1] - sessions :]
-
-
 def _inputs(
     panel: Panel,
     returns: Floats,
@@ -147,15 +144,20 @@ def _inputs(
     present: Bools,
     known: Bools,
 ) -> Floats:
-    """Return the inputs before they are cut off, NaN where unknown."""
+    """Return the inputs before they are cut off, NaN where unknown.
+
+    All are ratios of a kind, returns to volatility or volatility to its mean, so that one network
+    may learn from tickers of any price and any temper. What a session did is measured by the
+    volatility before it: its own would take part of the surprise away.
+    """
     before = _shifted(scale, np.nan)
     location = (2 * panel.close - panel.high - panel.low) / (panel.high - panel.low)
     logarithm = np.log(scale)
     columns = [
         returns / before,
         gaps / before,
-        np.abs(returns) / before - 0.8,
-        np.log(np.maximum(spread / before, 0.05) / np.sqrt(4 * np.log(2))),
+        np.abs(returns) / before - MEAN_MOVE,
+        np.log(np.maximum(spread / before, SMALLEST_RANGE) / np.sqrt(RANGE_VARIANCE)),
         np.where(panel.high > panel.low, location, 0.0),
         *(
             (path - _trailing_mean(path, present, sessions)) / (scale * np.sqrt(sessions))
@@ -180,6 +182,7 @@ def _market_inputs(scale: Floats, market: Market | None) -> Floats:
     known = np.isfinite(moves)
     weight = _decayed(known.astype(np.float64))
     total = _decayed(np.where(known, moves, 0.0))
+    # Counts are sums of doubles, hence not quite whole.
     enough = _trailing_sum(known.astype(np.float64), VOLATILITY_WINDOW) >= MINIMUM_SAMPLES - 0.5
     level = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
     level = np.maximum(level, SMALLEST_VOLATILITY)
@@ -192,8 +195,11 @@ def _market_inputs(scale: Floats, market: Market | None) -> Floats:
 
 
 def _volatility(returns: Floats, spread: Floats, known: Bools, released: Bools) -> Floats:
-    """Return the volatility at each close: half from returns, half from ranges, decaying."""
-    from_range = spread**2 / (4 * np.log(2))
+    """Return the volatility at each close: half from returns, half from ranges, decaying.
+
+    A range tells about five times as much as a return (Parkinson, 1980), but nothing of the night.
+    """
+    from_range = spread**2 / RANGE_VARIANCE
     square = returns**2
     sample = np.where(np.isfinite(spread), (square + from_range) / 2, square)
     total = _decayed(_settled(sample, known, released))
@@ -219,6 +225,7 @@ def _decayed(values: Floats) -> Floats:
     for step in range(values.shape[1]):
         state = state * DECAY + values[:, step]
         if step >= VOLATILITY_WINDOW:
+            # Rounding may leave a little less than nothing.
             state = np.maximum(state - forgotten * values[:, step - VOLATILITY_WINDOW], 0.0)
         result[:, step] = state
     return result

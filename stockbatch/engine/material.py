@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stockbatch.config import Settings
 from stockbatch.engine import features
 from stockbatch.engine.features import Features
-from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.market.adjustments import moves
 from stockbatch.market.jumps import jump_findings, jumps
 from stockbatch.market.sessions import as_date
 from stockbatch.records import Finding, Instrument, Market, Panel
@@ -56,14 +56,14 @@ def first_session(material: Material, settings: Settings) -> date:
 
 def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
     """Derive returns, masks and features from a panel that ends at the origin."""
-    moves = total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel)
-    found = jumps(*moves, panel.confirmed)
+    moved = moves(panel)
+    found = jumps(moved, panel.confirmed)
     return Material(
         instruments=tuple(instruments),
         panel=panel,
         features=features.compute(panel, found, market),
         jumped=found.masked | found.released,
-        findings=jump_findings(*moves, panel.sessions, panel.confirmed),
+        findings=jump_findings(moved, panel.sessions, panel.confirmed),
     )
 
 

@@ -9,23 +9,27 @@ Sciences of India 2 (1936).
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stockbatch.engine.weights import Singles
 from stockbatch.records import Floats
 
 USUAL = 0.99
 LEAST_VARIANCE = 1e-3
 """Added to every variance, so that inputs that never varied do not decide alone."""
-MEAN, PRECISION, LIMIT = "seen.mean", "seen.precision", "seen.limit"
-
-Singles = NDArray[np.float32]
+SEEN = "seen."
+"""How the names of what is kept beside a base's weights begin."""
+MEAN, PRECISION, LIMIT = f"{SEEN}mean", f"{SEEN}precision", f"{SEEN}limit"
 
 
 def moments(inputs: Singles) -> dict[str, Singles]:
     """Return what is to be kept of the inputs (samples, features) trained on, by name."""
-    mean = inputs.mean(axis=0, dtype=np.float64)
-    centred = inputs - mean
-    covariance = centred.T @ centred / len(inputs) + LEAST_VARIANCE * np.eye(inputs.shape[1])
+    # In doubles: a sum of a million singles is wrong in the digits that small variances have.
+    from sklearn.covariance import EmpiricalCovariance  # slow to import, and forecasts need none
+
+    # In doubles: a sum of a million singles is wrong in the digits that small variances have.
+    seen = EmpiricalCovariance(store_precision=False).fit(inputs.astype(np.float64))
+    mean = seen.location_
+    covariance = seen.covariance_ + LEAST_VARIANCE * np.eye(inputs.shape[1])
     precision = np.linalg.inv(covariance)
     limit = np.quantile(_distance(inputs, mean, precision), USUAL)
     return {

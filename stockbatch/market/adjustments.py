@@ -5,12 +5,34 @@ of t, so the total return of session t is (close[t] + dividend[t]) * split[t] / 
 nothing but what is known at t: actions that go ex later change no earlier return.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from stockbatch.records import Floats, Panel
 
 SIMPLE_SPLITS = np.array([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50])
 """Ratios of splits that nobody needs to have stated for a change of prices to look like one."""
+
+
+class Moves(NamedTuple):
+    """The log returns of a panel by which a jump is known, all of shape (T, S)."""
+
+    total: Floats
+    """From the close before to the close, NaN across gaps."""
+    overnight: Floats
+    """From the close before to the open, NaN across gaps."""
+    following: Floats
+    """From the close to the next close there is, however many sessions later."""
+
+
+def moves(panel: Panel) -> Moves:
+    """Return the log returns of `panel`, splits and dividends undone."""
+    return Moves(
+        total=total_log_returns(panel),
+        overnight=overnight_gaps(panel),
+        following=following_log_returns(panel),
+    )
 
 
 def restate(price: Floats, split: Floats, dividend: Floats) -> Floats:
@@ -44,9 +66,12 @@ def adjusted_closes(panel: Panel) -> Floats:
     The series ends on the basis of the last session; between neighbouring bars it moves by exactly
     the total return. A dividend of a session without a bar counts at the next close there is.
     """
+    # close * shares is what one share of the first session has become: splits do not move it.
     shares = np.cumprod(panel.split, axis=1)
+    # A dividend is put into more shares at the close it comes with: so much they grow in number.
     growth = 1 + panel.dividend * shares / _next_known(panel.close * shares)
     growth[np.isnan(growth)] = 1
+    # Only dividends after a session shrink its close: it is ex its own already.
     later = np.ones_like(growth)
     later[:, :-1] = np.cumprod(growth[:, :0:-1], axis=1)[:, ::-1]
     adjusted: Floats = panel.close * (shares / shares[:, -1:]) / later
@@ -61,6 +86,7 @@ def following_log_returns(panel: Panel) -> Floats:
     returns = np.full(panel.close.shape, np.nan)
     level = np.log(adjusted_closes(panel))
     returns[:, :-1] = _next_known(level[:, 1:]) - level[:, :-1]
+    # Where the next bar is that of the next session, its return is the same to the last bit.
     next_session = total_log_returns(panel)[:, 1:]
     np.copyto(returns[:, :-1], next_session, where=~np.isnan(next_session))
     return returns
@@ -75,6 +101,8 @@ def _from_previous_close(price: Floats, panel: Panel) -> Floats:
 
 def _next_known(price: Floats) -> Floats:
     """Fill every NaN of (T, S) with the first number to its right, if there is one."""
+    # Each number points at itself and each NaN at the end; the least pointer from the right then
+    # tells the next number; where there is none it stays at the end, which is NaN itself.
     last = price.shape[1] - 1
     column = np.where(np.isnan(price), last, np.arange(price.shape[1]))
     column = np.minimum.accumulate(column[:, ::-1], axis=1)[:, ::-1]

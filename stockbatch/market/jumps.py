@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
-from stockbatch.market.adjustments import SIMPLE_SPLITS
+from stockbatch.market.adjustments import SIMPLE_SPLITS, Moves
 from stockbatch.market.quality import Mask, limited, warning
-from stockbatch.records import Finding, Floats, Sessions
+from stockbatch.records import Check, Finding, Floats, Sessions
 
 SMALLEST_JUMP, DEVIATIONS = 0.25, 10
 """A jump exceeds both, the second in median absolute deviations of the usual returns before it."""
@@ -23,25 +22,15 @@ _SPLITS = np.log(SIMPLE_SPLITS)
 _UNITS = np.log([100, 1000])
 
 
-class Verdict(StrEnum):
-    """What became of a jump; the value is the name of the check."""
-
-    PENDING = "jump_pending"
-    SPLIT_LIKE = "jump_split_like"
-    UNIT_LIKE = "jump_unit_like"
-    REVERSED = "jump_reversed"
-    RELEASED = "jump_released"
-    CONFIRMED = "jump_confirmed"
-
-
 _MEANING = {
-    Verdict.PENDING: "not used before the next bar confirms it",
-    Verdict.SPLIT_LIKE: "looks like a split nobody reported: not used",
-    Verdict.UNIT_LIKE: "looks like prices in another unit of the currency: not used",
-    Verdict.REVERSED: "the next bar takes it back: neither is used",
-    Verdict.RELEASED: "confirmed by the next bar: used",
-    Verdict.CONFIRMED: "another provider has it too: used",
+    Check.JUMP_PENDING: "not used before the next bar confirms it",
+    Check.JUMP_SPLIT_LIKE: "looks like a split nobody reported: not used",
+    Check.JUMP_UNIT_LIKE: "looks like prices in another unit of the currency: not used",
+    Check.JUMP_REVERSED: "the next bar takes it back: neither is used",
+    Check.JUMP_RELEASED: "confirmed by the next bar: used",
+    Check.JUMP_CONFIRMED: "another provider has it too: used",
 }
+"""What is said of a jump, by the check that speaks of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,70 +47,60 @@ class Jumps:
     pending: Mask
 
 
-def jumps(
-    log_returns: Floats,
-    overnight_gaps: Floats,
-    following: Floats,
-    confirmed: Mask | None = None,
-) -> Jumps:
-    """Find the jumps in total log returns and gaps of shape (T, S), NaN where there is none.
+def jumps(moves: Moves, confirmed: Mask | None = None) -> Jumps:
+    """Find the jumps among `moves`, arrays of shape (T, S).
 
-    `following` are the returns to the next close there is, which confirms a jump or takes it back,
-    unless it is among those `confirmed` already, by default none. What is said of a session depends
-    on nothing after that bar.
+    The next close there is confirms a jump or takes it back, unless it is among those `confirmed`
+    already, by default none. What is said of a session depends on nothing after that bar.
     """
-    masked, released, pending = (np.zeros(log_returns.shape, bool) for _ in range(3))
-    for row, column, _, verdict in _judged(log_returns, overnight_gaps, following, confirmed):
-        released[row, column] = verdict is Verdict.RELEASED
-        pending[row, column] = verdict is Verdict.PENDING
-        masked[row, column] = verdict not in (Verdict.RELEASED, Verdict.CONFIRMED)
-        if verdict is Verdict.REVERSED:
+    masked, released, pending = (np.zeros(moves.total.shape, bool) for _ in range(3))
+    for row, column, _, verdict in _judged(moves, confirmed):
+        released[row, column] = verdict is Check.JUMP_RELEASED
+        pending[row, column] = verdict is Check.JUMP_PENDING
+        masked[row, column] = verdict not in (Check.JUMP_RELEASED, Check.JUMP_CONFIRMED)
+        if verdict is Check.JUMP_REVERSED:
             masked[row, column + 1] = True
     return Jumps(masked=masked, released=released, pending=pending)
 
 
 def jump_findings(
-    log_returns: Floats,
-    overnight_gaps: Floats,
-    following: Floats,
-    sessions: Sessions,
-    confirmed: Mask | None = None,
+    moves: Moves, sessions: Sessions, confirmed: Mask | None = None
 ) -> tuple[tuple[Finding, ...], ...]:
     """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
-    findings: list[list[Finding]] = [[] for _ in log_returns]
-    judged = _judged(log_returns, overnight_gaps, following, confirmed)
-    for row, column, threshold, verdict in judged:
-        size = log_returns[row, column]
+    findings: list[list[Finding]] = [[] for _ in moves.total]
+    for row, column, threshold, verdict in _judged(moves, confirmed):
+        size = moves.total[row, column]
+        # Nobody reads more digits of an absurd price than those of e to the 99.
         text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[verdict]}"
         findings[row].append(warning(verdict, sessions[column], text, size, threshold))
     return tuple(tuple(limited(of_one)) for of_one in findings)
 
 
-def _judged(
-    log_returns: Floats, overnight_gaps: Floats, following: Floats, confirmed: Mask | None
-) -> Iterator[tuple[int, int, float, Verdict]]:
+def _judged(moves: Moves, confirmed: Mask | None) -> Iterator[tuple[int, int, float, Check]]:
     """Yield row, column, threshold and verdict of every jump, ticker by ticker, oldest first.
 
     The way back of a reversal is no jump.
     """
-    jumped = np.zeros(log_returns.shape, bool)
+    # Returns of that size are rare: a loop over them is quick where one over all would not be.
+    jumped = np.zeros(moves.total.shape, bool)
     back = (-1, -1)
-    for row, column in np.argwhere(np.abs(log_returns) > SMALLEST_JUMP).tolist():
-        returns = log_returns[row]
+    for row, column in np.argwhere(np.abs(moves.total) > SMALLEST_JUMP).tolist():
+        returns = moves.total[row]
         threshold = _threshold(returns[:column], jumped[row, :column])
         jumped[row, column] = abs(returns[column]) > threshold
         if not jumped[row, column] or (row, column) == back:
             continue
-        place = row, column
-        moves = (one[place].item() for one in (log_returns, overnight_gaps, following))
-        verdict = _verdict(*moves, confirmed=confirmed is not None and bool(confirmed[place]))
-        if verdict is Verdict.REVERSED:
+        jump, gap, following = (one[row, column].item() for one in moves)
+        known = confirmed is not None and bool(confirmed[row, column])
+        verdict = _verdict(jump, gap, following, confirmed=known)
+        if verdict is Check.JUMP_REVERSED:
             back = row, column + 1
         yield row, column, threshold, verdict
 
 
 def _threshold(returns: Floats, jumped: Mask) -> float:
     """Return the size from which a return is a jump, judged by the usual ones before it."""
+    # Jumps before are left out: one of them would hide the next by raising what is usual.
     usual = returns[np.isfinite(returns) & ~jumped][-USUAL_RETURNS:]
     if len(usual) < FEWEST_RETURNS:
         return SMALLEST_JUMP
@@ -129,17 +108,20 @@ def _threshold(returns: Floats, jumped: Mask) -> float:
     return max(SMALLEST_JUMP, DEVIATIONS * float(deviation))
 
 
-def _verdict(jump: float, gap: float, following: float, *, confirmed: bool) -> Verdict:
+def _verdict(jump: float, gap: float, following: float, *, confirmed: bool) -> Check:
+    """Say what a jump is; `confirmed` stands in for a next bar that leaves all of it."""
     left = jump if confirmed else jump + following
     if not np.isfinite(left):
-        return Verdict.PENDING
+        return Check.JUMP_PENDING
     if abs(left) <= REVERSAL * abs(jump):
-        return Verdict.REVERSED
+        return Check.JUMP_REVERSED
+    # A provider that misses a split misses it in the next bar too, and so may another provider:
+    # what looks like one is used on nobody's word.
     if _near(jump, gap, _UNITS).any():
-        return Verdict.UNIT_LIKE
+        return Check.JUMP_UNIT_LIKE
     if _split_like(jump, gap):
-        return Verdict.SPLIT_LIKE
-    return Verdict.CONFIRMED if confirmed else Verdict.RELEASED
+        return Check.JUMP_SPLIT_LIKE
+    return Check.JUMP_CONFIRMED if confirmed else Check.JUMP_RELEASED
 
 
 def _split_like(jump: float, gap: float) -> bool:

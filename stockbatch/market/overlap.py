@@ -14,7 +14,9 @@ from stockbatch.market.adjustments import SIMPLE_SPLITS
 from stockbatch.market.quality import Checked
 from stockbatch.market.sessions import as_date
 from stockbatch.records import (
+    ActionKind,
     Bars,
+    Check,
     CorporateAction,
     Finding,
     Floats,
@@ -32,8 +34,6 @@ APART = 0.005
 """Relative difference of the closes from which two providers do not speak of the same thing."""
 FEWEST = 3
 """With fewer sessions in common, one wrong bar cannot be told from another history."""
-CURRENCY, RESTATED, PROVIDERS = "changed_currency", "restated_history", "providers_apart"
-"""Checks that set aside all new bars of a ticker until somebody decides."""
 
 
 class Match(StrEnum):
@@ -90,8 +90,12 @@ def compare(stored: StoredCloses, fetched: Bars, splits: Floats, *, adjusted: bo
     if not wrong.any():
         return Overlap(match=Match.SAME)
     middle = float(np.median(ratio[wrong]))
+    # A split moves every session before it, the two oldest among them, by one ratio; a fifth of
+    # the sessions may be off for reasons of their own, as where a bar was corrected that day too.
     since_the_oldest = bool(wrong[: min(2, len(wrong))].all())
     if since_the_oldest and (np.abs(ratio[wrong] / middle - 1) <= CONSTANT).mean() >= 0.8:
+        # Prices as traded change only with a split that is stated; adjusted ones come restated
+        # before the provider gets round to naming it.
         simple = SIMPLE_SPLITS if adjusted else np.array([])
         if _explains(np.concatenate([splits, simple]), middle):
             return Overlap(match=Match.SPLIT, ratio=middle)
@@ -119,25 +123,27 @@ def admit(
     now, before = currency
     if now and before and now != before:
         text = f"prices come in {now}, so far they came in {before}"
-        return _doubtful(checked, stored, _history(CURRENCY, session, text), agreed)
+        return _doubtful(checked, stored, _history(Check.CHANGED_CURRENCY, session, text), agreed)
     if stored is None or not len(stored.sessions):
         return _whole(checked)
-    ratios = np.array([a.value for a in checked.actions if a.kind == "split"], dtype=np.float64)
+    ratios = np.array([a.value for a in checked.actions if a.kind is ActionKind.SPLIT], dtype=float)
     adjusted = basis is PriceBasis.SPLIT_ADJUSTED
     overlap = compare(stored, checked.accepted, ratios, adjusted=adjusted)
     if overlap.match is Match.SPLIT:
         text = f"closes are {overlap.ratio:.6g} times those stored, as after a split"
-        return _refetched(checked, _history(RESTATED, session, text, overlap.ratio, SAME))
+        return _refetched(
+            checked, _history(Check.RESTATED_HISTORY, session, text, overlap.ratio, SAME)
+        )
     if overlap.match is Match.OTHER:
         unit = _unit(overlap.ratio)
         text = f"closes are {overlap.ratio:.3g} times those stored{unit}: no split explains it"
-        found = _history(RESTATED, session, text, overlap.ratio, SAME)
+        found = _history(Check.RESTATED_HISTORY, session, text, overlap.ratio, SAME)
         return _doubtful(checked, stored, found, agreed)
     if overlap.match is Match.APART:
         text = "another provider's bars have no session in common with those stored"
         if np.isfinite(overlap.ratio):
             text = f"another provider's close is {overlap.ratio:.4g} times that stored"
-        found = _history(PROVIDERS, session, text, overlap.ratio, APART)
+        found = _history(Check.PROVIDERS_APART, session, text, overlap.ratio, APART)
         return _set_aside(checked, stored, found)
     return _whole(checked, overlap) if stored.own.any() else _spliced(checked, stored)
 
@@ -149,6 +155,7 @@ def restated_by_split(before: Floats, now: Floats) -> Floats:
     other basis. NaN counts as 1.
     """
     ratio = before / now
+    # Both ways: a restatement may also be undone. Against NaN every comparison is False.
     simple = np.concatenate([SIMPLE_SPLITS, 1 / SIMPLE_SPLITS])
     split = (np.abs(ratio[..., None] / simple - 1) <= CONSTANT).any(axis=-1)
     return np.where(split, ratio, 1.0)
@@ -158,7 +165,7 @@ def _whole(checked: Checked, overlap: Overlap | None = None) -> Admitted:
     corrected = overlap.corrected if overlap else ()
     findings = [
         Finding(
-            check="restated_bar",
+            check=Check.RESTATED_BAR,
             severity=Severity.WARNING,
             message=f"the close is {ratio:.6g} times what it was",
             session=day,
@@ -216,7 +223,7 @@ def _doubtful(
 
 
 def _history(
-    check: str,
+    check: Check,
     session: date,
     message: str,
     observed: float | None = None,

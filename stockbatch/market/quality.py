@@ -9,9 +9,11 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from stockbatch.market.sessions import as_date
+from stockbatch.market.sessions import as_date, columns
 from stockbatch.records import (
+    ActionKind,
     Bars,
+    Check,
     CorporateAction,
     FetchedBars,
     Finding,
@@ -32,6 +34,7 @@ MOST_FINDINGS = 250
 """Of one check in one ticker; the rest is counted in one more finding."""
 
 _PRICES = ("open", "high", "low", "close")
+_BAD = {ActionKind.SPLIT: Check.BAD_SPLIT, ActionKind.DIVIDEND: Check.BAD_DIVIDEND}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,8 @@ def _spotless(bars: Bars, sessions: Sessions) -> bool:
     """Tell, in no time, whether nothing at all can be said against bars: most are like that."""
     if not len(bars) or not len(sessions):
         return False
+    # Against one slice of the calendar, bars are whole, known, in order and unique at once; any NaN
+    # fails one of the comparisons below. Equal closes in a row send bars the long way round.
     first = int(np.searchsorted(sessions, bars.sessions[0]))
     opened, high, low, close, volume = (getattr(bars, name) for name in (*_PRICES, "volume"))
     return bool(
@@ -89,18 +94,18 @@ def _sort_out(bars: Bars, sessions: Sessions) -> tuple[Bars, Bars, list[Finding]
         findings += found
     bars, aside, found = _duplicates(bars)
     findings += found
-    closed = ~_contains(sessions, bars.sessions)
+    _, traded = columns(sessions, bars.sessions)
     findings += [
-        _quarantined("off_calendar", session, "the exchange does not trade on this day")
-        for session in bars.sessions[closed]
+        _quarantined(Check.OFF_CALENDAR, session, "the exchange does not trade on this day")
+        for session in bars.sessions[~traded]
     ]
-    accepted = bars.where(~aside & ~closed)
-    return accepted, bars.where(aside | closed), findings + _identical(accepted)
+    accepted = bars.where(traded & ~aside)
+    return accepted, bars.where(aside | ~traded), findings + _identical(accepted)
 
 
 def _finding(
     severity: Severity,
-    check: str,
+    check: Check,
     session: np.datetime64 | date | None,
     message: str,
     observed: float | None = None,
@@ -124,6 +129,7 @@ _rejected = partial(_finding, Severity.REJECTED)
 def _sorted(bars: Bars, last_session: date) -> Bars:
     """Return the bars up to `last_session` in stable order, undated ones (NaT) last."""
     days = bars.sessions
+    # Nearly always they come in order, and a copy of twenty years would be for nothing.
     if len(days) and days[-1] <= np.datetime64(last_session, "D") and (days[1:] > days[:-1]).all():
         return bars
     bars = bars.where(~(bars.sessions > np.datetime64(last_session, "D")))
@@ -136,23 +142,15 @@ def _prices(bars: Bars) -> Floats:
     return np.stack([getattr(bars, name) for name in _PRICES])
 
 
-def _contains(ascending: Sessions, days: Sessions) -> Mask:
-    """Tell which of `days` are in the array `ascending`, of shape (days,)."""
-    if not len(ascending):
-        return np.zeros(len(days), bool)
-    position = np.searchsorted(ascending, days).clip(max=len(ascending) - 1)
-    return np.asarray(ascending[position] == days)
-
-
 def _missing_sessions(days: Sessions, sessions: Sessions) -> list[Finding]:
     """Name the sessions between the first and the last of `days` on which there is no bar."""
-    held = days[_contains(sessions, days)]
-    if not len(held):
+    column, known = columns(sessions, days)
+    if not known.any():
         return []
-    first, last = np.searchsorted(sessions, held[[0, -1]])
-    expected = sessions[first : last + 1]
-    absent = expected[~_contains(held, expected)]
-    return [warning("missing_session", session, "there is no bar") for session in absent]
+    held = column[known]
+    expected = sessions[held[0] : held[-1] + 1]
+    absent = np.setdiff1d(expected, days[known])
+    return [warning(Check.MISSING_SESSION, session, "there is no bar") for session in absent]
 
 
 def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
@@ -160,7 +158,7 @@ def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
     findings = []
     undated = np.isnat(bars.sessions)
     early = bars.sessions < (sessions[0] if len(sessions) else np.datetime64("NaT"))
-    for check, bad in (("undated", undated), ("before_calendar", early)):
+    for check, bad in ((Check.UNDATED, undated), (Check.BEFORE_CALENDAR, early)):
         if count := int(bad.sum()):
             text = f"{count} bar(s) cannot be placed on the calendar"
             findings.append(_rejected(check, None, text, count))
@@ -170,10 +168,10 @@ def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
 def _bad_volumes(bars: Bars) -> tuple[Bars, list[Finding]]:
     """Warn about volumes of zero; forget impossible ones."""
     idle = np.unique(bars.sessions[bars.volume == 0])
-    findings = [warning("zero_volume", session, "nothing was traded", 0) for session in idle]
+    findings = [warning(Check.ZERO_VOLUME, session, "nothing was traded", 0) for session in idle]
     bad = (bars.volume < 0) | np.isinf(bars.volume)
     findings += [
-        warning("bad_volume", session, f"a volume of {volume:g} is forgotten", volume, 0)
+        warning(Check.BAD_VOLUME, session, f"a volume of {volume:g} is forgotten", volume, 0)
         for session, volume in zip(bars.sessions[bad], bars.volume[bad], strict=True)
     ]
     return replace(bars, volume=np.where(bad, np.nan, bars.volume)), findings
@@ -195,32 +193,33 @@ def _bad_price(
 ) -> Finding:
     named = dict(zip(_PRICES, (opened, high, low, close), strict=True))
     if unknown := [name for name, price in named.items() if np.isnan(price)]:
-        return _rejected("price_unknown", session, f"{', '.join(unknown)} unknown")
+        return _rejected(Check.PRICE_UNKNOWN, session, f"{', '.join(unknown)} unknown")
     for name, price in named.items():
         if not 0 < price < np.inf:
-            return _rejected("price_impossible", session, f"{name} is {price:g}", price, 0)
+            return _rejected(Check.PRICE_IMPOSSIBLE, session, f"{name} is {price:g}", price, 0)
     if high < low:
-        return _rejected("high_below_low", session, f"high {high:g} < low {low:g}", high, low)
+        return _rejected(Check.HIGH_BELOW_LOW, session, f"high {high:g} < low {low:g}", high, low)
     name = "close" if low <= opened <= high else "open"
     text = f"{name} {named[name]:g} is outside {low:g} to {high:g}"
     bound = high if named[name] > high else low
-    return _rejected("outside_range", session, text, named[name], bound)
+    return _rejected(Check.OUTSIDE_RANGE, session, text, named[name], bound)
 
 
 def _duplicates(bars: Bars) -> tuple[Bars, Mask, list[Finding]]:
     """Leave the first bar of every session, tell which contradict another, and report both."""
     surplus = np.zeros(len(bars), bool)
     surplus[1:] = bars.sessions[1:] == bars.sessions[:-1]
+    # Every bar is compared with the first of its session: the last one before it not surplus.
     first = np.maximum.accumulate(np.where(surplus, 0, np.arange(len(bars))))
     prices = _prices(bars)
     differs = (prices != prices[:, first]).any(axis=0)
     contradicted = np.isin(bars.sessions, bars.sessions[differs])
     findings = [
-        _quarantined("conflicting_bars", session, "there are different bars of this session")
+        _quarantined(Check.CONFLICTING_BARS, session, "there are different bars of this session")
         for session in bars.sessions[~surplus & contradicted]
     ]
     findings += [
-        warning("duplicate_bar", session, "the same bar came more than once")
+        warning(Check.DUPLICATE_BAR, session, "the same bar came more than once")
         for session in np.unique(bars.sessions[surplus & ~contradicted])
     ]
     return bars.where(~surplus), contradicted[~surplus], findings
@@ -229,13 +228,14 @@ def _duplicates(bars: Bars) -> tuple[Bars, Mask, list[Finding]]:
 def _identical(bars: Bars) -> list[Finding]:
     """Report every run of IDENTICAL_BARS or more bars with the same four prices."""
     prices = _prices(bars)
+    # A run begins where a price differs from the bar before, and ends where the next begins.
     starts = np.flatnonzero(np.r_[True, (prices[:, 1:] != prices[:, :-1]).any(axis=0)])
     lengths = np.diff(np.r_[starts, len(bars)])
     long = lengths >= IDENTICAL_BARS
     ends = bars.sessions[(starts + lengths - 1)[long]]
     text = "the {} bars up to here are the same"
     return [
-        warning("identical_bars", session, text.format(length), length, IDENTICAL_BARS)
+        warning(Check.IDENTICAL_BARS, session, text.format(length), length, IDENTICAL_BARS)
         for session, length in zip(ends, lengths[long], strict=True)
     ]
 
@@ -244,30 +244,33 @@ def _actions(
     actions: Sequence[CorporateAction], bars: Bars, sessions: Sessions, last_session: date
 ) -> tuple[tuple[CorporateAction, ...], list[Finding]]:
     """Return the usable actions, one per session and kind, and findings about the others."""
-    kept: dict[tuple[date, str], CorporateAction] = {}
+    kept: dict[tuple[date, ActionKind], CorporateAction] = {}
     findings = []
-    for action in sorted(dict.fromkeys(actions), key=lambda action: action.kind != "split"):
+    # Splits come first: a dividend of the same session is judged by the price after its split.
+    for action in sorted(
+        dict.fromkeys(actions), key=lambda action: action.kind != ActionKind.SPLIT
+    ):
         session = _effective(action.session, sessions)
         if session is None or session > last_session:
             continue
         named = f"a {action.kind} of {action.value:g}"
         if session != action.session:
             text = f"{named} on a day without trading takes effect on {session}"
-            findings.append(warning("off_calendar_action", action.session, text, action.value))
-        split = kept.get((session, "split"))
+            findings.append(warning(Check.OFF_CALENDAR_ACTION, action.session, text, action.value))
+        split = kept.get((session, ActionKind.SPLIT))
         most = LARGEST_DIVIDEND * _close_before(bars, session, split.value if split else 1)
         if not 0 < action.value < np.inf:
             fault = "is impossible"
         elif (session, action.kind) in kept:
             fault = "stands beside another one"
-        elif action.kind == "dividend" and action.value > most:
+        elif action.kind == ActionKind.DIVIDEND and action.value > most:
             fault = f"is more than {LARGEST_DIVIDEND:.0%} of the price"
         else:
             kept[session, action.kind] = replace(action, session=session)
             continue
         text = f"{named} {fault}: not used"
-        threshold = most if action.kind == "dividend" else None
-        findings.append(warning(f"bad_{action.kind}", session, text, action.value, threshold))
+        threshold = most if action.kind == ActionKind.DIVIDEND else None
+        findings.append(warning(_BAD[action.kind], session, text, action.value, threshold))
     return tuple(kept[key] for key in sorted(kept)), findings
 
 

@@ -35,6 +35,20 @@ def as_date(session: np.datetime64) -> date:
     return cast(date, session.astype("datetime64[D]").item())
 
 
+def columns(
+    sessions: Sessions, days: NDArray[np.datetime64]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return where each of `days` stands on the axis `sessions`, ascending, and whether it does.
+
+    Both arrays have the shape of `days`; where the second is False, the first means nothing.
+    """
+    if not len(sessions):
+        return np.zeros(days.shape, np.intp), np.zeros(days.shape, bool)
+    # A day past the end is sought at the last session, which it is not.
+    column = np.searchsorted(sessions, days).clip(max=len(sessions) - 1)
+    return column, np.asarray(sessions[column] == days)
+
+
 @lru_cache(maxsize=256)
 def load(code: str, through: date) -> "TradingCalendar":
     """Return the calendar of an exchange, from 1990 until at least REACH after `through`.

@@ -61,7 +61,7 @@ def raw_quantiles(
     if not models:
         return answer
     rows = np.array(list(models))
-    weights = inference.stack([inference.network(model.weights) for model in models.values()])
+    weights = inference.stack([model.weights for model in models.values()])
     steps = settings.lookback + 1
     inputs = material.features.inputs[rows, -(steps + origins - 1) :]
     windows = np.lib.stride_tricks.sliding_window_view(inputs, steps, axis=1)
@@ -91,7 +91,7 @@ def _validated(
         if last == 0:
             continue  # trained before the first session of the panel
         first = max(last - count, 0)
-        weights = inference.stack([inference.network(models[row].weights) for row in rows])
+        weights = inference.stack([models[row].weights for row in rows])
         inputs = material.features.inputs[rows, max(first - settings.lookback, 0) : last]
         scaled = inference.all_quantiles(weights, inputs[:, None])[:, 0, first - last :]
         targets = slice(PAST + first + 1, PAST + last + 1)

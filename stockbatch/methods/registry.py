@@ -25,6 +25,7 @@ BUILT_IN: tuple[type[Method], ...] = (
     Garch,
 )
 _NAME = re.compile("[a-z][a-z0-9_]*")
+_SAID = ("name", "title", "sentence")
 
 
 @cache
@@ -34,10 +35,10 @@ def methods() -> Mapping[str, Method]:
     One of another package that cannot be used is left out with a warning; it keeps no other out.
     """
     found: dict[str, Method] = {kind.name: kind() for kind in BUILT_IN}
-    for method in _of_other_packages():
+    for entry, method in _of_other_packages():
         problem = _problem(method, found)
         if problem:
-            log.warning("method %s is left out: %s", method.name, problem)
+            log.warning("method %s is left out: %s", entry, problem)
         else:
             found[method.name] = method
     return found
@@ -63,16 +64,19 @@ def rivals() -> list[str]:
     return [name for name, method in methods().items() if method.is_rival]
 
 
-def _of_other_packages() -> Iterator[Method]:
+def _of_other_packages() -> Iterator[tuple[str, Method]]:
+    """Yield the methods that entry points name, with the names of these."""
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
-            yield point.load()()
+            yield point.name, point.load()()
         except Exception as error:  # noqa: BLE001 - whatever a stranger's package does wrong
             log.warning("method %s (%s) cannot be loaded: %s", point.name, point.value, error)
 
 
 def _problem(method: Method, known: Mapping[str, Method]) -> str | None:
     """Return why a method cannot be used beside those known."""
+    if lacking := [name for name in _SAID if not isinstance(getattr(method, name, None), str)]:
+        return f"it does not say its {' and '.join(lacking)}"
     if not _NAME.fullmatch(method.name):
         return "its name is not made of small letters, digits and underscores"
     if method.name in known:

@@ -9,6 +9,7 @@ import pandas as pd
 from stockbatch.exceptions import ProviderError
 from stockbatch.providers.base import answers, no_data, unknown_ticker, wanted
 from stockbatch.records import (
+    ActionKind,
     BarRequest,
     Bars,
     CorporateAction,
@@ -18,7 +19,7 @@ from stockbatch.records import (
     PriceBasis,
 )
 
-NOTHING = {"split": (0.0, 1.0), "dividend": (0.0,)}
+NOTHING = {ActionKind.SPLIT: (0.0, 1.0), ActionKind.DIVIDEND: (0.0,)}
 """What says that there is no such action, as NaN does."""
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch.records import Alert
+from stockbatch.records import Alert, AlertEvent, Condition
 
+# Nothing is written, and no row returned, where the alert is on and says the same; `xmax` is 0 only
+# in a row that was inserted.
 _RAISE = text("""
 INSERT INTO stockbatch.alerts AS a
     (condition, subject, session, message, observed, threshold, raised_at)
@@ -33,17 +35,18 @@ RETURNING id
 
 _TELL = text("""
 INSERT INTO stockbatch.alert_messages (alert_id, event, channel)
-SELECT :alert, 'raised', unnest(cast(:channels AS text[]))
+SELECT :alert, :raised, unnest(cast(:channels AS text[]))
 ON CONFLICT DO NOTHING
-""")
+""").bindparams(raised=AlertEvent.RAISED)
 
 _TELL_END = text("""
 INSERT INTO stockbatch.alert_messages (alert_id, event, channel)
-SELECT alert_id, 'cleared', channel FROM stockbatch.alert_messages
-WHERE alert_id = :alert AND event = 'raised'
+SELECT alert_id, :cleared, channel FROM stockbatch.alert_messages
+WHERE alert_id = :alert AND event = :raised
 ON CONFLICT DO NOTHING
-""")
+""").bindparams(raised=AlertEvent.RAISED, cleared=AlertEvent.CLEARED)
 
+# The end of an alert is told after its beginning: `raised` sorts behind `cleared`.
 _WAITING = text("""
 SELECT alert_id, event, channel FROM stockbatch.alert_messages
 WHERE delivered_at IS NULL AND channel = ANY(:channels) AND (
@@ -53,6 +56,7 @@ WHERE delivered_at IS NULL AND channel = ANY(:channels) AND (
 ORDER BY alert_id, event DESC, channel
 """)
 
+# The row stays locked while the message is on its way: a second daemon skips it.
 _CLAIM = text("""
 SELECT a.condition, a.subject, a.message, a.raised_at, a.cleared_at
 FROM stockbatch.alert_messages AS m JOIN stockbatch.alerts AS a ON a.id = m.alert_id
@@ -124,5 +128,5 @@ def still_open(db: Session) -> Sequence[Any]:
 
 def end_test(db: Session, now: datetime) -> None:
     """Clear the alert that was a test, with no word to anybody."""
-    query = "UPDATE stockbatch.alerts SET cleared_at = :now WHERE condition = 'test'"
-    db.execute(text(f"{query} AND cleared_at IS NULL"), {"now": now})
+    query = "UPDATE stockbatch.alerts SET cleared_at = :now WHERE condition = :test"
+    db.execute(text(f"{query} AND cleared_at IS NULL"), {"now": now, "test": Condition.TEST})

@@ -5,17 +5,22 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import NOW, BarRow, CorporateActionRow, DataIssueRow
-from stockbatch.market.jumps import Verdict
+from stockbatch.market.sessions import columns
 from stockbatch.records import (
+    ActionKind,
     Bars,
     BarState,
+    Check,
     CorporateAction,
+    Decision,
     Finding,
+    Floats,
     Instrument,
     Panel,
     PriceBasis,
@@ -23,7 +28,7 @@ from stockbatch.records import (
     Severity,
     StoredCloses,
 )
-from stockbatch.store.bulk import matrix, stage_arrays
+from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
 
 PRICES = ("open", "high", "low", "close")
 
@@ -34,28 +39,32 @@ _COLUMNS = (
     ("volume", "float8"),
     ("state", "int2"),
 )
-_STATES = tuple(BarState)
-"""What `state` numbers in a staged bar, from 1."""
-_STATE = f"(ARRAY[{', '.join(repr(state.value) for state in _STATES)}])[s.state]"
+_STATES = list(BarState)
+"""What `state` numbers in a staged bar, from 1: arrays hold no words."""
+_STATE = "(cast(:states AS text[]))[s.state]"
 
 _STORED = (
     "b.instrument_id = ANY(cast(:ids AS int[])) AND b.session BETWEEN :first AND :last"
     " AND (b.instrument_id, b.session) = (s.instrument_id, s.session)"
 )
 """Joins the staged bars; naming the tickers keeps the server from reading the whole table."""
+
+# Only a price makes a revision: volumes are corrected for days, and no forecast reads them.
 _DIFFERS = "(b.open, b.high, b.low, b.close) IS DISTINCT FROM (s.open, s.high, s.low, s.close)"
 
-_FOLLOW_DECISIONS = text(f"""
+# A decision was about these very prices: once they change, it says nothing, and the checks decide.
+_FOLLOW_DECISIONS = text("""
 UPDATE staged_bars AS s
-SET state = CASE d.decision WHEN 'rejected' THEN {_STATES.index(BarState.QUARANTINED) + 1}
-    ELSE {_STATES.index(BarState.FINAL) + 1} END
+SET state = array_position(
+    cast(:states AS text[]), CASE d.decision WHEN :rejected THEN :quarantined ELSE :final END
+)
 FROM (
     SELECT DISTINCT ON (instrument_id, session) * FROM stockbatch.decisions
     WHERE open IS NOT NULL ORDER BY instrument_id, session, id DESC
 ) AS d
 WHERE (d.instrument_id, d.session) = (s.instrument_id, s.session)
     AND (d.open, d.high, d.low, d.close) = (s.open, s.high, s.low, s.close)
-""")
+""").bindparams(rejected=Decision.REJECTED, quarantined=BarState.QUARANTINED, final=BarState.FINAL)
 
 _KEEP_REVISIONS = text(f"""
 INSERT INTO stockbatch.bar_revisions
@@ -67,6 +76,8 @@ FROM stockbatch.bars AS b JOIN staged_bars AS s ON {_STORED}
 WHERE {_DIFFERS}
 """)
 
+# A bar that is the same is not touched: a night writes one bar per ticker, not the ten asked for.
+# Staged arrays know no NULL, so that an unknown volume comes as NaN.
 _REPLACE = text(f"""
 UPDATE stockbatch.bars AS b SET
     open = s.open, high = s.high, low = s.low, close = s.close,
@@ -114,8 +125,8 @@ def add(
         "first": min(of_one.sessions.min() for of_one in filled.values()).item(),
         "last": max(of_one.sessions.max() for of_one in filled.values()).item(),
     }
-    given = {**stored, "provider": provider, "price_basis": price_basis}
-    db.execute(_FOLLOW_DECISIONS)
+    given = {**stored, "provider": provider, "price_basis": price_basis, "states": _STATES}
+    db.execute(_FOLLOW_DECISIONS, {"states": _STATES})
     db.execute(_KEEP_REVISIONS, stored)
     results: list[Any] = [db.execute(statement, given) for statement in (_REPLACE, _INSERT)]
     return sum(int(result.rowcount) for result in results)
@@ -124,18 +135,31 @@ def add(
 def _arrays(bars: Mapping[int, Bars], state: BarState, provisional: date | None) -> dict[str, Any]:
     parts = list(bars.values())
     names = ("session", *PRICES, "volume")
-    columns = {
+    arrays = {
         name: np.concatenate(
             [getattr(of_one, f"{name}s" if name == "session" else name) for of_one in parts]
         )
         for name in names
     }
-    columns["instrument_id"] = np.repeat(list(bars), [len(of_one) for of_one in parts])
-    columns["state"] = np.full(len(columns["session"]), _STATES.index(state) + 1)
+    arrays["instrument_id"] = np.repeat(list(bars), [len(of_one) for of_one in parts])
+    arrays["state"] = np.full(len(arrays["session"]), _STATES.index(state) + 1)
     if provisional is not None:
-        newest = columns["session"] == np.datetime64(provisional, "D")
-        columns["state"][newest] = _STATES.index(BarState.PROVISIONAL) + 1
-    return columns
+        newest = arrays["session"] == np.datetime64(provisional, "D")
+        arrays["state"][newest] = _STATES.index(BarState.PROVISIONAL) + 1
+    return arrays
+
+
+# Of each ticker the index is read backwards from `through` and left after `count` rows; one query
+# over all would sort every bar there is.
+_RECENT = """
+SELECT i.id, b.session - date '1970-01-01' AS day, b.close, b.own
+FROM unnest(cast(%(ids)s AS int[])) AS i (id) CROSS JOIN LATERAL (
+    SELECT session, close, (provider = %(provider)s)::int AS own
+    FROM stockbatch.bars
+    WHERE instrument_id = i.id AND session <= %(through)s AND state = %(final)s
+    ORDER BY session DESC LIMIT %(count)s
+) AS b
+"""
 
 
 def recent(
@@ -144,27 +168,22 @@ def recent(
     """Return the last `count` final closes up to `through`, oldest first, by instrument id."""
     rows = matrix(
         db,
-        "SELECT i.id, b.session - date '1970-01-01' AS day, b.close, b.own"
-        " FROM unnest(cast(%(ids)s AS int[])) AS i (id) CROSS JOIN LATERAL ("
-        "  SELECT session, close, CASE WHEN provider = %(provider)s THEN 1 ELSE 0 END AS own"
-        "  FROM stockbatch.bars"
-        "  WHERE instrument_id = i.id AND session <= %(through)s AND state = 'final'"
-        "  ORDER BY session DESC LIMIT %(count)s"
-        " ) AS b",
+        _RECENT,
         {
             "ids": list(instrument_ids),
             "through": through,
             "count": count,
             "provider": provider,
+            "final": BarState.FINAL,
         },
     )
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     ids, starts = np.unique(rows[:, 0], return_index=True)
     ends = [*starts, len(rows)][1:]
-    days = rows[:, 1].astype(np.int64).astype("datetime64[D]")
+    sessions = days(rows[:, 1])
     return {
         int(id_): StoredCloses(
-            sessions=days[start:end], close=rows[start:end, 2], own=rows[start:end, 3] == 1
+            sessions=sessions[start:end], close=rows[start:end, 2], own=rows[start:end, 3] == 1
         )
         for id_, start, end in zip(ids, starts, ends, strict=True)
     }
@@ -190,17 +209,19 @@ def providers(db: Session, instrument_ids: Sequence[int], session: date) -> dict
     return {row.instrument_id: row.provider for row in found}
 
 
+_LAST = text("""
+SELECT i.id, last.session FROM unnest(cast(:ids AS int[])) AS i (id)
+CROSS JOIN LATERAL (
+    SELECT session FROM stockbatch.bars
+    WHERE instrument_id = i.id AND session <= :through AND state = :final
+    ORDER BY session DESC LIMIT 1
+) AS last
+""").bindparams(final=BarState.FINAL)
+
+
 def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> dict[int, date]:
     """Return the last session with a final bar, not after `through`, by instrument id."""
-    found = db.execute(
-        text(
-            "SELECT i.id, last.session FROM unnest(cast(:ids AS int[])) AS i (id)"
-            " CROSS JOIN LATERAL (SELECT session FROM stockbatch.bars"
-            "   WHERE instrument_id = i.id AND session <= :through AND state = 'final'"
-            "   ORDER BY session DESC LIMIT 1) AS last"
-        ),
-        {"ids": list(instrument_ids), "through": through},
-    )
+    found = db.execute(_LAST, {"ids": list(instrument_ids), "through": through})
     return {row.id: row.session for row in found}
 
 
@@ -210,69 +231,60 @@ def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[i
     return {id_ for id_, state in found.items() if state is not BarState.QUARANTINED}
 
 
+_WITHIN = "instrument_id = ANY(%(ids)s) AND session BETWEEN %(first)s AND %(last)s"
+_PLACE = "instrument_id, session - date '1970-01-01' AS day"
+_USABLE = f"""
+SELECT {_PLACE}, {", ".join(PRICES)} FROM stockbatch.bars
+WHERE {_WITHIN} AND state <> %(quarantined)s
+"""
+_ACTIONS = f"""
+SELECT {_PLACE}, value FROM stockbatch.corporate_actions
+WHERE {_WITHIN} AND kind = %(kind)s AND retracted_at IS NULL
+"""
+_FOUND = f"SELECT {_PLACE} FROM stockbatch.data_issues WHERE {_WITHIN} AND check_name = %(check)s"
+
+
 def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Panel:
     """Load the usable bars and the actions of `instruments` on `sessions` and nothing later."""
     shape = (len(instruments), len(sessions))
     prices = np.full((len(PRICES), *shape), np.nan)
-    actions = {"split": np.ones(shape), "dividend": np.zeros(shape)}
-    row_of = {instrument.id: row for row, instrument in enumerate(instruments)}
-    span = {
-        "ids": list(row_of),
-        "first": sessions[0].item(),
-        "last": sessions[-1].item(),
-    }
-    table = matrix(
-        db,
-        "SELECT instrument_id, session - date '1970-01-01' AS day, open, high, low, close"
-        " FROM stockbatch.bars WHERE instrument_id = ANY(%(ids)s)"
-        " AND session BETWEEN %(first)s AND %(last)s AND state <> 'quarantined'",
-        span,
+    values, (row, column) = _placed(
+        db, _USABLE, instruments, sessions, quarantined=BarState.QUARANTINED
     )
-    row = _positions(np.array(list(row_of)), table[:, 0])
-    column, known = _columns(sessions, table[:, 1])
-    prices[:, row[known], column[known]] = table[known, 2:].T
-    for action in db.execute(
-        text(
-            "SELECT instrument_id, session, kind, value FROM stockbatch.corporate_actions"
-            " WHERE instrument_id = ANY(cast(:ids AS int[]))"
-            " AND session BETWEEN :first AND :last AND retracted_at IS NULL"
-        ),
-        span,
-    ):
-        column, known = _columns(sessions, np.array([np.datetime64(action.session).astype(int)]))
-        if known[0]:
-            actions[action.kind][row_of[action.instrument_id], column[0]] = action.value
-    table = matrix(
-        db,
-        "SELECT instrument_id, session - date '1970-01-01' AS day FROM stockbatch.data_issues"
-        " WHERE instrument_id = ANY(%(ids)s) AND session BETWEEN %(first)s AND %(last)s"
-        f" AND check_name = '{Verdict.CONFIRMED}'",
-        span,
-    )
-    row = _positions(np.array(list(row_of)), table[:, 0])
-    column, known = _columns(sessions, table[:, 1])
+    prices[:, row, column] = values.T
+    split, dividend = np.ones(shape), np.zeros(shape)
+    for kind, actions in ((ActionKind.SPLIT, split), (ActionKind.DIVIDEND, dividend)):
+        values, place = _placed(db, _ACTIONS, instruments, sessions, kind=kind)
+        actions[place] = values[:, 0]
     confirmed = np.zeros(shape, bool)
-    confirmed[row[known], column[known]] = True
+    _, place = _placed(db, _FOUND, instruments, sessions, check=Check.JUMP_CONFIRMED)
+    confirmed[place] = True
     return Panel(
         tickers=tuple(instrument.ticker for instrument in instruments),
         sessions=sessions,
+        split=split,
+        dividend=dividend,
         confirmed=confirmed,
         **dict(zip(PRICES, prices, strict=True)),
-        **actions,
     )
 
 
-def _positions(ids: Any, wanted: Any) -> Any:
-    """Return where each of `wanted` stands in `ids`, which hold all of them."""
-    order = np.argsort(ids)
-    return order[np.searchsorted(ids, wanted, sorter=order)]
+def _placed(
+    db: Session,
+    query: str,
+    instruments: Sequence[Instrument],
+    sessions: Sessions,
+    **parameters: object,
+) -> tuple[Floats, tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return what a query finds after id and day, and the rows and columns it has in a panel.
 
-
-def _columns(sessions: Sessions, days: Any) -> tuple[Any, Any]:
-    """Return the column of each day (since 1970) in `sessions`, and whether it is one of them."""
-    grid = sessions.astype("datetime64[D]").astype(np.int64)
-    column = np.minimum(np.searchsorted(grid, days), len(grid) - 1)
-    return column, grid[column] == days
+    Days that are not among `sessions` are left out: there may be bars of special ones.
+    """
+    ids = [instrument.id for instrument in instruments]
+    span = {"ids": ids, "first": sessions[0].item(), "last": sessions[-1].item()}
+    table = matrix(db, query, {**span, **parameters})
+    column, known = columns(sessions, days(table[:, 1]))
+    return table[known, 2:], (rows_of(ids, table[known, 0]), column[known])
 
 
 def add_actions(

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from stockbatch.records import Floats
+from stockbatch.records import Floats, Sessions
 
 _FIXED = {"int2": ">i2", "int4": ">i4", "date": ">i4", "float8": ">f8"}
 """Types whose binary form has one width, as NumPy writes it; date counts days from 2000-01-01."""
@@ -67,7 +67,7 @@ def stage_arrays(
             rows["fields"] = len(columns)
             for column, kind in columns:
                 values = arrays[column][start : start + _SLICE]
-                if kind == "date":
+                if kind == "date":  # PostgreSQL counts days from another one than NumPy
                     values = (values - np.datetime64("2000-01-01", "D")).astype(np.int64)
                 rows[f"{column} size"] = rows[column].dtype.itemsize
                 rows[column] = values
@@ -90,6 +90,7 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     per row or number; a value holds 1 GB, 134 million rows.
     """
     with _cursor(db, binary=True) as cursor:
+        # Asked for no row first, because only the server knows how the columns are called.
         cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
         packed = ", ".join(
             f"string_agg(float8send(coalesce({column.name}::float8, 'NaN')), ''::bytea)"
@@ -100,6 +101,18 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     return np.stack(
         [np.frombuffer(column or b"", ">f8") for column in columns], axis=1, dtype=float
     )
+
+
+def rows_of(ids: Sequence[int], wanted: NDArray[Any]) -> NDArray[np.intp]:
+    """Return where each of the instrument ids `wanted` stands in `ids`, which hold all of them."""
+    known = np.array(ids, dtype=np.int64)
+    order = np.argsort(known)
+    return order[np.searchsorted(known, wanted, sorter=order)]
+
+
+def days(column: Floats) -> Sessions:
+    """Return a column of `matrix` that counts days since 1970-01-01 as sessions."""
+    return column.astype(np.int64).astype("datetime64[D]")
 
 
 def driver_connection(db: Session) -> psycopg.Connection[Any]:

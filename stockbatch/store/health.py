@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from stockbatch.records import BarState, Kind, Reason, RunStatus
+
 _LAST = """
 last AS (
     SELECT r.calendar, max(r.session) AS session FROM stockbatch.runs AS r
@@ -21,7 +23,7 @@ _SUCCESSES = """
 SELECT DISTINCT ON (r.calendar) r.calendar, r.session, r.finished_at,
     extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds
 FROM stockbatch.runs AS r JOIN last USING (calendar)
-WHERE r.status = 'finished'
+WHERE r.status = :finished
 ORDER BY r.calendar, r.finished_at DESC
 """
 
@@ -45,20 +47,21 @@ WHERE i.active AND NOT i.demo
 GROUP BY calendar, f.method, f.kind
 """
 
+# An instrument owes a bar of the session if it was on the watchlist when that closed.
 _BARS = """
 SELECT calendar, last.session, max(newest.session) AS newest,
     count(*) FILTER (WHERE s.close_at IS NULL OR i.active_since <= s.close_at) AS expected,
     count(*) FILTER (
         WHERE (s.close_at IS NULL OR i.active_since <= s.close_at) AND EXISTS (
             SELECT FROM stockbatch.bars AS b WHERE b.instrument_id = i.id
-                AND b.session = last.session AND b.state <> 'quarantined'
+                AND b.session = last.session AND b.state <> :quarantined
         )
     ) AS held
 FROM last JOIN stockbatch.instruments AS i USING (calendar)
 LEFT JOIN stockbatch.sessions AS s USING (calendar, session)
 LEFT JOIN LATERAL (
     SELECT b.session FROM stockbatch.bars AS b
-    WHERE b.instrument_id = i.id AND b.state <> 'quarantined' ORDER BY b.session DESC LIMIT 1
+    WHERE b.instrument_id = i.id AND b.state <> :quarantined ORDER BY b.session DESC LIMIT 1
 ) AS newest ON true
 WHERE i.active AND NOT i.demo
 GROUP BY calendar, last.session
@@ -84,11 +87,11 @@ _LATE = """
 SELECT count(DISTINCT f.instrument_id)
 FROM stockbatch.forecasts AS f JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
 WHERE i.calendar = :calendar AND i.active AND NOT i.demo AND i.active_since <= :closed_at
-    AND f.origin_session = :origin AND f.target_session = :target AND f.kind = 'late'
+    AND f.origin_session = :origin AND f.target_session = :target AND f.kind = :late
     AND NOT EXISTS (
         SELECT FROM stockbatch.forecasts AS l
         WHERE l.instrument_id = f.instrument_id AND l.target_session = f.target_session
-            AND l.method = f.method AND l.kind = 'live'
+            AND l.method = f.method AND l.kind = :live
     )
 """
 
@@ -96,15 +99,14 @@ _REFUSED = """
 SELECT calendar, last.session, count(*) AS tickers, min(o.message) AS message
 FROM last JOIN stockbatch.instruments AS i USING (calendar)
 JOIN stockbatch.outcomes AS o ON o.instrument_id = i.id AND o.session = last.session AND o.is_final
-WHERE i.active AND NOT i.demo AND o.reason = 'fetch_failed'
-    AND (o.message LIKE '%too many requests%' OR o.message LIKE '%requests of a day are spent%')
+WHERE i.active AND NOT i.demo AND o.reason = :rate_limited
 GROUP BY calendar, last.session
 """
 
 
 def successes(db: Session) -> Sequence[Any]:
     """Return the run finished last of each exchange: calendar, session, finished_at, seconds."""
-    return _all(db, _SUCCESSES)
+    return _all(db, _SUCCESSES, finished=RunStatus.FINISHED)
 
 
 def outcomes(db: Session) -> Sequence[Any]:
@@ -123,7 +125,7 @@ def bars(db: Session) -> Sequence[Any]:
     `expected` tickers should have an accepted bar of it, `held` have one; `newest` is the newest
     session of any accepted bar.
     """
-    return _all(db, _BARS)
+    return _all(db, _BARS, quarantined=BarState.QUARANTINED)
 
 
 def metrics(db: Session) -> Sequence[Any]:
@@ -140,13 +142,14 @@ def late(db: Session, calendar: str, origin: date, target: date, closed_at: date
     Tickers put on the watchlist after the origin's close could not have been in time.
     """
     values = {"calendar": calendar, "origin": origin, "target": target, "closed_at": closed_at}
-    return int(db.scalar(text(_LATE), values) or 0)
+    kinds = {"live": Kind.LIVE, "late": Kind.LATE}
+    return int(db.scalar(text(_LATE), {**values, **kinds}) or 0)
 
 
 def refused(db: Session) -> Sequence[Any]:
     """Return per calendar how many tickers a provider refused for want of quota, and its words."""
-    return _all(db, _REFUSED)
+    return _all(db, _REFUSED, rate_limited=Reason.RATE_LIMITED)
 
 
-def _all(db: Session, query: str) -> Sequence[Any]:
-    return db.execute(text(f"WITH {_LAST} {query}")).all()
+def _all(db: Session, query: str, **words: str) -> Sequence[Any]:
+    return db.execute(text(f"WITH {_LAST} {query}"), words).all()

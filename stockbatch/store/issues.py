@@ -8,10 +8,9 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
 from stockbatch.exceptions import NothingToDecide, UnknownIssue
-from stockbatch.market.overlap import CURRENCY, RESTATED
-from stockbatch.records import BarState, Decision, Severity
+from stockbatch.records import BarState, Check, Decision, Severity
 
-OF_HISTORY = (CURRENCY, RESTATED)
+OF_HISTORY = (Check.CHANGED_CURRENCY, Check.RESTATED_HISTORY)
 """Checks of a whole history: accepting one has it fetched again, bars stay aside until then."""
 MOST = "most tickers of the exchange have a bar"
 """Who decides on a bar of a day without a session, where no person does."""
@@ -27,17 +26,54 @@ LEFT JOIN LATERAL (
 
 _STANDING = """
 (cast(:ticker AS text) IS NULL OR i.ticker = :ticker)
-AND NOT (d.check_name = 'missing_session' AND EXISTS (SELECT FROM stockbatch.bars AS b
-    WHERE b.instrument_id = d.instrument_id AND b.session = d.session))
-AND NOT (d.check_name = 'suspected_delisted' AND EXISTS (SELECT FROM stockbatch.bars AS b
-    WHERE b.instrument_id = d.instrument_id AND b.session >= d.session AND b.state = 'final'))
-AND NOT (d.check_name = 'jump_pending' AND (EXISTS (SELECT FROM stockbatch.bars AS b
-    WHERE b.instrument_id = d.instrument_id AND b.session > d.session
-    AND b.state <> 'quarantined') OR EXISTS (SELECT FROM stockbatch.data_issues AS c
-    WHERE c.instrument_id = d.instrument_id AND c.session = d.session
-    AND c.check_name = 'jump_confirmed')))
+AND NOT (d.check_name = :missing AND EXISTS (
+    SELECT FROM stockbatch.bars AS b
+    WHERE b.instrument_id = d.instrument_id AND b.session = d.session
+))
+AND NOT (d.check_name = :delisted AND EXISTS (
+    SELECT FROM stockbatch.bars AS b
+    WHERE b.instrument_id = d.instrument_id AND b.session >= d.session AND b.state = :final
+))
+AND NOT (d.check_name = :pending AND (
+    EXISTS (
+        SELECT FROM stockbatch.bars AS b
+        WHERE b.instrument_id = d.instrument_id AND b.session > d.session
+            AND b.state <> :quarantined
+    ) OR EXISTS (
+        SELECT FROM stockbatch.data_issues AS c
+        WHERE c.instrument_id = d.instrument_id AND c.session = d.session
+            AND c.check_name = :confirmed
+    )
+))
 """
 """What was missing and has come since is no finding any more, nor is a jump that was decided."""
+_WORDS: dict[str, str] = {
+    "missing": Check.MISSING_SESSION,
+    "delisted": Check.SUSPECTED_DELISTED,
+    "pending": Check.JUMP_PENDING,
+    "confirmed": Check.JUMP_CONFIRMED,
+    "final": BarState.FINAL,
+    "quarantined": BarState.QUARANTINED,
+}
+"""What the names in _STANDING stand for."""
+
+_LISTED = text(f"""
+SELECT d.id, i.ticker, d.session, d.check_name, d.severity, d.observed, d.threshold, d.message,
+    decided.decision, decided.decided_by, decided.decided_at
+FROM stockbatch.data_issues AS d JOIN stockbatch.instruments AS i ON i.id = instrument_id
+{_DECIDED}
+WHERE {_STANDING}
+ORDER BY (d.severity = :set_aside AND decided.decision IS NULL) DESC,
+    d.session DESC NULLS LAST, d.id DESC
+LIMIT :count
+""").bindparams(**_WORDS, set_aside=Severity.QUARANTINED)
+
+_COUNTS = text(f"""
+SELECT check_name, count(*) AS n
+FROM stockbatch.data_issues AS d JOIN stockbatch.instruments AS i ON i.id = instrument_id
+WHERE {_STANDING}
+GROUP BY check_name ORDER BY n DESC, check_name
+""").bindparams(**_WORDS)
 
 
 def listed(db: Session, ticker: str | None, count: int | None) -> list[dict[str, Any]]:
@@ -45,27 +81,13 @@ def listed(db: Session, ticker: str | None, count: int | None) -> list[dict[str,
 
     Those that wait for a decision come first.
     """
-    query = text(
-        "SELECT d.id, i.ticker, d.session, d.check_name, d.severity, d.observed, d.threshold,"
-        " d.message, decided.decision, decided.decided_by, decided.decided_at"
-        " FROM stockbatch.data_issues AS d JOIN stockbatch.instruments AS i ON i.id = instrument_id"
-        f"{_DECIDED}"
-        f" WHERE {_STANDING}"
-        " ORDER BY (d.severity = 'quarantined' AND decided.decision IS NULL) DESC,"
-        " d.session DESC NULLS LAST, d.id DESC LIMIT :count"
-    )
-    found = db.execute(query, {"ticker": ticker, "count": count})
+    found = db.execute(_LISTED, {"ticker": ticker, "count": count})
     return [dict(row) for row in found.mappings()]
 
 
 def counts(db: Session, ticker: str | None) -> dict[str, int]:
     """Return how many findings there are by check, of one ticker or of all."""
-    query = (
-        "SELECT check_name, count(*) AS n FROM stockbatch.data_issues AS d"
-        f" JOIN stockbatch.instruments AS i ON i.id = instrument_id WHERE {_STANDING}"
-        " GROUP BY 1 ORDER BY 2 DESC, 1"
-    )
-    return {row.check_name: row.n for row in db.execute(text(query), {"ticker": ticker})}
+    return {row.check_name: row.n for row in db.execute(_COUNTS, {"ticker": ticker})}
 
 
 def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
@@ -100,28 +122,64 @@ def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
     return f"{ticker} {issue.session}: {issue.message}"
 
 
+# An accepted history is fetched again whole: once it is there, the next difference is a new one.
+_AGREED = text(f"""
+SELECT d.instrument_id, d.check_name, d.message
+FROM stockbatch.data_issues AS d
+{_DECIDED}
+WHERE d.check_name = ANY(:checks) AND decided.decision = :accepted
+    AND d.instrument_id = ANY(cast(:ids AS int[]))
+    AND NOT EXISTS (
+        SELECT FROM stockbatch.bars AS b
+        WHERE b.instrument_id = d.instrument_id AND b.state = :final
+            AND b.fetched_at > decided.decided_at
+    )
+""").bindparams(checks=list(OF_HISTORY), accepted=Decision.ACCEPTED, final=BarState.FINAL)
+
+
 def agreed(db: Session, instrument_ids: Sequence[int]) -> Mapping[int, frozenset[tuple[str, str]]]:
     """Return check and message of the findings about whole histories that somebody accepted.
 
     A decision is used up once final bars came after it.
     """
-    found = db.execute(
-        text(
-            "SELECT d.instrument_id, d.check_name, d.message FROM stockbatch.data_issues AS d"
-            f"{_DECIDED}"
-            " WHERE d.check_name = ANY(:checks) AND decided.decision = 'accepted'"
-            " AND d.instrument_id = ANY(cast(:ids AS int[]))"
-            " AND NOT EXISTS (SELECT FROM stockbatch.bars AS b"
-            "   WHERE b.instrument_id = d.instrument_id AND b.state = 'final'"
-            "   AND b.fetched_at > decided.decided_at)"
-        ),
-        {"checks": list(OF_HISTORY), "ids": list(instrument_ids)},
-    )
     answer: dict[int, frozenset[tuple[str, str]]] = {}
-    for row in found:
+    for row in db.execute(_AGREED, {"ids": list(instrument_ids)}):
         known = answer.get(row.instrument_id, frozenset())
         answer[row.instrument_id] = known | {(row.check_name, row.message)}
     return answer
+
+
+# Most, but of no fewer than FEWEST tickers: below that, `greatest` asks for as many bars as most of
+# FEWEST would be, of which there are too few. What somebody decided on is left to them.
+_ACCEPT_COMMON_DAYS = text("""
+WITH member AS (
+    SELECT id FROM stockbatch.instruments WHERE calendar = :calendar AND active AND NOT demo
+), common AS (
+    SELECT session FROM stockbatch.data_issues
+    WHERE check_name = :off_calendar AND instrument_id IN (SELECT id FROM member)
+    GROUP BY session
+    HAVING 2 * count(*) > (SELECT greatest(count(*), 2 * :fewest - 1) FROM member)
+), fresh AS (
+    INSERT INTO stockbatch.decisions
+        (issue_id, instrument_id, session, decision, decided_by, open, high, low, close)
+    SELECT d.id, b.instrument_id, b.session, :accepted, :by, open, high, low, close
+    FROM stockbatch.data_issues AS d JOIN common USING (session)
+    JOIN stockbatch.bars AS b USING (instrument_id, session)
+    WHERE d.check_name = :off_calendar AND b.state = :quarantined
+        AND instrument_id IN (SELECT id FROM member)
+        AND NOT EXISTS (SELECT FROM stockbatch.decisions WHERE issue_id = d.id)
+    RETURNING instrument_id, session
+)
+UPDATE stockbatch.bars AS b SET state = :final FROM fresh AS f
+WHERE (b.instrument_id, b.session) = (f.instrument_id, f.session)
+""").bindparams(
+    fewest=FEWEST,
+    by=MOST,
+    accepted=Decision.ACCEPTED,
+    off_calendar=Check.OFF_CALENDAR,
+    quarantined=BarState.QUARANTINED,
+    final=BarState.FINAL,
+)
 
 
 def accept_common_days(db: Session, calendar: str) -> int:
@@ -129,26 +187,5 @@ def accept_common_days(db: Session, calendar: str) -> int:
 
     Special sessions, on a weekend say, are in no calendar. Return the number of bars accepted.
     """
-    accepted: Any = db.execute(
-        text(
-            "WITH member AS (SELECT id FROM stockbatch.instruments"
-            "   WHERE calendar = :calendar AND active AND NOT demo),"
-            " common AS (SELECT session FROM stockbatch.data_issues"
-            "   WHERE check_name = 'off_calendar' AND instrument_id IN (SELECT id FROM member)"
-            "   GROUP BY session"
-            "   HAVING 2 * count(*) > (SELECT greatest(count(*), 2 * :fewest - 1) FROM member)),"
-            " fresh AS (INSERT INTO stockbatch.decisions (issue_id, instrument_id, session,"
-            "     decision, decided_by, open, high, low, close)"
-            "   SELECT d.id, b.instrument_id, b.session, 'accepted', :by, open, high, low, close"
-            "   FROM stockbatch.data_issues AS d JOIN common USING (session)"
-            "   JOIN stockbatch.bars AS b USING (instrument_id, session)"
-            "   WHERE d.check_name = 'off_calendar' AND b.state = 'quarantined'"
-            "   AND instrument_id IN (SELECT id FROM member)"
-            "   AND NOT EXISTS (SELECT FROM stockbatch.decisions WHERE issue_id = d.id)"
-            "   RETURNING instrument_id, session)"
-            " UPDATE stockbatch.bars AS b SET state = 'final' FROM fresh AS f"
-            " WHERE (b.instrument_id, b.session) = (f.instrument_id, f.session)"
-        ),
-        {"calendar": calendar, "fewest": FEWEST, "by": MOST},
-    )
+    accepted: Any = db.execute(_ACCEPT_COMMON_DAYS, {"calendar": calendar})
     return int(accepted.rowcount)

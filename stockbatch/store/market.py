@@ -1,23 +1,25 @@
 """What all tickers of a calendar did together."""
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch.records import Floats, Market, Sessions
-from stockbatch.store.bulk import matrix
+from stockbatch.market.sessions import columns
+from stockbatch.records import ActionKind, BarState, Floats, Market, Sessions
+from stockbatch.store.bulk import days, matrix
 
 FEWEST = 5
 """Tickers with a return that a session needs to count as known."""
 
+# The number of bars is stored beside each sum: where it still holds, no bar came or went since. A
+# bar that was corrected changes nothing: what forecasts were made of stays as it was that night.
 _CHANGED = """
 SELECT a.session - date '1970-01-01' AS day, a.tickers
 FROM (
     SELECT b.session, count(*) AS tickers
     FROM stockbatch.bars AS b
     JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
-    WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> 'quarantined'
+    WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> %(quarantined)s
         AND b.session BETWEEN %(first)s AND %(last)s
     GROUP BY b.session
 ) AS a
@@ -33,13 +35,19 @@ FROM stockbatch.bars AS b
 JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
 LEFT JOIN stockbatch.corporate_actions AS split
     ON split.instrument_id = b.instrument_id AND split.session = b.session
-    AND split.kind = 'split' AND split.retracted_at IS NULL
+    AND split.kind = %(split)s AND split.retracted_at IS NULL
 LEFT JOIN stockbatch.corporate_actions AS dividend
     ON dividend.instrument_id = b.instrument_id AND dividend.session = b.session
-    AND dividend.kind = 'dividend' AND dividend.retracted_at IS NULL
-WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> 'quarantined'
+    AND dividend.kind = %(dividend)s AND dividend.retracted_at IS NULL
+WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> %(quarantined)s
     AND b.session BETWEEN %(first)s AND %(last)s
 """
+
+_KINDS = {
+    "quarantined": BarState.QUARANTINED,
+    "split": ActionKind.SPLIT,
+    "dividend": ActionKind.DIVIDEND,
+}
 
 _SAVE = text("""
 INSERT INTO stockbatch.market_inputs (calendar, session, instruments, absolute_return)
@@ -57,40 +65,42 @@ def update(db: Session, calendar: str, sessions: Sessions) -> None:
 
     Each is made of its own bars and those of the session before: nothing later is read.
     """
-    days = _days(sessions)
-    span = {"calendar": calendar, "first": sessions[0].item(), "last": sessions[-1].item()}
-    changed = matrix(db, _CHANGED, span)
-    columns, known = _places(days, changed[:, 0])
-    known &= columns > 0  # the first session is only there to be the one before
-    columns, tickers = columns[known], changed[known, 1]
-    if not len(columns):
+    among = {"calendar": calendar, **_KINDS}
+    span = {"first": sessions[0].item(), "last": sessions[-1].item()}
+    changed = matrix(db, _CHANGED, {**among, **span})
+    column, known = columns(sessions, days(changed[:, 0]))
+    known &= column > 0  # the first session is only there to be the one before
+    column, tickers = column[known], changed[known, 1]
+    if not len(column):
         return
-    begin, end = columns[0] - 1, columns[-1] + 1
-    span |= {"first": sessions[begin].item(), "last": sessions[end - 1].item()}
-    moves = _moves(matrix(db, _PRICES, span), days[begin:end])[columns - begin]
+    # Prices are read from before the first session to be summed up to the last, and no others.
+    begin, end = column[0] - 1, column[-1] + 1
+    span = {"first": sessions[begin].item(), "last": sessions[end - 1].item()}
+    prices = matrix(db, _PRICES, {**among, **span})
+    moves = _moves(prices, sessions[begin:end])[column - begin]
     db.execute(
         _SAVE,
         {
             "calendar": calendar,
-            "sessions": sessions[columns].tolist(),
+            "sessions": sessions[column].tolist(),
             "tickers": tickers.astype(int).tolist(),
             "moves": [None if np.isnan(move) else move for move in moves.tolist()],
         },
     )
 
 
-def _moves(prices: Floats, days: NDArray[np.int64]) -> Floats:
-    """Return the median size of the log returns of each day, NaN of the first and of small days.
+def _moves(prices: Floats, sessions: Sessions) -> Floats:
+    """Return the median size of the log returns of `sessions`, NaN of the first and of small ones.
 
     `prices` have columns instrument, day, close, and close before dividend and split.
     """
-    column, known = _places(days, prices[:, 1])
+    column, known = columns(sessions, days(prices[:, 1]))
     instruments, row = np.unique(prices[:, 0], return_inverse=True)
     row, column = row[known], column[known]
-    close, restated = np.full((2, len(instruments), len(days)), np.nan)
+    close, restated = np.full((2, len(instruments), len(sessions)), np.nan)
     close[row, column], restated[row, column] = prices[known, 2:].T
     size = np.abs(np.log(restated[:, 1:] / close[:, :-1]))
-    moves = np.full(len(days), np.nan)
+    moves = np.full(len(sessions), np.nan)
     enough = np.isfinite(size).sum(axis=0) >= FEWEST
     moves[1:][enough] = np.nanmedian(size[:, enough], axis=0)
     return moves
@@ -109,16 +119,6 @@ def load(db: Session, calendar: str, sessions: Sessions) -> Market:
         },
     )
     moves = np.full(len(sessions), np.nan)
-    column, known = _places(_days(sessions), rows[:, 0])
+    column, known = columns(sessions, days(rows[:, 0]))
     moves[column[known]] = rows[known, 1]
     return Market(sessions=sessions, absolute_return=moves)
-
-
-def _days(sessions: Sessions) -> NDArray[np.int64]:
-    return sessions.astype("datetime64[D]").astype(np.int64)
-
-
-def _places(days: NDArray[np.int64], wanted: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return where in `days` each wanted day is, and whether it is there at all."""
-    place = np.minimum(np.searchsorted(days, wanted), len(days) - 1)
-    return place, days[place] == wanted

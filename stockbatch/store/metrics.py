@@ -9,9 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS
-from stockbatch.records import Floats, Instrument, Kind, Sessions
+from stockbatch.market.sessions import columns
+from stockbatch.records import Floats, Instrument, Kind, ScoreStatus, Sessions
 from stockbatch.store import methods as method_store
-from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.bulk import days, matrix, rows_of, stage
 
 FIELDS = (
     "close",
@@ -23,6 +24,7 @@ FIELDS = (
     *QUANTILE_COLUMNS,
 )
 
+# Method and kind come as their places in the lists asked for: `matrix` carries numbers only.
 _SCORED = f"""
 SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     array_position(%(methods)s::text[], f.method) AS method,
@@ -31,7 +33,7 @@ SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
     f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
 FROM stockbatch.forecasts AS f
-JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status <> 'no_session'
+JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status <> %(no_session)s
 WHERE f.instrument_id = ANY(%(ids)s)
     AND f.target_session BETWEEN %(first)s AND %(last)s AND f.horizon = 1
 """
@@ -58,25 +60,27 @@ def scored(
     several forecasts and scores of one session, the newest counts, and a masked one has no actual.
     """
     methods, kinds = method_store.names(db), list(Kind)
-    row_of = {instrument.id: row for row, instrument in enumerate(instruments)}
+    ids = [instrument.id for instrument in instruments]
     rows = matrix(
         db,
         _SCORED,
         {
-            "ids": list(row_of),
+            "ids": ids,
             "first": sessions[0].item(),
             "last": sessions[-1].item(),
             "methods": methods,
-            "kinds": [kind.value for kind in kinds],
+            "kinds": kinds,
+            "no_session": ScoreStatus.NO_SESSION,
         },
     )
     rows = rows[np.lexsort((rows[:, 5], rows[:, 4]))]  # the server would sort them on disk
-    ticker = np.array([row_of[int(i)] for i in rows[:, 0]], dtype=np.intp)
-    column = np.searchsorted(sessions.astype("datetime64[D]").astype(np.int64), rows[:, 1])
+    ticker = rows_of(ids, rows[:, 0])
+    column, known = columns(sessions, days(rows[:, 1]))
     answer = {}
+    # One number for each pair of method and kind; of rows for the same place the last one stays.
     found = len(kinds) * (rows[:, 2] - 1) + rows[:, 3] - 1
     for code in np.unique(found).astype(int).tolist():
-        mine = found == code
+        mine = known & (found == code)
         values = np.full((len(FIELDS), len(instruments), len(sessions)), np.nan)
         values[:, ticker[mine], column[mine]] = rows[mine, 6:].T
         key = methods[code // len(kinds)], kinds[code % len(kinds)]
@@ -91,6 +95,8 @@ def save(db: Session, calendar: str, through: date, rows: Iterable[Sequence[Any]
     baseline and skill. A row of an instrument replaces an older one, never a newer one.
     """
     stage(db, "staged_metrics", _COLUMNS, rows)
+    # Two unique indexes, of instruments and of ALL: an upsert can name but one of them. What is the
+    # same is left alone, or every night would write the metrics of every ticker anew.
     for target, keys in (
         ("instrument_id IS NOT NULL", "instrument_id, method, kind, window_sessions, metric"),
         (

@@ -11,10 +11,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import MODEL_KEY, ModelRow, TrainingCurveRow
-from stockbatch.engine import features, inference
+from stockbatch.engine import features
+from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel
 from stockbatch.records import LSTM, Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
 
+# Of two promotions from the same session, the later row counts.
 _CHAMPIONS = text("""
 SELECT DISTINCT ON (p.instrument_id) p.instrument_id AS used_by, i.ticker, m.*
 FROM stockbatch.promotions AS p
@@ -36,10 +38,10 @@ ORDER BY m.instrument_id, m.last_session DESC, m.id DESC
 _BASE = text("""
 SELECT m.*, NULL AS ticker
 FROM stockbatch.models_in_use AS m
-WHERE m.method = :method AND m.kind = 'base' AND m.calendar = :calendar AND m.demo = :demo
+WHERE m.method = :method AND m.kind = :base AND m.calendar = :calendar AND m.demo = :demo
     AND m.last_session <= :origin
 ORDER BY m.last_session DESC, m.id DESC LIMIT 1
-""")
+""").bindparams(base=ModelKind.BASE)
 
 _FACTS = """m.id, m.kind, m.parent_id, m.last_session, m.reason, m.verdict, m.best_epoch,
     m.validation_loss, m.comparison_loss, m.base_loss, m.champion_loss, m.gain, m.gain_error,
@@ -94,6 +96,7 @@ def _add(
         insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow.id)
     )
     if added is None:
+        # The key has columns that may be NULL, which equal nothing: a base has no instrument.
         same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in MODEL_KEY]
         weights = {key: values[key] for key in ("weights", "weights_sha256")}
         db.execute(update(ModelRow).where(*same, ModelRow.weights.is_(None)).values(weights))
@@ -112,9 +115,8 @@ def _add(
 def _values(
     model: TrainedModel, instrument_id: int | None, run: Run, *, demo: bool
 ) -> dict[str, Any]:
-    weights = inference.to_bytes(model.weights)
-    best = slice(max((model.best_epoch or 0) - 1, 0), model.best_epoch or 0)
-    validation_loss = next(iter(model.validation_loss[best]), model.initial_loss)
+    weights = to_bytes(model.weights)
+    validation_loss = _at_best(model, model.validation_loss)
     comparison = model.comparison
     return {
         "method": model.method,
@@ -135,8 +137,8 @@ def _values(
         "reason": model.reason,
         "tickers": model.tickers,
         "best_epoch": model.best_epoch,
-        "training_loss": next(iter(model.training_loss[best]), None),
-        "validation_loss": validation_loss,
+        "training_loss": _at_best(model, model.training_loss),
+        "validation_loss": model.initial_loss if validation_loss is None else validation_loss,
         "initial_loss": model.initial_loss,
         "comparison_loss": comparison and comparison.loss,
         "base_loss": comparison and comparison.base_loss,
@@ -146,6 +148,11 @@ def _values(
         "verdict": model.verdict,
         "run_id": run.id,
     }
+
+
+def _at_best(model: TrainedModel, losses: Sequence[float]) -> float | None:
+    """Return the loss of the epoch whose weights were kept; None where no epoch was."""
+    return losses[model.best_epoch - 1] if model.best_epoch and losses else None
 
 
 def base(db: Session, calendar: str, origin: date, *, demo: bool) -> TrainedModel | None:
@@ -228,7 +235,7 @@ def _record(row: Any) -> TrainedModel:
         parameters=row.parameters,
         libraries=row.libraries,
         seed=row.seed,
-        weights=inference.from_bytes(row.weights),
+        weights=from_bytes(row.weights),
         best_epoch=row.best_epoch,
         tickers=row.tickers,
         reason=Reason(row.reason),

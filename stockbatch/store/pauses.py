@@ -12,12 +12,12 @@ ALL = "ALL"
 """Stands for every exchange."""
 
 
-def add(db: Session, calendar: str) -> None:
+def begin(db: Session, calendar: str) -> None:
     """Pause an exchange, or ALL; twice is once."""
     db.execute(insert(PauseRow).values(calendar=calendar).on_conflict_do_nothing())
 
 
-def remove(db: Session, calendar: str) -> None:
+def end(db: Session, calendar: str) -> None:
     """Resume an exchange; ALL ends every pause."""
     statement = delete(PauseRow)
     if calendar != ALL:

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch.database.tables import MANUAL, ROLLBACK
 from stockbatch.exceptions import NothingToRollBack, UnknownModel, UnsuitableModel
-from stockbatch.records import LSTM, Instrument, ModelKind
+from stockbatch.records import LSTM, Instrument, ManualReason, ModelKind, Reason
 from stockbatch.store import models
 
-_ADD = text("""
+# What serves a session already is not promoted once more: a run that is repeated adds no row.
+_PUT_INTO_USE = text("""
 INSERT INTO stockbatch.promotions (instrument_id, model_id, from_session, reason)
 SELECT n.instrument_id, n.model_id, :from_session, n.reason
 FROM unnest(cast(:ids AS int[]), cast(:models AS bigint[]), cast(:reasons AS text[]))
@@ -40,13 +40,16 @@ WHERE m.id = :id
 """)
 
 
-def add(
-    db: Session, models: Mapping[int, int], from_session: date, reasons: Mapping[int, str]
+def put_into_use(
+    db: Session,
+    models: Mapping[int, int],
+    from_session: date,
+    reasons: Mapping[int, Reason | ManualReason],
 ) -> None:
     """Put models into use from a session on, where others are; all mappings by instrument id."""
     ids = list(models)
-    chosen = {"models": list(models.values()), "reasons": [str(reasons[i]) for i in ids]}
-    db.execute(_ADD, {"ids": ids, "from_session": from_session, **chosen})
+    chosen = {"models": list(models.values()), "reasons": [reasons[i] for i in ids]}
+    db.execute(_PUT_INTO_USE, {"ids": ids, "from_session": from_session, **chosen})
 
 
 def promote(
@@ -57,7 +60,8 @@ def promote(
     Raises UnknownModel, UnsuitableModel.
     """
     _require_suitable(db, instrument, model_id, from_session, configuration)
-    add(db, {instrument.id: model_id}, from_session, {instrument.id: MANUAL})
+    reasons = {instrument.id: ManualReason.MANUAL}
+    put_into_use(db, {instrument.id: model_id}, from_session, reasons)
 
 
 def roll_back(
@@ -77,7 +81,8 @@ def roll_back(
     if before.kind == ModelKind.BASE:
         model_id = _base_in_use(db, instrument, from_session) or model_id
     _require_suitable(db, instrument, model_id, from_session, configuration)
-    add(db, {instrument.id: model_id}, from_session, {instrument.id: ROLLBACK})
+    reasons = {instrument.id: ManualReason.ROLLBACK}
+    put_into_use(db, {instrument.id: model_id}, from_session, reasons)
     return model_id, from_session
 
 
@@ -86,7 +91,7 @@ def _succession(rows: Iterable[Any]) -> list[Any]:
     used: list[Any] = []
     for row in rows:
         same = [place for place, other in enumerate(used) if _key(other) == _key(row)]
-        if same and (row.reason == ROLLBACK or same[-1] == len(used) - 1):
+        if same and (row.reason == ManualReason.ROLLBACK or same[-1] == len(used) - 1):
             del used[same[-1] :]
         used.append(row)
     return used

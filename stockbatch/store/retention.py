@@ -6,6 +6,10 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from stockbatch.records import Kind
+
+# `before` is the same row as the one updated, joined for the size of what is lost: RETURNING tells
+# only what is left. Places count models trained, and models used, each newest first.
 _DROP_WEIGHTS = text("""
 WITH trained AS (
     SELECT id, rank() OVER (
@@ -31,13 +35,13 @@ SELECT count(*) AS models, coalesce(sum(size), 0)::bigint AS size FROM dropped
 
 _DOOMED = """
 SELECT f.id FROM stockbatch.forecasts AS f
-WHERE f.kind = 'backtest' AND (cast(:before AS date) IS NULL OR f.target_session < :before)
+WHERE f.kind = :backtest AND (cast(:before AS date) IS NULL OR f.target_session < :before)
 """
 _DROP_SCORES = f"DELETE FROM stockbatch.scores WHERE forecast_id IN ({_DOOMED})"
 _DROP_FORECASTS = f"DELETE FROM stockbatch.forecasts WHERE id IN ({_DOOMED})"
 _DROP_METRICS = """
 DELETE FROM stockbatch.metrics
-WHERE kind = 'backtest' AND (cast(:before AS date) IS NULL OR through_session < :before)
+WHERE kind = :backtest AND (cast(:before AS date) IS NULL OR through_session < :before)
 """
 
 _OWNED = text("""
@@ -81,7 +85,7 @@ def drop_backtests(db: Session, before: date | None) -> Dropped:
     scores, forecasts, metrics = (
         db.scalar(
             text(f"WITH gone AS ({query} RETURNING 1) SELECT count(*) FROM gone"),
-            {"before": before},
+            {"before": before, "backtest": Kind.BACKTEST},
         )
         for query in (_DROP_SCORES, _DROP_FORECASTS, _DROP_METRICS)
     )

@@ -11,13 +11,20 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import OutcomeRow, RunRow
 from stockbatch.exceptions import RunInProgress, RunSuperseded
-from stockbatch.records import Action, Instrument, Outcome, Reason, Run
+from stockbatch.records import Action, Instrument, Outcome, Reason, Run, RunStatus, Trigger
 from stockbatch.store import lease
 
-UNFINISHED = frozenset({"running", "failed", "stopped"})
+UNFINISHED = frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.STOPPED})
 """Statuses of runs that have to be resumed."""
 RETRIED = frozenset(
-    {Reason.NO_BAR, Reason.FETCH_FAILED, Reason.BAR_REFUSED, Reason.HELD, Reason.SKIPPED}
+    {
+        Reason.NO_BAR,
+        Reason.FETCH_FAILED,
+        Reason.RATE_LIMITED,
+        Reason.BAR_REFUSED,
+        Reason.HELD,
+        Reason.SKIPPED,
+    }
 )
 """Outcomes of what is missing: a later run tries again and replaces them if it can."""
 
@@ -39,7 +46,7 @@ def open_run(
     calendar: str,
     session: date,
     *,
-    trigger: str,
+    trigger: Trigger,
     reprocess: bool,
     code_version: str,
     engine_hash: str,
@@ -48,6 +55,7 @@ def open_run(
 
     From here on a process that held the run before can no longer write.
     """
+    # Locked: a suspended process that wakes up meanwhile waits here, and finds another owner.
     last = db.scalars(
         select(RunRow)
         .where(RunRow.calendar == calendar, RunRow.session == session)
@@ -56,14 +64,16 @@ def open_run(
         .with_for_update()
     ).first()
     owner, before = uuid4(), None
-    if last is None or (reprocess and last.status == "finished"):
+    # A run that was killed, failed or stopped is resumed as what it is; only one that was finished
+    # and is wanted once more becomes another attempt.
+    if last is None or (reprocess and last.status == RunStatus.FINISHED):
         attempt = 1 if last is None else last.attempt + 1
         run = RunRow(
             calendar=calendar,
             session=session,
             attempt=attempt,
             trigger=trigger,
-            status="running",
+            status=RunStatus.RUNNING,
             owner=owner,
             code_version=code_version,
             engine_hash=engine_hash,
@@ -71,11 +81,12 @@ def open_run(
         db.add(run)
     else:
         run = last
-        if run.status == "finished":
+        if run.status == RunStatus.FINISHED:
             changed = ("owner", "status", "heartbeat_at", "finished_at", "message")
             before = {column: getattr(run, column) for column in changed}
-        run.tries += run.status != "stopped"
-        run.status, run.owner, run.finished_at, run.message = "running", owner, None, None
+        run.tries += run.status != RunStatus.STOPPED
+        run.status, run.owner = RunStatus.RUNNING, owner
+        run.finished_at, run.message = None, None
         run.tried_at = func.clock_timestamp()
     db.flush()
     return Run(
@@ -98,7 +109,7 @@ def lock(db: Session, run: Run) -> None:
         return
     held = db.execute(
         update(RunRow)
-        .where(RunRow.id == run.id, RunRow.owner == run.owner, RunRow.status == "running")
+        .where(RunRow.id == run.id, RunRow.owner == run.owner, RunRow.status == RunStatus.RUNNING)
         .values(heartbeat_at=func.clock_timestamp())
         .returning(RunRow.id)
     ).first()
@@ -108,12 +119,12 @@ def lock(db: Session, run: Run) -> None:
 
 def close_run(db: Session, run: Run, *, failure: str | None = None) -> None:
     """Count the session's final outcomes and mark the run finished, or failed with its reason."""
-    _end_run(db, run, "failed" if failure else "finished", failure)
+    _end_run(db, run, RunStatus.FAILED if failure else RunStatus.FINISHED, failure)
 
 
 def stop_run(db: Session, run: Run, reason: str) -> None:
     """Mark a run as stopped on purpose: it is resumed, and its try does not count."""
-    _end_run(db, run, "stopped", reason)
+    _end_run(db, run, RunStatus.STOPPED, reason)
 
 
 def skip_run(db: Session, run: Run, instruments: Sequence[Instrument], reason: str) -> None:
@@ -126,27 +137,28 @@ def skip_run(db: Session, run: Run, instruments: Sequence[Instrument], reason: s
     ]
     lock(db, run)
     add_outcomes(db, run, instruments, skipped)
-    _end_run(db, run, "skipped", reason)
+    _end_run(db, run, RunStatus.SKIPPED, reason)
 
 
-def _end_run(db: Session, run: Run, status: str, message: str | None) -> None:
+_COUNTS = text("""
+SELECT o.action, count(*) AS tickers
+FROM stockbatch.outcomes AS o JOIN stockbatch.instruments AS i ON i.id = o.instrument_id
+WHERE o.is_final AND o.session = :session AND i.calendar = :calendar
+GROUP BY o.action
+""")
+
+
+def _end_run(db: Session, run: Run, status: RunStatus, message: str | None) -> None:
     lock(db, run)
-    counts = text(
-        "SELECT count(*) AS instruments,"
-        " count(*) FILTER (WHERE o.action = 'trained') AS trained,"
-        " count(*) FILTER (WHERE o.action = 'reused') AS reused,"
-        " count(*) FILTER (WHERE o.action = 'base') AS base,"
-        " count(*) FILTER (WHERE o.action = 'naive') AS naive,"
-        " count(*) FILTER (WHERE o.action = 'none') AS none"
-        " FROM stockbatch.outcomes AS o JOIN stockbatch.instruments AS i ON i.id = o.instrument_id"
-        " WHERE o.is_final AND o.session = :session AND i.calendar = :calendar"
-    )
-    found = db.execute(counts, {"session": run.session, "calendar": run.calendar}).one()
+    # Outcomes are of the session, not of the run: what earlier runs of it did is counted, too.
+    found = db.execute(_COUNTS, {"session": run.session, "calendar": run.calendar})
+    counts = dict.fromkeys(Action, 0) | {Action(row.action): row.tickers for row in found}
     db.execute(
         update(RunRow)
         .where(RunRow.id == run.id)
         .values(
-            **found._asdict(),
+            **{str(action): tickers for action, tickers in counts.items()},
+            instruments=sum(counts.values()),
             status=status,
             message=message,
             finished_at=func.clock_timestamp(),
@@ -181,7 +193,7 @@ def last_session(db: Session, calendar: str) -> date | None:
 class LastTry(NamedTuple):
     """How the newest run of a session stands, and when it was begun last."""
 
-    status: str
+    status: RunStatus
     tries: int
     tried_at: datetime
     message: str | None = None
@@ -205,7 +217,10 @@ ORDER BY session, attempt DESC
 def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     """Return the state of the newest run of every session from `first` on that has one."""
     rows = db.execute(_LAST_TRIES, {"calendar": calendar, "first": first})
-    return {row.session: LastTry(row.status, row.tries, row.tried_at, row.message) for row in rows}
+    return {
+        row.session: LastTry(RunStatus(row.status), row.tries, row.tried_at, row.message)
+        for row in rows
+    }
 
 
 _HISTORY = text("""
@@ -237,6 +252,7 @@ def reasons(db: Session, run_id: int) -> list[dict[str, Any]]:
     return [dict(row) for row in db.execute(_REASONS, {"id": run_id}).mappings()]
 
 
+# Whoever came on the watchlist after a session's instant owes that session nothing.
 _LACKS = text("""
 SELECT s.session,
     count(*) FILTER (WHERE o.id IS NULL) AS missing,
@@ -297,6 +313,7 @@ def add_outcomes(
 ) -> None:
     """Make `outcomes` the final ones of the run's session; a try that changes nothing is no row."""
     known = final_outcomes(db, instruments, run.session)
+    # What waits for a bar is tried every night: the same reason again would be a row a night.
     fresh = [
         outcome
         for outcome in outcomes

@@ -8,7 +8,16 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS
-from stockbatch.records import Floats, Instrument, Run
+from stockbatch.records import (
+    LSTM,
+    ActionKind,
+    BarState,
+    Floats,
+    Instrument,
+    ModelKind,
+    Run,
+    ScoreStatus,
+)
 from stockbatch.store.bulk import matrix, stage
 from stockbatch.store.preference import KIND_FIRST
 
@@ -41,6 +50,8 @@ PENDING = (
 )
 """Columns of `pending`; days count from 1970-01-01, `origin_now` is the close stored by now."""
 
+# The close of the origin is read again: a split since may have restated all bars, this actual too.
+# A revision is scored once, a newer one anew, so that only what has no score that new is found.
 _PENDING = f"""
 SELECT f.id AS forecast_id, f.instrument_id, f.target_session - date '1970-01-01' AS target_day,
     b.revision, b.close AS actual_close,
@@ -50,15 +61,15 @@ SELECT f.id AS forecast_id, f.instrument_id, f.target_session - date '1970-01-01
 FROM stockbatch.forecasts AS f
 JOIN stockbatch.bars AS b
     ON b.instrument_id = f.instrument_id AND b.session = f.target_session
-    AND b.state <> 'quarantined'
+    AND b.state <> %(quarantined)s
 LEFT JOIN stockbatch.bars AS o
     ON o.instrument_id = f.instrument_id AND o.session = f.origin_session
 LEFT JOIN stockbatch.corporate_actions AS split
     ON split.instrument_id = f.instrument_id AND split.session = f.target_session
-    AND split.kind = 'split' AND split.retracted_at IS NULL
+    AND split.kind = %(split)s AND split.retracted_at IS NULL
 LEFT JOIN stockbatch.corporate_actions AS dividend
     ON dividend.instrument_id = f.instrument_id AND dividend.session = f.target_session
-    AND dividend.kind = 'dividend' AND dividend.retracted_at IS NULL
+    AND dividend.kind = %(dividend)s AND dividend.retracted_at IS NULL
 WHERE f.instrument_id = ANY(%(ids)s) AND f.target_session <= %(through)s AND f.horizon = 1
     AND NOT EXISTS (
         SELECT FROM stockbatch.scores AS s WHERE s.forecast_id = f.id AND s.revision >= b.revision
@@ -73,25 +84,37 @@ def pending(db: Session, instruments: Sequence[Instrument], through: date) -> di
     Those are the forecasts of sessions up to `through` that have a bar and no score for that bar's
     revision.
     """
-    ids = [instrument.id for instrument in instruments]
-    rows = matrix(db, _PENDING, {"ids": ids, "through": through})
+    rows = matrix(
+        db,
+        _PENDING,
+        {
+            "ids": [instrument.id for instrument in instruments],
+            "through": through,
+            "quarantined": BarState.QUARANTINED,
+            "split": ActionKind.SPLIT,
+            "dividend": ActionKind.DIVIDEND,
+        },
+    )
     return dict(zip(PENDING, rows.T, strict=True))
+
+
+_WITHOUT_BAR = text("""
+SELECT f.id, f.target_session FROM stockbatch.forecasts AS f
+WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
+    AND NOT EXISTS (SELECT FROM stockbatch.scores AS s WHERE s.forecast_id = f.id)
+    AND NOT EXISTS (
+        SELECT FROM stockbatch.bars AS b
+        WHERE b.instrument_id = f.instrument_id AND b.session = f.target_session
+    )
+""")
 
 
 def without_session(
     db: Session, instruments: Sequence[Instrument], through: date
 ) -> list[tuple[int, date]]:
     """Return id and target session of forecasts without a score or a bar, up to `through`."""
-    found = db.execute(
-        text(
-            "SELECT f.id, f.target_session FROM stockbatch.forecasts AS f"
-            " WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through"
-            " AND NOT EXISTS (SELECT FROM stockbatch.scores AS s WHERE s.forecast_id = f.id)"
-            " AND NOT EXISTS (SELECT FROM stockbatch.bars AS b"
-            "   WHERE b.instrument_id = f.instrument_id AND b.session = f.target_session)"
-        ),
-        {"ids": [instrument.id for instrument in instruments], "through": through},
-    )
+    ids = [instrument.id for instrument in instruments]
+    found = db.execute(_WITHOUT_BAR, {"ids": ids, "through": through})
     return [(row.id, row.target_session) for row in found]
 
 
@@ -139,6 +162,9 @@ def _value(value: Any, kind: str) -> Any:
     return float(value) if kind == "float8" else bool(value) if kind == "bool" else int(value)
 
 
+# Losses are put in units of the volatility, as validation's are. Of each target one forecast
+# counts, by the order of kinds, with its newest score; and only those since the last training,
+# promoted or not: what was just judged anew is not judged by what came before.
 _DRIFT = text(f"""
 WITH realised AS (
     SELECT DISTINCT ON (f.instrument_id, f.target_session) f.instrument_id, f.target_session,
@@ -151,12 +177,12 @@ WITH realised AS (
     ) AS s
     JOIN LATERAL (
         SELECT max(last_session) AS session FROM stockbatch.models AS newest
-        WHERE newest.instrument_id = f.instrument_id AND newest.kind = 'ticker'
+        WHERE newest.instrument_id = f.instrument_id AND newest.kind = :ticker
             AND newest.last_session <= :through
     ) AS trained ON f.origin_session >= trained.session
     WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
-        AND f.target_session > :since AND f.method = 'lstm' AND f.volatility > 0
-        AND f.horizon = 1 AND s.status = 'scored'
+        AND f.target_session > :since AND f.method = :lstm AND f.volatility > 0
+        AND f.horizon = 1 AND s.status = :scored
     ORDER BY f.instrument_id, f.target_session,
         f.{KIND_FIRST}, f.recorded_at DESC, f.id DESC
 ),
@@ -170,7 +196,7 @@ GROUP BY instrument_id
 HAVING count(*) = :count
     AND avg(loss) > :ratio * avg(expected)
     AND avg(loss) - avg(expected) > :errors * stddev_samp(loss) / sqrt(:count)
-""")
+""").bindparams(ticker=ModelKind.TICKER, lstm=LSTM, scored=ScoreStatus.SCORED)
 DRIFT_FORECASTS = 10
 """Scored forecasts, made since the last training, that are looked at for drift."""
 DRIFT_RATIO, DRIFT_ERRORS = 1.5, 3.0
@@ -187,6 +213,8 @@ def drifted(db: Session, instruments: Sequence[Instrument], through: date) -> se
         {
             "ids": [instrument.id for instrument in instruments],
             "through": through,
+            # Weekends and holidays leave more than half of so many days, and the index is spared
+            # all older targets.
             "since": through - timedelta(days=4 * DRIFT_FORECASTS),
             "count": DRIFT_FORECASTS,
             "ratio": DRIFT_RATIO,

@@ -26,7 +26,7 @@ def sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def add(
+def issue(
     db: Session, name: str, *, requests_per_minute: int, expires_at: datetime | None = None
 ) -> str:
     """Make a token and return it: nobody can see it again. Raises DuplicateToken."""

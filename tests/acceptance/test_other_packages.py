@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jobs.daily.run import fetch_session
+from jobs.daily.fetch_only import fetch_session
 from stockbatch.methods import registry
 from stockbatch.records import LSTM
 from tests.support.market import CODE, fetch, run, session
@@ -155,7 +155,13 @@ def test_one_that_cannot_be_used_keeps_no_other_out(strangers, caplog):
         strangers,
         "several",
         registry.GROUP,
-        {"halves": "halves:Halves", "broken": "broken:Broken", "lonely": "lonely:Lonely"},
+        {
+            "halves": "halves:Halves",
+            "broken": "broken:Broken",
+            "lonely": "lonely:Lonely",
+            "silent": "silent:Silent",
+        },
+        silent="class Silent:\n    name = 'silent'",
         halves=HALVES,
         broken=BROKEN,
         lonely=HALVES.replace('"halves"', '"lonely"')
@@ -163,7 +169,8 @@ def test_one_that_cannot_be_used_keeps_no_other_out(strangers, caplog):
         .replace("Halves", "Lonely"),
     )
     assert "halves" in registry.methods()
-    assert not {"broken", "lonely"} & registry.methods().keys()
+    assert not {"broken", "lonely", "silent"} & registry.methods().keys()
+    assert "it does not say its title and sentence" in caplog.text
     assert "something of its own is missing" in caplog.text
     assert "it needs nobody" in caplog.text
 

@@ -41,11 +41,11 @@ class Watching(PlainTrainer):
 
     largest = 0.0
 
-    def _fitted(self, tickers, settings):
-        tickers = list(tickers)
+    def _fitted(self, network, every, settings):
+        tickers = list(every)
         shown = [np.abs(targets[np.isfinite(targets)]).max() for _, targets, _ in tickers]
         self.largest = max([self.largest, *shown])
-        return super()._fitted(tickers, settings)
+        return super()._fitted(network, tickers, settings)
 
 
 @pytest.fixture(scope="module")

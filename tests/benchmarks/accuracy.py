@@ -72,7 +72,8 @@ def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
     known &= np.all([made[name] for name in methods], axis=0)
     actual = np.where(known, result.actual, np.nan)
     losses = {
-        name: metrics.pinball(actual, result.quantiles[name]) / spread[:, None] for name in methods
+        name: metrics.pinball_losses(result.quantiles[name], actual) / spread[:, None]
+        for name in methods
     }
     up = float(np.mean(actual[known & (actual != 0)] > 0))
     return [
@@ -89,31 +90,32 @@ def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
 
 
 def _table(result: Walk, actual: Floats, spread: Floats, losses: dict[str, Floats]) -> list[str]:
-    heads = ("pinball", "vs rolling", "vs EWMA", "better", "in 80", "in 90", "in 95")
-    heads += ("MSE skill", "direction", "DM (p) of LSTM against it")
-    lines = [f"{'':17}" + "".join(f"{head:>16}" for head in heads[:3])]
-    lines[0] += "".join(f"{head:>8}" for head in heads[3:7])
-    lines[0] += "".join(f"{head:>11}" for head in heads[7:9]) + f"  {heads[9]}"
-    for name, loss in losses.items():
-        quantiles = result.quantiles[name]
-        inside = [
-            np.nanmean(metrics.inside(actual, *metrics.interval(quantiles, percent)))
-            for percent in (80, 90, 95)
-        ]
-        naive = (actual / spread[:, None]) ** 2
-        error = ((actual - result.points[name]) / spread[:, None]) ** 2
-        hits = metrics.direction_hit(actual, probability_of_rise(quantiles))
+    head = f"{'':17}{'pinball':>16}{'vs rolling':>16}{'vs EWMA':>16}"
+    head += f"{'better':>8}{'in 80':>8}{'in 90':>8}{'in 95':>8}"
+    head += f"{'MSE skill':>11}{'direction':>11}  DM (p) of LSTM against it"
+    return [head, *(_line(name, result, actual, spread, losses) for name in losses)]
+
+
+def _line(
+    name: str, result: Walk, actual: Floats, spread: Floats, losses: dict[str, Floats]
+) -> str:
+    """Return the line of one method."""
+    loss, quantiles = losses[name], result.quantiles[name]
+    naive = (actual / spread[:, None]) ** 2
+    squared = ((actual - result.points[name]) / spread[:, None]) ** 2
+    hits = metrics.direction_hit(actual, probability_of_rise(quantiles))
+    line = f"{name:17}{np.nanmean(loss):16.5f}"
+    line += f"{_skill(loss, losses[ROLLING]):>16}{_skill(loss, losses[EWMA]):>16}"
+    line += f"{100 * metrics.share_better(loss, losses[ROLLING]):7.0f}%"
+    for percent in (80, 90, 95):
+        inside = metrics.inside(actual, *metrics.interval(quantiles, percent))
+        line += f"{100 * np.nanmean(inside):8.1f}"
+    line += f"{100 * metrics.clustered_skill(squared, naive).value:+10.3f}%"
+    line += f"{100 * np.nanmean(hits):10.2f}%"
+    if name != CALIBRATED:
         test = metrics.diebold_mariano(losses[CALIBRATED], loss)
-        lines.append(
-            f"{name:17}{np.nanmean(loss):16.5f}"
-            + "".join(f"{_skill(loss, losses[other]):>16}" for other in (ROLLING, EWMA))
-            + f"{100 * metrics.share_better(loss, losses[ROLLING]):7.0f}%"
-            + "".join(f"{100 * share:8.1f}" for share in inside)
-            + f"{100 * metrics.clustered_skill(error, naive).value:+10.3f}%"
-            + f"{100 * np.nanmean(hits):10.2f}%"
-            + ("" if name == CALIBRATED else f"  {test.statistic:+.2f} ({test.p_value:.3f})")
-        )
-    return lines
+        line += f"  {test.statistic:+.2f} ({test.p_value:.3f})"
+    return line
 
 
 def _skill(loss: Floats, baseline: Floats) -> str:
@@ -157,15 +159,15 @@ def _about_shrinkage(result: Walk, known: Any) -> list[str]:
 
 def _about_trust(result: Walk, known: Any, losses: dict[str, Floats]) -> list[str]:
     lines = []
-    for label, kind in (
-        ("trusted", result.dissimilarity <= 1),
-        ("untrusted", result.dissimilarity > 1),
-    ):
+    trusted = result.dissimilarity <= 1
+    untrusted = result.dissimilarity > 1
+    for label, kind in (("trusted", trusted), ("untrusted", untrusted)):
         some = kind & known
         if not some.any():
             lines.append(f"{label}: none")
             continue
-        loss, rolling = (np.where(some, losses[name], np.nan) for name in (CALIBRATED, ROLLING))
+        loss = np.where(some, losses[CALIBRATED], np.nan)
+        rolling = np.where(some, losses[ROLLING], np.nan)
         lines.append(
             f"{label}: {100 * some.sum() / known.sum():.2f} % of forecasts,"
             f" loss {np.nanmean(loss):.5f}, {_skill(loss, rolling)} against the rolling quantile"

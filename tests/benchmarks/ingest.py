@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.app import App, running
-from jobs.daily.run import fetch_session
+from jobs.daily.fetch_only import fetch_session
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
 from stockbatch.market import sessions

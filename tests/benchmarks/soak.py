@@ -36,7 +36,7 @@ from jobs.daemon.loop import MINUTE, PASSIVE
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
-from stockbatch.database.embedded_server import Server
+from stockbatch.database.embedded_server import EmbeddedServer
 from stockbatch.store.market import FEWEST
 from stockbatch.store.runs import RETRIED
 from tests.support.market import Facts, assert_same, facts, fetch, small
@@ -182,7 +182,9 @@ class Life:
 class Soak:
     """One life of the market, session by session; the only one who knows what time it is."""
 
-    def __init__(self, world: World, order: Order, server: Server, database_name: str) -> None:
+    def __init__(
+        self, world: World, order: Order, server: EmbeddedServer, database_name: str
+    ) -> None:
         self.world, self.order, self.server = world, order, server
         self.life = Life()
         self._name = database_name
@@ -444,7 +446,7 @@ def _next(pending: deque[Fault]) -> tuple[str, int] | None:
     return (pending[0].event, pending[0].count) if pending else None
 
 
-def _start_server(home: Path) -> Server:
+def _start_server(home: Path) -> EmbeddedServer:
     return embedded_server.start(home, options={"fsync": "off"})
 
 
@@ -600,7 +602,7 @@ def _settings(home: Path, url: str) -> Settings:
     return small(settings, chunk_tickers=CHUNK, base_after_sessions=20)
 
 
-def _database(home: Path, server: Server, name: str, world: World) -> Engine:
+def _database(home: Path, server: EmbeddedServer, name: str, world: World) -> Engine:
     """Make a database with the tickers of the world on its watchlist from the first session on."""
     url = server.url("owner")
     maintenance = database.for_clients(url.set(database="postgres"))

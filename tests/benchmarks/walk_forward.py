@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stockbatch.config import Settings
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
+from stockbatch.engine.training import Trainer
 from stockbatch.exceptions import ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
@@ -36,19 +37,9 @@ from stockbatch.records import (
 
 FEWEST = 5
 """Tickers with a return that a session needs for the market to be known, as in store/market.py."""
-LONG_AGO = np.datetime64("1990-01-01").item()
-
 ROLLING, EWMA, GARCH = "rolling quantile", "EWMA", "GARCH(1,1)-t"
 BASE, RAW, CALIBRATED = "base alone, raw", "LSTM, raw", "LSTM, calibrated"
 METHODS = {QUANTILE_BASELINE: ROLLING, "ewma": EWMA, "garch": GARCH}
-
-
-class Trainer(Protocol):
-    """What `stockbatch.engine.training.TrainingProcess` offers."""
-
-    def fit(self, *arguments: Any, **options: Any) -> Any: ...
-
-    def fit_pooled(self, *arguments: Any, **options: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +84,8 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDA
     for answer in fetched:
         if isinstance(answer, ProviderError):
             raise answer
-    first, last = (
-        choose(choose(answer.bars.sessions) for answer in fetched).item() for choose in (min, max)
-    )
+    first = min(answer.bars.sessions.min() for answer in fetched).item()
+    last = max(answer.bars.sessions.max() for answer in fetched).item()
     days = sessions.load(code, last).between(first, last)
     shape = (len(fetched), len(days))
     prices = {name: np.full(shape, np.nan) for name in ("open", "high", "low", "close")}
@@ -123,12 +113,11 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDA
 
 def prepare(instruments: Sequence[Instrument], panel: Panel) -> Material:
     """Return the material of all sessions; every one of its columns knows nothing later."""
-    size = np.sort(np.abs(total_log_returns(panel)), axis=0)  # NaN comes last
-    known = np.isfinite(size).sum(axis=0)
-    middle = np.array(
-        [np.median(column[:n]) if n else np.nan for column, n in zip(size.T, known, strict=True)]
-    )
-    moves = np.where(known >= FEWEST, middle, np.nan)
+    moves = np.full(len(panel.sessions), np.nan)
+    for column, returns in enumerate(total_log_returns(panel).T):
+        known = returns[np.isfinite(returns)]
+        if len(known) >= FEWEST:
+            moves[column] = np.median(np.abs(known))
     market = Market(sessions=panel.sessions, absolute_return=moves)
     return material.prepare(instruments, panel, market)
 
@@ -207,14 +196,7 @@ def _refit(
 ) -> None:
     """Do what a run for the last session of `known` does to the models."""
     rows = np.flatnonzero(known.features.present[:, -1]).tolist()
-    last = LONG_AGO if models.base is None else models.base.last_session
-    age = int(np.sum(known.panel.sessions > np.datetime64(last)))
-    reason = learning.decide_base(models.base, age, len(rows), settings)
-    if reason is not Reason.FRESH:
-        base = learning.train_base([known], reason, settings, trainer.fit_pooled)
-        assert base is not None, "no ticker has enough history for a base model"
-        models.base = replace(base, id=len(result.bases))
-        result.bases.append(models.base)
+    _refit_base(known, len(rows), models, settings, trainer, result)
     assert models.base is not None
     reasons = {
         row: learning.decide(known, row, models.newest.get(row), models.base, settings)
@@ -224,7 +206,7 @@ def _refit(
     size = settings.chunk_tickers
     for start in range(0, len(due), size):
         chunk = dict(list(due.items())[start : start + size])
-        new = learning.train(known, chunk, models.own, models.base, settings, trainer.fit)
+        new = learning.train(known, chunk, models.own, models.base, settings, trainer)
         result.trained.extend(new.values())
         models.newest |= new
         for row, model in new.items():
@@ -236,6 +218,26 @@ def _refit(
         parameters = registry.methods()["garch"].fit_ticker(known, row, settings.model)
         if parameters is not None:
             models.garch[row] = parameters
+
+
+def _refit_base(
+    known: Material,
+    tickers: int,
+    models: _Models,
+    settings: Settings,
+    trainer: Trainer,
+    result: Walk,
+) -> None:
+    age = 0
+    if models.base is not None:
+        age = int(np.sum(known.panel.sessions > np.datetime64(models.base.last_session)))
+    reason = learning.decide_base(models.base, age, tickers, settings)
+    if reason is Reason.FRESH:
+        return
+    base = learning.train_base([known], reason, settings, trainer)
+    assert base is not None, "no ticker has enough history for a base model"
+    models.base = replace(base, id=len(result.bases))
+    result.bases.append(models.base)
 
 
 def _forecast(

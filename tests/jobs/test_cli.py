@@ -838,8 +838,7 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     assert done.stdout.startswith(f"{file}: model ")
     with traded.transaction() as db:
         model = models.champion(db, "BBB")
-    network = inference.network(model.weights)
-    expected = inference.quantiles(inference.stack([network]), inputs[None])[0]
+    expected = inference.quantiles(inference.stack([model.weights]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
 

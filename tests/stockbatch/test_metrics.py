@@ -232,12 +232,12 @@ def test_pinball_and_winkler_are_lowest_at_the_truth(level):
     """Both scores are proper: moving any true quantile costs."""
     actual = np.random.default_rng(7).normal(0, 0.01, 200_001)
     truth = np.quantile(actual, QUANTILES)
-    best = metrics.pinball(actual, np.broadcast_to(truth, (len(actual), 9))).mean()
+    best = metrics.pinball_losses(np.broadcast_to(truth, (len(actual), 9)), actual).mean()
     for step in (-0.003, 0.003):
         moved = truth.copy()
         moved[level] += step
         worse = np.broadcast_to(moved, (len(actual), 9))
-        assert metrics.pinball(actual, worse).mean() > best
+        assert metrics.pinball_losses(worse, actual).mean() > best
         for percent, bound in ((80, 2), (95, 0)):
             if level in (bound, 8 - bound):
                 intervals = [metrics.interval(q, percent) for q in (truth, moved)]

@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from unittest.mock import patch
 
 from sqlalchemy import text
 
@@ -25,11 +24,10 @@ from jobs.daemon.loop import Care, run_daemon
 from jobs.daemon.triggers import Wakes
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
-from stockbatch.engine import training
-from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
-from tests.support.market import PlainTrainer, calendar, session
+from tests.support.market import calendar, session
 from tests.support.places import ROOT
+from tests.support.plain import PlainProcess, PlainTrainer
 
 ALONE = ServiceManager(None, None)
 LIMIT = 240
@@ -174,7 +172,7 @@ def _daemon(order: dict[str, Any]) -> int:
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Said(on_event))
     clock = Evenings(*map(datetime.fromisoformat, order["instants"]))
-    trainer = PlainProcess(lambda _: on_event("epoch")) if order["trains"] else PlainTrainer()
+    trainer = Watched(lambda _: on_event("epoch")) if order["trains"] else PlainTrainer()
     app = App(settings=settings, engine=database.engine(settings), trainer=trainer, clock=clock)
     app.on_event = on_event
     try:
@@ -186,20 +184,18 @@ def _daemon(order: dict[str, Any]) -> int:
     return 0
 
 
-class PlainProcess(TrainingProcess):
-    """A real child with all its limits that makes up networks as PlainTrainer does, in no time."""
+class Watched(PlainProcess):
+    """A training process that calls something at every epoch of its child's."""
 
-    def __init__(self, on_epoch: Callable[["PlainProcess"], None], **limits: Any) -> None:
+    def __init__(self, on_epoch: Callable[["Watched"], None], **limits: Any) -> None:
         super().__init__(1, **limits)
         self._on_epoch = on_epoch
 
-    def _ask(self, *order: Any) -> Any:
-        *before, _, overdue = order
-        return super()._ask(*before, lambda *_: self._on_epoch(self), overdue)
+    def fit(self, *given: Any, on_epoch: Any = None, **options: Any) -> Any:
+        return super().fit(*given, on_epoch=lambda *_: self._on_epoch(self), **options)
 
-    def _start(self) -> Any:
-        with patch.object(training, "CHILD", (sys.executable, "-m", "tests.support.plain")):
-            return super()._start()
+    def fit_pooled(self, *given: Any, on_epoch: Any = None, **options: Any) -> Any:
+        return super().fit_pooled(*given, on_epoch=lambda *_: self._on_epoch(self), **options)
 
 
 def main() -> None:

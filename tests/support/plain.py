@@ -4,16 +4,27 @@
 """
 
 import sys
+import time
 import zlib
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine import training
-from stockbatch.engine.inference import Fitted, stack
+from stockbatch.engine.network import Network
+from stockbatch.engine.training import (
+    Fitted,
+    OnEpoch,
+    Overdue,
+    TrainingData,
+    TrainingProcess,
+)
+from stockbatch.engine.training.child import serve
+from stockbatch.engine.weights import Weights, stack
+
+One = tuple[Any, Any, np.uint64]
+"""Inputs, targets and seed of one network."""
 
 
 class PlainTrainer:
@@ -25,17 +36,31 @@ class PlainTrainer:
         pass
 
     def fit(
-        self, inputs: Any, targets: Any, *masks: Any, initial: Any = None, **options: Any
+        self,
+        network: Network,
+        data: TrainingData,
+        settings: ModelSettings,
+        *,
+        initial: Weights | None = None,
+        on_epoch: OnEpoch | None = None,
+        overdue: Overdue | None = None,
     ) -> Fitted:
-        _, _, seeds, settings = masks
-        return self._fitted(zip(inputs, targets, seeds, strict=True), settings)
+        every = zip(data.inputs, data.targets, data.seeds, strict=True)
+        return self._fitted(network, every, settings)
 
-    def fit_pooled(self, inputs: Any, targets: Any, *masks: Any, **options: Any) -> Fitted:
-        _, _, seeds, settings = masks
-        return self._fitted([(inputs, targets, seeds[0])], settings)
+    def fit_pooled(
+        self,
+        network: Network,
+        data: TrainingData,
+        settings: ModelSettings,
+        *,
+        on_epoch: OnEpoch | None = None,
+        overdue: Overdue | None = None,
+    ) -> Fitted:
+        return self._fitted(network, [(data.inputs, data.targets, data.seeds[0])], settings)
 
-    def _fitted(self, tickers: Any, settings: ModelSettings) -> Fitted:
-        made = [self._weights(*one, settings) for one in tickers]
+    def _fitted(self, network: Network, every: Iterable[One], settings: ModelSettings) -> Fitted:
+        made = [self._weights(network, *one, settings) for one in every]
         epochs = (len(made), settings.epochs)
         return Fitted(
             weights=stack(made),
@@ -45,36 +70,37 @@ class PlainTrainer:
             best_epoch=np.ones(len(made), dtype=np.int64),
         )
 
-    def _weights(self, inputs: Any, targets: Any, seed: Any, settings: ModelSettings) -> Any:
+    def _weights(
+        self, network: Network, inputs: Any, targets: Any, seed: Any, settings: ModelSettings
+    ) -> Weights:
         data = zlib.crc32(inputs.tobytes() + targets.tobytes())
         rng = np.random.default_rng([int(seed), data])
-        units = settings.units
-        shapes = {
-            "lstm_0.kernel": (inputs.shape[-1], 4 * units),
-            "lstm_0.recurrent_kernel": (units, 4 * units),
-            "lstm_0.bias": (4 * units,),
-            "dense.kernel": (units, 9),
-            "dense.bias": (9,),
-        }
+        shapes = network.shapes(inputs.shape[-1], settings)
         return {n: rng.normal(0, 0.1, shape).astype(np.float32) for n, shape in shapes.items()}
 
 
-def main() -> None:
-    """Be a training child whose networks are made up."""
-    names = ("inputs", "targets", "train", "validation", "seeds", "settings")
-    made = PlainTrainer()
+class Counting(PlainTrainer):
+    """Tells of every epoch before it answers, so that something may happen meanwhile."""
 
-    def made_up(fit: Callable[..., Any]) -> Callable[..., Any]:
-        def after_an_epoch(**given: Any) -> Any:
-            given["progress"](1, 3)
-            return fit(*(given[name] for name in names))
+    def fit(self, *given: Any, on_epoch: OnEpoch | None = None, **options: Any) -> Fitted:
+        self._count(given[-1], on_epoch)
+        return super().fit(*given, **options)
 
-        return after_an_epoch
+    def fit_pooled(self, *given: Any, on_epoch: OnEpoch | None = None, **options: Any) -> Fitted:
+        self._count(given[-1], on_epoch)
+        return super().fit_pooled(*given, **options)
 
-    lstm = {"fit": made_up(made.fit), "fit_pooled": made_up(made.fit_pooled)}
-    sys.modules["stockbatch.engine.lstm"] = SimpleNamespace(**lstm)  # type: ignore[assignment]
-    training.main()
+    def _count(self, settings: ModelSettings, on_epoch: OnEpoch | None) -> None:
+        for epoch in range(settings.epochs if on_epoch else 0):
+            on_epoch(epoch + 1, settings.epochs)
+            time.sleep(0.001)
+
+
+class PlainProcess(TrainingProcess):
+    """A real child with all its limits that makes up networks as PlainTrainer does."""
+
+    program = (sys.executable, "-m", "tests.support.plain")
 
 
 if __name__ == "__main__":
-    main()
+    serve(Counting)

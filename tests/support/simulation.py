@@ -17,8 +17,6 @@ from datetime import UTC, date, datetime
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from subprocess import PIPE, Popen
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -32,8 +30,7 @@ from jobs.daemon.loop import Care, run_daemon
 from jobs.daemon.triggers import Wakes
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
-from stockbatch.engine.inference import Fitted
-from stockbatch.engine.training import TrainingProcess
+from stockbatch.engine.training import Fitted, TrainingProcess
 from stockbatch.exceptions import ProviderUnavailable, RateLimited
 from stockbatch.market import sessions
 from stockbatch.records import BarRequest, FetchedBars
@@ -262,15 +259,7 @@ class Trainer:
 class EndlessProcess(TrainingProcess):
     """A training process whose child is never done."""
 
-    def _start(self) -> Popen[bytes]:
-        self._log = TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        return Popen(
-            [sys.executable, "-S", "-c", "import sys; sys.stdin.buffer.read()"],
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=self._log,
-            start_new_session=True,
-        )
+    program = (sys.executable, "-S", "-c", "import sys; sys.stdin.buffer.read()")
 
 
 def live(order: Order, driver: Connection) -> None:

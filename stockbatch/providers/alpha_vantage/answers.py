@@ -11,7 +11,15 @@ from stockbatch.exceptions import BadAnswer, NoCalendar
 from stockbatch.providers.alpha_vantage.client import NAME
 from stockbatch.providers.base import unknown_ticker
 from stockbatch.providers.csv.cells import as_number, as_session, simple_ratios
-from stockbatch.records import BarRequest, Bars, CorporateAction, FetchedBars, Floats, Listing
+from stockbatch.records import (
+    ActionKind,
+    BarRequest,
+    Bars,
+    CorporateAction,
+    FetchedBars,
+    Floats,
+    Listing,
+)
 
 CALENDARS = {
     "LON": "XLON",
@@ -75,7 +83,10 @@ def fetched_bars(request: BarRequest, answer: Mapping[str, Any]) -> FetchedBars:
     return FetchedBars(
         symbol=request.symbol,
         bars=bars,
-        actions=(*_actions(days, "split", ratios, 1.0), *_actions(days, "dividend", dividends)),
+        actions=(
+            *_actions(days, ActionKind.SPLIT, ratios, 1.0),
+            *_actions(days, ActionKind.DIVIDEND, dividends),
+        ),
     )
 
 
@@ -107,7 +118,7 @@ def _calendar(symbol: str, about: Mapping[str, Any]) -> str:
 
 
 def _actions(
-    days: Iterable[date | None], kind: str, values: Floats, nothing: float = 0.0
+    days: Iterable[date | None], kind: ActionKind, values: Floats, nothing: float = 0.0
 ) -> Iterator[CorporateAction]:
     for day, value in zip(days, values.tolist(), strict=True):
         if day is not None and value not in (0.0, nothing) and not np.isnan(value):

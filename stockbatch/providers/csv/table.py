@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stockbatch.providers.csv.cells import as_session, day_first, simple_ratios
 from stockbatch.providers.csv.header import NUMBERS, TEXTS, Header
-from stockbatch.records import Bars, CorporateAction, Floats, Sessions
+from stockbatch.records import ActionKind, Bars, CorporateAction, Floats, Sessions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Table:
     def actions(self, rows: slice) -> tuple[CorporateAction, ...]:
         """Return the splits and dividends these rows state."""
         found = []
-        for kind, nothing in (("split", (0, 1)), ("dividend", (0,))):
+        for kind, nothing in ((ActionKind.SPLIT, (0, 1)), (ActionKind.DIVIDEND, (0,))):
             if kind in self.numbers:
                 values = self.numbers[kind][rows]
                 stated = ~np.isnan(values) & ~np.isin(values, nothing)

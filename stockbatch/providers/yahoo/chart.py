@@ -9,6 +9,7 @@ import pandas as pd
 from stockbatch.exceptions import BadAnswer, NoCalendar
 from stockbatch.providers.base import wanted
 from stockbatch.records import (
+    ActionKind,
     BarRequest,
     Bars,
     CorporateAction,
@@ -121,8 +122,8 @@ def _as_traded(symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[CorporateAc
     )
     priced = ~np.isnan(numbers[:4]).all(axis=0)
     actions = [
-        *_actions(sessions, "split", np.where(split == 1, 0, split)),
-        *_actions(sessions, "dividend", np.where(known, dividend * later, 0)),
+        *_actions(sessions, ActionKind.SPLIT, np.where(split == 1, 0, split)),
+        *_actions(sessions, ActionKind.DIVIDEND, np.where(known, dividend * later, 0)),
     ]
     return bars.where(priced & known), actions
 
@@ -153,7 +154,7 @@ def _numbers(column: "pd.Series[Any]") -> Floats:
     return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
 
 
-def _actions(sessions: Sessions, kind: str, values: Floats) -> Iterator[CorporateAction]:
+def _actions(sessions: Sessions, kind: ActionKind, values: Floats) -> Iterator[CorporateAction]:
     """Yield an action for every value of shape (sessions,) that is stated and not 0."""
     stated = (values != 0) & ~np.isnan(values)
     for session, value in zip(sessions[stated].tolist(), values[stated].tolist(), strict=True):

@@ -4,7 +4,7 @@ from datetime import date
 
 from sqlalchemy.orm import Session
 
-from stockbatch.market.jumps import Verdict
+from stockbatch.records import Check
 from stockbatch.store.bi.query import Answer, ask
 
 MOST_FINDINGS = 500
@@ -25,5 +25,5 @@ def latest(db: Session) -> Answer:
 def confirmed_jumps(db: Session, ticker: str) -> list[date]:
     """Return the sessions of a ticker whose jump a second provider confirmed."""
     query = "SELECT session FROM bi.data_issues WHERE ticker = :ticker AND check_name = :check"
-    found = ask(db, query, ticker=ticker, check=Verdict.CONFIRMED)
+    found = ask(db, query, ticker=ticker, check=Check.JUMP_CONFIRMED)
     return [row["session"] for row in found.rows()]

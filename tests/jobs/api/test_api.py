@@ -64,7 +64,7 @@ def stored(make_lasting_app, market):
 @pytest.fixture(scope="module")
 def token(stored):
     with stored.transaction() as db:
-        return tokens.add(db, "tests", requests_per_minute=1_000_000)
+        return tokens.issue(db, "tests", requests_per_minute=1_000_000)
 
 
 class Timer:
@@ -381,7 +381,7 @@ def test_a_ticker_without_a_model_has_none(make_app, tmp_path):
     market = Market(tmp_path / "market.csv", ["AAA"])
     app = make_app(market)
     with app.transaction() as db:
-        headers = {"Authorization": f"Bearer {tokens.add(db, 'a', requests_per_minute=9)}"}
+        headers = {"Authorization": f"Bearer {tokens.issue(db, 'a', requests_per_minute=9)}"}
     with opened(app.settings) as made:
         made.clock = lambda: NOW
         client = TestClient(create(made), headers=headers)
@@ -418,9 +418,9 @@ def test_nobody_predicts_without_a_token(api, market):
 def test_revoked_and_expired_tokens(stored, api, timer):
     soon = NOW + timedelta(seconds=30)
     with stored.transaction() as db:
-        revoked = tokens.add(db, "revoked", requests_per_minute=60)
-        expired = tokens.add(db, "expired", requests_per_minute=60, expires_at=NOW)
-        lasting = tokens.add(db, "lasting", requests_per_minute=60, expires_at=soon)
+        revoked = tokens.issue(db, "revoked", requests_per_minute=60)
+        expired = tokens.issue(db, "expired", requests_per_minute=60, expires_at=NOW)
+        lasting = tokens.issue(db, "lasting", requests_per_minute=60, expires_at=soon)
     timer.now += 2
 
     def ask(token):
@@ -437,7 +437,7 @@ def test_revoked_and_expired_tokens(stored, api, timer):
 
 def test_each_token_has_its_own_pace(stored, api, timer):
     with stored.transaction() as db:
-        made = [tokens.add(db, name, requests_per_minute=3) for name in ("slow", "other")]
+        made = [tokens.issue(db, name, requests_per_minute=3) for name in ("slow", "other")]
     timer.now += 2
     slow, other = (TestClient(api, headers={"Authorization": f"Bearer {t}"}) for t in made)
     assert [slow.get("/v1/models").status_code for _ in range(5)] == [200, 200, 200, 429, 429]

@@ -25,7 +25,7 @@ def api(settings):
 
 
 def test_a_token_is_stored_as_its_hash(db):
-    token = tokens.add(db, "grafana", requests_per_minute=60)
+    token = tokens.issue(db, "grafana", requests_per_minute=60)
     assert len(token) > 40
     rows = db.execute(text("SELECT * FROM stockbatch.api_tokens")).mappings().all()
     assert [row["sha256"] for row in rows] == [tokens.sha256(token)]
@@ -36,13 +36,13 @@ def test_a_token_is_stored_as_its_hash(db):
 
 def test_a_name_is_used_once_until_it_is_revoked(db):
     expires = datetime(2100, 1, 1, tzinfo=UTC)
-    first = tokens.add(db, "ann", requests_per_minute=1, expires_at=expires)
+    first = tokens.issue(db, "ann", requests_per_minute=1, expires_at=expires)
     with pytest.raises(DuplicateToken, match="ann"):
-        tokens.add(db, "ann", requests_per_minute=1)
+        tokens.issue(db, "ann", requests_per_minute=1)
     tokens.revoke(db, "ann")
     with pytest.raises(UnknownToken, match="ann"):
         tokens.revoke(db, "ann")
-    second = tokens.add(db, "ann", requests_per_minute=2)
+    second = tokens.issue(db, "ann", requests_per_minute=2)
     assert first != second
     assert list(tokens.valid(db)) == [tokens.sha256(second)]
     newest, oldest = tokens.everything(db)
@@ -104,7 +104,7 @@ def test_models_never_in_use_keep_their_weights_to_themselves(own_db, api):
     base = models.add_base(own_db, model_of(None), run, demo=False)
     used = models.add(own_db, {aaa.id: model_of("AAA")}, run, demo=False)[aaa.id]
     models.add(own_db, {aaa.id: model_of("AAA", fingerprint="other")}, run, demo=False)
-    promotions.add(own_db, {aaa.id: used}, run.session, {aaa.id: Reason.NO_MODEL})
+    promotions.put_into_use(own_db, {aaa.id: used}, run.session, {aaa.id: Reason.NO_MODEL})
     own_db.commit()
     seen = fetch(api, "SELECT id FROM stockbatch.models_in_use")
     assert {row["id"] for row in seen} == {base.id, used}

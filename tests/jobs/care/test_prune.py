@@ -23,7 +23,7 @@ def trained(db, instrument, offset, *, promoted=True, **changes):
         return models.add_base(db, model, opened(db, day), demo=False).id
     ids = models.add(db, {instrument.id: model}, opened(db, day), demo=False)
     if promoted:
-        promotions.add(db, ids, day, {instrument.id: model.reason})
+        promotions.put_into_use(db, ids, day, {instrument.id: model.reason})
     return ids[instrument.id]
 
 
@@ -57,7 +57,7 @@ def test_a_model_long_in_use_stays_however_many_were_tried_since(db):
 def test_a_base_that_a_ticker_uses_stays(db):
     (one,) = listed(db, "AAA")
     bases = [trained(db, None, offset) for offset in range(4)]
-    promotions.add(db, {one.id: bases[0]}, session(0), {one.id: Reason.SHORT_HISTORY})
+    promotions.put_into_use(db, {one.id: bases[0]}, session(0), {one.id: Reason.SHORT_HISTORY})
     retention.drop_weights(db, CODE, 1)
     assert pruned(db) == {bases[1]}
     assert models.base(db, CODE, session(9), demo=False).id == bases[-1]

@@ -13,8 +13,18 @@ from sqlalchemy import text
 from jobs.daemon import alerts
 from stockbatch import database
 from stockbatch.exceptions import QuotaSpent, RateLimited
+from stockbatch.records import Action, Reason
 from stockbatch.store import pauses
-from tests.support.market import CODE, ORIGIN, calendar, fetch, run, session
+from tests.support.feed import Feed, feed
+from tests.support.market import (
+    CODE,
+    ORIGIN,
+    calendar,
+    fetch,
+    outcomes,
+    run,
+    session,
+)
 
 EVENING = calendar().close(ORIGIN) + timedelta(hours=1)
 NEXT_NOON = calendar().open(session(1)) + timedelta(hours=2)
@@ -139,7 +149,7 @@ def test_nothing_is_expected_from_before_the_watchlist(app, change):
 @pytest.mark.parametrize("paused", [CODE, "ALL"])
 def test_nothing_is_expected_of_what_is_paused(app, paused):
     with app.transaction() as db:
-        pauses.add(db, paused)
+        pauses.begin(db, paused)
     assert review(app, NEXT_NOON) == set()
 
 
@@ -177,19 +187,31 @@ def test_too_few_bars_are_told(app, market):
 @pytest.mark.parametrize(
     "error",
     [
-        RateLimited(provider="yfinance", ticker="AAA"),
-        QuotaSpent(provider="alpha_vantage", ticker="AAA", limit=25, resets_at="midnight"),
+        RateLimited(provider="feed", ticker="AAA"),
+        QuotaSpent(provider="feed", ticker="AAA", limit=25, resets_at="midnight"),
     ],
 )
-def test_a_provider_that_refuses_is_told(app, change, error):
+def test_a_provider_that_refuses_is_told(app, market, error):
+    provider = Feed("feed", market)
+    feed(app, provider)
+    provider.failing = {"AAA": error}
     run(app)
-    assert review(app, EVENING) == set()
+    assert outcomes(app.engine)["AAA"] == (Action.NONE, Reason.RATE_LIMITED)
+    found = review(app, EVENING)
+    assert ("provider_quota", CODE) in found
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts WHERE condition = 'provider_quota'")
+    assert str(error) in row["message"]
+
+
+def test_no_words_make_a_failure_a_refusal(app, change):
+    """Only the class of the exception does: a message may say anything."""
+    run(app)
     change(
         "UPDATE stockbatch.outcomes SET reason = 'fetch_failed', message = :words"
         " WHERE instrument_id = 1",
-        words=str(error),
+        words=str(RateLimited(provider="feed", ticker="AAA")),
     )
-    assert review(app, EVENING) == {("provider_quota", CODE)}
+    assert review(app, EVENING) == set()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from stockbatch import database
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import TrainingFailed
 from stockbatch.records import Action, Reason
-from tests.support.evenings import Daemons, Evenings, PlainProcess, evening, since, work
+from tests.support.evenings import Daemons, Evenings, Watched, evening, since, work
 from tests.support.market import (
     Market,
     PlainTrainer,
@@ -40,6 +40,8 @@ PHASES = (
 )
 WITH_DATABASE = ("fetch", "score", "base: save", "forecasts: commit", "metrics", "finish")
 """Phases at which the database is taken away: before and inside transactions."""
+IN_TICKERS = 5
+"""An epoch in which tickers are trained: there were three of the base."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def test_a_daemon_killed_at_a_phase(app, daemons, undisturbed, phase):
 
 
 def test_a_daemon_killed_in_the_middle_of_training(app, daemons, undisturbed):
-    killed = daemons.run(app, evening(1), faults=[("epoch", 2, ["SIGKILL"])], trains=True)
+    killed = daemons.run(app, evening(1), faults=[("epoch", IN_TICKERS, ["SIGKILL"])], trains=True)
     assert killed == -signal.SIGKILL
     work(app, evening(1))
     assert_same(facts(app.engine), undisturbed)
@@ -146,20 +148,21 @@ def test_a_daemon_killed_in_the_middle_of_training(app, daemons, undisturbed):
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(signal.SIGKILL, "killed by SIGKILL"), (signal.SIGSTOP, "it finished no epoch for 8 s")],
+    [(signal.SIGKILL, "killed by SIGKILL"), (signal.SIGSTOP, "it finished no epoch for 1 s")],
 )
 def test_a_child_killed_or_stuck_in_the_middle_of_training(app, undisturbed, number, said, caplog):
-    victims = []
+    epochs = []
 
     def on_epoch(process):
-        if not victims:
-            victims.append(process.pid)
+        epochs.append(process.pid)
+        process.silence = 1 if len(epochs) < IN_TICKERS else 60  # its start may take longer
+        if len(epochs) == IN_TICKERS:
             os.kill(process.pid, number)
 
-    with PlainProcess(on_epoch, silence=8) as app.trainer:
+    with Watched(on_epoch) as app.trainer:
         work(app, evening(1))
     assert f"The training process ended early: {said}" in caplog.text
-    assert not Path(f"/proc/{victims[0]}").exists()
+    assert not Path(f"/proc/{epochs[0]}").exists()
     assert tries(app) == 2
     assert_same(facts(app.engine), undisturbed)
 
@@ -359,18 +362,18 @@ class Choking(PlainTrainer):
     def __init__(self, seeds):
         self._seeds = seeds
 
-    def fit(self, inputs, targets, *masks, **options):
-        if set(masks[2].tolist()) & self._seeds:
+    def fit(self, network, data, settings, **options):
+        if set(data.seeds.tolist()) & self._seeds:
             raise TrainingFailed(reason="poison")
-        return super().fit(inputs, targets, *masks, **options)
+        return super().fit(network, data, settings, **options)
 
 
 def test_a_ticker_that_spoils_its_training_is_forecast_by_the_model_in_use(app, undisturbed):
     seen = []
 
     class Watching(PlainTrainer):
-        def fit(self, inputs, targets, *masks, **options):
-            seen.append(masks[2].tolist())
+        def fit(self, network, data, settings, **options):
+            seen.append(data.seeds.tolist())
             raise TrainingFailed(reason="nothing yet")
 
     app.trainer = Watching()

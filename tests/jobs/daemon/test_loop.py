@@ -218,7 +218,7 @@ def test_it_wakes_up_for_base_models_and_maintenance(app, monkeypatch):
             terminate(signal.SIGTERM)
 
     with app.transaction() as db:
-        pauses.add(db, pauses.ALL)
+        pauses.begin(db, pauses.ALL)
     work(app, evening(-1), care=Care(review=review, prune=lambda app: seen.add("maintenance")))
     assert seen == {"base_refit", "maintenance"}
 

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.daily.run import Fetched, fetch_session
+from jobs.daily.fetch_only import Fetched, fetch_session
 from stockbatch.exceptions import (
+    NoData,
     NothingToDecide,
     ProviderUnavailable,
     RateLimited,
@@ -360,6 +361,16 @@ def test_the_second_provider_is_asked_about_a_disputed_history(app, live, second
     assert outcomes(app.engine, session(1))["BBB"] == REUSED
 
 
+@pytest.mark.parametrize("first", [DOWN, NoData(provider="feed", ticker="BBB", first=1, last=2)])
+def test_a_limit_that_any_provider_came_upon_is_the_reason(app, live, second, first):
+    live.failing["BBB"], second.failing["BBB"] = first, RateLimited(provider="second", ticker="BBB")
+    run(app)
+    assert outcomes(app.engine)["BBB"] == (Action.NONE, Reason.RATE_LIMITED)
+    live.failing["BBB"], second.failing["BBB"] = second.failing["BBB"], first
+    walk(app, 1, 1)
+    assert outcomes(app.engine, session(1))["BBB"] == (Action.NONE, Reason.RATE_LIMITED)
+
+
 # ---- corporate actions
 
 
@@ -540,7 +551,7 @@ def test_an_exchange_with_too_few_bars_is_held_and_tried_again(make_app, tmp_pat
     one.failing = {f"T{n:02}": RateLimited(provider="feed", ticker="") for n in range(2)}
     run(app)
     reasons = outcomes(app.engine)
-    assert reasons["T00"] == (Action.NONE, Reason.FETCH_FAILED)
+    assert reasons["T00"] == (Action.NONE, Reason.RATE_LIMITED)
     assert reasons["T19"] == (Action.NONE, Reason.HELD)
     assert fetch(app.engine, "SELECT * FROM stockbatch.models") == []
     assert fetch(app.engine, "SELECT * FROM stockbatch.forecasts") == []
@@ -553,7 +564,7 @@ def test_an_exchange_with_too_few_bars_is_held_and_tried_again(make_app, tmp_pat
     one.failing = {"T00": RateLimited(provider="feed", ticker="")}
     run(app)
     reasons = outcomes(app.engine)
-    assert reasons["T00"] == (Action.NONE, Reason.FETCH_FAILED)
+    assert reasons["T00"] == (Action.NONE, Reason.RATE_LIMITED)
     assert {action for ticker, (action, _) in reasons.items() if ticker != "T00"} == {
         Action.TRAINED
     }

@@ -61,7 +61,7 @@ class Ledger:
     def use(self, model_id, day):
         """Put a model of AAA into use as a run does; return its id."""
         with self.app.transaction() as db:
-            promotions.add(db, {self.one.id: model_id}, day, {self.one.id: Reason.EXPIRED})
+            promotions.put_into_use(db, {self.one.id: model_id}, day, {self.one.id: Reason.EXPIRED})
         return model_id
 
     def in_use(self, day):

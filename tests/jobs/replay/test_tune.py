@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from jobs.commands.tune import _conclusion
 from jobs.replay import tune as job
-from stockbatch.engine.batches import initial_weights
 from stockbatch.exceptions import NothingToTrain
 from tests.support.market import CODE, MODEL, PlainTrainer, dump, session
 
@@ -23,12 +22,11 @@ class Normal(PlainTrainer):
     def __init__(self, knows):
         self.knows = knows
 
-    def _weights(self, inputs, targets, seed, settings):
-        weights = initial_weights(np.array([seed]), inputs.shape[-1], settings)
-        first = {name: array[0] for name, array in weights.items()}
+    def _weights(self, network, inputs, targets, seed, settings):
+        weights = network.draw(np.random.default_rng(int(seed)), inputs.shape[-1], settings)
         if not self.knows(settings):
-            first["dense.bias"] = first["dense.bias"] + np.float32(2)
-        return first
+            weights["dense.bias"] = weights["dense.bias"] + np.float32(2)
+        return weights
 
 
 def tune(app, before=BEFORE, **options):

@@ -192,8 +192,8 @@ def test_first_runs_at_once_wait_for_each_other(server_home):
 def test_a_first_run_does_not_wait_for_ever(empty, empty_settings, monkeypatch):
     monkeypatch.setattr(app, "PATIENCE", 0)
     with (
-        empty.connect() as connection,
-        database.migration_lock(connection),
+        empty.connect() as other,
+        database.migration_lock(other),
         pytest.raises(MigrationInProgress),
     ):
         app._migrate(empty_settings)
@@ -205,7 +205,7 @@ def test_each_migration_is_a_transaction(empty, empty_settings, tmp_path, monkey
         database.migrate(empty_settings)
     assert database.revision(empty) == "good"
     assert inspect(empty).get_table_names(schema="public") == ["made_by_good"]
-    with empty.connect() as connection, database.migration_lock(connection):
+    with empty.connect() as other, database.migration_lock(other):
         pass  # the lock was given back
 
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from stockbatch.engine import features
 from stockbatch.engine.features import MINIMUM_SAMPLES, NAMES, REACH
-from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.market.adjustments import moves
 from stockbatch.market.jumps import Jumps, jumps
 from stockbatch.records import Panel
 
@@ -58,9 +58,7 @@ def cut(panel: Panel, where: slice) -> Panel:
 
 
 def compute(panel: Panel) -> features.Features:
-    return features.compute(
-        panel, jumps(total_log_returns(panel), overnight_gaps(panel), following_log_returns(panel))
-    )
+    return features.compute(panel, jumps(moves(panel)))
 
 
 def unmarked(panel: Panel, **masks) -> features.Features:
@@ -186,16 +184,17 @@ def test_closes_are_the_inverse_of_targets():
     found = unmarked(panel)
     z = features.targets(found)
     step = 300
-    again = features.closes(panel.close[:, step], z[:, step, None], found.scale[:, step])
-    assert_allclose(again[:, 0], panel.close[:, step + 1], rtol=1e-12)
+    again = panel.close[:, step] * np.exp(z[:, step] * found.scale[:, step])
+    assert_allclose(again, panel.close[:, step + 1], rtol=1e-12)
 
 
 @given(array_shapes(min_dims=2, max_dims=4, max_side=12), st.integers(0, 9), st.integers(1, 9))
-def test_windows_invert_exactly(shape, lookback, scored):
+def test_scored_steps_joined_are_the_series(shape, lookback, scored):
     array = np.random.default_rng(0).normal(size=shape)
     cut_up = features.windows(array, lookback, scored)
     assert cut_up.shape == (shape[0], -(-shape[1] // scored), lookback + scored, *shape[2:])
-    assert_array_equal(features.series(cut_up, lookback, shape[1]), array)
+    joined = np.concatenate(list(np.moveaxis(cut_up[:, :, lookback:], 1, 0)), axis=1)
+    assert_array_equal(joined[:, joined.shape[1] - shape[1] :], array)
 
 
 def test_a_window_starts_with_the_steps_before_its_scored_ones():

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from stockbatch.market.adjustments import Moves
 from stockbatch.market.jumps import jump_findings, jumps
 from stockbatch.records import Severity
 
@@ -23,13 +24,17 @@ def following(returns):
     return np.concatenate([returns[:, 1:], np.full((len(returns), 1), np.nan)], axis=1)
 
 
+def moves_of(returns, gaps):
+    return Moves(returns, gaps, following(returns))
+
+
 def judged(returns, gaps=None, then=None):
     """Masks of one ticker as lists of positions, and its findings."""
     returns = np.array([returns], float)
     gaps = returns / 2 if gaps is None else np.array([gaps], float)
-    moves = returns, gaps, following(returns) if then is None else np.array([then], float)
-    found = jumps(*moves)
-    (findings,) = jump_findings(*moves, SESSIONS[: returns.shape[1]])
+    moves = Moves(returns, gaps, following(returns) if then is None else np.array([then], float))
+    found = jumps(moves)
+    (findings,) = jump_findings(moves, SESSIONS[: returns.shape[1]])
     masks = {
         name: np.flatnonzero(getattr(found, name)[0]).tolist()
         for name in ("masked", "released", "pending")
@@ -119,9 +124,9 @@ def test_a_wild_stock_has_a_higher_threshold():
 
 def test_no_returns_at_all():
     for shape in ((0, 5), (3, 0), (3, 5)):
-        nothing = [np.full(shape, np.nan)] * 3
-        assert not jumps(*nothing).masked.any()
-        assert jump_findings(*nothing, SESSIONS) == tuple(() for _ in range(shape[0]))
+        nothing = Moves(*[np.full(shape, np.nan)] * 3)
+        assert not jumps(nothing).masked.any()
+        assert jump_findings(nothing, SESSIONS) == tuple(() for _ in range(shape[0]))
 
 
 def plain(returns, gaps, confirmed=()):
@@ -187,7 +192,7 @@ def wild_returns(draw):
 @given(wild_returns())
 def test_jumps_equal_the_plain_rules(drawn):
     returns, gaps = drawn
-    found = jumps(returns, gaps, following(returns))
+    found = jumps(moves_of(returns, gaps))
     for row in range(len(returns)):
         expected = plain(returns[row].tolist(), gaps[row].tolist())
         got = (found.masked[row], found.released[row], found.pending[row])
@@ -199,7 +204,7 @@ def test_jumps_equal_the_plain_rules(drawn):
 def test_confirmed_jumps_equal_the_plain_rules(drawn, share, seed):
     returns, gaps = drawn
     confirmed = np.random.default_rng(seed).random(returns.shape) < share
-    found = jumps(returns, gaps, following(returns), confirmed)
+    found = jumps(moves_of(returns, gaps), confirmed)
     for row in range(len(returns)):
         told = set(np.flatnonzero(confirmed[row]).tolist())
         expected = plain(returns[row].tolist(), gaps[row].tolist(), told)
@@ -210,11 +215,11 @@ def test_confirmed_jumps_equal_the_plain_rules(drawn, share, seed):
 @pytest.mark.parametrize("then", [[], [0.02], [0.5], [math.nan, 0.1]])
 def test_a_confirmed_crash_is_a_return_like_any_other_whatever_comes_next(then):
     returns = np.array([[*quiet(9), -0.5, *then]])
-    moves, confirmed = (returns, returns, following(returns)), np.zeros(returns.shape, bool)
+    moves, confirmed = moves_of(returns, returns), np.zeros(returns.shape, bool)
     confirmed[0, 9] = True
-    found = jumps(*moves, confirmed)
+    found = jumps(moves, confirmed)
     assert not any(mask[0, 9] for mask in (found.masked, found.released, found.pending))
-    finding = jump_findings(*moves, SESSIONS[: returns.shape[1]], confirmed)[0][0]
+    finding = jump_findings(moves, SESSIONS[: returns.shape[1]], confirmed)[0][0]
     assert (finding.check, finding.session) == ("jump_confirmed", SESSIONS[9].item())
     assert finding.observed == -0.5
 
@@ -224,9 +229,9 @@ def test_a_confirmed_crash_is_a_return_like_any_other_whatever_comes_next(then):
 )
 def test_what_looks_like_a_split_is_masked_though_confirmed(ratio, check):
     returns = np.array([[*quiet(9), -math.log(ratio)]])
-    moves, confirmed = (returns, returns, following(returns)), np.ones(returns.shape, bool)
-    assert jumps(*moves, confirmed).masked.tolist() == [[False] * 9 + [True]]
-    (finding,) = jump_findings(*moves, SESSIONS[:10], confirmed)[0]
+    moves, confirmed = moves_of(returns, returns), np.ones(returns.shape, bool)
+    assert jumps(moves, confirmed).masked.tolist() == [[False] * 9 + [True]]
+    (finding,) = jump_findings(moves, SESSIONS[:10], confirmed)[0]
     assert finding.check == check
 
 
@@ -235,8 +240,8 @@ def test_what_looks_like_a_split_is_masked_though_confirmed(ratio, check):
 def test_nothing_is_judged_by_later_sessions_than_the_next(drawn, data):
     returns, gaps = drawn
     cut = data.draw(st.integers(1, returns.shape[1]))
-    whole = jumps(returns, gaps, following(returns))
-    short = jumps(returns[:, :cut], gaps[:, :cut], following(returns[:, :cut]))
+    whole = jumps(moves_of(returns, gaps))
+    short = jumps(moves_of(returns[:, :cut], gaps[:, :cut]))
     for name in ("masked", "released", "pending"):
         known = getattr(whole, name)[:, : cut - 1]
         assert_array_equal(known, getattr(short, name)[:, : cut - 1])
@@ -245,10 +250,10 @@ def test_nothing_is_judged_by_later_sessions_than_the_next(drawn, data):
 @given(wild_returns())
 def test_masks_and_findings_agree(drawn):
     returns, gaps = drawn
-    found = jumps(returns, gaps, following(returns))
+    found = jumps(moves_of(returns, gaps))
     assert not (found.masked & found.released).any()
     assert not (found.pending & ~found.masked).any()
-    findings = jump_findings(returns, gaps, following(returns), SESSIONS[: returns.shape[1]])
+    findings = jump_findings(moves_of(returns, gaps), SESSIONS[: returns.shape[1]])
     for row, of_one in enumerate(findings):
         for name, check in CHECKS.items():
             told = [finding.session for finding in of_one if finding.check == check]

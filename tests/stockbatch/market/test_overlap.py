@@ -6,16 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockbatch.market.overlap import (
-    CURRENCY,
-    PROVIDERS,
-    RESTATED,
     Match,
     admit,
     compare,
     restated_by_split,
 )
 from stockbatch.market.quality import Checked
-from stockbatch.records import CorporateAction, PriceBasis, Severity, StoredCloses
+from stockbatch.records import Check, CorporateAction, PriceBasis, Severity, StoredCloses
 from tests.support.ledger import bars_of
 
 DAYS = np.arange("2024-01-01", "2024-01-14", dtype="datetime64[D]")
@@ -125,11 +122,35 @@ def test_only_newer_bars_of_another_provider_are_taken():
 @pytest.mark.parametrize(
     ("bars", "known", "options", "check", "words"),
     [
-        (told(100.0), stored(), {}, RESTATED, "closes are 100 times those stored (another unit"),
-        (told(1.3), stored(), {}, RESTATED, "1.3 times those stored: no split explains it"),
-        (told(1.01), stored(own=False), {}, PROVIDERS, "close is 1.01 times that stored"),
-        (told(1.0, 11), stored(own=False), {}, PROVIDERS, "no session in common"),
-        (told(), stored(), {"currency": ("GBp", "GBP")}, CURRENCY, "in GBp, so far they came in"),
+        (
+            told(100.0),
+            stored(),
+            {},
+            Check.RESTATED_HISTORY,
+            "closes are 100 times those stored (another unit",
+        ),
+        (
+            told(1.3),
+            stored(),
+            {},
+            Check.RESTATED_HISTORY,
+            "1.3 times those stored: no split explains it",
+        ),
+        (
+            told(1.01),
+            stored(own=False),
+            {},
+            Check.PROVIDERS_APART,
+            "close is 1.01 times that stored",
+        ),
+        (told(1.0, 11), stored(own=False), {}, Check.PROVIDERS_APART, "no session in common"),
+        (
+            told(),
+            stored(),
+            {"currency": ("GBp", "GBP")},
+            Check.CHANGED_CURRENCY,
+            "in GBp, so far they came in",
+        ),
     ],
 )
 def test_what_does_not_fit_is_set_aside_with_a_plain_word(bars, known, options, check, words):
@@ -140,7 +161,7 @@ def test_what_does_not_fit_is_set_aside_with_a_plain_word(bars, known, options, 
     assert (found.check, found.severity, found.session) == (check, Severity.QUARANTINED, LAST)
     assert words in found.message
     again = admitted(bars, known, agreed=frozenset({(check, found.message)}), **options)
-    assert again.refetch == (check != PROVIDERS), "accepted, a history is fetched again"
+    assert again.refetch == (check != Check.PROVIDERS_APART), "accepted, a history is fetched again"
 
 
 def test_restating_by_a_split_and_by_nothing_else():

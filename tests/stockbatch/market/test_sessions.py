@@ -25,6 +25,14 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+@given(st.sets(st.integers(0, 30)), st.lists(st.integers(-5, 35)))
+def test_columns_are_those_of_a_search_one_by_one(held, wanted):
+    axis = sorted(held)
+    at, known = sessions.columns(np.array(axis, "datetime64[D]"), np.array(wanted, "datetime64[D]"))
+    assert known.tolist() == [one in axis for one in wanted]
+    assert at[known].tolist() == [axis.index(one) for one in wanted if one in axis]
+
+
 @pytest.mark.parametrize(
     ("code", "last", "following"),
     [

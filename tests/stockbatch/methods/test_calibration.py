@@ -209,8 +209,8 @@ def test_right_forecasts_are_hurt_little_and_wrong_ones_helped_much():
         quantiles, actual = forecasts(30, 500, width=width, missing=0)
         found = calibrate_by_origin(quantiles, actual, 250)
         came = actual[:, -250:]
-        raw = metrics.pinball(came, quantiles[:, -250:]).mean()
-        loss[width] = metrics.pinball(came, found).mean() / raw
+        raw = metrics.pinball_losses(quantiles[:, -250:], came).mean()
+        loss[width] = metrics.pinball_losses(found, came).mean() / raw
     assert loss[1.0] < 1.003
     assert loss[0.6] < 0.98
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from jobs.daily.run import fetch_session
+from jobs.daily.fetch_only import fetch_session
 from stockbatch.exceptions import NoData, RateLimited, UnknownTicker
 from stockbatch.providers.frames import Frames
 from stockbatch.records import BarRequest, CorporateAction, Listing, PriceBasis

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stockbatch.market import sessions
-from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.market.adjustments import Moves, moves
 from stockbatch.market.jumps import jump_findings, jumps
 from stockbatch.market.quality import check
 from stockbatch.providers.csv.provider import CsvFiles
@@ -59,8 +59,7 @@ def panel(checked, last):
 def jumps_of(checked, last):
     """Return {(ticker, session): check} of every jump."""
     one = panel(checked, last)
-    moves = total_log_returns(one), overnight_gaps(one), following_log_returns(one)
-    found = jump_findings(*moves, one.sessions)
+    found = jump_findings(moves(one), one.sessions)
     return {
         (ticker, finding.session): finding.check
         for ticker, findings in zip(one.tickers, found, strict=True)
@@ -143,7 +142,7 @@ def test_the_reversal_of_lnt_is_seen_in_its_closes_alone():
     closes = np.array([[35.35, 17.87, 35.91, 35.75]])
     returns = np.insert(np.diff(np.log(closes)), 0, math.nan, axis=1)
     following = np.roll(returns, -1, axis=1)
-    assert jumps(returns, returns, following).masked.tolist() == [[False, True, True, False]]
+    assert jumps(Moves(returns, returns, following)).masked.tolist() == [[False, True, True, False]]
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +204,8 @@ def test_splits_nobody_states_are_masked(traded):
 def test_what_becomes_of_the_moves_over_a_quarter(sp500):
     """Of 46 moves over 25 % in 36 tickers most are genuine: those are released and scored."""
     one = panel(sp500, date(2018, 2, 7))
-    moves = total_log_returns(one), overnight_gaps(one), following_log_returns(one)
-    large = np.abs(np.expm1(moves[0])) > 0.25
-    found = jumps(*moves)
+    large = np.abs(np.expm1(moves(one).total)) > 0.25
+    found = jumps(moves(one))
     # Two of the 46 are LNT's halving and doubling back: that bar is refused, no return is left.
     assert (int(large.sum()), int(large.any(axis=1).sum())) == (46 - 2, 36 - 1)
     unreported, reversals = {"DISCA", "DISCK", "HPE"}, {"MRO", "NWL"}

@@ -24,7 +24,7 @@ from stockbatch.exceptions import (
     UnknownTicker,
 )
 from stockbatch.market import sessions
-from stockbatch.market.adjustments import following_log_returns, overnight_gaps, total_log_returns
+from stockbatch.market.adjustments import moves
 from stockbatch.market.jumps import jumps
 from stockbatch.market.quality import check
 from stockbatch.providers import registry
@@ -577,9 +577,8 @@ def test_the_recorded_split_leaves_no_jump(yahoo, yahoo_server):
         confirmed=np.zeros((1, len(days)), bool),
         **{name: getattr(answer.bars, name)[None] for name in ("open", "high", "low", "close")},
     )
-    returns = total_log_returns(panel)
-    assert np.nanmax(np.abs(returns)) < 0.12
-    assert not jumps(returns, overnight_gaps(panel), following_log_returns(panel)).masked.any()
+    assert np.nanmax(np.abs(moves(panel).total)) < 0.12
+    assert not jumps(moves(panel)).masked.any()
 
 
 @recorded

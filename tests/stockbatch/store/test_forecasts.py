@@ -229,7 +229,7 @@ def test_the_writer_cannot_say_when_a_forecast_was_recorded(own_db, writer):
 
 def test_what_a_forecast_rests_on_cannot_be_deleted(db, one, given):
     model_id = models.add(db, {one.id: model_of("AAA")}, given, demo=False)[one.id]
-    promotions.add(db, {one.id: model_id}, ORIGIN, {one.id: "no_model"})
+    promotions.put_into_use(db, {one.id: model_id}, ORIGIN, {one.id: "no_model"})
     forecasts.add(db, [forecast_of(one, model_id=model_id)], given, issued_at=NOW)
     db.execute(text("DELETE FROM stockbatch.promotions"))
     db.execute(text("DELETE FROM stockbatch.training_curves"))

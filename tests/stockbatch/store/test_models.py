@@ -22,7 +22,7 @@ def trained(db, instrument, day, **changes):
     """Train at `day` and promote; return the model's id."""
     model = model_of(instrument.ticker, day, **changes)
     ids = models.add(db, {instrument.id: model}, opened(db, day), demo=False)
-    promotions.add(db, ids, day, {instrument.id: model.reason})
+    promotions.put_into_use(db, ids, day, {instrument.id: model.reason})
     return ids[instrument.id]
 
 
@@ -124,7 +124,7 @@ def test_the_newest_of_a_kind_need_not_be_in_use(db):
 def test_a_base_in_use_is_the_champion_of_its_ticker(db):
     (one,) = listed(db, "AAA")
     base = based(db)
-    promotions.add(db, {one.id: base}, ORIGIN, {one.id: Reason.NO_MODEL})
+    promotions.put_into_use(db, {one.id: base}, ORIGIN, {one.id: Reason.NO_MODEL})
     found = models.champions(db, [one], ORIGIN)[one.id]
     assert (found.id, found.kind) == (base, ModelKind.BASE)
 
@@ -182,7 +182,7 @@ def test_the_models_in_use_are_listed_by_ticker(db):
 def test_all_models_a_ticker_has_had_are_listed_newest_first(db):
     one, two = listed(db, "AAA", "BBB")
     base, unused = based(db, session(0)), based(db, session(1))
-    promotions.add(db, {one.id: base}, session(0), {one.id: Reason.NO_MODEL})
+    promotions.put_into_use(db, {one.id: base}, session(0), {one.id: Reason.NO_MODEL})
     ticker = trained(db, one, session(2), parent_id=base, comparison=COMPARISON)
     for method in ("garch", LSTM):
         rejected = model_of("AAA", session(3), method=method, verdict=Verdict.BASE_KEPT)

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine import batches
+from stockbatch.engine.training import TrainingData, batches
 
 SETTINGS = ModelSettings(units=4, lookback=5, scored_steps=6, batch=3, dropout=0.25)
 TICKERS, SESSIONS = 3, 50
@@ -20,7 +20,7 @@ def make_windows(**changes):
         "validation": np.tile(np.arange(SESSIONS) >= 40, (TICKERS, 1)),
         "seeds": np.arange(TICKERS, dtype=np.uint64),
     }
-    return batches.cut(**(given | changes), settings=SETTINGS)
+    return batches.cut(TrainingData(**given | changes), SETTINGS)
 
 
 def steps(windows, epoch=1, active=None):

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from stockbatch.engine import inference
+from stockbatch.engine.lstm import forward
 from stockbatch.records import QUANTILES
 
 
@@ -47,7 +47,7 @@ def test_the_pass_is_that_of_a_plain_lstm():
         expected.append(expected[-1] + spreads[level])
     for level in (3, 2, 1, 0):
         expected.insert(0, expected[0] - spreads[level])
-    found = inference.quantiles(make_weights(tickers=1), inputs)
+    found = forward.quantiles(make_weights(tickers=1), inputs)
     assert_allclose(found[0, 0], expected, atol=1e-6)
 
 
@@ -55,7 +55,7 @@ def test_the_pass_is_that_of_a_plain_lstm():
 @given(st.integers(0, 2**32), st.integers(1, 3), st.floats(0, 30), st.floats(0, 1e3))
 def test_quantiles_never_cross(seed, layers, size, scale):
     weights = make_weights(seed, layers=layers, size=size)
-    found = inference.quantiles(weights, make_inputs(seed, size=scale))
+    found = forward.quantiles(weights, make_inputs(seed, size=scale))
     assert found.shape == (3, 2, len(QUANTILES))
     assert np.isfinite(found).all()
     assert (np.diff(found, axis=-1) >= 0).all()
@@ -63,33 +63,13 @@ def test_quantiles_never_cross(seed, layers, size, scale):
 
 def test_all_steps_end_with_the_last_one():
     weights, inputs = make_weights(layers=2), make_inputs()
-    every = inference.all_quantiles(weights, inputs)
+    every = forward.all_quantiles(weights, inputs)
     assert every.shape == (3, 2, 7, len(QUANTILES))
-    assert_allclose(every[:, :, -1], inference.quantiles(weights, inputs), atol=1e-6)
-    assert_allclose(every[:, :, 3], inference.quantiles(weights, inputs[:, :, :4]), atol=1e-6)
+    assert_allclose(every[:, :, -1], forward.quantiles(weights, inputs), atol=1e-6)
+    assert_allclose(every[:, :, 3], forward.quantiles(weights, inputs[:, :, :4]), atol=1e-6)
 
 
 def test_a_ticker_does_not_depend_on_its_stack():
     weights, inputs = make_weights(), make_inputs()
-    alone = inference.quantiles(inference.stack([inference.split(weights)[1]]), inputs[1:2])
-    assert_array_equal(alone[0], inference.quantiles(weights, inputs)[1])
-
-
-def test_split_is_the_inverse_of_stack():
-    weights = make_weights(layers=2)
-    again = inference.stack(inference.split(weights))
-    assert again.keys() == weights.keys()
-    for name, array in weights.items():
-        assert_array_equal(again[name], array)
-
-
-def test_weights_survive_as_bytes():
-    weights = inference.split(make_weights(layers=2))[1]
-    data = inference.to_bytes(weights)
-    again = inference.from_bytes(data)
-    assert again.keys() == weights.keys()
-    for name, array in weights.items():
-        assert again[name].dtype == np.float32
-        assert_array_equal(again[name], array)
-    assert inference.to_bytes(dict(reversed(again.items()))) == data
-    assert inference.layers(again) == 2
+    alone = forward.quantiles({name: array[1:2] for name, array in weights.items()}, inputs[1:2])
+    assert_array_equal(alone[0], forward.quantiles(weights, inputs)[1])

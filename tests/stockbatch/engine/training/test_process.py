@@ -1,8 +1,11 @@
+"""A training process and its child: one of TensorFlow's, else one of made-up networks."""
+
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine import lstm
-from stockbatch.engine.training import TrainingProcess
+from stockbatch.engine.network import TRAINED
+from stockbatch.engine.training import TrainingData
+from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.exceptions import TrainingFailed, TrainingOverdue
 from tests.support.places import ROOT
+from tests.support.plain import PlainProcess
 
 SETTINGS = ModelSettings(units=4, lookback=5, scored_steps=6, batch=3, epochs=3, patience=3)
 ENDLESS = SETTINGS.model_copy(update={"epochs": 10_000, "patience": 10_000})
@@ -21,13 +26,13 @@ ENDLESS = SETTINGS.model_copy(update={"epochs": 10_000, "patience": 10_000})
 
 def make_data(tickers=4, sessions=60):
     random = np.random.default_rng(0)
-    return {
-        "inputs": random.normal(size=(tickers, sessions, 3)).astype(np.float32),
-        "targets": random.normal(size=(tickers, sessions)),
-        "train": np.tile(np.arange(sessions) < 40, (tickers, 1)),
-        "validation": np.tile(np.arange(sessions) >= 40, (tickers, 1)),
-        "seeds": np.arange(tickers, dtype=np.uint64) + np.uint64(2**63),
-    }
+    return TrainingData(
+        inputs=random.normal(size=(tickers, sessions, 3)).astype(np.float32),
+        targets=random.normal(size=(tickers, sessions)),
+        train=np.tile(np.arange(sessions) < 40, (tickers, 1)),
+        validation=np.tile(np.arange(sessions) >= 40, (tickers, 1)),
+        seeds=np.arange(tickers, dtype=np.uint64) + np.uint64(2**63),
+    )
 
 
 def is_running(pid):
@@ -55,21 +60,25 @@ def assert_equal(found, expected):
 
 def test_the_child_does_what_the_library_does(tensorflow):
     data, told = make_data(), []
+    local = LocalTrainer()
     found = tensorflow.fit(
-        **data, settings=SETTINGS, progress=lambda done, total: told.append((done, total))
+        TRAINED, data, SETTINGS, on_epoch=lambda done, total: told.append((done, total))
     )
-    expected = lstm.fit(**data, settings=SETTINGS)
+    expected = local.fit(TRAINED, data, SETTINGS)
     assert_equal(found, expected)
     assert told == [(1, 3), (2, 3), (3, 3)]
-    data["seeds"] += np.uint64(1)
-    again = tensorflow.fit(**data, settings=SETTINGS, initial=found.weights)
-    assert_equal(again, lstm.fit(**data, settings=SETTINGS, initial=expected.weights))
+    other = replace(data, seeds=data.seeds + np.uint64(1))
+    again = tensorflow.fit(TRAINED, other, SETTINGS, initial=found.weights)
+    assert_equal(again, local.fit(TRAINED, other, SETTINGS, initial=expected.weights))
+    one = replace(data, seeds=data.seeds[:1])
+    pooled = tensorflow.fit_pooled(TRAINED, one, SETTINGS)
+    assert_equal(pooled, local.fit_pooled(TRAINED, one, SETTINGS))
 
 
 def test_the_child_ends_with_its_context():
-    with TrainingProcess(1) as process:
+    with PlainProcess(1) as process:
         assert process.pid is None
-        process.fit(**make_data(), settings=SETTINGS)
+        process.fit(TRAINED, make_data(), SETTINGS)
         pid = process.pid
         assert is_running(pid)
     assert not is_running(pid)
@@ -77,7 +86,7 @@ def test_the_child_ends_with_its_context():
 
 
 def test_a_killed_child_is_told_and_replaced():
-    with TrainingProcess(1) as process:
+    with PlainProcess(1) as process:
         killed = []
 
         def kill(done, total):
@@ -85,54 +94,55 @@ def test_a_killed_child_is_told_and_replaced():
             os.kill(process.pid, signal.SIGKILL)
 
         with pytest.raises(TrainingFailed, match="killed by SIGKILL"):
-            process.fit(**make_data(), settings=ENDLESS, progress=kill)
+            process.fit(TRAINED, make_data(), ENDLESS, on_epoch=kill)
         assert not is_running(killed[0])
-        process.fit(**make_data(), settings=SETTINGS)
+        process.fit(TRAINED, make_data(), SETTINGS)
         assert process.pid not in killed
 
 
 def test_a_child_that_fails_says_why():
     data = make_data()
-    data["targets"] = data["targets"][:, :-1]
-    with TrainingProcess(1) as process, pytest.raises(TrainingFailed, match=r"ValueError: .*60"):
-        process.fit(**data, settings=SETTINGS)
+    data = replace(data, targets=data.targets[:-1])
+    with PlainProcess(1) as process, pytest.raises(TrainingFailed, match=r"ValueError: .*shorter"):
+        process.fit(TRAINED, data, SETTINGS)
 
 
 def test_a_child_that_takes_too_much_memory_is_ended():
     with (
-        TrainingProcess(1, memory_mib=20) as process,
+        PlainProcess(1, memory_mib=20) as process,
         pytest.raises(TrainingFailed, match=r"it took \d+ MiB, more than training_memory_mib = 20"),
     ):
-        process.fit(**make_data(), settings=ENDLESS)
+        process.fit(TRAINED, make_data(), ENDLESS)
 
 
 def test_a_child_that_is_stuck_is_ended():
     def freeze(done, total):
         os.kill(process.pid, signal.SIGSTOP)
 
-    with TrainingProcess(1, silence=30) as process:
+    with PlainProcess(1, silence=30) as process:
         waits = []
         process.waiting = lambda: waits.append(process.pid)
-        process.fit(**make_data(), settings=SETTINGS)  # starts it, within its time
-        process._silence = 0.5
+        process.fit(TRAINED, make_data(), SETTINGS)  # starts it, within its time
+        process.silence = 0.5
         with pytest.raises(TrainingFailed, match=r"it finished no epoch for 0.5 s"):
-            process.fit(**make_data(), settings=ENDLESS, progress=freeze)
+            process.fit(TRAINED, make_data(), ENDLESS, on_epoch=freeze)
         assert not is_running(waits[-1])
 
 
 def test_training_that_is_overdue_is_ended_or_not_begun():
     epochs = []
-    with TrainingProcess(1) as process:
+    with PlainProcess(1) as process:
         with pytest.raises(TrainingOverdue):
             process.fit(
-                **make_data(),
-                settings=ENDLESS,
-                progress=lambda *done: epochs.append(process.pid),
+                TRAINED,
+                make_data(),
+                ENDLESS,
+                on_epoch=lambda *done: epochs.append(process.pid),
                 overdue=lambda: bool(epochs),
             )
         assert not is_running(epochs[0])
         with pytest.raises(TrainingOverdue):
-            process.fit(**make_data(), settings=SETTINGS, overdue=lambda: True)
+            process.fit(TRAINED, make_data(), SETTINGS, overdue=lambda: True)
         assert process.pid is None
 
 
@@ -143,18 +153,18 @@ def test_an_interrupted_parent_ends_the_child():
         seen.append(process.pid)
         raise KeyboardInterrupt
 
-    process = TrainingProcess(1)
+    process = PlainProcess(1)
     with pytest.raises(KeyboardInterrupt), process:
-        process.fit(**make_data(), settings=ENDLESS, progress=interrupt)
+        process.fit(TRAINED, make_data(), ENDLESS, on_epoch=interrupt)
     assert not is_running(seen[0])
 
 
 def test_the_child_ends_when_its_parent_is_killed():
     program = (
-        "from tests.stockbatch.engine import test_training as test\n"
-        "with test.TrainingProcess(1) as process:\n"
-        "    process.fit(**test.make_data(), settings=test.ENDLESS,\n"
-        "        progress=lambda *done: print(process.pid, flush=True))\n"
+        "from tests.stockbatch.engine.training import test_process as test\n"
+        "with test.PlainProcess(1) as process:\n"
+        "    process.fit(test.TRAINED, test.make_data(), test.ENDLESS,\n"
+        "        on_epoch=lambda *done: print(process.pid, flush=True))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program],

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from statistics import NormalDist
 
 import keras
@@ -8,7 +6,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine import features, inference, lstm
+from stockbatch.engine import features, inference
+from stockbatch.engine.network import TRAINED, initial_weights
+from stockbatch.engine.training import TrainingData, local
+from stockbatch.engine.training.local import LocalTrainer
+from stockbatch.engine.training.stack import Stack
 from stockbatch.records import QUANTILES
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -36,13 +38,19 @@ DATA = {
 }
 
 
+TRAINERS = {workers: LocalTrainer(workers) for workers in (1, 2, 3)}
+
+
 def pick(tickers, **changes):
-    return {name: array[tickers] for name, array in DATA.items()} | changes
+    return TrainingData(**{name: array[tickers] for name, array in DATA.items()} | changes)
 
 
-def fit(tickers, settings=SETTINGS, **changes):
-    given = pick(tickers) | changes
-    return lstm.fit(**given, settings=settings)
+def fit(tickers, settings=SETTINGS, workers=1, **options):
+    return TRAINERS[workers].fit(TRAINED, pick(tickers), settings, **options)
+
+
+def ticker_of(weights, ticker):
+    return {name: array[ticker] for name, array in weights.items()}
 
 
 def assert_same(found, expected, name):
@@ -62,7 +70,7 @@ def assert_same_ticker(found, at, expected, where):
 
 def drawn_weights(tickers=2, settings=SETTINGS):
     """Weights far from where training starts, so that every part of them matters."""
-    start = lstm.initial_weights(DATA["seeds"][:tickers], INPUTS, settings)
+    start = initial_weights(TRAINED, DATA["seeds"][:tickers], INPUTS, settings)
     random = np.random.default_rng(1)
     return {
         name: array + random.normal(0, 0.3, array.shape).astype(np.float32)
@@ -120,12 +128,14 @@ def some_windows(tickers, settings, seed=0):
 def test_the_stack_equals_an_ordinary_lstm_per_ticker(layers):
     settings = SETTINGS.model_copy(update={"layers": layers})
     weights = drawn_weights(2, settings)
-    network = lstm.Network(2, INPUTS, settings)
-    network.load(weights)
+    stack = Stack(TRAINED, 2, INPUTS, settings)
+    stack.load(weights)
     x, _, masks = some_windows(2, settings)
-    found = network.predict_on_batch((x, masks))
-    for ticker, own in enumerate(inference.split(weights)):
-        expected = ordinary_model(own, settings).predict(x[ticker], verbose=0)
+    found = stack.predict_on_batch((x, masks))
+    for ticker in range(2):
+        expected = ordinary_model(ticker_of(weights, ticker), settings).predict(
+            x[ticker], verbose=0
+        )
         assert_allclose(found[ticker], expected, atol=1e-5)
     assert_allclose(
         found, inference.all_quantiles(weights, x)[:, :, settings.lookback :], atol=1e-5
@@ -138,17 +148,17 @@ def test_training_equals_that_of_an_ordinary_lstm_per_ticker(layers, clip_norm):
         update={"layers": layers, "clip_norm": clip_norm, "learning_rate": 1e-3}
     )
     weights = drawn_weights(2, settings)
-    network = lstm.Network(2, INPUTS, settings)
-    network.load(weights)
-    singles = [ordinary_model(own, settings) for own in inference.split(weights)]
+    stack = Stack(TRAINED, 2, INPUTS, settings)
+    stack.load(weights)
+    singles = [ordinary_model(ticker_of(weights, ticker), settings) for ticker in range(2)]
     for model in singles:
         model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=clip_norm), loss=pinball)
     for step in range(5):
         x, y, masks = some_windows(2, settings, seed=step)
-        network.train_on_batch((x, masks), y, np.ones_like(y))
+        stack.train_on_batch((x, masks), y, np.ones_like(y))
         for ticker, model in enumerate(singles):
             model.train_on_batch(x[ticker], y[ticker])
-    found = network.read()
+    found = stack.read()
     for ticker, model in enumerate(singles):
         for name, array in ordinary_weights(model, layers).items():
             assert_allclose(found[name][ticker], array, atol=1e-5, err_msg=name)
@@ -175,14 +185,13 @@ def test_a_ticker_in_another_chunk_is_trained_alike(together, workers):
 
 
 def test_a_ticker_beside_others_that_fail_is_trained_alike(together):
-    given = pick(slice(0, 6))
-    given["targets"] = given["targets"].copy()
-    given["inputs"] = given["inputs"].copy()
-    given["targets"][1] = np.nan
-    given["inputs"][2] = np.nan
-    given["inputs"][3] *= 1e30
-    given["targets"][4] *= 1e38
-    found = lstm.fit(**given, settings=SETTINGS)
+    inputs, targets = DATA["inputs"][:6].copy(), DATA["targets"][:6].copy()
+    targets[1] = np.nan
+    inputs[2] = np.nan
+    inputs[3] *= 1e30
+    targets[4] *= 1e38
+    data = pick(slice(0, 6), inputs=inputs, targets=targets)
+    found = TRAINERS[1].fit(TRAINED, data, SETTINGS)
     for ticker in (0, 5):
         assert_same_ticker(found, ticker, together, ticker)
     assert np.isnan(found.validation_loss[[1, 2]]).all()
@@ -195,27 +204,29 @@ def test_a_ticker_with_a_shorter_history_does_not_depend_on_the_panel(together):
     short = {name: DATA[name][:1, -49:] for name in ("inputs", "targets", "train", "validation")}
     padded = {name: DATA[name][:1].copy() for name in short}
     padded["inputs"][:, :-49], padded["targets"][:, :-49] = 0, np.nan
-    alone = lstm.fit(**short, seeds=DATA["seeds"][:1], settings=SETTINGS)
-    beside = lstm.fit(**padded, seeds=DATA["seeds"][:1], settings=SETTINGS)
+    alone, beside = (
+        TRAINERS[1].fit(TRAINED, TrainingData(**given, seeds=DATA["seeds"][:1]), SETTINGS)
+        for given in (short, padded)
+    )
     for name, array in alone.weights.items():
         assert_same(beside.weights[name], array, name)
 
 
 def test_tickers_of_zero_weight_keep_their_weights():
-    network = lstm.Network(2, INPUTS, SETTINGS)
+    stack = Stack(TRAINED, 2, INPUTS, SETTINGS)
     weights = drawn_weights()
-    network.load(weights)
+    stack.load(weights)
     x, y, masks = some_windows(2, SETTINGS)
     weigh = np.ones_like(y)
-    network.train_on_batch((x, masks), y, weigh)
-    once = network.read()
+    stack.train_on_batch((x, masks), y, weigh)
+    once = stack.read()
     weigh[1] = 0
-    network.train_on_batch((x, masks), y, weigh)
-    twice = network.read()
+    stack.train_on_batch((x, masks), y, weigh)
+    twice = stack.read()
     assert all((twice[name][0] != once[name][0]).any() for name in once)
     assert all((twice[name][1] == once[name][1]).all() for name in once)
-    assert network.take_losses().shape == (2,)
-    assert np.isnan(network.take_losses()).all()
+    assert stack.take_losses().shape == (2,)
+    assert np.isnan(stack.take_losses()).all()
 
 
 def test_a_step_left_out_leaves_no_trace():
@@ -224,11 +235,11 @@ def test_a_step_left_out_leaves_no_trace():
     ones, none = np.ones_like(y), np.zeros_like(y)
     read = []
     for weights in ([ones, none, ones], [ones, ones]):
-        network = lstm.Network(2, INPUTS, SETTINGS)
-        network.load(drawn_weights())
+        stack = Stack(TRAINED, 2, INPUTS, SETTINGS)
+        stack.load(drawn_weights())
         for weigh in weights:
-            network.train_on_batch((x, masks), y, weigh)
-        read.append(network.read())
+            stack.train_on_batch((x, masks), y, weigh)
+        read.append(stack.read())
     for name in read[0]:
         assert_array_equal(read[0][name], read[1][name])
 
@@ -237,9 +248,8 @@ def test_the_weights_of_the_best_epoch_are_kept(together):
     again = {name: array.copy() for name, array in together.weights.items()}
     assert set(together.best_epoch) > {0, 1}
     windows = features.windows(DATA["inputs"], SETTINGS.lookback, SETTINGS.scored_steps)
-    quantiles = features.series(
-        inference.all_quantiles(again, windows), SETTINGS.lookback, SESSIONS
-    )
+    scored = inference.all_quantiles(again, windows)[:, :, SETTINGS.lookback :]
+    quantiles = scored.reshape(TICKERS, -1, len(QUANTILES))[:, -SESSIONS:]
     error = DATA["targets"][:, 50:, None] - quantiles[:, 50:]
     losses = np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(axis=(1, 2))
     curve = np.concatenate([together.initial_loss[:, None], together.validation_loss], axis=1)
@@ -260,7 +270,8 @@ def test_training_learns_what_can_be_learned():
     settings = SETTINGS.model_copy(update={"epochs": 30, "patience": 30, "dropout": 0.0})
     inputs = DATA["inputs"][:2]
     targets = 1.5 * inputs[..., 0] - 0.5
-    found = fit(slice(0, 2), settings, targets=targets.astype(float))
+    data = pick(slice(0, 2), targets=targets.astype(float))
+    found = TRAINERS[1].fit(TRAINED, data, settings)
     assert (found.validation_loss[:, -1] < 0.5 * found.initial_loss).all()
     assert (found.training_loss[:, -1] < found.training_loss[:, 0]).all()
 
@@ -273,7 +284,7 @@ def test_training_goes_on_from_given_weights(together):
 
 
 def test_untrained_networks_state_standard_normal_quantiles():
-    weights = lstm.initial_weights(DATA["seeds"][:2], INPUTS, SETTINGS)
+    weights = initial_weights(TRAINED, DATA["seeds"][:2], INPUTS, SETTINGS)
     found = inference.quantiles(weights, DATA["inputs"][:2, None])
     expected = [NormalDist().inv_cdf(level) for level in QUANTILES]
     assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-6)
@@ -284,44 +295,23 @@ def test_untrained_networks_state_standard_normal_quantiles():
 
 def test_progress_is_told_after_every_epoch():
     told = []
-    fit(slice(0, 20), workers=2, progress=lambda done, total: told.append((done, total)))
+    fit(slice(0, 20), workers=2, on_epoch=lambda done, total: told.append((done, total)))
     assert told == [(done, 6) for done in range(1, 7)]
 
 
 def test_chunks_of_the_same_padded_size_share_a_graph(monkeypatch):
     made = []
-    build = lstm.Network.__init__
-    monkeypatch.setattr(lstm, "_idle", type(lstm._idle)(list))
-    monkeypatch.setattr(
-        lstm.Network, "__init__", lambda self, *args: made.append(self) or build(self, *args)
-    )
+    monkeypatch.setattr(local, "Stack", lambda *given: made.append(given) or Stack(*given))
+    trainer = LocalTrainer()
     for tickers in (30, 20, 17):
-        fit(slice(0, tickers))
+        trainer.fit(TRAINED, pick(slice(0, tickers)), SETTINGS)
     assert len(made) == 1
-
-
-def test_an_exported_file_needs_nothing_but_keras(tmp_path):
-    settings = SETTINGS.model_copy(update={"layers": 2})
-    weights = drawn_weights(1, settings)
-    lstm.export(inference.split(weights)[0], settings, tmp_path / "model.keras")
-    np.save(tmp_path / "inputs.npy", DATA["inputs"][:4])
-    program = (
-        "import sys, keras, numpy; model = keras.models.load_model('model.keras');"
-        "numpy.save('outputs.npy', model.predict(numpy.load('inputs.npy'), verbose=0));"
-        "assert not [name for name in sys.modules if name.startswith('stockbatch')];"
-        "print(*{type(layer).__module__.split('.')[0] for layer in model.layers})"
-    )
-    command = [sys.executable, "-I", "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == ["keras"], done.stderr
-    expected = inference.quantiles(weights, DATA["inputs"][None, :4])
-    assert_allclose(np.load(tmp_path / "outputs.npy"), expected[0], atol=1e-5)
 
 
 def test_an_anchor_keeps_weights_near_where_they_started():
     free = fit(slice(0, 4))
     pulled = fit(slice(0, 4), SETTINGS.model_copy(update={"anchor": 30.0}))
-    start = lstm.initial_weights(DATA["seeds"][:4], INPUTS, SETTINGS)
+    start = initial_weights(TRAINED, DATA["seeds"][:4], INPUTS, SETTINGS)
     for name, before in start.items():
         near = np.abs(pulled.weights[name] - before).mean()
         assert near < np.abs(free.weights[name] - before).mean(), name
@@ -331,15 +321,15 @@ def test_the_base_is_one_network_for_the_windows_of_all_tickers():
     settings = SETTINGS.model_copy(
         update={"base_epochs": 4, "base_batch": 16, "base_learning_rate": 0.002}
     )
-    given = pick(slice(0, 6)) | {"seeds": np.array([7], np.uint64)}
+    data = pick(slice(0, 6), seeds=np.array([7], np.uint64))
     told = []
-    found = lstm.fit_pooled(
-        **given, settings=settings, progress=lambda done, total: told.append((done, total))
+    found = TRAINERS[1].fit_pooled(
+        TRAINED, data, settings, on_epoch=lambda done, total: told.append((done, total))
     )
     assert found.weights["lstm_0.kernel"].shape[0] == 1
     assert told[-1] == (4, 4)
     assert np.isfinite(found.validation_loss[0, 0])
     assert np.nanmin(found.validation_loss[0]) <= found.initial_loss[0] + 1e-6
-    again = lstm.fit_pooled(**given, settings=settings)
+    again = TRAINERS[1].fit_pooled(TRAINED, data, settings)
     for name, array in found.weights.items():
         assert_array_equal(array, again.weights[name])

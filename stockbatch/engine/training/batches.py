@@ -1,8 +1,14 @@
-"""What a stack of networks starts from and is fed, drawn per ticker (NumPy only)."""
+"""What a stack of networks is fed, drawn per ticker (NumPy only).
+
+A window is a lookback and the scored steps after it, each of which has a loss: truncated
+back-propagation through time (Williams & Peng, "An efficient gradient-based algorithm for on-line
+training of recurrent network trajectories", Neural Computation 2, 1990). Every session is scored in
+one window alone: with as many scored steps as steps of lookback, an epoch costs two passes over a
+series, where a window per session would cost as many as it has steps.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -10,10 +16,10 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine import features
-from stockbatch.engine.inference import LEVELS, MEDIAN, Bools
-from stockbatch.records import QUANTILES, Floats
+from stockbatch.engine.seeds import generator
+from stockbatch.engine.training.trainer import Bools, TrainingData
+from stockbatch.engine.weights import Singles
 
-Singles = NDArray[np.float32]
 Rows = NDArray[np.intp]
 """Numbers of windows, of shape (tickers, batch); -1 stands for none."""
 
@@ -54,6 +60,7 @@ class Windows:
 
     def take(self, weights: Singles, rows: Rows) -> tuple[Singles, Singles, Singles]:
         """Return inputs, targets and weights of the windows `rows`; those of none weigh nothing."""
+        # -1 takes the last window, which then weighs nothing: a batch has a window everywhere.
         chosen = np.arange(len(rows))[:, None], rows
         weighed = weights[chosen] * (rows >= 0)[..., None].astype(np.float32)
         return self.inputs[chosen], self.targets[chosen], weighed
@@ -64,11 +71,13 @@ class Windows:
         """Yield the windows of every training step of an epoch and their dropout masks.
 
         Each active ticker goes through those of its windows that have something to learn from, in
-        an order drawn from its seed and the epoch; masks have shape (tickers, batch, units).
+        an order drawn from its seed and the epoch; masks have shape (tickers, batch, units). What
+        is kept is scaled up, so that outputs are the same in the mean as without dropout.
         """
         used: Bools = np.any(self.train, axis=-1)
         rows = np.full((len(used), _rounded_up(used, settings.batch)), -1)
         masks = np.ones((*rows.shape, settings.units), np.float32)
+        # One that has stopped gets no windows, so no gradient, and the optimizer leaves it alone.
         for ticker in np.flatnonzero(active):
             drawn = generator(self.seeds[ticker], epoch)
             own = drawn.permutation(np.flatnonzero(used[ticker]))
@@ -80,7 +89,10 @@ class Windows:
             yield rows[:, step], masks[:, step]
 
     def validation_steps(self, settings: ModelSettings) -> Iterator[Rows]:
-        """Yield the windows that have something to validate with."""
+        """Yield the windows that have something to validate with, in batches like those trained.
+
+        One shape of a batch is one graph.
+        """
         used: Bools = np.any(self.validation, axis=-1)
         rows = np.full((len(used), _rounded_up(used, settings.batch)), -1)
         for ticker, own in enumerate(used):
@@ -89,27 +101,23 @@ class Windows:
             yield rows[:, first : first + settings.batch]
 
 
-def cut(
-    inputs: Singles,
-    targets: Floats,
-    train: Bools,
-    validation: Bools,
-    seeds: NDArray[np.uint64],
-    settings: ModelSettings,
-) -> Windows:
-    """Cut series (tickers, sessions, …) into windows; unknown inputs or targets weigh nothing."""
-    usable = np.isfinite(targets) & np.isfinite(inputs).all(axis=-1)
-    known = np.where(np.isfinite(inputs), inputs, 0).astype(np.float32)
+def cut(data: TrainingData, settings: ModelSettings) -> Windows:
+    """Cut series into windows; steps with unknown inputs or targets weigh nothing.
+
+    What is unknown becomes 0 before the forward pass: NaN times a weight of zero is still NaN.
+    """
+    usable = np.isfinite(data.targets) & np.isfinite(data.inputs).all(axis=-1)
+    known = np.where(np.isfinite(data.inputs), data.inputs, 0).astype(np.float32)
 
     def scored(array: NDArray[Any]) -> Singles:
         return features.windows(array.astype(np.float32), 0, settings.scored_steps)
 
     return Windows(
         inputs=features.windows(known, settings.lookback, settings.scored_steps),
-        targets=scored(np.where(usable, targets, 0.0)),
-        train=scored(train & usable),
-        validation=scored(validation & usable),
-        seeds=seeds,
+        targets=scored(np.where(usable, data.targets, 0.0)),
+        train=scored(data.train & usable),
+        validation=scored(data.validation & usable),
+        seeds=data.seeds,
     )
 
 
@@ -121,38 +129,6 @@ def padded(array: NDArray[Any], size: int) -> NDArray[Any]:
 def _in_one_row(windows: Singles) -> Singles:
     """Return (tickers, windows, …) as (1, tickers * windows, …)."""
     return windows.reshape(1, -1, *windows.shape[2:])
-
-
-def generator(seed: np.uint64, epoch: int) -> np.random.Generator:
-    """Return the random numbers of one ticker and epoch; epoch 0 draws its initial weights."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
-
-
-def initial_weights(
-    seeds: NDArray[np.uint64], inputs: int, settings: ModelSettings
-) -> dict[str, NDArray[np.float32]]:
-    """Draw weights (tickers, …) from each ticker's seed; they state standard normal quantiles."""
-    drawn = [_draw(seed, inputs, settings) for seed in seeds]
-    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
-
-
-def _draw(seed: np.uint64, inputs: int, settings: ModelSettings) -> dict[str, NDArray[np.float32]]:
-    drawn = generator(seed, 0)
-    units = settings.units
-    weights: dict[str, NDArray[Any]] = {}
-    for number in range(settings.layers):
-        size = units if number else inputs
-        limit = np.sqrt(6 / (size + 4 * units))
-        bias = np.zeros(4 * units)
-        bias[units : 2 * units] = 1
-        square, triangle = np.linalg.qr(drawn.normal(size=(4 * units, units)))
-        weights[f"lstm_{number}.kernel"] = drawn.uniform(-limit, limit, (size, 4 * units))
-        weights[f"lstm_{number}.recurrent_kernel"] = (square * np.sign(np.diag(triangle))).T
-        weights[f"lstm_{number}.bias"] = bias
-    spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
-    weights["dense.kernel"] = np.zeros((units, LEVELS))
-    weights["dense.bias"] = np.insert(spreads - 1 / spreads, MEDIAN, 0.0)
-    return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
 def _rounded_up(used: Bools, batch: int) -> int:

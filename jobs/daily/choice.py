@@ -1,0 +1,47 @@
+"""Which exchanges and which session are meant, where a command names none."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from jobs.app import App
+from stockbatch.exceptions import SessionNotClosed
+from stockbatch.market import sessions
+from stockbatch.market.sessions import TradingCalendar
+from stockbatch.store import instruments
+
+
+def calendars_of(
+    app: App,
+    calendar_code: str | None,
+    tickers: Sequence[str] | None,
+    session: date | None = None,
+) -> list[str]:
+    """Return the calendars to handle: the one named, else those of the tickers, or of all due.
+
+    Of several, those that do not trade on `session` are left out, unless none does.
+    """
+    if calendar_code is not None:
+        return [calendar_code]
+    with app.transaction() as db:
+        codes = instruments.calendars(db, tickers)
+    today = app.clock().date()
+    trading = [c for c in codes if session is None or sessions.load(c, today).is_session(session)]
+    return trading or codes
+
+
+def closed_session(
+    app: App, calendar_code: str, session: date | None
+) -> tuple[TradingCalendar, date]:
+    """Return the calendar and the session, by default the last one closed, late bars waited for.
+
+    Raises NotASession, SessionNotClosed.
+    """
+    now = app.clock()
+    calendar = sessions.load(calendar_code, now.date())
+    if session is None:
+        return calendar, calendar.last_closed(now, app.settings.close_delay(calendar.code))
+    calendar.require(session)
+    close = calendar.close(session)
+    if close > now:
+        raise SessionNotClosed(session=session, calendar=calendar.code, close=close)
+    return calendar, session

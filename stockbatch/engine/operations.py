@@ -1,0 +1,43 @@
+"""Operations of Keras that any kind of network may be put together from, one per ticker."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from stockbatch.engine import quantiles
+from stockbatch.engine.quantiles import LEVELS, MEDIAN
+from stockbatch.records import QUANTILES
+
+
+def affine(inputs: Any, kernel: Any, bias: Any) -> Any:
+    """Return `inputs` (tickers, windows, steps, size) times `kernel` plus `bias` per ticker.
+
+    The bias is one more row of the kernel: the gradient of a broadcast sum is rounded differently
+    at different places of a stack, that of a matrix product is not.
+    """
+    tickers, windows, steps, size = inputs.shape
+    rows = ops.reshape(inputs, (tickers, windows * steps, size))
+    rows = ops.concatenate([rows, ops.ones((tickers, windows * steps, 1), rows.dtype)], axis=-1)
+    outputs = ops.matmul(rows, ops.concatenate([kernel, ops.expand_dims(bias, 1)], axis=1))
+    return ops.reshape(outputs, (tickers, windows, steps, bias.shape[-1]))
+
+
+def never_crossing(raw: Any) -> Any:
+    """Return the quantiles of raw outputs, both of shape (tickers, windows, steps, levels).
+
+    What `quantiles.never_crossing` does. Spreads are added up by a product with one matrix per
+    ticker, for the reason `affine` has: sums along an axis may be rounded otherwise elsewhere.
+    """
+    tickers = raw.shape[0]
+    spreads = (raw + ops.sqrt(raw * raw + 4)) * 0.5
+    parts = ops.where(np.arange(LEVELS) == MEDIAN, raw, spreads)
+    adding = np.tile(quantiles.accumulation(), (tickers, 1, 1))
+    return affine(parts, adding, ops.zeros((tickers, LEVELS)))
+
+
+def pinball_losses(quantiles: Any, actual: Any) -> Any:
+    """Return what `metrics.pinball_losses` does, of the shape (…) of `actual`."""
+    levels = ops.convert_to_tensor(np.asarray(QUANTILES, np.float32))
+    error = ops.expand_dims(actual, -1) - quantiles
+    return ops.mean(ops.maximum(levels * error, (levels - 1) * error), axis=-1)
