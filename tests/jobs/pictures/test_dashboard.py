@@ -11,6 +11,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from jobs import cli
@@ -65,6 +66,8 @@ def open_page(settings, server, monkeypatch):
     address = database.for_clients(server.url("reader").set(database=name))
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", address)
     monkeypatch.setenv(f"{PREFIX}HOME", str(settings.home))
+    # Streamlit would look for components of other packages in every one installed, at every page.
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
 
     def visited(page, **query):
         script = f"""
