@@ -25,7 +25,7 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, text
 from sqlalchemy.orm import Session
 from xdist.scheduler import LoadScopeScheduling
 
@@ -399,6 +399,19 @@ def make_app_of_own(
 def app(make_app: Callable[..., App], market: Market) -> App:
     """What a job is given, with the tickers of `market` on the watchlist."""
     return make_app(market)
+
+
+@pytest.fixture
+def change(app: App) -> Iterator[Callable[..., None]]:
+    """Change the database of an App behind the program's back, as its owner."""
+    owner = database.engine(app.settings, role="owner")
+
+    def execute(statement: str, **values: Any) -> None:
+        with owner.begin() as connection:
+            connection.execute(text(statement), values)
+
+    yield execute
+    owner.dispose()
 
 
 @pytest.fixture
