@@ -72,7 +72,7 @@ OUTSIDE = tuple(event for event in PHASES if event != "forecasts: commit")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class FaultKind:
     """A kind of fault: at which events it happens, and to which sessions it can."""
 
     events: Sequence[str]
@@ -84,26 +84,26 @@ class Kind:
     """Whether some tickers may lack their bars for a while."""
 
 
-KINDS = {
-    "daemon killed": Kind(events=EVENTS, ends=True),
-    "daemon told to stop": Kind(events=EVENTS, ends=True),
-    "daemon told to stop twice": Kind(events=PHASES, ends=True),
-    "daemon suspended, another at work": Kind(events=PHASES, ends=True),
-    "training child killed": Kind(events=("forecasts: compute",), training=True),
-    "training child suspended": Kind(events=("forecasts: compute",), training=True),
-    "connections ended": Kind(events=EVENTS),
-    "server restarted": Kind(events=EVENTS),
-    "server crashed": Kind(events=EVENTS),
-    "server gone for minutes": Kind(events=PHASES),
-    "no connection left": Kind(events=PHASES),
-    "table locked": Kind(events=OUTSIDE),
-    "statement time-out": Kind(events=PHASES),
-    "exception in a phase": Kind(events=PHASES),
-    "clock set back": Kind(events=PHASES),
-    "provider unreachable": Kind(events=("fetch",), partial=True),
-    "provider's rate limit": Kind(events=("fetch",), partial=True),
-    "no bar yet": Kind(events=("fetch",), partial=True),
-    "bad bar": Kind(events=("fetch",), partial=True),
+FAULT_KINDS = {
+    "daemon killed": FaultKind(events=EVENTS, ends=True),
+    "daemon told to stop": FaultKind(events=EVENTS, ends=True),
+    "daemon told to stop twice": FaultKind(events=PHASES, ends=True),
+    "daemon suspended, another at work": FaultKind(events=PHASES, ends=True),
+    "training child killed": FaultKind(events=("forecasts: compute",), training=True),
+    "training child suspended": FaultKind(events=("forecasts: compute",), training=True),
+    "connections ended": FaultKind(events=EVENTS),
+    "server restarted": FaultKind(events=EVENTS),
+    "server crashed": FaultKind(events=EVENTS),
+    "server gone for minutes": FaultKind(events=PHASES),
+    "no connection left": FaultKind(events=PHASES),
+    "table locked": FaultKind(events=OUTSIDE),
+    "statement time-out": FaultKind(events=PHASES),
+    "exception in a phase": FaultKind(events=PHASES),
+    "clock set back": FaultKind(events=PHASES),
+    "provider unreachable": FaultKind(events=("fetch",), partial=True),
+    "provider's rate limit": FaultKind(events=("fetch",), partial=True),
+    "no bar yet": FaultKind(events=("fetch",), partial=True),
+    "bad bar": FaultKind(events=("fetch",), partial=True),
 }
 
 
@@ -450,7 +450,7 @@ def _start_server(home: Path) -> EmbeddedServer:
     return embedded_server.start(home, options={"fsync": "off"})
 
 
-def plan(
+def draw(
     days: Sequence[date], calm: Engine, *, tickers: int, faults: int, seed: int
 ) -> dict[date, list[Fault]]:
     """Draw faults for sessions, at most two for each, every kind as often as the others.
@@ -465,9 +465,9 @@ def plan(
     kinds: list[str] = []
     for _ in range(faults):
         if not kinds:
-            kinds = rng.sample(list(KINDS), len(KINDS))
+            kinds = rng.sample(list(FAULT_KINDS), len(FAULT_KINDS))
         name = kinds.pop()
-        kind = KINDS[name]
+        kind = FAULT_KINDS[name]
         fits = [
             day
             for day in days[: len(days) // 2 if kind.ends else None]
@@ -574,7 +574,7 @@ def soak(
 
     calm = _database(home, server, "calm", world)
     in_peace = live_once("calm", dict.fromkeys(world.sessions, ()), guarded=False)
-    planned = plan(world.sessions, calm, tickers=tickers, faults=faults, seed=seed)
+    planned = draw(world.sessions, calm, tickers=tickers, faults=faults, seed=seed)
     rough = _database(home, server, "rough", world)
     with_faults = live_once("rough", planned, guarded=True)
     return compare(calm, rough, in_peace, with_faults)
