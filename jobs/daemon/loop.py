@@ -202,7 +202,10 @@ class _Daemon:
                 with _reported("alerts"):
                     self._care.review(app)
                 self._follow()
-                for wake in self._wait(MINUTE):
+                wakes = self._wait(MINUTE)
+                if self._stop.asked:  # between runs: none is broken off
+                    return
+                for wake in wakes:
                     checkpoint()
                     if wake == "base_refit":
                         with _reported("refitting base models"):
