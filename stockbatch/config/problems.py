@@ -60,7 +60,12 @@ def of_validation(
     for problem in error.errors(include_url=False, include_input=False):
         path = [*table, *(str(part) for part in problem["loc"])]
         unknown = problem["type"] == "extra_forbidden"
-        yield sources.error(path, _unknown(path, models) if unknown else problem["msg"])
+        yield sources.error(path, _unknown(path, models) if unknown else in_words(problem["msg"]))
+
+
+def in_words(message: str) -> str:
+    """Return what pydantic says is wrong; of a validator of ours, its own words."""
+    return message.removeprefix("Value error, ")
 
 
 def of_providers(

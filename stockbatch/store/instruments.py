@@ -163,9 +163,10 @@ def active(
 
 def calendars(db: Session, tickers: Sequence[str] | None) -> list[str]:
     """Return the calendars of the tickers named, else of all that are due. Raises as work_list."""
-    chosen = find(db, tickers) if tickers else [i for i in active(db) if not i.demo]
+    listed = find(db, tickers) if tickers else active(db)
+    chosen = [i for i in listed if tickers or not i.demo]
     if not chosen:
-        raise NoInstruments(where="")
+        raise NoInstruments(where=", demonstration data aside," if listed else "")
     return sorted({instrument.calendar for instrument in chosen})
 
 
