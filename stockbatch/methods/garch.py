@@ -67,8 +67,8 @@ def fit_garch(returns: Floats) -> Floats | None:
     """Return the PARAMETERS of one ticker's log returns, of shape (sessions,), NaN where unknown.
 
     Sessions without a return are left out as if they had not been. None where fewer than MINIMUM
-    returns are known, where they do not vary, and where no start leads to a maximum inside the
-    bounds, or where that is implausible: such a ticker has no GARCH forecast. Nothing is warned about.
+    returns are known, where they do not vary, where no start leads to a maximum inside the bounds,
+    and where that is implausible: such a ticker has no GARCH forecast. Nothing is warned about.
     """
     known = returns[np.isfinite(returns)]
     spread = float(np.std(known)) if len(known) >= MINIMUM else 0.0
@@ -84,9 +84,10 @@ def fit_garch(returns: Floats) -> Floats | None:
             warnings.simplefilter("ignore")
             fitted = model.fit(update_freq=0, disp="off", starting_values=start, show_warning=False)
         parameters = np.asarray(fitted.params, dtype=np.float64)
+        deviations = np.asarray(fitted.conditional_volatility, dtype=np.float64)
         if fitted.convergence_flag == 0 and _usable(parameters):
             # The maximum counts: where it is absurd, a lesser one found from elsewhere is no fit.
-            if not _is_plausible(parameters, fitted.conditional_volatility):
+            if not _is_plausible(parameters, deviations):
                 return None
             units: Floats = np.array([spread, spread**2, 1, 1, 1])
             return parameters * units
