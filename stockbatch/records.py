@@ -85,6 +85,7 @@ class Check(StrEnum):
     JUMP_REVERSED = "jump_reversed"
     JUMP_RELEASED = "jump_released"
     JUMP_CONFIRMED = "jump_confirmed"
+    IMPLAUSIBLE_FORECAST = "implausible_forecast"
 
 
 class ActionKind(StrEnum):

@@ -20,7 +20,7 @@ from stockbatch.exceptions import DatabaseError, StockbatchError
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST
-from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
+from stockbatch.methods.forecasts import Targets, forecasts, implausible, state, with_models
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
 from stockbatch.store import bars, market, methods, runs
 from stockbatch.store import forecasts as forecast_store
@@ -146,7 +146,11 @@ def _make_chunk(
     made = list(forecasts(material, stated, work.targets))
     seconds = (time.perf_counter() - started) / len(tickers)
     ended = outcomes(material, trained, made, work.problems, seconds, failure)
-    found = {i.id: of_one for i, of_one in zip(tickers, material.findings, strict=True)}
+    left_out = implausible(material, stated)
+    found = {
+        ticker.id: of_bars + of_forecasts
+        for ticker, of_bars, of_forecasts in zip(tickers, material.findings, left_out, strict=True)
+    }
 
     app.on_event("forecasts: save")
     with app.transaction() as db:
