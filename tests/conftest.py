@@ -25,7 +25,7 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, text
 from sqlalchemy.orm import Session
 from xdist.scheduler import LoadScopeScheduling
 
@@ -46,6 +46,8 @@ from tests.support.market import NOW, Market, PlainTrainer, calendar, session, s
 SERVERS = pytest.StashKey[Path]()
 GROUPS = ("tensorflow", "browser", "demonstration")
 """Fixtures that take long to start. Whoever imports TensorFlow by itself asks for it, too."""
+FAST = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
+"""A database lives for seconds: nothing of it needs to survive a crash, or tidying up."""
 MIGRATED = "migrated"
 """A migrated database of every cluster, to be copied by tests."""
 
@@ -294,7 +296,7 @@ def _copy(prepared: Path, home: Path) -> None:
 
 
 def _start(home: Path, programs: Path) -> EmbeddedServer:
-    return embedded_server.start(home, programs=programs, options={"fsync": "off"})
+    return embedded_server.start(home, programs=programs, options=FAST)
 
 
 def _stop_servers(folder: Path) -> None:
@@ -309,7 +311,7 @@ def _settings(home: Path, url: URL) -> Settings:
 def _fresh_database(server: EmbeddedServer, template: str) -> Iterator[URL]:
     name = f"test_{uuid.uuid4().hex}"
     with _maintenance(server) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield server.url("owner").set(database=name)
     with _maintenance(server) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -397,6 +399,19 @@ def make_app_of_own(
 def app(make_app: Callable[..., App], market: Market) -> App:
     """What a job is given, with the tickers of `market` on the watchlist."""
     return make_app(market)
+
+
+@pytest.fixture
+def change(app: App) -> Iterator[Callable[..., None]]:
+    """Change the database of an App behind the program's back, as its owner."""
+    owner = database.engine(app.settings, role="owner")
+
+    def execute(statement: str, **values: Any) -> None:
+        with owner.begin() as connection:
+            connection.execute(text(statement), values)
+
+    yield execute
+    owner.dispose()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from jobs.daemon.triggers import Wakes
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
 from stockbatch.exceptions import StockbatchError
-from tests.support.market import calendar, session
+from tests.support.market import calendar, fetch, session
 from tests.support.places import ROOT
 from tests.support.plain import PlainProcess, PlainTrainer
 
@@ -79,6 +79,26 @@ class ShortSleep(Wakes):
 
     def wait(self, seconds: float) -> set[str]:
         return super().wait(min(seconds, MOMENT))
+
+
+RUNS = "SELECT calendar, session, trigger, status, tries FROM stockbatch.runs ORDER BY id"
+
+
+def runs(app: App) -> list[tuple[Any, ...]]:
+    """Return calendar, session, trigger, status and tries of every run."""
+    return [tuple(row.values()) for row in fetch(app.engine, RUNS)]
+
+
+def once(event: str, act: Callable[[], object]) -> Callable[[str], None]:
+    """Return what does something when an event comes for the first time."""
+    left = [event]
+
+    def on_event(now: str) -> None:
+        if now in left:
+            left.remove(now)
+            act()
+
+    return on_event
 
 
 def work(

@@ -65,24 +65,6 @@ def webhook():
 
 
 @pytest.fixture
-def owner(app):
-    made = database.engine(app.settings, role="owner")
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def change(owner):
-    """Change the database behind the program's back."""
-
-    def execute(statement, **values):
-        with owner.begin() as connection:
-            connection.execute(text(statement), values)
-
-    return execute
-
-
-@pytest.fixture
 def app(app, webhook):
     """An App that alerts the webhook, in a world where the watchlist was filled on ORIGIN."""
     urls = (SecretStr(webhook.url),)

@@ -1,32 +1,27 @@
 """The daemon on the real server: what it does, in which order, when it stops, what it is told."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
 from datetime import UTC, timedelta
 
 import pytest
 from apscheduler.triggers.date import DateTrigger
-from sqlalchemy import text
-from typer.testing import CliRunner
 
-from jobs import cli
 from jobs.daemon import loop as daemon
 from jobs.daemon import triggers
 from jobs.daemon.loop import Care, work_off
 from jobs.daemon.maintenance import refit_bases
 from jobs.daemon.signals import AT_ONCE
-from stockbatch import config, database
-from stockbatch.exceptions import SchemaTooNew, TrainingOverdue, UnknownRun
+from stockbatch import config
+from stockbatch.exceptions import SchemaTooNew, TrainingOverdue
 from stockbatch.records import Action, Reason
 from stockbatch.store import pauses
-from tests.support.evenings import Daemons, Evenings, evening, since, work
+from tests.support.evenings import Daemons, Evenings, evening, once, runs, since, work
 from tests.support.market import (
     CODE,
     TICKERS,
@@ -42,7 +37,6 @@ from tests.support.market import (
 )
 
 SKIPPED = Action.NONE, Reason.SKIPPED
-RUNS = "SELECT calendar, session, trigger, status, tries FROM stockbatch.runs ORDER BY id"
 
 
 @pytest.fixture(scope="module")
@@ -71,40 +65,11 @@ def app(make_app, market, new):
     return make_app(market, like=new)
 
 
-@pytest.fixture
-def change(app):
-    """Change the database behind the daemon's back."""
-    owner = database.engine(app.settings, role="owner")
-
-    def execute(statement, **values):
-        with owner.begin() as connection:
-            connection.execute(text(statement), values)
-
-    yield execute
-    owner.dispose()
-
-
 @pytest.fixture(scope="module")
 def daemons():
     made = Daemons()
     yield made
     made.close()
-
-
-def runs(app):
-    return [tuple(row.values()) for row in fetch(app.engine, RUNS)]
-
-
-def once(event, act):
-    """Return what does something when an event comes for the first time."""
-    left = [event]
-
-    def on_event(now):
-        if now in left:
-            left.remove(now)
-            act()
-
-    return on_event
 
 
 def terminate(*numbers):
@@ -368,110 +333,3 @@ def test_systemd_is_told(settings, tmp_path):
                 pass
             assert state == b"STOPPING=1"
             assert process.wait(60) == 0
-
-
-# ---- the commands
-
-
-@pytest.fixture
-def stockbatch(app, monkeypatch):
-    """Call the command in this process and in the world of the App."""
-    monkeypatch.setattr("jobs.app.running", lambda settings, create=True: nullcontext(app))
-
-    def call(*arguments):
-        return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-    return call
-
-
-def test_a_paused_exchange_is_left_alone_and_caught_up_later(app, stockbatch, undisturbed):
-    assert "paused: XNYS" in stockbatch("pause", "NYSE").output
-    work(app, evening(-1))
-    assert runs(app) == []
-    app.clock = lambda: evening(-1)
-    assert "paused: XNYS since" in stockbatch("schedule").output
-    assert stockbatch("resume", "XNYS").output == "nothing is paused\n"
-    work(app, evening(-1), evening(0))
-    assert_same(facts(app.engine), undisturbed)
-
-
-def test_everything_is_paused_at_once(app, stockbatch):
-    stockbatch("pause", "XLON")
-    stockbatch("pause")
-    with app.transaction() as db:
-        assert list(pauses.since(db)) == ["ALL", "XLON"]
-    work(app, evening(-1))
-    assert runs(app) == []
-    assert stockbatch("resume").output == "nothing is paused\n"
-
-
-def test_the_schedule_shows_firings_and_what_is_due(app, stockbatch):
-    app.clock = lambda: evening(0)
-    said = stockbatch("schedule").output
-    # XNYS closes at 20:00 UTC; 45 minutes later the daemon wakes up
-    for offset in (1, 2, 3):
-        assert re.search(rf"{session(offset)} 20:45 +XNYS: daily run", said)
-    assert re.search(r"Sat 2024-06-08 06:00 +all: base models about to expire", said)
-    assert re.search(r"2024-07-01 08:00 +all: maintenance", said)
-    assert f"due: XNYS {session(0)}, forecasts live\n" in said
-    assert f"due: XNYS {session(-1)}, forecasts late\n" in said
-
-
-def test_runs_are_listed_and_shown_in_detail(app, stockbatch):
-    work(app, evening(-1), evening(0))
-    said = stockbatch("runs").output
-    (first, second) = fetch(app.engine, "SELECT id, session FROM stockbatch.runs ORDER BY id")
-    assert said.index(str(second["session"])) < said.index(str(first["session"]))
-    assert str(first["session"]) not in stockbatch("runs", "--limit", 1).output
-    detail = stockbatch("runs", first["id"]).output
-    assert str(second["session"]) not in detail
-    assert re.search(r"trained +no_model +3 +AAA", detail)
-    assert isinstance(stockbatch("runs", 4711).exception, UnknownRun)
-
-
-def test_what_failed_is_run_again_on_request(app, stockbatch):
-    app.clock = lambda: evening(-1)
-
-    def fail():
-        raise ValueError("a bug")
-
-    app.on_event = once("score", fail)
-    assert isinstance(stockbatch("retry").exception, ValueError)
-    assert runs(app) == [(CODE, session(-1), "schedule", "failed", 1)]
-    assert "a bug" in stockbatch("runs").output
-    assert f"XNYS {session(-1)} finished: 3 outcomes" in stockbatch("retry", CODE).output
-    assert runs(app) == [(CODE, session(-1), "schedule", "finished", 2)]
-    assert stockbatch("retry").output == "nothing is due\n"
-
-
-def test_a_backfill_runs_what_it_is_asked_for(app, stockbatch, change):
-    app.clock = lambda: evening(0)
-    span = ("backfill", "--from", session(-3), "--to", session(2))
-
-    def said(*more):
-        answer = stockbatch(*span, *more)
-        assert answer.exception is None, answer.exception
-        return answer.output.splitlines()
-
-    days = [session(offset) for offset in (-3, -2, -1, 0)]  # those to come are left out
-    planned = [f"XNYS {day} is missing: would run it" for day in days]
-    assert said("--dry-run") == planned
-    assert runs(app) == []
-    done = said()
-    assert [line.split(" finished")[0] for line in done] == [f"XNYS {day}" for day in days]
-    assert runs(app) == [(CODE, day, "backfill", "finished", 1) for day in days]
-    assert said() == ["XNYS: nothing to run"]
-
-    change("UPDATE stockbatch.runs SET status = 'failed' WHERE session = :day", day=days[1])
-    before = facts(app.engine)
-    assert f"XNYS {days[1]} is failed: would leave it" in said("--dry-run")
-    again = said("--dry-run", "--reprocess", "failed")
-    assert [line for line in again if "would run" in line] == [
-        f"XNYS {days[1]} is failed: would run it"
-    ]
-    assert len(said("--reprocess", "failed")) == 1
-    assert len(said("--reprocess", "completed")) == 4
-    attempts = fetch(app.engine, "SELECT max(attempt) AS n FROM stockbatch.runs GROUP BY session")
-    assert attempts == [{"n": 2}] * 4
-    for table in ("bars", "forecasts", "scores", "models"):
-        assert facts(app.engine)[table].keys() == before[table].keys()

@@ -67,6 +67,7 @@ def drawn(browser, file):
     return wait_for(browser, script)
 
 
+@pytest.mark.slow
 def test_a_page_needs_no_network(report, filled, browser, tmp_path):
     page = tmp_path / "report.html"
     assert report(filled, "AAA", "--out", page) == (0, f"{page}: written\n")
@@ -90,6 +91,7 @@ def test_a_page_needs_no_network(report, filled, browser, tmp_path):
     assert browser.execute_script(width) <= PHONE[0]
 
 
+@pytest.mark.slow
 def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
     page = tmp_path / "report.html"
     assert report(filled, "--out", page)[0] == 0
