@@ -80,25 +80,30 @@ def load(app: App, around: Around, tickers: Sequence[Instrument], targets: Sessi
     """Load a chunk as it stood at the origin, with what was forecast for `targets`."""
     row_of = {instrument.id: row for row, instrument in enumerate(tickers)}
     origin = around.sessions[-1].item()
+    fitted = [LSTM, *registry.fitted_to(Scope.TICKER)]
     with app.transaction() as db:
-
-        def newest(method: str) -> Models:
-            found = models.newest(db, tickers, method, ModelKind.TICKER, origin)
-            return {row_of[key]: model for key, model in found.items()}
-
-        champions = models.champions(db, tickers, origin)
         panel = bars.load_panel(db, tickers, around.sessions)
-        return Chunk(
-            material=prepare(tickers, panel, around.market),
-            champions={row_of[key]: model for key, model in champions.items()},
-            newest=newest(LSTM),
-            fitted={name: newest(name) for name in registry.fitted_to(Scope.TICKER)},
-            past={
-                name: forecasts.past_quantiles(db, tickers, targets, name)
-                for name in registry.needed_past()
-            },
-            drifted=frozenset(row_of[key] for key in scores.drifted(db, tickers, origin)),
-        )
+        champions = models.champions(db, tickers, origin)
+        newest = {
+            name: models.newest(db, tickers, name, ModelKind.TICKER, origin) for name in fitted
+        }
+        past = {
+            name: forecasts.past_quantiles(db, tickers, targets, name)
+            for name in registry.needed_past()
+        }
+        drifted = scores.drifted(db, tickers, origin)
+
+    def by_row(found: Mapping[int, TrainedModel]) -> Models:
+        return {row_of[id_]: model for id_, model in found.items()}
+
+    return Chunk(
+        material=prepare(tickers, panel, around.market),
+        champions=by_row(champions),
+        newest=by_row(newest.pop(LSTM)),
+        fitted={name: by_row(found) for name, found in newest.items()},
+        past=past,
+        drifted=frozenset(row_of[id_] for id_ in drifted),
+    )
 
 
 def train(

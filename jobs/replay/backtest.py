@@ -7,7 +7,6 @@ sessions of the block are then forecast in one pass, by the functions a run uses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from uuid import uuid4
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from stockbatch.store import instruments as instrument_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Block:
     """A block that is done: its first and last origin, and the forecasts it added."""
 
     first: date
@@ -48,7 +47,7 @@ def backtest(
     last: date,
     *,
     tickers: Sequence[str] | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[Block]:
     """Forecast from every session from `first` to `last` and score what can be scored.
 
     Tickers are retrained, and the base refitted, as often as the settings say. What a killed
@@ -63,7 +62,7 @@ def backtest(
             calendar_store.extend(db, calendar, sessions.FIRST_DAY, calendar.next(last))
             methods.add_missing(db, registry.described())
         through = _last_known(app, calendar, calendar.next(last))
-        closing = _run(calendar, through)
+        closing = Run.unrecorded(calendar.code, through)
         fetch_bars(app, closing, calendar, chosen)
         length = app.settings.retrain_after_sessions
         for start in range(0, len(origins), length):
@@ -72,7 +71,7 @@ def backtest(
                 _block(app, calendar, block, [i for i in chosen if i.demo == demo], demo=demo)
                 for demo in (False, True)
             )
-            yield Progress(first=as_date(block[0]), last=as_date(block[-1]), added=added)
+            yield Block(first=as_date(block[0]), last=as_date(block[-1]), added=added)
         app.on_event("backtest: score")
         score_forecasts(app, closing, calendar, chosen)
         update_history(app, closing, calendar, calendar.next(first))
@@ -90,11 +89,6 @@ def _origins(app: App, calendar: TradingCalendar, first: date, last: date) -> Se
 def _last_known(app: App, calendar: TradingCalendar, session: date) -> date:
     """Return `session`, or the last one closed where that is earlier."""
     return min(session, calendar.last_closed(app.clock()))
-
-
-def _run(calendar: TradingCalendar, session: date) -> Run:
-    """Return what stands for a run: a backtest is none, its lock on the calendar protects it."""
-    return Run(id=None, calendar=calendar.code, session=session, attempt=0, owner=uuid4())
 
 
 def _block(
@@ -119,7 +113,7 @@ def _block(
         known = market.load(db, calendar.code, window)
     then = known.first(len(window) - len(origins) + 1)
     trained_at = then.sessions
-    run = _run(calendar, as_date(origins[0]))
+    run = Run.unrecorded(calendar.code, as_date(origins[0]))
     around = Around(
         sessions=trained_at,
         market=then,

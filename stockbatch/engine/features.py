@@ -134,6 +134,22 @@ def windows(array: NDArray[Any], lookback: int, scored: int, fill: Any = 0) -> N
     return np.moveaxis(cut, -1, 2)
 
 
+def decaying_sum(values: Floats, decay: float, sessions: int) -> Floats:
+    """Return the sums of (T, S) over the last `sessions`, with weights falling by `decay`."""
+    result = np.empty_like(values)
+    # What falls out of the window is taken away again, so that nothing older is remembered: a step
+    # then is the same however long the series before it.
+    forgotten = decay**sessions
+    state = np.zeros(len(values))
+    for step in range(values.shape[1]):
+        state = state * decay + values[:, step]
+        if step >= sessions:
+            # Rounding may leave a little less than nothing.
+            state = np.maximum(state - forgotten * values[:, step - sessions], 0.0)
+        result[:, step] = state
+    return result
+
+
 def _inputs(
     panel: Panel,
     returns: Floats,
@@ -218,17 +234,7 @@ def _settled(values: Floats, known: Bools, released: Bools) -> Floats:
 
 
 def _decayed(values: Floats) -> Floats:
-    """Return the sums over VOLATILITY_WINDOW sessions with weights falling by DECAY."""
-    result = np.zeros_like(values)
-    forgotten = DECAY**VOLATILITY_WINDOW
-    state = np.zeros(len(values))
-    for step in range(values.shape[1]):
-        state = state * DECAY + values[:, step]
-        if step >= VOLATILITY_WINDOW:
-            # Rounding may leave a little less than nothing.
-            state = np.maximum(state - forgotten * values[:, step - VOLATILITY_WINDOW], 0.0)
-        result[:, step] = state
-    return result
+    return decaying_sum(values, DECAY, VOLATILITY_WINDOW)
 
 
 def _trailing_sum(values: Floats, sessions: int) -> Floats:

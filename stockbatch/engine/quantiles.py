@@ -9,10 +9,9 @@ squareplus, (x + sqrt(x² + 4)) / 2 (Barron, "Squareplus: a softplus-like algebr
 import numpy as np
 
 from stockbatch.engine.weights import Singles
-from stockbatch.records import QUANTILES, Floats
+from stockbatch.records import MEDIAN, QUANTILES, Floats
 
 LEVELS = len(QUANTILES)
-MEDIAN = QUANTILES.index(0.5)
 
 
 def never_crossing(raw: Singles) -> Floats:

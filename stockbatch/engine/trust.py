@@ -23,7 +23,6 @@ MEAN, PRECISION, LIMIT = f"{SEEN}mean", f"{SEEN}precision", f"{SEEN}limit"
 
 def moments(inputs: Singles) -> dict[str, Singles]:
     """Return what is to be kept of the inputs (samples, features) trained on, by name."""
-    # In doubles: a sum of a million singles is wrong in the digits that small variances have.
     from sklearn.covariance import EmpiricalCovariance  # slow to import, and forecasts need none
 
     # In doubles: a sum of a million singles is wrong in the digits that small variances have.

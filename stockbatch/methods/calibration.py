@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stockbatch.methods.base import PAST
-from stockbatch.records import QUANTILES, Floats
+from stockbatch.records import MEDIAN, QUANTILES, Floats
 
 REACH = PAST
 """Past forecasts that a calibration depends on."""
@@ -60,8 +60,7 @@ LARGEST_LEVERAGE = 0.99
 CHUNK = 1024
 """Forecasts calibrated at a time, so that a step stays in the processor's cache."""
 
-_MEDIAN = len(QUANTILES) // 2
-_SIDES = [level for level in range(len(QUANTILES)) if level != _MEDIAN]
+_SIDES = [level for level in range(len(QUANTILES)) if level != MEDIAN]
 _MISSES = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[_SIDES, None, None, None]
 """Share of forecasts whose actual lies beyond each quantile but the median."""
 _TOGETHER, _ALONE, _FORGETTING = np.array(LEARNERS).T[:, :, None, None]
@@ -76,13 +75,13 @@ def calibrate_by_origin(quantiles: Floats, actual: Floats, origins: int) -> Floa
     The median is left alone, and nothing crosses.
     """
     answer: Floats = quantiles[:, -origins:].copy()
-    median = answer[:, :, _MEDIAN, None]
+    median = answer[:, :, MEDIAN, None]
     rows = max(CHUNK // origins, 1)
     for first in range(0, len(answer), rows):
         some = slice(first, first + rows)
         factors = _factors(quantiles[some], actual[some], origins)
         answer[some, :, _SIDES] += (factors - 1) * (answer[some, :, _SIDES] - median[some])
-    lower, upper = answer[..., _MEDIAN::-1], answer[..., _MEDIAN:]
+    lower, upper = answer[..., MEDIAN::-1], answer[..., MEDIAN:]
     np.minimum.accumulate(lower, axis=-1, out=lower)
     np.maximum.accumulate(upper, axis=-1, out=upper)
     return answer
@@ -158,9 +157,9 @@ def _surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats
     actual = np.pad(actual[:, -sessions:], padding, constant_values=np.nan)
     levels = np.moveaxis(quantiles[:, -sessions:], -1, 0)
     levels = np.pad(levels, [(0, 0), *padding], constant_values=np.nan)
-    distance = levels[_SIDES] - levels[_MEDIAN]
+    distance = levels[_SIDES] - levels[MEDIAN]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        needed = (actual - levels[_MEDIAN]) / distance
+        needed = (actual - levels[MEDIAN]) / distance
         share = np.abs(distance) / np.abs(distance).sum(axis=0)
     known = np.isfinite(needed).all(axis=0) & np.isfinite(share).all(axis=0)
     needed, share = (np.where(known, side, 0.0)[:, None] for side in (needed, share))

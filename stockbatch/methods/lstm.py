@@ -12,8 +12,8 @@ from stockbatch.config import ModelSettings
 from stockbatch.engine import inference, trust
 from stockbatch.engine.material import Material
 from stockbatch.methods import calibration
-from stockbatch.methods.base import MEDIAN, PAST, Given, Method, Stated
-from stockbatch.records import LSTM, QUANTILES, Floats, TrainedModel
+from stockbatch.methods.base import PAST, Given, Method, Stated
+from stockbatch.records import LSTM, MEDIAN, QUANTILES, Floats, TrainedModel
 
 
 class Lstm(Method):

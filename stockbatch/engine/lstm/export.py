@@ -5,8 +5,9 @@ from pathlib import Path
 import keras
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine.quantiles import LEVELS, MEDIAN, accumulation
+from stockbatch.engine.quantiles import LEVELS, accumulation
 from stockbatch.engine.weights import Weights
+from stockbatch.records import MEDIAN
 
 
 def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
