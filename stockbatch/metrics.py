@@ -31,6 +31,10 @@ SKILL_METRICS = frozenset(
     | {f"winkler_{percent}" for percent in SCORED_INTERVALS}
 )
 """Metrics of which less is better, the only ones `skill` has a meaning for."""
+DISTRIBUTION_METRICS = frozenset(
+    {"pinball"} | {f"winkler_{percent}" for percent in SCORED_INTERVALS}
+)
+"""Those of quantiles, of which the naive forecast states none: another method is their baseline."""
 
 
 class Average(NamedTuple):

@@ -34,7 +34,6 @@ HISTORY_AT_ONCE = 50
 """Sessions whose windows are held in memory together."""
 BASELINES = (POINT_BASELINE, QUANTILE_BASELINE)
 """What points, and what quantiles, are compared with."""
-PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
 Losses = Mapping[str, Floats]
 """Losses of scored forecasts by name, arrays (tickers, sessions), NaN where there is none."""
 ByMethod = Mapping[str, Losses]
@@ -175,8 +174,8 @@ def _rows(ids: Sequence[int | None], kind: Kind, window: int, losses: ByMethod) 
 
 
 def _baseline(metric: str) -> str:
-    """Return the method that a metric is compared with: the naive one states no quantiles."""
-    return QUANTILE_BASELINE if metric in PROBABILISTIC else POINT_BASELINE
+    """Return the method that a metric is compared with."""
+    return QUANTILE_BASELINE if metric in metrics.DISTRIBUTION_METRICS else POINT_BASELINE
 
 
 def _of_both(
