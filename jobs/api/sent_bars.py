@@ -57,6 +57,7 @@ def predict(
     checked = _check(instrument, fetched, calendar, now)
     origin = as_date(checked.accepted.sessions[-1])
     model, base = _models(db, instrument, origin, settings)
+    # By the settings it was trained with, which need not be those of today.
     own = ModelSettings.model_validate(model.parameters)
     window = calendar.window(origin, sessions_needed(settings.model_copy(update={"model": own})))
     known = market.load(db, calendar.code, window)

@@ -56,6 +56,7 @@ def make_forecasts(
     train_until = deadline - margin if app.clock() < deadline else None
     with app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
+        # Demonstration tickers have a base of their own, so that neither learns from the other.
         for demo in (False, True):
             mine = [instrument for instrument in instruments if instrument.demo == demo]
             if not mine:
@@ -102,6 +103,7 @@ def _make_or_isolate(
     except (DatabaseError, OperationalError):
         raise
     except Exception as error:
+        # What fails once may succeed the next time, and then for all of the chunk.
         if run.tries < ISOLATING_TRY:
             raise
         reason = str(error) if isinstance(error, StockbatchError) else repr(error)
@@ -109,6 +111,8 @@ def _make_or_isolate(
         with bound_contextvars(**({"ticker": names} if len(tickers) == 1 else {})):
             log.warning("%s %s: %s: %s", run.calendar, run.session, names, reason)
         if len(tickers) > 1:
+            # By halves: one bad ticker of 64 is found in six steps, and the others keep their
+            # forecasts.
             middle = len(tickers) // 2
             for half in (tickers[:middle], tickers[middle:]):
                 _make_or_isolate(app, run, work, half)
@@ -144,6 +148,7 @@ def _make_chunk(
         given(app, around, trained, material, chunk.past), parameters(around, chunk, trained)
     )
     made = list(forecasts(material, stated, work.targets))
+    # Of one ticker nobody can say it: a chunk is trained as one stack.
     seconds = (time.perf_counter() - started) / len(tickers)
     ended = outcomes(material, trained, made, work.problems, seconds, failure)
     found = {i.id: of_one for i, of_one in zip(tickers, material.findings, strict=True)}

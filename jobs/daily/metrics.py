@@ -52,6 +52,7 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
 
     in_all = _in_all(instruments)
     rows = list(_of_tickers(losses, [instrument.id for instrument in instruments]))
+    # Of demonstration tickers alone there is no total: it would be one of nothing.
     if in_all.any():
         rows += _of_all(losses, in_all)
         rows += _leaderboard(losses, in_all)
@@ -106,6 +107,7 @@ def _in_all(instruments: Sequence[Instrument]) -> NDArray[np.bool_]:
 
 def _losses(forecasts: Mapping[str, Floats]) -> Losses:
     """Return the losses of scored forecasts."""
+    # Whoever states points only has NaN throughout: without quantiles no metric of them has a row.
     quantiles = np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
     points_only = bool(np.isnan(quantiles).all())
     return metrics.losses(

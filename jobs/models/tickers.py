@@ -210,6 +210,8 @@ def save(
         of = {id_of[row]: model for row, model in by_row.items()}
         return models.add(db, of, run, demo=around.demo)
 
+    # Parameters of other methods are stored like models, but nothing puts them into use: the newest
+    # serve.
     for fitted in trained.fitted.values():
         stored(fitted)
     new = stored(trained.new)

@@ -104,6 +104,7 @@ def _block(
         return 0
     with app.transaction() as db:
         done = forecast_store.backtested(db, instruments, origins)
+    # A block is committed chunk by chunk: what is there of it was made whole.
     todo = [instrument for instrument in instruments if instrument.id not in done]
     if not todo:
         return 0
@@ -111,6 +112,8 @@ def _block(
     with app.transaction() as db:
         market.update(db, calendar.code, window)
         known = market.load(db, calendar.code, window)
+    # Models see the market as it was at the first origin; forecasts of later ones see it as it was
+    # then.
     then = known.first(len(window) - len(origins) + 1)
     trained_at = then.sessions
     run = Run.unrecorded(calendar.code, as_date(origins[0]))
@@ -182,6 +185,7 @@ def _pieces(
     look as it looked then.
     """
     whole = prepare(tickers, panel, known)
+    # One jump of one ticker cuts the block for the whole chunk: pieces are few, because jumps are.
     jumped = whole.jumped[:, -origins:].any(axis=0)
     ends = sorted({*(np.flatnonzero(jumped) + 1).tolist(), origins})
     begin = 0
@@ -211,6 +215,7 @@ def _state(
     told = slice(seen.stop, seen.stop + piece.origins)
     for method, quantiles in chunk.past.items():
         into = quantiles[:, told]
+        # As in a run, where the forecast of one night is the past of the next.
         np.copyto(into, stated[method].uncalibrated(), where=np.isnan(into))
     return stated
 

@@ -166,6 +166,7 @@ def _inputs(
     may learn from tickers of any price and any temper. What a session did is measured by the
     volatility before it: its own would take part of the surprise away.
     """
+    # A session is measured by what was known before it.
     before = _shifted(scale, np.nan)
     location = (2 * panel.close - panel.high - panel.low) / (panel.high - panel.low)
     logarithm = np.log(scale)
@@ -229,6 +230,8 @@ def _volatility(returns: Floats, spread: Floats, known: Bools, released: Bools) 
 
 def _settled(values: Floats, known: Bools, released: Bools) -> Floats:
     """Return `values` at the session they can be relied on, released ones a session later."""
+    # A jump that came true is believed when the next bar has confirmed it, and not a session
+    # earlier.
     late = _shifted(np.where(released, values, 0.0), 0.0)
     return np.where(known, values, 0.0) + late
 
@@ -238,6 +241,7 @@ def _decayed(values: Floats) -> Floats:
 
 
 def _trailing_sum(values: Floats, sessions: int) -> Floats:
+    # The sum so far, less what it was `sessions` ago: no window is added up twice.
     total = np.cumsum(values, axis=1)
     total[:, sessions:] -= total[:, :-sessions].copy()
     return total

@@ -46,5 +46,6 @@ def dissimilarity(seen: Mapping[str, Singles], inputs: Singles) -> Floats:
 
 def _distance(inputs: Singles, mean: Floats, precision: Floats) -> Floats:
     centred = inputs - mean
+    # Of each row x the number x P x, without the matrix of all pairs of rows.
     squared: Floats = np.einsum("...i,ij,...j->...", centred, precision, centred)
     return np.sqrt(np.maximum(squared, 0.0))

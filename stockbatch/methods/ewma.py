@@ -48,6 +48,7 @@ def ewma_quantiles_by_origin(returns: Floats, origins: int) -> Floats:
     returns = returns[:, -(REACH + origins - 1) :]
     volatility = ewma_volatility(returns)
     scaled = np.full_like(returns, np.nan)
+    # By the volatility of the day before: by its own, a large move would look like an ordinary one.
     scaled[:, 1:] = returns[:, 1:] / volatility[:, :-1]
     return volatility[:, -origins:, None] * rolling_quantiles_by_origin(scaled, origins)
 

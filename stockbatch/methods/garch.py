@@ -73,15 +73,18 @@ def fit_garch(returns: Floats) -> Floats | None:
         return None
     from arch.univariate import GARCH, ConstantMean, StudentsT  # slow, and no filter needs it
 
+    # In units of their spread: returns are small numbers, at which optimizers stop too early.
     model = ConstantMean(
         known / spread, volatility=GARCH(p=1, q=1), distribution=StudentsT(), rescale=False
     )
+    # The likelihood has flat places: from another start the search may get past them.
     for start in _STARTS:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             fitted = model.fit(update_freq=0, disp="off", starting_values=start, show_warning=False)
         parameters = np.asarray(fitted.params, dtype=np.float64)
         if fitted.convergence_flag == 0 and _usable(parameters):
+            # Back to log returns: a mean has their unit, a variance its square, the rest has none.
             units: Floats = np.array([spread, spread**2, 1, 1, 1])
             return parameters * units
     return None
@@ -95,6 +98,7 @@ def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int)
     same parameters serve all of them: only those after the fit are forecasts.
     """
     mean, freedom = parameters[:, 0, None, None], parameters[:, 4, None]
+    # Student's t has a variance of its own, freedom / (freedom - 2): scaled to 1, as `arch` has it.
     standard = stdtrit(freedom, np.array(QUANTILES)) * np.sqrt((freedom - 2) / freedom)
     deviation = np.sqrt(_variances(parameters, returns, origins))
     quantiles: Floats = mean + deviation[:, :, None] * standard[:, None, :]
@@ -118,6 +122,8 @@ def _variances(parameters: Floats, returns: Floats, origins: int) -> Floats:
     )
     variance = np.full(count.shape, np.nan)
     np.divide(total, count, out=variance, where=count >= FEWEST_TO_FILTER)
+    # A loop over sessions, because each variance needs the one before; tickers and origins side by
+    # side.
     for step in range(REACH):
         now = slice(step, step + origins)
         square = np.where(known[:, now], squares[:, now], variance)

@@ -77,6 +77,7 @@ _UNCALIBRATED = ", ".join(
     f"coalesce({raw}, {stated}) AS uncalibrated_{stated}"
     for raw, stated in zip(RAW_QUANTILE_COLUMNS, QUANTILE_COLUMNS, strict=True)
 )
+# Calibration learns from what was stated first-hand, so that it never corrects its own corrections.
 _PAST = f"""
 SELECT DISTINCT ON (instrument_id, target_session)
     instrument_id, target_session - date '1970-01-01' AS day, {_UNCALIBRATED}

@@ -81,9 +81,11 @@ def open_run(
         db.add(run)
     else:
         run = last
+        # Kept to be written back, should it turn out that nothing can be done yet.
         if run.status == RunStatus.FINISHED:
             changed = ("owner", "status", "heartbeat_at", "finished_at", "message")
             before = {column: getattr(run, column) for column in changed}
+        # A stop on purpose is nobody's fault: it must not bring a ticker nearer to being left out.
         run.tries += run.status != RunStatus.STOPPED
         run.status, run.owner = RunStatus.RUNNING, owner
         run.finished_at, run.message = None, None
@@ -206,6 +208,7 @@ class Lack(NamedTuple):
     waiting: int
 
 
+# Only the newest attempt tells how a session stands: it begins where the one before was finished.
 _LAST_TRIES = text("""
 SELECT DISTINCT ON (session) session, status, tries, tried_at, message
 FROM stockbatch.runs
@@ -230,6 +233,7 @@ FROM stockbatch.runs
 WHERE cast(:id AS bigint) IS NULL OR id = :id
 ORDER BY tried_at DESC, id DESC LIMIT :limit
 """)
+# Outcomes are of sessions, so that what an earlier run of the same session did is told, too.
 _REASONS = text("""
 SELECT o.action, o.reason, count(*) AS tickers, min(i.ticker) AS first_ticker,
     min(nullif(o.message, '')) AS message

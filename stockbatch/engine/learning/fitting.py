@@ -78,6 +78,7 @@ def train_base(
     newest = slice(-settings.model.history_sessions, None)
     inputs, targets, prints = [], [], []
     for material in materials:
+        # Short histories would fill the pool with windows that are mostly padding.
         rows = material.features.present[:, newest].sum(axis=1) >= settings.model.minimum_history
         inputs.append(material.features.inputs[rows, newest])
         targets.append(features.targets(material.features)[rows, newest])
@@ -87,6 +88,7 @@ def train_base(
     history = _history(materials[0], np.concatenate(inputs), np.concatenate(targets), settings)
     data = history.data(["base"], materials[0].origin, settings)
     fitted = trainer.fit_pooled(TRAINED, data, settings.model, on_epoch=on_epoch, overdue=overdue)
+    # A base that never had a loss is worse than the one before, or than none.
     if not np.isfinite(fitted.validation_loss).any():
         return None
     model = _model(ModelKind.BASE, None, materials[0], reason, settings, fitted, 0)
