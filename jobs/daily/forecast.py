@@ -21,7 +21,7 @@ from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST
 from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
-from stockbatch.records import Action, Instrument, Outcome, Reason, Run
+from stockbatch.records import Action, Instrument, Market, Outcome, Reason, Run, Sessions
 from stockbatch.store import bars, market, methods, runs
 from stockbatch.store import forecasts as forecast_store
 
@@ -43,17 +43,13 @@ def make_forecasts(
     by one, each with its models, forecasts and outcomes. Training ends when forecasts that can
     still be live are due: then the models in use make them.
     """
-    sessions = calendar.window(run.session, sessions_needed(app.settings))
-    with app.transaction() as db:
-        runs.lock(db, run)
-        methods.add_missing(db, registry.described())
-        market.update(db, run.calendar, sessions)
-        known = market.load(db, run.calendar, sessions)
     target = calendar.next(run.session)
     deadline = calendar.deadline(target)
-    targets = {run.session: (target, deadline)}
     margin = timedelta(minutes=app.settings.deadline_margin_minutes)
+    # What is late anyhow may as well be trained: nobody waits for it.
     train_until = deadline - margin if app.clock() < deadline else None
+    sessions = calendar.window(run.session, sessions_needed(app.settings))
+    known = _market(app, run, sessions)
     with app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
         # Demonstration tickers have a base of their own, so that neither learns from the other.
@@ -61,24 +57,36 @@ def make_forecasts(
             mine = [instrument for instrument in instruments if instrument.demo == demo]
             if not mine:
                 continue
-            base = train_base(
-                app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
-            )
-            pooled = fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until)
             around = Around(
                 sessions=sessions,
                 market=known,
-                base=base,
+                base=train_base(
+                    app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
+                ),
                 demo=demo,
-                pooled=pooled,
+                pooled=fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until),
                 train_until=train_until,
             )
-            work = _Work(around=around, targets=targets, problems=problems, retrain=retrain)
+            work = _Work(
+                around=around,
+                targets={run.session: (target, deadline)},
+                problems=problems,
+                retrain=retrain,
+            )
             for start in range(0, len(mine), app.settings.chunk_tickers):
                 app.checkpoint()
                 tickers = mine[start : start + app.settings.chunk_tickers]
                 _make_or_isolate(app, run, work, tickers)
                 progress.advance(task, len(tickers))
+
+
+def _market(app: App, run: Run, sessions: Sessions) -> Market:
+    """Return what all tickers did, summed up first; methods new to the database are named there."""
+    with app.transaction() as db:
+        runs.lock(db, run)
+        methods.add_missing(db, registry.described())
+        market.update(db, run.calendar, sessions)
+        return market.load(db, run.calendar, sessions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,18 +115,7 @@ def train(
     is `deadline` where training is not done in time.
     """
     material = chunk.material
-    reasons = {
-        row: learning.decide(
-            material,
-            row,
-            chunk.newest.get(row),
-            around.base,
-            app.settings,
-            drifted=row in chunk.drifted,
-            force=force,
-        )
-        for row in np.flatnonzero(material.features.present[:, -1]).tolist()
-    }
+    reasons = _reasons(app, around, chunk, force=force)
     due = {row: reason for row, reason in reasons.items() if reason in learning.TRAIN}
     new: Models = {}
     fitted: Mapping[str, Models] = {}
@@ -156,6 +145,22 @@ def train(
     chosen = {row: _choose(new.get(row), chunk.champions.get(row), around.base) for row in reasons}
     used = {row: model for row, model in chosen.items() if model is not None}
     return Trained(reasons=reasons, new=new, used=used, fitted=fitted)
+
+
+def _reasons(app: App, around: Around, chunk: Chunk, *, force: bool) -> dict[int, Reason]:
+    """Return why each ticker is trained or is not, by row; without a bar it is neither."""
+    return {
+        row: learning.decide(
+            chunk.material,
+            row,
+            chunk.newest.get(row),
+            around.base,
+            app.settings,
+            drifted=row in chunk.drifted,
+            force=force,
+        )
+        for row in np.flatnonzero(chunk.material.features.present[:, -1]).tolist()
+    }
 
 
 def is_overdue(app: App, train_until: datetime | None) -> bool:

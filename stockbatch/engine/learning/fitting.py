@@ -143,10 +143,8 @@ def train(
     for position, (row, reason) in enumerate(reasons.items()):
         if not np.isfinite(fitted.validation_loss[position]).any():
             continue
-        champion = champions.get(row) if reason not in INCOMPARABLE else None
-        # A ticker that uses its base has no champion of its own: the base is compared anyway.
         champion_loss = None
-        if champion is not None and champion.kind is ModelKind.TICKER:
+        if (champion := _comparable(champions.get(row), reason)) is not None:
             champion_loss = history.mean_loss(position, champion, settings)
         comparison = compare(own_losses[position], base_losses[position], champion_loss)
         model = _model(ModelKind.TICKER, row, material, reason, settings, fitted, position)
@@ -154,6 +152,13 @@ def train(
             model, comparison=comparison, verdict=judge(comparison), parent_id=base.id
         )
     return models
+
+
+def _comparable(champion: TrainedModel | None, reason: Reason) -> TrainedModel | None:
+    """Return the ticker's own model in use, where it is a measure of one trained for a reason."""
+    # A ticker that uses its base has no champion of its own: the base is compared anyway.
+    own = champion is not None and champion.kind is ModelKind.TICKER
+    return champion if own and reason not in INCOMPARABLE else None
 
 
 def _history(material: Material, inputs: Singles, targets: Floats, settings: Settings) -> _History:
