@@ -1,10 +1,16 @@
 """Fixtures: one server for all tests of a session, a freshly migrated database for each test.
 
+Every server is a copy of one prepared cluster, but where its creation is what is tested.
+
 The process that pytest was called in owns a folder for all servers that tests start, shares it with
 the xdist workers, and stops every server in it at the end, whatever happened to the workers.
+
+Networks are made up unless a test asks for `tensorflow`. The tests of a file run in one worker, so
+that what they share is made once; so do all that ask for one of GROUPS.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -12,6 +18,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +27,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session
+from xdist.scheduler import LoadScopeScheduling
 
 from jobs.app import App
 from stockbatch import database
@@ -29,11 +37,17 @@ from stockbatch.database.embedded_server import EmbeddedServer
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.records import Instrument
 from stockbatch.store.calendar import extend
+from tests.support import demonstration as demonstrations
+from tests.support.demonstration import Demonstration
 from tests.support.ledger import listed
 from tests.support.loopback import YahooServer, serving
-from tests.support.market import NOW, Market, calendar, session, small, watch
+from tests.support.market import NOW, Market, PlainTrainer, calendar, session, small, watch
 
 SERVERS = pytest.StashKey[Path]()
+GROUPS = ("tensorflow", "browser", "demonstration")
+"""Fixtures that take long to start. Whoever imports TensorFlow by itself asks for it, too."""
+MIGRATED = "migrated"
+"""A migrated database of every cluster, to be copied by tests."""
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
 hypothesis.settings.load_profile("unhurried")
@@ -46,6 +60,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="binaries of the PostgreSQL to test with, e.g. /usr/lib/postgresql/15/bin; "
         "default: the embedded one",
+    )
+    parser.addoption(
+        "--demo",
+        type=Path,
+        metavar="FOLDER",
+        help="where `stockbatch demo` was run in FOLDER/home and said what is in FOLDER/said; "
+        "default: the first test that needs it runs it",
     )
     parser.addoption(
         "--renew-frozen", action="store_true", help="write the frozen rows anew, to be reviewed"
@@ -67,6 +88,36 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="stockbatch-tests-", dir=_memory()))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of GROUPS first, and tell the process that deals tests out which they are."""
+    groups = {i.nodeid: name for i in items for name in GROUPS if name in i.fixturenames}
+    items.sort(key=lambda item: item.nodeid not in groups)
+    if hasattr(config, "workerinput"):
+        own = config.stash[SERVERS] / f"groups.{os.getpid()}"
+        own.write_text(json.dumps(groups))
+        own.rename(config.stash[SERVERS] / "groups")  # all workers say the same
+
+
+class _Scheduler(LoadScopeScheduling):
+    """Gives all tests of a group, or else of a file, to one worker.
+
+    With pytest 9.2, xdist's own `--dist loadgroup` takes no notice of groups.
+    """
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        groups: dict[str, str] = json.loads((self.config.stash[SERVERS] / "groups").read_text())
+        return groups
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._groups.get(nodeid) or nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return _Scheduler(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -105,16 +156,36 @@ def server_home(pytestconfig: pytest.Config) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(pytestconfig: pytest.Config, programs: Path) -> EmbeddedServer:
-    """The server that all tests share: never stop it."""
-    home = pytestconfig.stash[SERVERS] / "shared"
-    return embedded_server.start(home, programs=programs, options={"fsync": "off"})
+def prepared(pytestconfig: pytest.Config, programs: Path) -> Path:
+    """The home of a cluster to copy, not running; the first worker that comes makes it."""
+    home = pytestconfig.stash[SERVERS] / "prepared"
+    with _locked(home):
+        if not home.exists():
+            server = _start(home, programs)
+            with _maintenance(server) as connection:
+                connection.execute(f"CREATE DATABASE {MIGRATED}")
+            database.migrate(_settings(home, server.url("owner").set(database=MIGRATED)))
+            embedded_server.stop(home)
+    return home
 
 
 @pytest.fixture(scope="session")
-def migrated(server: EmbeddedServer) -> str:
-    """The name of a migrated database to copy; the first worker that comes makes it."""
-    return _migrated(server)
+def server(pytestconfig: pytest.Config, prepared: Path, programs: Path) -> EmbeddedServer:
+    """The server that all tests share: never stop it."""
+    home = pytestconfig.stash[SERVERS] / "shared"
+    with _locked(home):
+        if not home.exists():
+            _copy(prepared, home)
+    return _start(home, programs)
+
+
+@pytest.fixture
+def cluster(pytestconfig: pytest.Config, prepared: Path) -> Iterator[Path]:
+    """The home of a cluster of the test's own, not running; it is stopped afterwards."""
+    home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
+    _copy(prepared, home)
+    yield home
+    embedded_server.stop(home)
 
 
 @pytest.fixture
@@ -124,9 +195,9 @@ def empty_url(server: EmbeddedServer) -> Iterator[URL]:
 
 
 @pytest.fixture
-def settings(server: EmbeddedServer, migrated: str, tmp_path: Path) -> Iterator[Settings]:
+def settings(server: EmbeddedServer, tmp_path: Path) -> Iterator[Settings]:
     """Settings that name a fresh, migrated database, with the owner's login."""
-    for url in _fresh_database(server, migrated):
+    for url in _fresh_database(server, MIGRATED):
         yield _settings(tmp_path / "home", url)
 
 
@@ -161,10 +232,10 @@ def own_db(engine: Engine) -> Iterator[Session]:
 
 @pytest.fixture(scope="session")
 def shared_engine(
-    server: EmbeddedServer, migrated: str, tmp_path_factory: pytest.TempPathFactory
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
     """The owner's engine of a migrated database in which nothing is ever committed."""
-    for url in _fresh_database(server, migrated):
+    for url in _fresh_database(server, MIGRATED):
         made = database.engine(_settings(tmp_path_factory.mktemp("home"), url), role="owner")
         yield made
         made.dispose()
@@ -180,15 +251,13 @@ def db(shared_engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def _apps(
-    server: EmbeddedServer, migrated: str, trainer: TrainingProcess, home: Path
-) -> Iterator[Callable[..., App]]:
+def _apps(server: EmbeddedServer, home: Path) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
         def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
             if like is not None:
                 like.engine.dispose()  # a template has no connections
-            template = str(like.engine.url.database) if like else migrated
+            template = str(like.engine.url.database) if like else MIGRATED
             url = stack.enter_context(contextmanager(_fresh_database)(server, template))
             settings = _settings(home, url)
             if like is None:
@@ -198,8 +267,8 @@ def _apps(
                 settings = like.settings.model_copy(update=own)
             engine = database.engine(settings, role="writer")
             stack.callback(engine.dispose)
-            values = {"settings": settings, "trainer": trainer, "clock": lambda: NOW} | changes
-            app = App(engine=engine, **values)
+            values = {"settings": settings, "trainer": PlainTrainer(), "clock": lambda: NOW}
+            app = App(engine=engine, **values | changes)
             if like is None:
                 watch(app, market)
             return app
@@ -207,20 +276,25 @@ def _apps(
         yield make
 
 
-def _migrated(server: EmbeddedServer) -> str:
-    name = "migrated"
-    with (server.folder / "migrated.lock").open("w") as lock, _maintenance(server) as connection:
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Let one worker at a time make a home."""
+    with home.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", [name]
-        ).fetchone():
-            connection.execute("DROP DATABASE IF EXISTS migrating")
-            connection.execute("CREATE DATABASE migrating")
-            database.migrate(
-                _settings(server.folder, server.url("owner").set(database="migrating"))
-            )
-            connection.execute(f"ALTER DATABASE migrating RENAME TO {name}")
-    return name
+        yield
+
+
+def _copy(prepared: Path, home: Path) -> None:
+    """Copy a cluster, but for its port: no two can have the same."""
+    shutil.copytree(prepared, home)
+    passwords = home / "postgres" / "pgpass"
+    lines = [line.split(":") for line in passwords.read_text().splitlines()]
+    port = str(embedded_server._free_port())
+    passwords.write_text("".join(":".join([h, port, *rest]) + "\n" for h, _, *rest in lines))
+
+
+def _start(home: Path, programs: Path) -> EmbeddedServer:
+    return embedded_server.start(home, programs=programs, options={"fsync": "off"})
 
 
 def _stop_servers(folder: Path) -> None:
@@ -247,10 +321,30 @@ def _maintenance(server: EmbeddedServer) -> psycopg.Connection:
 
 
 @pytest.fixture(scope="session")
-def trainer() -> Iterator[TrainingProcess]:
-    """One training process for all tests of a worker: its start takes longer than most tests."""
+def tensorflow() -> Iterator[TrainingProcess]:
+    """A real training process, for the tests that need more than rows."""
     with TrainingProcess(1) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def demonstration(pytestconfig: pytest.Config) -> Demonstration:
+    """A home in which the demonstration has been run, for tests to look at."""
+    folder = pytestconfig.getoption("demo")
+    if folder:
+        return demonstrations.brought(folder)
+    return demonstrations.run(pytestconfig.stash[SERVERS] / "demo")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from tests.support.browser import ABSENT, CHROMIUM, DRIVER, chromium
+
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip(ABSENT)
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -260,44 +354,42 @@ def market(tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def make_app(
-    server: EmbeddedServer, migrated: str, trainer: TrainingProcess, tmp_path: Path
-) -> Iterator[Callable[..., App]]:
+def make_app(server: EmbeddedServer, tmp_path: Path) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
     With `like`, another App, the database is a copy of that one's.
     """
-    with _apps(server, migrated, trainer, tmp_path / "home") as make:
+    with _apps(server, tmp_path / "home") as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def make_lasting_app(
-    server: EmbeddedServer,
-    migrated: str,
-    trainer: TrainingProcess,
-    tmp_path_factory: pytest.TempPathFactory,
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_app` is, for fixtures that the tests of a module share."""
-    with _apps(server, migrated, trainer, tmp_path_factory.mktemp("home")) as make:
+    with _apps(server, tmp_path_factory.mktemp("home")) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def own_server(pytestconfig: pytest.Config, programs: Path) -> Iterator[EmbeddedServer]:
+def own_server(
+    pytestconfig: pytest.Config, prepared: Path, programs: Path
+) -> Iterator[EmbeddedServer]:
     """A server that the tests of a module may treat as badly as they like."""
     home = pytestconfig.stash[SERVERS] / uuid.uuid4().hex[:8]
-    yield embedded_server.start(home, programs=programs, options={"fsync": "off"})
+    _copy(prepared, home)
+    yield _start(home, programs)
     embedded_server.stop(home)
 
 
 @pytest.fixture(scope="module")
 def make_app_of_own(
-    own_server: EmbeddedServer, trainer: TrainingProcess, tmp_path_factory: pytest.TempPathFactory
+    own_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_lasting_app` is, on the module's own server."""
     home = tmp_path_factory.mktemp("home")
-    with _apps(own_server, _migrated(own_server), trainer, home) as make:
+    with _apps(own_server, home) as make:
         yield make
 
 

@@ -80,7 +80,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Agenda:
     """What to do now, in this order, and the sessions (calendar, session) that are too old."""
 
     due: tuple[Due, ...]
@@ -118,7 +118,7 @@ def load(app: App) -> list[Exchange]:
     return exchanges
 
 
-def plan(exchanges: Iterable[Exchange], now: datetime, settings: Settings) -> Plan:
+def plan(exchanges: Iterable[Exchange], now: datetime, settings: Settings) -> Agenda:
     """Decide what to do, of what was loaded at about `now`."""
     due: list[Due] = []
     waiting: list[Due] = []
@@ -138,7 +138,7 @@ def plan(exchanges: Iterable[Exchange], now: datetime, settings: Settings) -> Pl
         for one in unfinished:
             if one not in too_many:
                 (due if _is_time(exchange, one, now, settings) else waiting).append(one)
-    return Plan(due=_ordered(due), waiting=_ordered(waiting), skipped=tuple(sorted(skipped)))
+    return Agenda(due=_ordered(due), waiting=_ordered(waiting), skipped=tuple(sorted(skipped)))
 
 
 def wait(tries: int, longest: timedelta) -> timedelta:

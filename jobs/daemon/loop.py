@@ -6,21 +6,18 @@ broken off anywhere and is resumed by whichever daemon comes next.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
-from queue import Empty, SimpleQueue
 
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.exc import DBAPIError
 
 from jobs.app import App
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Due
 from jobs.daemon.maintenance import refit_bases
-from jobs.daemon.signals import Beat, Service, Stop, longest_silence
-from jobs.daemon.triggers import SessionTrigger, crontab
+from jobs.daemon.signals import Beat, Notifier, Stop, longest_silence
+from jobs.daemon.triggers import BASE_REFIT, MAINTENANCE, Schedule, Wakes
 from jobs.daily.ledger import skip_session
 from jobs.daily.run import run_session
 from stockbatch import database
@@ -34,7 +31,6 @@ from stockbatch.exceptions import (
     RunSuperseded,
     SchemaTooNew,
     StockbatchError,
-    UnknownCalendar,
 )
 from stockbatch.store import instruments, lease
 
@@ -46,8 +42,6 @@ PASSIVE = 2.0
 """Seconds between a waiting daemon's attempts to take over."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds between attempts to reach a database that is gone."""
-MISFIRE_GRACE = 3600
-"""A wake-up missed by less than an hour is made up for; what is due is done in any case."""
 
 
 def _nothing(_app: App) -> None:
@@ -70,21 +64,26 @@ class Care:
     """The monthly maintenance."""
 
 
-def run_daemon(app: App, care: Care, manager: ServiceManager) -> None:
-    """Work until told to stop. Raises SchemaTooNew, ConfigurationError."""
-    wakes: SimpleQueue[str] = SimpleQueue()
-    beat, service = Beat(app.clock), Service(manager)
+def run_daemon(
+    app: App, care: Care, manager: ServiceManager, *, wakes: Wakes | None = None
+) -> None:
+    """Work until told to stop. Raises SchemaTooNew, ConfigurationError.
+
+    All of its sleep is a wait for `wakes`: a simulation brings its own, and the App's clock.
+    """
+    wakes = wakes or Wakes()
+    beat, notifier = Beat(app.clock), Notifier(manager)
     app.trainer.waiting = beat
     with (
         Stop(app.settings.stop_grace_seconds, lambda: wakes.put("stop")) as stop,
-        _scheduler(app, wakes) as scheduler,
-        service.watched(beat, longest_silence(app.settings)),
+        Schedule(app.settings, wakes) as schedule,
+        notifier.watched(beat, longest_silence(app.settings)),
         care.serving(app, beat.last),
     ):
-        service.tell("READY=1")
-        daemon = _Daemon(app, care, stop, beat, wakes, scheduler)
+        notifier.tell("READY=1")
+        daemon = _Daemon(app=app, care=care, stop=stop, beat=beat, wakes=wakes, schedule=schedule)
         daemon.work_until_stopped()
-        service.tell("STOPPING=1")
+        notifier.tell("STOPPING=1")
     log.info("stopped")
 
 
@@ -97,12 +96,12 @@ def work_off(app: App, review: Callable[[App], None] = _nothing) -> None:
     while True:
         app.checkpoint()
         database.require_current(app.engine)
-        plan = agenda.plan(agenda.load(app), app.clock(), app.settings)
-        for calendar, session in plan.skipped:
+        planned = agenda.plan(agenda.load(app), app.clock(), app.settings)
+        for calendar, session in planned.skipped:
             app.checkpoint()
             with _reported(f"{calendar} {session}"):
                 skip_session(app, calendar, session)
-        left = [d for d in plan.due if (d.calendar, d.session) not in tried]
+        left = [d for d in planned.due if (d.calendar, d.session) not in tried]
         if not left:
             return
         tried.add((left[0].calendar, left[0].session))
@@ -141,34 +140,30 @@ def _reported(name: str) -> Iterator[None]:
         log.exception("%s failed, it will be tried again", name)
 
 
+@dataclass(kw_only=True)
 class _Daemon:
     """The loop of a daemon, active while it has the lock and passive while another has."""
 
-    def __init__(
-        self,
-        app: App,
-        care: Care,
-        stop: Stop,
-        beat: Beat,
-        wakes: "SimpleQueue[str]",
-        scheduler: BackgroundScheduler,
-    ) -> None:
-        self._app, self._care, self._stop, self._beat = app, care, stop, beat
-        self._wakes, self._scheduler = wakes, scheduler
+    app: App
+    care: Care
+    stop: Stop
+    beat: Beat
+    wakes: Wakes
+    schedule: Schedule
 
     def work_until_stopped(self) -> None:
         """Get the lock and work; where the database is gone, try again, ever less often."""
         pause = FIRST_PAUSE
         waited = False
-        while not self._stop.asked:
-            self._beat()
+        while not self.stop.asked:
+            self.beat()
             try:
-                with lease.only_daemon(self._app.engine) as require:
+                with lease.only_daemon(self.app.engine) as require:
                     if require is None:
                         if not waited:
                             log.info("another daemon is at work: waiting to take over")
                         waited = True
-                        self._wait(PASSIVE)
+                        self.wakes.wait(PASSIVE)
                         continue
                     log.info("this daemon is at work")
                     pause, waited = FIRST_PAUSE, False
@@ -181,79 +176,40 @@ class _Daemon:
                 raise
             except (DatabaseError, DBAPIError) as error:
                 log.warning("%s; trying again in %g s", str(error).splitlines()[0], pause)
-                self._wait(pause)
+                self.wakes.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _work(self, require: Callable[[], None]) -> None:
         """Do what is due, then sleep until something wakes the daemon up, again and again."""
-        app = self._app
+        app = self.app
 
         def checkpoint() -> None:
-            self._beat()
-            if self._stop.asked:
+            self.beat()
+            if self.stop.asked:
                 raise RunStopped(reason="the daemon was told to stop")
             require()
 
         before, app.checkpoint = app.checkpoint, checkpoint
         try:
-            while not self._stop.asked:
+            while not self.stop.asked:
                 checkpoint()
-                work_off(app, self._care.review)
+                work_off(app, self.care.review)
                 with _reported("alerts"):
-                    self._care.review(app)
-                self._follow()
-                for wake in self._wait(MINUTE):
+                    self.care.review(app)
+                with app.transaction() as db:  # the watchlist may have grown
+                    codes = list(instruments.exchanges(db))
+                self.schedule.follow(codes)
+                for name in self.wakes.wait(MINUTE):
                     checkpoint()
-                    if wake == "base_refit":
-                        with _reported("refitting base models"):
-                            refit_bases(app)
-                    elif wake == "maintenance":
-                        with _reported("maintenance"):
-                            self._care.prune(app)
+                    self._tend(name)
         finally:
             app.checkpoint = before
 
-    def _wait(self, seconds: float) -> set[str]:
-        """Return what woke the daemon up, nothing after so many seconds."""
-        wakes = set()
-        with suppress(Empty):
-            wakes.add(self._wakes.get(timeout=seconds))
-            while True:
-                wakes.add(self._wakes.get_nowait())
-        return wakes
-
-    def _follow(self) -> None:
-        """Have a trigger for every exchange of the watchlist."""
-        with self._app.transaction() as db:
-            codes = set(instruments.exchanges(db))
-        known = {job.id for job in self._scheduler.get_jobs()}
-        for code in sorted(codes - known):
-            with suppress(UnknownCalendar):  # said where the plan is made
-                trigger = SessionTrigger(code, self._app.settings.close_delay(code))
-                _add(self._scheduler, trigger, code, self._wakes)
-
-
-@contextmanager
-def _scheduler(app: App, wakes: "SimpleQueue[str]") -> Iterator[BackgroundScheduler]:
-    """Run a scheduler that only ever puts names into `wakes`."""
-    scheduler = BackgroundScheduler(
-        timezone="UTC",
-        job_defaults={
-            "coalesce": True,
-            "max_instances": 1,
-            "misfire_grace_time": MISFIRE_GRACE,
-        },
-    )
-    for key in ("base_refit", "maintenance"):
-        _add(scheduler, crontab(app.settings, key), key, wakes)
-    scheduler.start()
-    try:
-        yield scheduler
-    finally:
-        scheduler.shutdown(wait=False)
-
-
-def _add(
-    scheduler: BackgroundScheduler, trigger: BaseTrigger, name: str, wakes: "SimpleQueue[str]"
-) -> None:
-    scheduler.add_job(wakes.put, trigger, args=[name], id=name)
+    def _tend(self, name: str) -> None:
+        """Do what a wake-up asks for beyond what is due."""
+        if name == BASE_REFIT:
+            with _reported("refitting base models"):
+                refit_bases(self.app)
+        elif name == MAINTENANCE:
+            with _reported("maintenance"):
+                self.care.prune(self.app)

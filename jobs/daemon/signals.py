@@ -75,7 +75,7 @@ class Beat:
         return self._instant
 
 
-class Service:
+class Notifier:
     """Tells systemd (`Type=notify`) how this process is; where there is none, nothing is told."""
 
     def __init__(self, manager: ServiceManager) -> None:

@@ -1,33 +1,102 @@
 """When the daemon wakes up: after every close of every exchange, and at two times of a crontab."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Self
 
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from stockbatch.config import Settings
-from stockbatch.exceptions import ConfigurationError
+from stockbatch.exceptions import ConfigurationError, UnknownCalendar
 from stockbatch.market import sessions
 
+BASE_REFIT, MAINTENANCE = "base_refit", "maintenance"
+"""Names of wake-ups, and of the settings that have their crontabs."""
+MISFIRE_GRACE = 3600
+"""A wake-up missed by less than an hour is made up for; what is due is done in any case."""
 INSTANT = timedelta(microseconds=1)
+
+
+class Wakes:
+    """What wakes the daemon up: names of wake-ups that it has not seen yet."""
+
+    def __init__(self) -> None:
+        # A simple queue's `put` may interrupt itself: signal handlers call it as threads do.
+        self._names: SimpleQueue[str] = SimpleQueue()
+
+    def put(self, name: str) -> None:
+        """Wake the daemon up."""
+        self._names.put(name)
+
+    def wait(self, seconds: float) -> set[str]:
+        """Sleep until there is a wake-up; return all there are, none after so many seconds."""
+        names = set()
+        with suppress(Empty):
+            names.add(self._names.get(timeout=seconds))
+            while True:
+                names.add(self._names.get_nowait())
+        return names
+
+
+class Schedule:
+    """Puts a name into `wakes` whenever a trigger fires, for as long as it is entered.
+
+    Raises ConfigurationError.
+    """
+
+    def __init__(self, settings: Settings, wakes: Wakes) -> None:
+        self._settings, self._wakes = settings, wakes
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC",
+            job_defaults={
+                "coalesce": True,
+                "max_instances": 1,
+                "misfire_grace_time": MISFIRE_GRACE,
+            },
+        )
+        for key in (BASE_REFIT, MAINTENANCE):
+            self._add(crontab(settings, key), key)
+
+    def __enter__(self) -> Self:
+        self._scheduler.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._scheduler.shutdown(wait=False)
+
+    def follow(self, calendars: Iterable[str]) -> None:
+        """Have a trigger for every exchange; a calendar nobody knows is left out."""
+        known = {job.id for job in self._scheduler.get_jobs()}
+        for code in sorted(set(calendars) - known):
+            with suppress(UnknownCalendar):  # said where the agenda is made
+                self._add(SessionTrigger(code, self._settings.close_delay(code)), code)
+
+    def _add(self, trigger: BaseTrigger, name: str) -> None:
+        self._scheduler.add_job(self._wakes.put, trigger, args=[name], id=name)
 
 
 class SessionTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     """Fires a delay after every close of an exchange: early closes, holidays, summer time and all.
 
-    The calendar is asked each time, so that its end is never reached. Raises UnknownCalendar.
+    The calendar is asked each time, so that its end is never reached.
     """
 
     __slots__ = ("calendar", "delay")
 
     def __init__(self, calendar: str, delay: timedelta) -> None:
-        self.calendar = sessions.load(calendar, datetime.now(UTC).date()).code
+        self.calendar = calendar
         self.delay = delay
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Return the first instant after the previous one, or else not before `now`."""
+        """Return the first instant after the previous one, or else not before `now`.
+
+        Raises UnknownCalendar.
+        """
         after = previous_fire_time or now - INSTANT
         calendar = sessions.load(self.calendar, after.astimezone(UTC).date())
         return calendar.next_close(after - self.delay) + self.delay
@@ -59,8 +128,8 @@ def firings(
     triggers: dict[str, BaseTrigger] = {
         f"{code}: daily run": SessionTrigger(code, settings.close_delay(code)) for code in calendars
     }
-    triggers["all: base models about to expire"] = crontab(settings, "base_refit")
-    triggers["all: maintenance"] = crontab(settings, "maintenance")
+    triggers["all: base models about to expire"] = crontab(settings, BASE_REFIT)
+    triggers["all: maintenance"] = crontab(settings, MAINTENANCE)
     found = []
     for what, trigger in triggers.items():
         at = None

@@ -99,6 +99,6 @@ def retry(app: App, calendar_code: str | None = None) -> Iterator[Summary]:
         )
 
 
-def _in_order(plan: agenda.Plan, calendar_code: str | None) -> list[Due]:
+def _in_order(plan: agenda.Agenda, calendar_code: str | None) -> list[Due]:
     chosen = [d for d in plan.due + plan.waiting if calendar_code in (None, d.calendar)]
     return sorted(chosen, key=lambda d: (not d.live, d.deadline, d.calendar))

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
-from tests.support.market import CODE, TICKERS, Market, PlainTrainer, fetch, run, session
+from tests.support.market import CODE, TICKERS, Market, fetch, run, session
 
 FROZEN = Path(__file__).parent / "frozen"
 BEFORE = 320
@@ -139,7 +139,7 @@ def check(name: str, found: list[str], config: pytest.Config, equal) -> None:
 
 
 def test_rows_of_made_up_networks_stay_to_the_last_bit(make_app, market, pytestconfig):
-    app = lived(make_app, market, trainer=PlainTrainer())
+    app = lived(make_app, market)
 
     def equal(found, frozen):
         assert found == frozen
@@ -147,6 +147,6 @@ def test_rows_of_made_up_networks_stay_to_the_last_bit(make_app, market, pytestc
     check("made_up.txt", rows(app.engine, trained=False), pytestconfig, equal)
 
 
-def test_rows_of_trained_networks_stay_to_a_millionth(make_app, market, pytestconfig):
-    app = lived(make_app, market)
+def test_rows_of_trained_networks_stay_to_a_millionth(make_app, market, pytestconfig, tensorflow):
+    app = lived(make_app, market, trainer=tensorflow)
     check("trained.txt", rows(app.engine, trained=True), pytestconfig, compare)

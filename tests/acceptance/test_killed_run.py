@@ -12,7 +12,7 @@ import pytest
 
 from stockbatch.exceptions import RunInProgress
 from stockbatch.store import runs
-from tests.support.market import CODE, Market, PlainTrainer, assert_same, facts, fetch, run, session
+from tests.support.market import CODE, Market, assert_same, facts, fetch, run, session
 from tests.support.places import ROOT
 
 EVENTS = (
@@ -130,7 +130,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(make_lasting_app, market):
     """What two sessions leave behind where nobody kills anything."""
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     for day in (session(0), session(1)):
         run(app, day)
     return facts(app.engine)
@@ -140,7 +140,7 @@ def undisturbed(make_lasting_app, market):
 def test_a_run_killed_at_a_phase_is_finished_by_the_next(
     make_app, market, kill, undisturbed, offset, event, count
 ):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     for day in (session(0), session(1)):
         if day == session(offset):
             kill(app, day, event, count)
@@ -152,7 +152,7 @@ def test_a_run_killed_at_a_phase_is_finished_by_the_next(
 
 
 def test_a_run_killed_again_and_again_gets_there(make_app, market, kill, undisturbed):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     for event in ("score", "forecasts: commit", "metrics"):
         kill(app, session(0), event)
     run(app, session(0))
@@ -160,8 +160,11 @@ def test_a_run_killed_again_and_again_gets_there(make_app, market, kill, undistu
     assert_same(facts(app.engine), undisturbed)
 
 
-def test_training_is_finished_alike_and_its_process_ends_with_its_parent(make_app, market, kill):
-    undisturbed, app = make_app(market), make_app(market)
+@pytest.mark.slow
+def test_training_is_finished_alike_and_its_process_ends_with_its_parent(
+    make_app, market, kill, tensorflow
+):
+    undisturbed, app = (make_app(market, trainer=tensorflow) for _ in "ab")
     run(undisturbed)
     child = kill(app, session(0), "forecasts: save", 2, trains=True)
     run(app, session(0))

@@ -11,7 +11,6 @@ from tests.support.market import (
     ORIGIN,
     TICKERS,
     Market,
-    PlainTrainer,
     assert_same,
     calendar,
     dump,
@@ -45,7 +44,7 @@ def made_at(app, day=ORIGIN):
 
 
 def test_replaying_a_finished_session_after_later_ones_adds_no_row(make_app, market):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     days = (session(-1), ORIGIN, session(1), LATER)
     for day in days:
         run(app, day)
@@ -56,7 +55,7 @@ def test_replaying_a_finished_session_after_later_ones_adds_no_row(make_app, mar
 
 
 def test_retraining_a_session_of_the_past_changes_nothing_that_came_later(make_app, market):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     for day in (ORIGIN, session(2), LATER):
         run(app, day)
     later = made_at(app, LATER), made_at(app, session(2))
@@ -72,16 +71,17 @@ def test_retraining_a_session_of_the_past_changes_nothing_that_came_later(make_a
     assert (made_at(app, LATER), made_at(app, session(2))) == later
 
 
-def test_a_skipped_session_run_after_later_ones_is_what_it_would_have_been(make_app, market):
+def test_a_skipped_session_run_after_later_ones_is_what_it_would_have_been(
+    make_app, market, tensorflow
+):
     """With a real network: first in its turn, then after 20 more sessions."""
-    in_turn, belated = make_app(market), make_app(market)
+    in_turn, belated, later = (make_app(market, trainer=tensorflow) for _ in "abc")
     run(in_turn, session(-3))
     run(in_turn, ORIGIN)
     run(belated, session(-3))
     run(belated, LATER)
     run(belated, ORIGIN)
     assert made_at(belated) == made_at(in_turn)
-    later = make_app(market)
     run(later, session(-3))
     run(later, LATER)
     assert made_at(belated, LATER) == made_at(later, LATER)
@@ -124,14 +124,14 @@ def test_no_change_after_the_origin_changes_a_forecast(make_app, tmp_path, untou
 
 
 def test_a_change_before_the_origin_does_change_its_forecasts(make_app, market):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     run(app)
     rng = np.random.default_rng(0)
     for _ in range(3):
         back = int(rng.integers(0, BEFORE - 20))
         other = Market(market.file, TICKERS)
         other.multiply("AAA", 1.02, session(-back) if back else ORIGIN)
-        changed = make_app(other, trainer=PlainTrainer())
+        changed = make_app(other)
         run(changed)
         same = {
             (row["ticker"], row["method"]) for row in made_at(changed)[0] if row in made_at(app)[0]
@@ -142,12 +142,12 @@ def test_a_change_before_the_origin_does_change_its_forecasts(make_app, market):
 
 
 def test_files_that_end_at_the_session_and_files_that_go_on_are_the_same(make_app, market):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     for day in (session(0), session(1)):
         run(app, day)
     growing = Market(market.file, TICKERS)
     whole = {ticker: dict(bars) for ticker, bars in growing.bars.items()}
-    other = make_app(growing, trainer=PlainTrainer())
+    other = make_app(growing)
     for day in (session(0), session(1)):
         for ticker in TICKERS:
             growing.bars[ticker] = {d: bar for d, bar in whole[ticker].items() if d <= day}

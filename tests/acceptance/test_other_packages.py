@@ -6,7 +6,7 @@ import pytest
 from jobs.daily.fetch_only import fetch_session
 from stockbatch.methods import registry
 from stockbatch.records import LSTM
-from tests.support.market import CODE, PlainTrainer, fetch, run, session
+from tests.support.market import CODE, fetch, run, session
 
 HALVES = '''
 """Half EWMA, half rolling quantiles: what a stranger may add in a file."""
@@ -71,12 +71,6 @@ def strangers(tmp_path, monkeypatch):
     registry.methods.cache_clear()
     yield folder
     registry.methods.cache_clear()
-
-
-@pytest.fixture
-def app(app):
-    app.trainer = PlainTrainer()
-    return app
 
 
 def forecasts(engine, method):

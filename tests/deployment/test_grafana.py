@@ -18,7 +18,7 @@ from stockbatch.records import Alert, Condition
 from stockbatch.store import alerts, metrics
 from tests.support import grafana
 from tests.support.grafana import DASHBOARDS, expand, loaded, rows, types, values_of
-from tests.support.market import CODE, Market, PlainTrainer, run, session
+from tests.support.market import CODE, Market, run, session
 from tests.support.places import ROOT
 
 DEPLOYMENT = ROOT / "deployment"
@@ -43,7 +43,7 @@ def reader(make_lasting_app, tmp_path_factory):
     market = Market(tmp_path_factory.mktemp("market") / "bars.csv")
     market.list("NEW", sessions=20)
     market.multiply("CCC", 0.6, session(-20), date.max)
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     list(backtest(app, CODE, session(-30), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))

@@ -89,7 +89,7 @@ def use(monkeypatch):
 def traded(make_lasting_app, tmp_path_factory):
     """An App that has run two sessions; its tests only read."""
     market = Market(tmp_path_factory.mktemp("market") / "market.csv")
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     for day in (ORIGIN, session(1)):
         run(app, day)
     return app
@@ -821,6 +821,8 @@ np.save(sys.argv[-1] + ".npy", model.predict(np.load(sys.argv[-1] + ".inputs.npy
 """
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow")
 def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, use):
     use(traded.settings)
     file = tmp_path / "bbb.keras"
@@ -842,7 +844,6 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
 
 
 def test_prune_says_what_it_dropped(stockbatch, use, app):
-    app.trainer = PlainTrainer()
     run(app)
     use(app.settings)
     answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")

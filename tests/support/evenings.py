@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,20 +20,21 @@ from sqlalchemy import text
 
 from jobs.app import App
 from jobs.daemon import agenda
-from jobs.daemon import loop as daemon
 from jobs.daemon.loop import Care, run_daemon
+from jobs.daemon.triggers import Wakes
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
-from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
-from tests.support.market import PlainTrainer, calendar, session
+from tests.support.market import calendar, session
 from tests.support.places import ROOT
+from tests.support.plain import PlainProcess, PlainTrainer
 
 ALONE = ServiceManager(None, None)
 LIMIT = 240
 """Seconds after which a daemon of a test is stuck."""
+MOMENT = 0.02
 
-Fault = tuple[str, int, Sequence[str]]
+Sabotage = tuple[str, int, Sequence[str]]
 """A phase or the beginning of a log message, how often it has come, and the signals to send."""
 
 
@@ -74,18 +74,11 @@ def since(app: App, instant: datetime) -> None:
     owner.dispose()
 
 
-@contextmanager
-def hurried() -> Iterator[None]:
-    """Let daemons wait for nothing longer than a moment."""
-    names = ("MINUTE", "PASSIVE", "FIRST_PAUSE", "LONGEST_PAUSE")
-    before = {name: getattr(daemon, name) for name in names}
-    for name in names:
-        setattr(daemon, name, 0.02)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(daemon, name, value)
+class ShortSleep(Wakes):
+    """Lets a daemon sleep for no longer than a moment."""
+
+    def wait(self, seconds: float) -> set[str]:
+        return super().wait(min(seconds, MOMENT))
 
 
 def work(
@@ -95,8 +88,7 @@ def work(
     clock = app.clock = clock or Evenings(*instants)
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     try:
-        with hurried():
-            run_daemon(app, care or Care(review=clock.go_on), ALONE)
+        run_daemon(app, care or Care(review=clock.go_on), ALONE, wakes=ShortSleep())
     finally:
         faulthandler.cancel_dump_traceback_later()
 
@@ -119,7 +111,7 @@ class Daemons:
         self._process.communicate()
 
     def start(
-        self, app: App, *instants: datetime, faults: Sequence[Fault] = (), trains: bool = False
+        self, app: App, *instants: datetime, faults: Sequence[Sabotage] = (), trains: bool = False
     ) -> int:
         """Start a daemon in the database of an App; return its process id."""
         order = {
@@ -158,7 +150,7 @@ class _Said(logging.Handler):
         self._on_event(record.getMessage())
 
 
-def _saboteur(faults: Sequence[Fault]) -> Callable[[str], None]:
+def _saboteur(faults: Sequence[Sabotage]) -> Callable[[str], None]:
     left = [[event, count, signals] for event, count, signals in faults]
 
     def on_event(event: str) -> None:
@@ -180,12 +172,11 @@ def _daemon(order: dict[str, Any]) -> int:
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Said(on_event))
     clock = Evenings(*map(datetime.fromisoformat, order["instants"]))
-    trainer = PlainProcess(lambda _: on_event("epoch")) if order["trains"] else PlainTrainer()
+    trainer = Watched(lambda _: on_event("epoch")) if order["trains"] else PlainTrainer()
     app = App(settings=settings, engine=database.engine(settings), trainer=trainer, clock=clock)
     app.on_event = on_event
     try:
-        with hurried():
-            run_daemon(app, Care(review=clock.go_on), ALONE)
+        run_daemon(app, Care(review=clock.go_on), ALONE, wakes=ShortSleep())
     except StockbatchError as error:
         return error.exit_code
     except SystemExit as end:
@@ -193,12 +184,10 @@ def _daemon(order: dict[str, Any]) -> int:
     return 0
 
 
-class PlainProcess(TrainingProcess):
-    """A real child with all its limits that makes up networks as PlainTrainer does, in no time."""
+class Watched(PlainProcess):
+    """A training process that calls something at every epoch of its child's."""
 
-    program = (sys.executable, "-m", "tests.support.plain")
-
-    def __init__(self, on_epoch: Callable[["PlainProcess"], None], **limits: Any) -> None:
+    def __init__(self, on_epoch: Callable[["Watched"], None], **limits: Any) -> None:
         super().__init__(1, **limits)
         self._on_epoch = on_epoch
 

@@ -3,6 +3,8 @@
 `python -m tests.support.plain` is such a child.
 """
 
+import sys
+import time
 import zlib
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +13,13 @@ import numpy as np
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.network import Network
-from stockbatch.engine.training import Fitted, OnEpoch, Overdue, TrainingData
+from stockbatch.engine.training import (
+    Fitted,
+    OnEpoch,
+    Overdue,
+    TrainingData,
+    TrainingProcess,
+)
 from stockbatch.engine.training.child import serve
 from stockbatch.engine.weights import Weights, stack
 
@@ -72,19 +80,26 @@ class PlainTrainer:
 
 
 class Counting(PlainTrainer):
-    """Tells of an epoch before it answers, so that something may happen meanwhile."""
+    """Tells of every epoch before it answers, so that something may happen meanwhile."""
 
-    def fit(self, *arguments: Any, on_epoch: OnEpoch | None = None, **options: Any) -> Fitted:
-        if on_epoch:
-            on_epoch(1, 3)
-        return super().fit(*arguments, **options)
+    def fit(self, *given: Any, on_epoch: OnEpoch | None = None, **options: Any) -> Fitted:
+        self._count(given[-1], on_epoch)
+        return super().fit(*given, **options)
 
-    def fit_pooled(
-        self, *arguments: Any, on_epoch: OnEpoch | None = None, **options: Any
-    ) -> Fitted:
-        if on_epoch:
-            on_epoch(1, 3)
-        return super().fit_pooled(*arguments, **options)
+    def fit_pooled(self, *given: Any, on_epoch: OnEpoch | None = None, **options: Any) -> Fitted:
+        self._count(given[-1], on_epoch)
+        return super().fit_pooled(*given, **options)
+
+    def _count(self, settings: ModelSettings, on_epoch: OnEpoch | None) -> None:
+        for epoch in range(settings.epochs if on_epoch else 0):
+            on_epoch(epoch + 1, settings.epochs)
+            time.sleep(0.001)
+
+
+class PlainProcess(TrainingProcess):
+    """A real child with all its limits that makes up networks as PlainTrainer does."""
+
+    program = (sys.executable, "-m", "tests.support.plain")
 
 
 if __name__ == "__main__":

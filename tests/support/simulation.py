@@ -17,20 +17,19 @@ from datetime import UTC, date, datetime
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import numpy as np
+import psycopg
 from sqlalchemy import Engine, event
 
 from jobs.app import App
 from jobs.daemon import alerts
 from jobs.daemon import health as monitoring
-from jobs.daemon import loop as daemon
 from jobs.daemon.loop import Care, run_daemon
+from jobs.daemon.triggers import Wakes
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
-from stockbatch.database import connection
 from stockbatch.engine.training import Fitted, TrainingProcess
 from stockbatch.exceptions import ProviderUnavailable, RateLimited
 from stockbatch.market import sessions
@@ -172,10 +171,11 @@ class Told:
     """What the next training child is sent while it is at work."""
 
 
-class Simulation:
-    """Time as the driver has it, and the events it asked for; stands in for the daemon's queue."""
+class Simulation(Wakes):
+    """Time as the driver has it, and the events it asked for: the daemon's clock and its sleep."""
 
     def __init__(self, driver: Connection, now: datetime) -> None:
+        super().__init__()
         self._driver, self._now = driver, now
         self._stop_at: tuple[str, int] | None = None
         self._bell, self._rope = os.pipe()
@@ -194,24 +194,21 @@ class Simulation:
             self._driver.send(("reached", 0.0))
             self._take(self._driver.recv())
 
-    def put(self, what: str) -> None:
+    def put(self, name: str) -> None:
         """Wake the daemon up because it was told to stop; its triggers are the driver's affair."""
-        if what == "stop":
+        if name == "stop":
             os.write(self._rope, b"!")
 
-    def get(self, timeout: float) -> str:
+    def wait(self, seconds: float) -> set[str]:
         """Sleep: say for how long, and return what the driver wakes the daemon up for."""
         self.on_event(ASLEEP)
-        self._driver.send(("sleeps", timeout))
+        self._driver.send(("sleeps", seconds))
         if self._bell in wait([self._driver, self._bell]):
             os.read(self._bell, 1)
-            return "stop"
+            return {"stop"}
         told: Told = self._driver.recv()
         self._take(told)
-        return told.wake
-
-    def get_nowait(self) -> str:
-        raise Empty
+        return {told.wake}
 
     def _take(self, told: Told) -> None:
         self._now = told.now or self._now
@@ -273,12 +270,11 @@ def live(order: Order, driver: Connection) -> None:
         format="%(asctime)s %(process)d %(levelname)s %(message)s",
     )
     simulation = Simulation(driver, order.now)
-    daemon.SimpleQueue = lambda: simulation  # type: ignore[misc, assignment]
-    connection.LOCK_TIMEOUT = LOCK_TIMEOUT
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     world = World(Path(os.devnull), **order.world, written=False)
     feed = LiveFeed("live", world)
     engine = database.engine(order.settings)
+    event.listen(engine, "connect", _be_impatient)
     real = order.tensorflow
     process = TrainingProcess(1, silence=60) if real else EndlessProcess(1, silence=SILENCE)
     with process as trainer:
@@ -292,8 +288,14 @@ def live(order: Order, driver: Connection) -> None:
         app.providers[feed.specification] = feed
         simulation.obey = partial(_obey, app, feed)
         care = Care(review=alerts.review, serving=monitoring.serving)
-        run_daemon(app, care, ServiceManager(None, None))
+        run_daemon(app, care, ServiceManager(None, None), wakes=simulation)
     engine.dispose()
+
+
+def _be_impatient(connection: psycopg.Connection[Any], _record: object) -> None:
+    """Wait for a lock for a shorter time than production does."""
+    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+    connection.commit()
 
 
 def _obey(app: App, feed: LiveFeed, told: Told) -> None:

@@ -42,7 +42,8 @@ class TrainingProcess:
     ) -> None:
         self._threads = threads or _cores()
         self._memory_mib = memory_mib
-        self._silence = silence
+        self.silence = silence
+        """For a fit that begins from now on."""
         self.waiting: Callable[[], None] = lambda: None
         """Called again and again while a child is waited for that breaks no limit."""
         self._child: subprocess.Popen[bytes] | None = None
@@ -117,7 +118,7 @@ class TrainingProcess:
         assert child.stdin
         assert child.stdout
         try:
-            with Guard(child, self._memory_mib, self._silence, overdue, self.waiting) as guard:
+            with Guard(child, self._memory_mib, self.silence, overdue, self.waiting) as guard:
                 with suppress(BrokenPipeError):  # what it died of is told below
                     messages.send(child.stdin, order, arrays)
                 while answer := messages.receive(child.stdout):

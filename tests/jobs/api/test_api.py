@@ -30,7 +30,6 @@ from tests.support.market import (
     ORIGIN,
     RETRAIN_AFTER,
     Market,
-    PlainTrainer,
     dump,
     fetch,
     run,
@@ -56,7 +55,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stored(make_lasting_app, market):
     """An App that has run some sessions."""
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     for offset in range(WALK + 1):
         run(app, session(offset))
     return app
@@ -380,7 +379,7 @@ def test_sql_in_a_ticker_is_a_ticker(client):
 
 def test_a_ticker_without_a_model_has_none(make_app, tmp_path):
     market = Market(tmp_path / "market.csv", ["AAA"])
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     with app.transaction() as db:
         headers = {"Authorization": f"Bearer {tokens.issue(db, 'a', requests_per_minute=9)}"}
     with opened(app.settings) as made:
@@ -528,7 +527,7 @@ def test_health(client):
 
 
 def test_health_of_a_schema_of_another_revision(make_app, market, timer):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     with opened(app.settings) as made:
         own = Surroundings(
             settings=app.settings, engine=made.engine, clock=lambda: NOW, timer=timer

@@ -34,7 +34,6 @@ OURS = ("stockbatch_writer", "stockbatch_reader", "stockbatch_api")
 
 @pytest.fixture
 def filled(app):
-    app.trainer = PlainTrainer()
     run(app)
     run(app, session(1))
     return app

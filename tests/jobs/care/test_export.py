@@ -20,7 +20,7 @@ from jobs.care.export import export
 from stockbatch import database
 from stockbatch.exceptions import ExportFailed, ExportInProgress
 from stockbatch.store import bi, instruments
-from tests.support.market import Market, PlainTrainer, dump, fetch, run, session
+from tests.support.market import Market, dump, fetch, run, session
 
 SESSIONS = 4
 VOLATILE = {"age_hours"}
@@ -36,7 +36,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stored(make_lasting_app, market):
     """An App with some sessions in its database, of which no test changes anything."""
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     for offset in range(SESSIONS):
         run(app, session(offset))
     return app
@@ -45,7 +45,7 @@ def stored(make_lasting_app, market):
 @pytest.fixture
 def changing(make_app, market):
     """An App like it, for a test to change."""
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     run(app, session(-1))
     run(app, session(0))
     return app
@@ -393,9 +393,10 @@ def test_the_command(stored, tmp_path, monkeypatch, capsys):
     same(tmp_path / "lake", stored.engine)
 
 
+@pytest.mark.slow
 def test_real_bars(make_app, market, tmp_path):
     """The bars of an index of the demo, as a data lake has them."""
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     listings = [one for one in app.provider("demo").listings() if one.ticker == "^GSPC"]
     with app.transaction() as db:
         instruments.add(db, listings, provider="demo")

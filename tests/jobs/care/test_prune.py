@@ -10,15 +10,9 @@ from stockbatch.exceptions import AccessDenied, RunInProgress
 from stockbatch.records import LSTM, ModelKind, Reason
 from stockbatch.store import models, promotions, retention, runs
 from tests.support.ledger import listed, model_of, opened
-from tests.support.market import CODE, ORIGIN, PlainTrainer, dump, fetch, run, session
+from tests.support.market import CODE, ORIGIN, dump, fetch, run, session
 
 LEDGER = ("forecasts", "scores", "outcomes", "promotions", "training_curves", "bars", "metrics")
-
-
-@pytest.fixture
-def app(app):
-    app.trainer = PlainTrainer()
-    return app
 
 
 def trained(db, instrument, offset, *, promoted=True, **changes):
@@ -93,7 +87,7 @@ def test_the_job_leaves_the_ledger_alone_and_the_next_run_as_it_would_be(app, ma
     app.settings = app.settings.model_copy(
         update={"keep_retired_models": 1, "retrain_after_sessions": 1}
     )
-    other = make_app(market, trainer=PlainTrainer())
+    other = make_app(market)
     other.settings = app.settings
     for offset in range(4):
         run(app, session(offset))

@@ -19,7 +19,6 @@ from tests.support.feed import Feed, feed
 from tests.support.market import (
     CODE,
     ORIGIN,
-    PlainTrainer,
     calendar,
     fetch,
     outcomes,
@@ -86,7 +85,6 @@ def change(owner):
 @pytest.fixture
 def app(app, webhook):
     """An App that alerts the webhook, in a world where the watchlist was filled on ORIGIN."""
-    app.trainer = PlainTrainer()
     urls = (SecretStr(webhook.url),)
     app.settings = app.settings.model_copy(update={"alert_urls": urls})
     app.clock = lambda: EVENING

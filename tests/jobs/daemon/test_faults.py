@@ -12,23 +12,21 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-import exchange_calendars
-import pandas as pd
 import psycopg
 import pytest
+from sqlalchemy import event
 
 from jobs.daemon.loop import Care, work_off
 from jobs.daily import forecast as make_forecasts
 from stockbatch import database
-from stockbatch.database import connection, embedded_server
+from stockbatch.database import embedded_server
 from stockbatch.exceptions import TrainingFailed
-from stockbatch.market import sessions
 from stockbatch.records import Action, Reason
-from tests.support.evenings import Daemons, Evenings, PlainProcess, evening, since, work
+from tests.support.evenings import Daemons, Evenings, Watched, evening, since, work
 from tests.support.market import (
-    CODE,
     Market,
     PlainTrainer,
+    announced_until,
     assert_same,
     facts,
     fetch,
@@ -42,6 +40,8 @@ PHASES = (
 )
 WITH_DATABASE = ("fetch", "score", "base: save", "forecasts: commit", "metrics", "finish")
 """Phases at which the database is taken away: before and inside transactions."""
+IN_TICKERS = 5
+"""An epoch in which tickers are trained: there were three of the base."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def begun(make_app_of_own, market):
     """A first evening is done; from now on every evening trains everything."""
-    app = make_app_of_own(market, trainer=PlainTrainer())
+    app = make_app_of_own(market)
     changes = {"retrain_after_sessions": 1, "base_after_sessions": 1}
     app.settings = app.settings.model_copy(update=changes)
     since(app, evening(0))
@@ -62,14 +62,14 @@ def begun(make_app_of_own, market):
 
 @pytest.fixture(scope="module")
 def undisturbed(make_app_of_own, market, begun):
-    app = make_app_of_own(market, like=begun, trainer=PlainTrainer())
+    app = make_app_of_own(market, like=begun)
     work(app, evening(1))
     return facts(app.engine)
 
 
 @pytest.fixture
 def app(make_app_of_own, market, begun):
-    return make_app_of_own(market, like=begun, trainer=PlainTrainer())
+    return make_app_of_own(market, like=begun)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_a_daemon_killed_at_a_phase(app, daemons, undisturbed, phase):
 
 
 def test_a_daemon_killed_in_the_middle_of_training(app, daemons, undisturbed):
-    killed = daemons.run(app, evening(1), faults=[("epoch", 2, ["SIGKILL"])], trains=True)
+    killed = daemons.run(app, evening(1), faults=[("epoch", IN_TICKERS, ["SIGKILL"])], trains=True)
     assert killed == -signal.SIGKILL
     work(app, evening(1))
     assert_same(facts(app.engine), undisturbed)
@@ -148,20 +148,21 @@ def test_a_daemon_killed_in_the_middle_of_training(app, daemons, undisturbed):
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(signal.SIGKILL, "killed by SIGKILL"), (signal.SIGSTOP, "it finished no epoch for 8 s")],
+    [(signal.SIGKILL, "killed by SIGKILL"), (signal.SIGSTOP, "it finished no epoch for 1 s")],
 )
 def test_a_child_killed_or_stuck_in_the_middle_of_training(app, undisturbed, number, said, caplog):
-    victims = []
+    epochs = []
 
     def on_epoch(process):
-        if not victims:
-            victims.append(process.pid)
+        epochs.append(process.pid)
+        process.silence = 1 if len(epochs) < IN_TICKERS else 60  # its start may take longer
+        if len(epochs) == IN_TICKERS:
             os.kill(process.pid, number)
 
-    with PlainProcess(on_epoch, silence=8) as app.trainer:
+    with Watched(on_epoch) as app.trainer:
         work(app, evening(1))
     assert f"The training process ended early: {said}" in caplog.text
-    assert not Path(f"/proc/{victims[0]}").exists()
+    assert not Path(f"/proc/{epochs[0]}").exists()
     assert tries(app) == 2
     assert_same(facts(app.engine), undisturbed)
 
@@ -229,11 +230,14 @@ def test_a_server_without_a_free_connection(app, own_server, owner, undisturbed,
     [("10min", "200ms", "Another program holds a lock"), ("500ms", "10s", "statement timeout")],
 )
 def test_a_statement_that_waits_too_long(
-    app, owner, undisturbed, monkeypatch, caplog, statement_timeout, lock_timeout, said
+    app, owner, undisturbed, caplog, statement_timeout, lock_timeout, said
 ):
-    timeouts = connection.STATEMENT_TIMEOUT | {"writer": statement_timeout}
-    monkeypatch.setattr(connection, "STATEMENT_TIMEOUT", timeouts)
-    monkeypatch.setattr(connection, "LOCK_TIMEOUT", lock_timeout)
+    @event.listens_for(app.engine, "connect")
+    def configure(connection, _record):
+        connection.execute(f"SET statement_timeout = '{statement_timeout}'")
+        connection.execute(f"SET lock_timeout = '{lock_timeout}'")
+        connection.commit()
+
     app.engine.dispose()
 
     def begin():
@@ -299,7 +303,7 @@ def test_a_full_disk(app, own_server, owner, undisturbed, caplog):
 
 def test_a_provider_down_for_days(make_app_of_own, begun, market):
     """What could not be forecast in time is made up for: late, and of the same bars."""
-    disturbed, calm = (make_app_of_own(market, like=begun, trainer=PlainTrainer()) for _ in "ab")
+    disturbed, calm = (make_app_of_own(market, like=begun) for _ in "ab")
     away = market.file.with_suffix(".away")
     for app in (calm, disturbed):
         for offset in (1, 2, 3, 4):
@@ -339,17 +343,10 @@ def test_a_clock_set_back(app, undisturbed, event):
     assert_same(facts(app.engine), undisturbed)
 
 
-def test_a_calendar_beyond_its_bounds(app, undisturbed, monkeypatch, caplog):
+def test_a_calendar_beyond_its_bounds(app, undisturbed, caplog):
     """Weekdays stand in for sessions nobody has announced yet."""
-    kind = type(exchange_calendars.get_calendar(CODE))
-    monkeypatch.setattr(kind, "bound_max", classmethod(lambda cls: pd.Timestamp(session(0))))
-    for cached in (sessions.load, sessions._build):
-        cached.cache_clear()
-    try:
+    with announced_until(session(0)):
         work(app, evening(1))
-    finally:
-        for cached in (sessions.load, sessions._build):
-            cached.cache_clear()
     assert f"XNYS: holidays after {session(0)} are unknown" in caplog.text
     found = facts(app.engine)
     expected = undisturbed | {"sessions": found["sessions"]}

@@ -37,7 +37,7 @@ needs_prometheus = pytest.mark.skipif(
 def watched(make_lasting_app, tmp_path_factory):
     """An App that has run two sessions, filled on the day of the first; its tests only read."""
     market = Market(tmp_path_factory.mktemp("market") / "market.csv")
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     app.settings = app.settings.model_copy(update={"monitoring_address": "127.0.0.1:0"})
     owner = database.engine(app.settings, role="owner")
     with owner.begin() as connection:
@@ -261,6 +261,7 @@ def test_promtool_agrees_with_metrics_configuration_and_rules(watched, at):
         assert "FAILED" not in done.stdout
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_a_real_prometheus_scrapes_it(watched, at, tmp_path):
     configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from jobs import cli
 from jobs.daemon import loop as daemon
+from jobs.daemon import triggers
 from jobs.daemon.loop import Care, work_off
 from jobs.daemon.maintenance import refit_bases
 from jobs.daemon.signals import AT_ONCE
@@ -51,7 +52,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def new(make_lasting_app, market):
     """A watchlist that was filled on the evening before ORIGIN, for tests to copy."""
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     since(app, evening(-1))
     return app
 
@@ -59,14 +60,14 @@ def new(make_lasting_app, market):
 @pytest.fixture(scope="module")
 def undisturbed(make_lasting_app, market, new):
     """What a daemon leaves behind that nobody disturbs."""
-    app = make_lasting_app(market, like=new, trainer=PlainTrainer())
+    app = make_lasting_app(market, like=new)
     work(app, evening(-1), evening(0))
     return facts(app.engine)
 
 
 @pytest.fixture
 def app(make_app, market, new):
-    return make_app(market, like=new, trainer=PlainTrainer())
+    return make_app(market, like=new)
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ def test_what_failed_is_tried_again_after_a_while(app, change):
 
 
 def test_it_wakes_up_for_base_models_and_maintenance(app, monkeypatch):
-    monkeypatch.setattr(daemon, "crontab", lambda settings, key: DateTrigger(timezone=UTC))
+    monkeypatch.setattr(triggers, "crontab", lambda settings, key: DateTrigger(timezone=UTC))
     seen = set()
     monkeypatch.setattr(daemon, "refit_bases", lambda app: seen.add("base_refit"))
 

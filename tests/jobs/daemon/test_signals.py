@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.daemon.signals import AT_ONCE, Beat, Service, Stop
+from jobs.daemon.signals import AT_ONCE, Beat, Notifier, Stop
 from stockbatch import config
 from stockbatch.config import ServiceManager
 
@@ -53,17 +53,17 @@ def manager(request, tmp_path, monkeypatch):
 
 
 def test_states_reach_the_service_manager(manager):
-    Service(config.service_manager()).tell("READY=1")
+    Notifier(config.service_manager()).tell("READY=1")
     assert manager.recv(100) == b"READY=1"
 
 
 def test_the_watchdog_is_fed_while_the_process_lives(manager, monkeypatch):
     monkeypatch.setenv("WATCHDOG_USEC", "30000")
-    service = Service(config.service_manager())
+    notifier = Notifier(config.service_manager())
     beat = Beat(lambda: NOW)
-    with service.watched(beat, 60):
+    with notifier.watched(beat, 60):
         assert manager.recv(100) == b"WATCHDOG=1"
-    with service.watched(beat, 0):
+    with notifier.watched(beat, 0):
         manager.settimeout(0.1)
         with suppress(TimeoutError):
             while True:  # what was sent before
@@ -77,8 +77,8 @@ def test_without_a_service_manager_nothing_happens(monkeypatch, tmp_path):
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         monkeypatch.delenv(name, raising=False)
     assert config.service_manager() == ServiceManager(None, None)
-    Service(ServiceManager(None, None)).tell("READY=1")
-    Service(ServiceManager(str(tmp_path / "gone"), None)).tell("READY=1")
+    Notifier(ServiceManager(None, None)).tell("READY=1")
+    Notifier(ServiceManager(str(tmp_path / "gone"), None)).tell("READY=1")
 
 
 def test_the_watchdog_of_another_process_is_left_alone(monkeypatch):

@@ -15,6 +15,7 @@ def prepared():
         yield
 
 
+@pytest.mark.slow
 def test_the_daemon_lives_through_faults_of_every_kind(server_home: Path, prepared: None) -> None:
     server_home.mkdir()
     report = soak.soak(server_home, sessions=SESSIONS, tickers=TICKERS, faults=FAULTS, seed=1)

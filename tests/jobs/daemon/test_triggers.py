@@ -12,10 +12,11 @@ from jobs.daemon.triggers import SessionTrigger, crontab, firings
 from stockbatch.config import Settings
 from stockbatch.exceptions import ConfigurationError, UnknownCalendar
 from stockbatch.market import sessions
+from tests.support.market import CODE, announced_until
 
 DELAY = timedelta(minutes=45)
 NEW_YORK = ZoneInfo("America/New_York")
-instants = st.datetimes(datetime(2015, 1, 1), datetime(2030, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
+instants = st.datetimes(datetime(2021, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 
 
 def fires(calendar, start, count, delay=DELAY):
@@ -66,9 +67,10 @@ def closes_around(calendar, instant):
 
 
 def test_the_end_of_a_calendar_is_never_reached(caplog):
-    (found,) = fires("XKRX", datetime(2060, 1, 5, tzinfo=UTC), 1)
-    assert found.date() == date(2060, 1, 5)
-    assert "holidays after" in caplog.text
+    with announced_until(date(2024, 1, 5)):
+        (found,) = fires(CODE, datetime(2024, 5, 27, 12, tzinfo=UTC), 1)
+    assert found.date() == date(2024, 5, 27), "Memorial Day, had anybody told"
+    assert "holidays after 2024-01-05 are unknown" in caplog.text
 
 
 def test_a_scheduler_takes_it():
@@ -83,7 +85,7 @@ def test_a_scheduler_takes_it():
 
 def test_unknown_calendars_and_crontabs_are_refused():
     with pytest.raises(UnknownCalendar):
-        SessionTrigger("NOWHERE", DELAY)
+        fires("NOWHERE", datetime(2024, 3, 8, 12, tzinfo=UTC), 1)
     with pytest.raises(ConfigurationError, match="settings: maintenance: "):
         crontab(Settings(maintenance="whenever"), "maintenance")
 

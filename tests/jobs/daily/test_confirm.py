@@ -13,7 +13,6 @@ from stockbatch.store import bars, instruments, issues, market
 from tests.support.feed import Feed, copy, feed
 from tests.support.market import (
     ORIGIN,
-    PlainTrainer,
     calendar,
     fetch,
     outcomes,
@@ -26,8 +25,7 @@ DOWN = ProviderUnavailable(provider="feed", ticker="AAA", reason="no answer")
 
 
 @pytest.fixture
-def live(app, market):
-    app.trainer = PlainTrainer()
+def live(market):
     market.multiply("AAA", 0.6, JUMP, date.max)
     return Feed("feed", market)
 
@@ -183,7 +181,7 @@ def test_what_looks_like_a_split_is_not_asked_about(app, live, second):
 
 def test_the_interval_after_a_confirmed_crash_is_wider(app, make_app, live, second, tmp_path):
     walk(app, 0, 1)
-    alone = make_app(live.market, trainer=PlainTrainer())
+    alone = make_app(live.market)
     feed(alone, live)
     walk(alone, 0, 1)
     assert width(app, ORIGIN) == pytest.approx(width(alone, ORIGIN))

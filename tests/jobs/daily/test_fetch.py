@@ -22,7 +22,6 @@ from tests.support.market import (
     ORIGIN,
     TICKERS,
     Market,
-    PlainTrainer,
     calendar,
     dump,
     fetch,
@@ -39,7 +38,6 @@ DOWN = ProviderUnavailable(provider="feed", ticker="BBB", reason="no answer")
 @pytest.fixture
 def live(app, market):
     """The only provider of an App whose clock stands an hour after ORIGIN has closed."""
-    app.trainer = PlainTrainer()
     one = Feed("feed", market)
     feed(app, one)
     at(app, ORIGIN)
@@ -196,7 +194,6 @@ def test_a_single_bar_that_changed_is_a_new_revision_and_a_finding(app, live, ma
 
 
 def test_a_split_adjusted_history_is_fetched_again_after_a_later_split(app, market):
-    app.trainer = PlainTrainer()
     adjusted = Feed("feed", market, PriceBasis.SPLIT_ADJUSTED)
     feed(app, adjusted)
     walk(app, 0, 1)
@@ -542,7 +539,7 @@ def test_what_many_tickers_have_in_common_is_one_line():
 
 def many(make_app, tmp_path, count):
     market = Market(tmp_path / "many.csv", [f"T{number:02}" for number in range(count)])
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     one = Feed("feed", market)
     feed(app, one)
     at(app, ORIGIN)

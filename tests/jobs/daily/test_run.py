@@ -88,7 +88,8 @@ def message(app, ticker, day=ORIGIN):
 # ---- what a run leaves behind
 
 
-def test_every_ticker_is_trained_and_forecast_by_every_method(app, market):
+def test_every_ticker_is_trained_and_forecast_by_every_method(app, market, tensorflow):
+    app.trainer = tensorflow
     summary = run(app)
     assert str(summary) == "XNYS 2024-06-03 finished: 3 outcomes: 3 trained (no_model)"
     assert outcomes(app.engine) == dict.fromkeys(TICKERS, TRAINED)
@@ -164,10 +165,9 @@ def test_the_next_session_scores_reuses_and_trains_nothing(app, market):
 
 
 def test_a_walk_is_the_same_as_its_sessions_one_by_one(app, make_app, market):
-    app.trainer = PlainTrainer()
     walked = list(run_sessions(app, CODE, date(2024, 6, 1), session(2)))
     assert [summary.session for summary in walked] == [session(n) for n in range(3)]
-    alone = make_app(market, trainer=PlainTrainer())
+    alone = make_app(market)
     for offset in range(3):
         run(alone, session(offset))
     assert_same(facts(app.engine), facts(alone.engine))
@@ -177,7 +177,6 @@ def test_a_walk_is_the_same_as_its_sessions_one_by_one(app, make_app, market):
 
 
 def test_a_model_of_a_certain_age_is_retrained(app):
-    app.trainer = PlainTrainer()
     run(app)
     run(app, session(RETRAIN_AFTER - 1))
     run(app, session(RETRAIN_AFTER))
@@ -189,7 +188,6 @@ def test_a_model_of_a_certain_age_is_retrained(app):
 
 
 def test_other_engine_settings_retrain(app):
-    app.trainer = PlainTrainer()
     run(app)
     model = MODEL.model_copy(update={"units": 2})
     app.settings = app.settings.model_copy(update={"model": model})
@@ -201,7 +199,6 @@ def test_other_engine_settings_retrain(app):
 
 
 def test_other_settings_do_not_retrain(app):
-    app.trainer = PlainTrainer()
     run(app)
     app.settings = app.settings.model_copy(update={"chunk_tickers": 64, "threads": 1})
     run(app, session(1))
@@ -209,7 +206,6 @@ def test_other_settings_do_not_retrain(app):
 
 
 def test_a_restated_history_retrains_its_ticker(app, market):
-    app.trainer = PlainTrainer()
     run(app)
     market.multiply("BBB", 1.01, session(-3))
     run(app, session(1))
@@ -222,7 +218,6 @@ def test_a_restated_history_retrains_its_ticker(app, market):
 
 
 def test_a_correction_of_the_last_bar_a_model_saw_does_not_retrain(app, market):
-    app.trainer = PlainTrainer()
     run(app)
     market.multiply("BBB", 1.01, ORIGIN)
     run(app, session(1))
@@ -230,7 +225,6 @@ def test_a_correction_of_the_last_bar_a_model_saw_does_not_retrain(app, market):
 
 
 def test_training_can_be_forced_in_an_attempt_of_its_own(app):
-    app.trainer = PlainTrainer()
     run(app)
     run(app, session(1))
     before = forecasts(app, session(1))
@@ -254,7 +248,6 @@ def test_training_can_be_forced_in_an_attempt_of_its_own(app):
 def test_a_short_history_gets_the_base_model_and_says_why(app, market):
     market.list("NEW", sessions=30)
     watch(app, market, ["NEW"])
-    app.trainer = PlainTrainer()
     run(app)
     assert outcomes(app.engine)["NEW"] == (Action.BASE, Reason.SHORT_HISTORY)
     assert message(app, "NEW").startswith("31 bars are too few")
@@ -264,7 +257,6 @@ def test_a_short_history_gets_the_base_model_and_says_why(app, market):
 
 
 def test_where_all_histories_are_short_there_are_the_baselines(app):
-    app.trainer = PlainTrainer()
     day = session(-BEFORE + 40)
     run(app, day)
     assert {reason for _, reason in outcomes(app.engine, day).values()} <= {Reason.SHORT_HISTORY}
@@ -289,7 +281,6 @@ def test_a_fit_without_a_finite_loss_is_an_outcome(app):
 
 
 def test_a_model_of_its_own_outlives_a_fit_that_found_none(app):
-    app.trainer = PlainTrainer()
     run(app)
     own = {ticker for ticker in TICKERS if model_kind(app, ticker) == "ticker"}
     assert own, "one of the made-up models is better than the base"
@@ -304,7 +295,6 @@ def test_a_model_of_its_own_outlives_a_fit_that_found_none(app):
 
 
 def test_a_model_of_other_settings_makes_no_forecasts(app):
-    app.trainer = PlainTrainer()
     run(app, tickers=["AAA", "BBB"])
     model = MODEL.model_copy(update={"units": 2})
     app.settings = app.settings.model_copy(update={"model": model})
@@ -321,7 +311,6 @@ def test_a_model_of_other_settings_makes_no_forecasts(app):
 
 
 def test_a_missing_bar_is_an_outcome_until_it_comes(app, market):
-    app.trainer = PlainTrainer()
     bar = market.bars["BBB"][ORIGIN]
     market.drop("BBB", ORIGIN)
     run(app)
@@ -345,14 +334,12 @@ def test_a_missing_bar_is_an_outcome_until_it_comes(app, market):
 def test_a_ticker_not_traded_yet_has_no_bar(app, market):
     market.list("NEW", sessions=0)
     watch(app, market, ["NEW"])
-    app.trainer = PlainTrainer()
     run(app, session(-1))
     assert outcomes(app.engine, session(-1))["NEW"] == NO_BAR
     assert message(app, "NEW", session(-1)).startswith("csv has no bars of NEW from the beginning")
 
 
 def test_a_bar_that_is_refused_is_an_outcome_with_what_is_wrong(app, market):
-    app.trainer = PlainTrainer()
     market.bars["BBB"][ORIGIN]["high"] = 1.0
     market.write()
     run(app)
@@ -364,7 +351,6 @@ def test_a_bar_that_is_refused_is_an_outcome_with_what_is_wrong(app, market):
 
 
 def test_a_bad_bar_of_the_past_is_left_out_and_the_rest_goes_on(app, market):
-    app.trainer = PlainTrainer()
     market.bars["BBB"][session(-5)]["open"] = float("nan")
     market.write()
     run(app)
@@ -391,7 +377,6 @@ def watch_elsewhere(app, ticker, specification):
     ],
 )
 def test_a_bad_file_spoils_its_own_ticker_only(app, tmp_path, content, said):
-    app.trainer = PlainTrainer()
     file = tmp_path / "BBB.csv"
     if content is not None:
         file.write_text(content)
@@ -405,7 +390,6 @@ def test_a_bad_file_spoils_its_own_ticker_only(app, tmp_path, content, said):
 
 
 def test_a_provider_there_is_no_more_spoils_its_own_tickers_only(app):
-    app.trainer = PlainTrainer()
     watch_elsewhere(app, "BBB", "telex")
     run(app)
     assert outcomes(app.engine)["BBB"] == (Action.NONE, Reason.FETCH_FAILED)
@@ -413,7 +397,6 @@ def test_a_provider_there_is_no_more_spoils_its_own_tickers_only(app):
 
 
 def test_another_provider_can_stand_in_for_a_run(app, tmp_path, make_app, market):
-    app.trainer = PlainTrainer()
     elsewhere = Market(tmp_path / "elsewhere.csv")
     market.file.unlink()
     run(app, provider=elsewhere.specification)
@@ -427,8 +410,7 @@ def test_another_provider_can_stand_in_for_a_run(app, tmp_path, make_app, market
 
 
 def test_a_subset_and_then_the_rest_is_the_whole(app, make_app, market):
-    app.trainer = PlainTrainer()
-    whole = make_app(market, trainer=PlainTrainer())
+    whole = make_app(market)
     for one in (app, whole):
         run(one)
     run(app, session(1), tickers=["CCC"])
@@ -441,7 +423,6 @@ def test_a_subset_and_then_the_rest_is_the_whole(app, make_app, market):
 
 
 def test_the_base_model_learns_from_the_tickers_there_are(app):
-    app.trainer = PlainTrainer()
     run(app, tickers=["CCC"])
     run(app)
     run(app, session(1))
@@ -451,13 +432,11 @@ def test_the_base_model_learns_from_the_tickers_there_are(app):
 
 
 def test_a_ticker_named_twice_is_handled_once(app):
-    app.trainer = PlainTrainer()
     summary = run(app, tickers=["AAA", "AAA"])
     assert len(summary.outcomes) == 1
 
 
 def test_a_ticker_added_later_is_handled_by_the_next_call(app, market):
-    app.trainer = PlainTrainer()
     run(app)
     market.list("NEW")
     watch(app, market, ["NEW"])
@@ -467,7 +446,6 @@ def test_a_ticker_added_later_is_handled_by_the_next_call(app, market):
 
 
 def test_a_demonstration_ticker_is_never_due_and_in_no_metric_over_all(app, market):
-    app.trainer = PlainTrainer()
     market.list("^DEMO")
     source = app.provider(market.specification)
     with app.transaction() as db:
@@ -495,7 +473,6 @@ def test_a_demonstration_ticker_is_never_due_and_in_no_metric_over_all(app, mark
 
 
 def test_the_default_is_the_last_session_closed_long_enough_ago(app):
-    app.trainer = PlainTrainer()
     close = calendar().close(session(1))
     app.clock = lambda: close
     assert run_session(app, CODE).session == ORIGIN
@@ -521,7 +498,6 @@ def test_unknown_tickers_and_an_empty_watchlist_are_refused(app):
 
 
 def test_the_dawn_of_time_has_an_outcome_too(app):
-    app.trainer = PlainTrainer()
     dawn = date(1990, 1, 2)
     run(app, dawn)
     assert outcomes(app.engine, dawn) == dict.fromkeys(TICKERS, NO_BAR)
@@ -531,14 +507,13 @@ def test_the_dawn_of_time_has_an_outcome_too(app):
 
 
 def test_splits_and_dividends_change_no_forecast_and_no_score(app, make_app, tmp_path, market):
-    app.trainer = PlainTrainer()
     eventful = Market(tmp_path / "eventful.csv")
     eventful.split("AAA", 4.0, session(1))
     eventful.split("BBB", 0.1, session(-20))
     eventful.dividend("BBB", 0.5, session(1))
     eventful.split("CCC", 1.5, session(1))
     eventful.dividend("CCC", 0.25, session(1))
-    other = make_app(eventful, trainer=PlainTrainer())
+    other = make_app(eventful)
     for day in (session(0), session(1), session(2)):
         run(app, day)
         run(other, day)
@@ -565,7 +540,6 @@ def test_splits_and_dividends_change_no_forecast_and_no_score(app, make_app, tmp
     ],
 )
 def test_a_jump_waits_for_the_next_session(app, market, factor, for_good, check, status):
-    app.trainer = PlainTrainer()
     market.multiply("AAA", factor, session(1), date.max if for_good else None)
 
     def statuses():
@@ -607,7 +581,6 @@ class Interrupting:
 
 
 def test_an_interrupted_run_loses_nothing_and_is_gone_on_with(app, make_app, market):
-    app.trainer = PlainTrainer()
     app.on_event = Interrupting("forecasts: save", KeyboardInterrupt(), count=2)
     with pytest.raises(KeyboardInterrupt):
         run(app)
@@ -616,14 +589,13 @@ def test_an_interrupted_run_loses_nothing_and_is_gone_on_with(app, make_app, mar
     app.on_event = lambda event: None
     summary = run(app)
     assert not summary.done_before
-    undisturbed = make_app(market, trainer=PlainTrainer())
+    undisturbed = make_app(market)
     run(undisturbed)
     assert_same(facts(app.engine), facts(undisturbed.engine))
 
 
 @pytest.mark.parametrize("event", ["metrics", "finish"])
 def test_a_run_interrupted_after_its_last_outcome_is_finished(app, make_app, market, event):
-    app.trainer = PlainTrainer()
     run(app)
     app.on_event = Interrupting(event, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -631,7 +603,7 @@ def test_a_run_interrupted_after_its_last_outcome_is_finished(app, make_app, mar
     app.on_event = lambda event: None
     assert not run(app, session(1)).done_before
     assert run(app, session(1)).done_before
-    undisturbed = make_app(market, trainer=PlainTrainer())
+    undisturbed = make_app(market)
     for day in (session(0), session(1)):
         run(undisturbed, day)
     assert_same(facts(app.engine), facts(undisturbed.engine))
@@ -668,14 +640,13 @@ def test_a_failing_run_keeps_what_was_committed_and_can_be_resumed(
 
     app.trainer = PlainTrainer()
     run(app)
-    undisturbed = make_app(market, trainer=PlainTrainer())
+    undisturbed = make_app(market)
     run(undisturbed)
     assert_same(facts(app.engine), facts(undisturbed.engine))
 
 
 @pytest.mark.parametrize("event", ["score", "forecasts: save", "metrics", "finish"])
 def test_a_superseded_process_stops_writing(app, event):
-    app.trainer = PlainTrainer()
     seen = []
 
     def supersede(now):
@@ -699,7 +670,6 @@ def test_a_superseded_process_stops_writing(app, event):
 
 
 def test_two_runs_of_a_calendar_do_not_mix(app):
-    app.trainer = PlainTrainer()
 
     def intrude(event):
         with pytest.raises(RunInProgress):
@@ -711,7 +681,6 @@ def test_two_runs_of_a_calendar_do_not_mix(app):
 
 
 def test_the_log_has_a_line_per_step(app, caplog):
-    app.trainer = PlainTrainer()
     with caplog.at_level(logging.INFO, logger="jobs"):
         run(app)
     assert [record.message for record in caplog.records] == [
@@ -722,7 +691,6 @@ def test_the_log_has_a_line_per_step(app, caplog):
 
 
 def test_a_folder_with_a_file_per_ticker_is_the_same_as_one_file(app, make_app, market, tmp_path):
-    app.trainer = PlainTrainer()
     run(app)
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -730,7 +698,7 @@ def test_a_folder_with_a_file_per_ticker_is_the_same_as_one_file(app, make_app, 
         Market(folder / f"{ticker}.csv", [ticker])
     parts = Market(Path(folder / "AAA.csv"), ["AAA"])
     parts.file = folder
-    other = make_app(parts, trainer=PlainTrainer())
+    other = make_app(parts)
     run(other)
     assert forecasts(other).keys() == forecasts(app).keys()
     for key, row in forecasts(app).items():

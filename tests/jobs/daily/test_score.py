@@ -33,15 +33,15 @@ from tests.support.ledger import (
     opened,
     store,
 )
-from tests.support.market import NOW, calendar, fetch, session, small
+from tests.support.market import NOW, PlainTrainer, calendar, fetch, session, small
 
 ORIGIN, TARGET = session(0), session(1)
 HISTORY = [session(offset) for offset in range(-80, 1)]
 
 
 @pytest.fixture
-def app(settings, writer, trainer) -> App:
-    return App(settings=small(settings), engine=writer, trainer=trainer, clock=lambda: NOW)
+def app(settings, writer) -> App:
+    return App(settings=small(settings), engine=writer, trainer=PlainTrainer(), clock=lambda: NOW)
 
 
 @pytest.fixture

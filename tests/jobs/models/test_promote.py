@@ -248,7 +248,7 @@ def served(app, day, ticker="AAA"):
 
 
 def test_runs_use_a_chosen_model_until_one_of_them_promotes_another(make_app, market):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     for day in range(6):
         run(app, session(day))
     assert outcomes(app.engine, session(5))["AAA"] == (Action.TRAINED, Reason.EXPIRED)
@@ -290,7 +290,7 @@ class DivergingTrainer(PlainTrainer):
 
 
 def test_a_model_of_other_settings_is_never_used(make_app, market):
-    app = make_app(market, trainer=PlainTrainer())
+    app = make_app(market)
     run(app)
     own = fetch(app.engine, "SELECT id FROM stockbatch.models WHERE kind = 'ticker'")
     assert {row["id"] for row in own} & {served(app, ORIGIN, ticker) for ticker in TICKERS}

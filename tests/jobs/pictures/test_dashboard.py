@@ -22,12 +22,8 @@ from stockbatch.config import PREFIX
 from stockbatch.store import forecasts
 from stockbatch.store.calendar import extend
 from tests.support.browser import (
-    ABSENT,
-    CHROMIUM,
     DESKTOP,
-    DRIVER,
     PHONE,
-    chromium,
     complaints,
     dashboard,
     hosts_asked,
@@ -39,7 +35,7 @@ from tests.support.browser import (
     wait_for,
 )
 from tests.support.ledger import FUTURE, forecast_of, listed, naive_of, opened
-from tests.support.market import CODE, NOW, Market, PlainTrainer, calendar, fetch, run, session
+from tests.support.market import CODE, NOW, Market, calendar, fetch, run, session
 from tests.support.places import ROOT
 
 NUMBERS = {
@@ -260,13 +256,11 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def visitor(make_lasting_app, server, tmp_path_factory):
+def visitor(browser, make_lasting_app, server, tmp_path_factory):
     """A database in which the jobs have worked for a month, served to a headless Chromium."""
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip(ABSENT)
     folder = tmp_path_factory.mktemp("dashboard")
     market = Market(folder / "bars.csv")
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     list(backtest(app, CODE, session(-18), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
@@ -277,8 +271,9 @@ def visitor(make_lasting_app, server, tmp_path_factory):
         f"{PREFIX}HOME": str(folder / "home"),
         f"{PREFIX}DATABASE_URL": database.for_clients(address),
     }
-    with dashboard(variables, folder / "log") as url, chromium() as browser:
+    with dashboard(variables, folder / "log") as url:
         yield Visitor(browser, url, owner)
+        browser.get("about:blank")  # or else it goes on asking for a server that is gone
     owner.dispose()
     said = (folder / "log").read_text()
     assert "Traceback" not in said, said

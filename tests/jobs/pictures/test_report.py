@@ -15,26 +15,16 @@ from stockbatch import database
 from stockbatch.config import PREFIX
 from stockbatch.store import forecasts as store
 from stockbatch.store.calendar import extend
-from tests.support.browser import (
-    ABSENT,
-    CHROMIUM,
-    DRIVER,
-    PHONE,
-    chromium,
-    complaints,
-    hosts_asked,
-    resize,
-    wait_for,
-)
+from tests.support.browser import PHONE, complaints, hosts_asked, resize, wait_for
 from tests.support.ledger import forecast_of, listed, opened
-from tests.support.market import CODE, NOW, Market, PlainTrainer, calendar, run, session
+from tests.support.market import CODE, NOW, Market, calendar, run, session
 
 
 @pytest.fixture(scope="module")
 def filled(make_lasting_app, server, tmp_path_factory):
     """The reader's URL of a database in which the jobs have worked for some days."""
     market = Market(tmp_path_factory.mktemp("market") / "bars.csv")
-    app = make_lasting_app(market, trainer=PlainTrainer())
+    app = make_lasting_app(market)
     list(backtest(app, CODE, session(-8), session(-2)))
     for offset in range(-1, 1):
         run(app, session(offset))
@@ -56,15 +46,6 @@ def report(monkeypatch, capsys, tmp_path):
         return ended.value.code or 0, printed.out + printed.err
 
     return call
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium."""
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip(ABSENT)
-    with chromium() as opened:
-        yield opened
 
 
 def forecasts(address, query, **parameters):

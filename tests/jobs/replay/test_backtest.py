@@ -5,7 +5,7 @@ import pytest
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.exceptions import NotASession, SessionNotClosed
-from tests.support.market import CODE, ORIGIN, TICKERS, PlainTrainer, dump, fetch, run, session
+from tests.support.market import CODE, ORIGIN, TICKERS, dump, fetch, run, session
 
 LAST = 6
 NUMBERS = (*QUANTILE_COLUMNS, *RAW_QUANTILE_COLUMNS, "close", "shrinkage", "dissimilarity")
@@ -37,7 +37,6 @@ def assert_same_numbers(found, expected):
 
 @pytest.fixture
 def plain(app):
-    app.trainer = PlainTrainer()
     return app
 
 
@@ -46,7 +45,7 @@ def test_its_forecasts_are_those_of_runs(plain, make_app, market):
     market.dividend("CCC", 0.5, session(3))
     market.multiply("AAA", 0.6, session(2), session(60))  # a crash that stays: pending, released
     market.drop("CCC", session(4))
-    walked = make_app(market, trainer=PlainTrainer())
+    walked = make_app(market)
     done = walk(plain)
     assert [(block.first, block.last) for block in done] == [
         (ORIGIN, session(4)),
@@ -86,7 +85,7 @@ def test_it_is_scored_and_summed_up_apart_from_runs(plain):
 
 def test_its_metrics_of_all_tickers_have_a_history(plain, make_app, market):
     walk(plain)
-    shorter = make_app(market, trainer=PlainTrainer())
+    shorter = make_app(market)
     list(backtest(shorter, CODE, ORIGIN, session(3)))
     columns = "method, kind, window_sessions, metric, through_session, n, value, baseline, skill"
     query = f"SELECT {columns} FROM stockbatch.metrics WHERE instrument_id IS NULL"
@@ -100,7 +99,7 @@ def test_its_metrics_of_all_tickers_have_a_history(plain, make_app, market):
 
 @pytest.mark.parametrize("event", ["backtest: compute", "backtest: save", "backtest: commit"])
 def test_an_interrupted_one_goes_on_where_it_was(plain, make_app, market, event):
-    undisturbed = make_app(market, trainer=PlainTrainer())
+    undisturbed = make_app(market)
     walk(undisturbed)
     seen = []
 
@@ -129,7 +128,7 @@ def test_a_second_one_changes_nothing(plain):
 def test_nothing_after_an_origin_changes_its_forecast(plain, make_app, market):
     walk(plain)
     market.multiply("AAA", 1.07, session(4), session(60))
-    other = make_app(market, trainer=PlainTrainer())
+    other = make_app(market)
     walk(other)
     before, after = (
         {key: row for key, row in forecasts(one, "backtest").items() if key[1] < session(4)}

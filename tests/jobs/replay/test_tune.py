@@ -40,7 +40,6 @@ def fetched(app):
     """An app with all bars of its market stored and nothing else."""
     from jobs.daily.run import run_session
 
-    app.trainer = PlainTrainer()
     run_session(app, CODE, session(25))
     return app
 
@@ -82,7 +81,7 @@ def test_nothing_from_the_date_on_is_looked_at_and_nothing_is_stored(fetched, ma
         name: rows for name, rows in before.items() if name != "market_inputs"
     }
     market.multiply("AAA", 1.1, BEFORE, session(25))
-    other = make_app(market, trainer=PlainTrainer())
+    other = make_app(market)
     from jobs.daily.run import run_session
 
     run_session(other, CODE, session(25))

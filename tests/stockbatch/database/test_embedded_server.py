@@ -95,11 +95,11 @@ def test_a_new_server_is_private_and_every_role_gets_in(server_home, programs):
     assert embedded_server.running(server_home) == server
 
 
-def test_passwords_stay_in_their_file(server_home, programs):
-    server = embedded_server.start(server_home, programs=programs)
+def test_passwords_stay_in_their_file(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
     with connect(server) as connection, pytest.raises(psycopg.errors.SyntaxError):
         connection.execute("SELEC")
-    assert servers(server_home), "the processes are not in sight"
+    assert servers(cluster), "the processes are not in sight"
     seen = [repr(server), (server.folder / "log").read_text(), *dict(command_lines()).values()]
 
     for password in server.passwords.values():
@@ -117,37 +117,37 @@ def _holds(file, word):
         return False
 
 
-def test_port_and_passwords_survive_restarts(server_home, programs):
-    first = embedded_server.start(server_home, programs=programs)
+def test_port_and_passwords_survive_restarts(cluster, programs):
+    first = embedded_server.start(cluster, programs=programs)
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     assert not low <= first.port <= high
 
-    assert embedded_server.stop(server_home)
-    assert embedded_server.running(server_home) is None
-    assert not servers(server_home)
-    assert not embedded_server.stop(server_home)
+    assert embedded_server.stop(cluster)
+    assert embedded_server.running(cluster) is None
+    assert not servers(cluster)
+    assert not embedded_server.stop(cluster)
 
-    assert embedded_server.start(server_home, programs=programs) == first
-    assert dict(embedded_server.start(server_home).passwords) == dict(first.passwords)
+    assert embedded_server.start(cluster, programs=programs) == first
+    assert dict(embedded_server.start(cluster).passwords) == dict(first.passwords)
 
 
-def test_a_cluster_made_before_there_was_a_login_for_the_service_gets_one(server_home, programs):
-    server = embedded_server.start(server_home, programs=programs)
+def test_a_cluster_made_before_there_was_a_login_for_the_service_gets_one(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
     lines = server.password_file.read_text().splitlines(keepends=True)
     server.password_file.write_text("".join(line for line in lines if ":api:" not in line))
-    again = embedded_server.start(server_home, programs=programs)
+    again = embedded_server.start(cluster, programs=programs)
     with connect(again, "api") as connection:
         connection.execute("SET ROLE stockbatch_api")
-    assert embedded_server.start(server_home, programs=programs) == again
+    assert embedded_server.start(cluster, programs=programs) == again
     assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
 
 
-def test_stop_does_not_wait_for_clients(server_home, programs):
-    server = embedded_server.start(server_home, programs=programs)
+def test_stop_does_not_wait_for_clients(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
     with closing(connect(server)) as idle:
         idle.execute("CREATE TABLE open_transaction ()")
         begun = time.monotonic()
-        assert embedded_server.stop(server_home)
+        assert embedded_server.stop(cluster)
         assert time.monotonic() - begun < 10
 
 
@@ -167,17 +167,17 @@ def test_four_starts_at_once_make_one_server(server_home, programs):
     assert servers(server_home) == [process_id(server_home)]
 
 
-def test_killed_server_recovers_with_all_that_was_committed(server_home, programs):
-    server = embedded_server.start(server_home, programs=programs)
+def test_killed_server_recovers_with_all_that_was_committed(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
     with closing(connect(server)) as connection:
         connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
         connection.commit()
         connection.execute("DELETE FROM kept")
-        killed = process_id(server_home)
+        killed = process_id(cluster)
         os.kill(killed, signal.SIGKILL)
         while status(killed)[0] != "Z":
             time.sleep(0.001)
-        again = embedded_server.start(server_home, programs=programs)
+        again = embedded_server.start(cluster, programs=programs)
 
     # We are the parent and never asked: the killed server is a zombie under its old number.
     assert status(killed)[0] == "Z"
@@ -187,28 +187,28 @@ def test_killed_server_recovers_with_all_that_was_committed(server_home, program
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
 
 
-def test_stopping_a_killed_server(server_home, programs):
-    embedded_server.start(server_home, programs=programs)
-    killed = process_id(server_home)
+def test_stopping_a_killed_server(cluster, programs):
+    embedded_server.start(cluster, programs=programs)
+    killed = process_id(cluster)
     os.kill(killed, signal.SIGKILL)
-    embedded_server.stop(server_home)
+    embedded_server.stop(cluster)
     with suppress(ChildProcessError):
         os.waitpid(killed, 0)
-    assert embedded_server.running(server_home) is None
-    assert not servers(server_home)
+    assert embedded_server.running(cluster) is None
+    assert not servers(cluster)
 
 
-def test_process_number_given_to_another_program(server_home, programs):
-    server = embedded_server.start(server_home, programs=programs)
+def test_process_number_given_to_another_program(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
     file = server.folder / "data/postmaster.pid"
     before = file.read_text().splitlines()
-    embedded_server.stop(server_home)
+    embedded_server.stop(cluster)
     before[0] = str(os.getpid())
     file.write_text("\n".join(before))
     (server.folder / f".s.PGSQL.{server.port}.lock").write_text(f"{os.getpid()}\n")
 
-    assert embedded_server.running(server_home) is None
-    assert embedded_server.start(server_home, programs=programs) == server
+    assert embedded_server.running(cluster) is None
+    assert embedded_server.start(cluster, programs=programs) == server
 
 
 def test_creation_that_was_killed_leaves_no_half_cluster(server_home, programs):
@@ -228,72 +228,72 @@ def test_creation_that_was_killed_leaves_no_half_cluster(server_home, programs):
     assert sorted(path.name for path in server_home.iterdir()) == ["postgres", "postgres.lock"]
 
 
-def test_starter_killed_before_the_server_was_ready(server_home, programs):
-    embedded_server.start(server_home, programs=programs)
-    embedded_server.stop(server_home)
+def test_starter_killed_before_the_server_was_ready(cluster, programs):
+    embedded_server.start(cluster, programs=programs)
+    embedded_server.stop(cluster)
     code = PREPARE + (
         "spawn = embedded_server._spawn\n"
         "embedded_server._spawn = lambda *given: (spawn(*given), die())\n"
         "embedded_server.start(home, programs=programs)\n"
     )
-    killed = run_python(code, server_home, programs)
+    killed = run_python(code, cluster, programs)
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
 
-    embedded_server.start(server_home, programs=programs)
-    assert servers(server_home) == [process_id(server_home)]
-    logs = [(server_home / "postgres" / name).read_text() for name in ("log.previous", "log")]
+    embedded_server.start(cluster, programs=programs)
+    assert servers(cluster) == [process_id(cluster)]
+    logs = [(cluster / "postgres" / name).read_text() for name in ("log.previous", "log")]
     assert [log.count("starting PostgreSQL") for log in logs] == [1, 1]
 
 
-def test_interrupting_the_starter_does_not_reach_the_server(server_home, programs):
+def test_interrupting_the_starter_does_not_reach_the_server(cluster, programs):
     code = START + "signal.pause()\n"
-    starter = run_python(code, server_home, programs, start_new_session=True)
+    starter = run_python(code, cluster, programs, start_new_session=True)
     assert starter.stdout.readline()
     os.killpg(starter.pid, signal.SIGINT)
     starter.communicate(timeout=60)
 
     assert starter.returncode
-    assert os.getsid(process_id(server_home)) != starter.pid
-    with connect(embedded_server.running(server_home)):
+    assert os.getsid(process_id(cluster)) != starter.pid
+    with connect(embedded_server.running(cluster)):
         pass
 
 
-def test_taken_port_is_named(server_home, programs):
-    server = embedded_server.start(server_home, programs=programs)
-    embedded_server.stop(server_home)
+def test_taken_port_is_named(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
+    embedded_server.stop(cluster)
     with (
         socket.create_server(("127.0.0.1", server.port)),
         pytest.raises(EmbeddedServerFailed, match=f"port {server.port} .* is taken by another"),
     ):
-        embedded_server.start(server_home, programs=programs)
-    assert embedded_server.start(server_home, programs=programs) == server
+        embedded_server.start(cluster, programs=programs)
+    assert embedded_server.start(cluster, programs=programs) == server
 
 
-def test_data_of_another_version_are_refused_untouched(server_home, programs):
-    server = embedded_server.start(server_home, programs=programs)
-    embedded_server.stop(server_home)
+def test_data_of_another_version_are_refused_untouched(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
+    embedded_server.stop(cluster)
     version = server.folder / "data/PG_VERSION"
     ours = version.read_text()
     version.write_text("14\n")
     with pytest.raises(DataFolderOfOtherVersion, match=rf"PostgreSQL 14, .* {ours.strip()}:"):
-        embedded_server.start(server_home, programs=programs)
+        embedded_server.start(cluster, programs=programs)
     version.write_text(ours)
-    assert embedded_server.start(server_home, programs=programs) == server
+    assert embedded_server.start(cluster, programs=programs) == server
 
 
-def test_server_that_does_not_come_up_says_why(server_home, programs):
+def test_server_that_does_not_come_up_says_why(cluster, programs):
     wrong = {"shared_buffers": "1"}
     with pytest.raises(EmbeddedServerFailed, match="shared_buffers"):
-        embedded_server.start(server_home, programs=programs, options=wrong)
-    assert embedded_server.running(server_home) is None
-    embedded_server.start(server_home, programs=programs)
+        embedded_server.start(cluster, programs=programs, options=wrong)
+    assert embedded_server.running(cluster) is None
+    embedded_server.start(cluster, programs=programs)
 
 
-def test_server_gets_none_of_our_open_files(server_home, programs):
+def test_server_gets_none_of_our_open_files(cluster, programs):
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
-    embedded_server.start(server_home, programs=programs)
+    embedded_server.start(cluster, programs=programs)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         assert pipe.read() == b""  # the end: nobody else can write

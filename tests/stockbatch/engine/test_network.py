@@ -24,6 +24,7 @@ from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.records import Instrument, Market, ModelKind, Panel, Reason
 from tests.stockbatch.engine.training.test_local import assert_same
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
 SETTINGS = ModelSettings(
     units=3,
     lookback=5,

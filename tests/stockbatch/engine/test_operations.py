@@ -1,6 +1,7 @@
 """What Keras computes in training is what NumPy computes elsewhere."""
 
 import numpy as np
+import pytest
 from keras import ops
 from numpy.testing import assert_allclose
 
@@ -8,6 +9,7 @@ from stockbatch import metrics
 from stockbatch.engine import operations
 from stockbatch.engine.quantiles import LEVELS, never_crossing
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
 RANDOM = np.random.default_rng(0)
 
 

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
 from stockbatch.config import ModelSettings
@@ -10,6 +11,7 @@ from stockbatch.engine.lstm.network import LSTM
 from tests.stockbatch.engine.lstm.test_forward import make_weights
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_an_exported_file_needs_nothing_but_keras(tmp_path):
     settings = ModelSettings(units=5, layers=2)
     weights = make_weights(tickers=1, units=5, features=3, layers=2, size=0.3)

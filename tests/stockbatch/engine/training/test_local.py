@@ -13,6 +13,7 @@ from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.engine.training.stack import Stack
 from stockbatch.records import QUANTILES
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
 TICKERS, SESSIONS, INPUTS = 40, 70, 3
 LEVELS = np.asarray(QUANTILES, np.float32)
 SETTINGS = ModelSettings(

@@ -1,3 +1,5 @@
+"""A training process and its child: one of TensorFlow's, else one of made-up networks."""
+
 import os
 import signal
 import subprocess
@@ -12,10 +14,11 @@ from numpy.testing import assert_array_equal
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.network import TRAINED
-from stockbatch.engine.training import TrainingData, TrainingProcess
+from stockbatch.engine.training import TrainingData
 from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.exceptions import TrainingFailed, TrainingOverdue
 from tests.support.places import ROOT
+from tests.support.plain import PlainProcess
 
 SETTINGS = ModelSettings(units=4, lookback=5, scored_steps=6, batch=3, epochs=3, patience=3)
 ENDLESS = SETTINGS.model_copy(update={"epochs": 10_000, "patience": 10_000})
@@ -55,25 +58,25 @@ def assert_equal(found, expected):
         assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
-def test_the_child_does_what_the_library_does(trainer):
+def test_the_child_does_what_the_library_does(tensorflow):
     data, told = make_data(), []
     local = LocalTrainer()
-    found = trainer.fit(
+    found = tensorflow.fit(
         TRAINED, data, SETTINGS, on_epoch=lambda done, total: told.append((done, total))
     )
     expected = local.fit(TRAINED, data, SETTINGS)
     assert_equal(found, expected)
     assert told == [(1, 3), (2, 3), (3, 3)]
     other = replace(data, seeds=data.seeds + np.uint64(1))
-    again = trainer.fit(TRAINED, other, SETTINGS, initial=found.weights)
+    again = tensorflow.fit(TRAINED, other, SETTINGS, initial=found.weights)
     assert_equal(again, local.fit(TRAINED, other, SETTINGS, initial=expected.weights))
     one = replace(data, seeds=data.seeds[:1])
-    pooled = trainer.fit_pooled(TRAINED, one, SETTINGS)
+    pooled = tensorflow.fit_pooled(TRAINED, one, SETTINGS)
     assert_equal(pooled, local.fit_pooled(TRAINED, one, SETTINGS))
 
 
 def test_the_child_ends_with_its_context():
-    with TrainingProcess(1) as process:
+    with PlainProcess(1) as process:
         assert process.pid is None
         process.fit(TRAINED, make_data(), SETTINGS)
         pid = process.pid
@@ -83,7 +86,7 @@ def test_the_child_ends_with_its_context():
 
 
 def test_a_killed_child_is_told_and_replaced():
-    with TrainingProcess(1) as process:
+    with PlainProcess(1) as process:
         killed = []
 
         def kill(done, total):
@@ -99,14 +102,14 @@ def test_a_killed_child_is_told_and_replaced():
 
 def test_a_child_that_fails_says_why():
     data = make_data()
-    data = replace(data, targets=data.targets[:, :-1])
-    with TrainingProcess(1) as process, pytest.raises(TrainingFailed, match=r"ValueError: .*60"):
+    data = replace(data, targets=data.targets[:-1])
+    with PlainProcess(1) as process, pytest.raises(TrainingFailed, match=r"ValueError: .*shorter"):
         process.fit(TRAINED, data, SETTINGS)
 
 
 def test_a_child_that_takes_too_much_memory_is_ended():
     with (
-        TrainingProcess(1, memory_mib=20) as process,
+        PlainProcess(1, memory_mib=20) as process,
         pytest.raises(TrainingFailed, match=r"it took \d+ MiB, more than training_memory_mib = 20"),
     ):
         process.fit(TRAINED, make_data(), ENDLESS)
@@ -116,11 +119,11 @@ def test_a_child_that_is_stuck_is_ended():
     def freeze(done, total):
         os.kill(process.pid, signal.SIGSTOP)
 
-    with TrainingProcess(1, silence=30) as process:
+    with PlainProcess(1, silence=30) as process:
         waits = []
         process.waiting = lambda: waits.append(process.pid)
         process.fit(TRAINED, make_data(), SETTINGS)  # starts it, within its time
-        process._silence = 0.5
+        process.silence = 0.5
         with pytest.raises(TrainingFailed, match=r"it finished no epoch for 0.5 s"):
             process.fit(TRAINED, make_data(), ENDLESS, on_epoch=freeze)
         assert not is_running(waits[-1])
@@ -128,7 +131,7 @@ def test_a_child_that_is_stuck_is_ended():
 
 def test_training_that_is_overdue_is_ended_or_not_begun():
     epochs = []
-    with TrainingProcess(1) as process:
+    with PlainProcess(1) as process:
         with pytest.raises(TrainingOverdue):
             process.fit(
                 TRAINED,
@@ -150,7 +153,7 @@ def test_an_interrupted_parent_ends_the_child():
         seen.append(process.pid)
         raise KeyboardInterrupt
 
-    process = TrainingProcess(1)
+    process = PlainProcess(1)
     with pytest.raises(KeyboardInterrupt), process:
         process.fit(TRAINED, make_data(), ENDLESS, on_epoch=interrupt)
     assert not is_running(seen[0])
@@ -159,7 +162,7 @@ def test_an_interrupted_parent_ends_the_child():
 def test_the_child_ends_when_its_parent_is_killed():
     program = (
         "from tests.stockbatch.engine.training import test_process as test\n"
-        "with test.TrainingProcess(1) as process:\n"
+        "with test.PlainProcess(1) as process:\n"
         "    process.fit(test.TRAINED, test.make_data(), test.ENDLESS,\n"
         "        on_epoch=lambda *done: print(process.pid, flush=True))\n"
     )
