@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import OperationalError
 from structlog.contextvars import bound_contextvars
@@ -57,18 +57,10 @@ def make_forecasts(
             mine = [instrument for instrument in instruments if instrument.demo == demo]
             if not mine:
                 continue
-            around = Around(
-                sessions=sessions,
-                market=known,
-                base=train_base(
+            work = _Work(
+                around=_around(
                     app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
                 ),
-                demo=demo,
-                pooled=fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until),
-                train_until=train_until,
-            )
-            work = _Work(
-                around=around,
                 targets={run.session: (target, deadline)},
                 problems=problems,
                 retrain=retrain,
@@ -87,6 +79,28 @@ def _market(app: App, run: Run, sessions: Sessions) -> Market:
         methods.add_missing(db, registry.described())
         market.update(db, run.calendar, sessions)
         return market.load(db, run.calendar, sessions)
+
+
+def _around(
+    app: App,
+    run: Run,
+    sessions: Sessions,
+    known: Market,
+    *,
+    demo: bool,
+    force: bool,
+    train_until: datetime | None,
+) -> Around:
+    """Return what the chunks work with, fitted to all tickers together where that is due."""
+    base = train_base(app, run, sessions, known, demo=demo, force=force, train_until=train_until)
+    return Around(
+        sessions=sessions,
+        market=known,
+        base=base,
+        demo=demo,
+        pooled=fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until),
+        train_until=train_until,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,7 @@ def train(
                 name: _fit(name, material, known, reasons, app.settings)
                 for name, known in chunk.fitted.items()
             }
+        # What chunks before have trained is committed; this one goes on with the models in use.
         except TrainingOverdue:
             instead = Reason.DEADLINE
     if instead is not None:

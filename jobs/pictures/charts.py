@@ -69,6 +69,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
     """
     known = data[data["forecast_close"].notna()].copy()
     known["actual"] = known["close"].map("{:,.2f}".format).where(known["close"].notna(), "not yet")
+    # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
     series = {
         "actual close": (BLUE, [1, 0]),

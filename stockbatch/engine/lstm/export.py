@@ -22,6 +22,7 @@ def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
         steps = layer(steps)
         names = ("kernel", "recurrent_kernel", "bias")
         layer.set_weights([weights[f"lstm_{number}.{name}"] for name in names])
+    # Without effect on a forecast; it is there for whoever goes on training.
     steps = keras.layers.Dropout(settings.dropout, name="dropout")(steps)
 
     # The median and the spreads need different activations, so they are two dense layers here,
