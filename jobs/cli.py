@@ -78,6 +78,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except Exception as error:  # noqa: BLE001 (the one place where a user is told)
+        # Imported only now: `--help` answers at once.
         from stockbatch.exceptions import StockbatchError
 
         if context.debug():

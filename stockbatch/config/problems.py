@@ -91,6 +91,7 @@ def of_providers(
 
 def of_variables(models: ProviderModels) -> Iterator[ConfigurationError]:
     """Yield what is wrong with a `STOCKBATCH_*` variable that pydantic would ignore."""
+    # Pydantic refuses unknown keys of a file, but passes over variables that it does not know.
     known = {key.upper() for key in Settings.model_fields if key not in _TABLES}
     known |= {f"{key}_FILE".upper() for key in SECRETS}
     known |= {f"MODEL__{key.upper()}" for key in ModelSettings.model_fields}

@@ -94,13 +94,17 @@ def probability_of_rise(quantiles: Floats) -> Floats:
     moves without a jump as the quantiles pass 0. NaN where a quantile is.
     """
     levels = np.array(QUANTILES)
+    # How many levels lie at or below zero tells between which two of them zero lies.
     passed = np.sum(quantiles <= 0, axis=-1, keepdims=True)
     left = np.clip(passed - 1, 0, len(levels) - 2)
     q0, q1 = (np.take_along_axis(quantiles, left + step, axis=-1)[..., 0] for step in (0, 1))
     p0, p1 = (levels[left + step][..., 0] for step in (0, 1))
+    # Two levels may be equal, and what is between them is divided by.
     width = np.maximum(q1 - q0, np.finfo(np.float64).tiny)
     density = (p1 - p0) / width
     with np.errstate(over="ignore"):
+        # Each is computed of every forecast and one is taken: where another one applies, the
+        # exponentials may be anything, even infinite.
         between = 1 - p0 + q0 * density
         all_above = 1 - p0 * np.exp(-q0 * density / p0)
         all_below = (1 - p1) * np.exp(q1 * density / (1 - p1))
@@ -188,6 +192,7 @@ def _fingerprint(
     depends_on = [model.fingerprint, model.configuration, f"{model.last_session}"] if model else []
     digest = hashlib.sha256(f"{origin} {' '.join(depends_on)}".encode())
     stated = [] if quantiles is None else quantiles.tolist()
+    # The bytes of the numbers, not their digits: what differs in the last bit is another forecast.
     digest.update(np.array([close, log_return, *stated]).tobytes())
     return digest.hexdigest()
 

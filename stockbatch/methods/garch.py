@@ -76,9 +76,11 @@ def fit_garch(returns: Floats) -> Floats | None:
         return None
     from arch.univariate import GARCH, ConstantMean, StudentsT  # slow, and no filter needs it
 
+    # In units of their spread: returns are small numbers, at which optimizers stop too early.
     model = ConstantMean(
         known / spread, volatility=GARCH(p=1, q=1), distribution=StudentsT(), rescale=False
     )
+    # The likelihood has flat places: from another start the search may get past them.
     for start in _STARTS:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -89,6 +91,7 @@ def fit_garch(returns: Floats) -> Floats | None:
             # The maximum counts: where it is absurd, a lesser one found from elsewhere is no fit.
             if not _is_plausible(parameters, deviations):
                 return None
+            # Back to log returns: a mean has their unit, a variance its square, the rest has none.
             units: Floats = np.array([spread, spread**2, 1, 1, 1])
             return parameters * units
     return None
@@ -102,6 +105,7 @@ def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int)
     same parameters serve all of them: only those after the fit are forecasts.
     """
     mean, freedom = parameters[:, 0, None, None], parameters[:, 4, None]
+    # Student's t has a variance of its own, freedom / (freedom - 2): scaled to 1, as `arch` has it.
     standard = stdtrit(freedom, np.array(QUANTILES)) * np.sqrt((freedom - 2) / freedom)
     deviation = np.sqrt(_variances(parameters, returns, origins))
     quantiles: Floats = mean + deviation[:, :, None] * standard[:, None, :]
@@ -125,6 +129,8 @@ def _variances(parameters: Floats, returns: Floats, origins: int) -> Floats:
     )
     variance = np.full(count.shape, np.nan)
     np.divide(total, count, out=variance, where=count >= FEWEST_TO_FILTER)
+    # A loop over sessions, because each variance needs the one before; tickers and origins side by
+    # side.
     for step in range(REACH):
         now = slice(step, step + origins)
         square = np.where(known[:, now], squares[:, now], variance)

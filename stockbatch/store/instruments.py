@@ -44,6 +44,7 @@ def add(
         }
         for listing in listings
     ]
+    # All or nothing: of several that are known already the first is named, and none is added.
     tickers = [row["ticker"] for row in rows]
     taken = db.scalars(
         select(InstrumentRow)
@@ -60,6 +61,8 @@ def add(
     db.execute(
         statement.on_conflict_do_update(
             index_elements=["ticker"],
+            # One that comes back keeps its id and its history, but owes nothing of the time it was
+            # away.
             set_={**fresh, "active": True, "active_since": func.clock_timestamp()},
         ),
         rows,
