@@ -132,6 +132,7 @@ def _bring_up_to_date(settings: Settings, engine: Engine) -> None:
     try:
         database.require_current(engine)
     except SchemaOutOfDate:
+        # Somebody else's database is migrated by hand: others may be using it.
         if settings.database_url is not None:
             raise
         _migrate(settings)

@@ -78,6 +78,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except Exception as error:  # noqa: BLE001 (the one place where a user is told)
+        # Imported only now: `--help` answers at once.
         from stockbatch.exceptions import StockbatchError
 
         if context.debug():
@@ -99,7 +100,8 @@ def _usage(error: Any) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     hint = f" ('{error.ctx.command_path} --help' tells more)" if error.ctx else ""
-    _end(f"error: {error.format_message()}{hint}", error.exit_code)
+    message = error.format_message().replace("Value error, ", "")
+    _end(f"error: {message}{hint}", error.exit_code)
 
 
 def _end(message: str, status: int) -> NoReturn:

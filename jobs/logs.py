@@ -101,6 +101,7 @@ def _redact(
 def _clean(key: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
+    # By the name of the field, whatever is in it: nobody could tell a key from another word.
     if _SECRET_KEY.search(key):
         return _MASK
     if isinstance(value, dict):

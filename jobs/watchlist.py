@@ -76,6 +76,7 @@ def add(
     fallbacks = _resolved(app, fallbacks)
     known = _known(app)
     for one in wanted:
+        # Left alone without a word, it would go on with a provider that nobody asked for.
         fed_by = known.get(one.ticker)
         if fed_by not in (None, providers[one.provider].specification) and not keep_known:
             raise DuplicateInstrument(ticker=one.ticker, provider=fed_by)

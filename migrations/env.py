@@ -18,8 +18,10 @@ from stockbatch.database.tables import Base
 SCHEMAS = ("stockbatch", "bi")
 
 
-def is_ours(name: str | None, kind: str, _parents: Mapping[str, str | None]) -> bool:
-    """Tell whether Alembic compares this object: whatever lies in our schemas."""
+def is_ours(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
+    """Tell whether Alembic compares this object: tables of ours that have a mapped class."""
+    if kind == "table":
+        return f"{parents['schema_name']}.{name}" in Base.metadata.tables
     return kind != "schema" or name in SCHEMAS
 
 

@@ -31,6 +31,10 @@ SKILL_METRICS = frozenset(
     | {f"winkler_{percent}" for percent in SCORED_INTERVALS}
 )
 """Metrics of which less is better, the only ones `skill` has a meaning for."""
+DISTRIBUTION_METRICS = frozenset(
+    {"pinball"} | {f"winkler_{percent}" for percent in SCORED_INTERVALS}
+)
+"""Those of quantiles, of which the naive forecast states none: another method is their baseline."""
 
 
 class Average(NamedTuple):
@@ -237,6 +241,8 @@ def winkler(actual: Floats, lower: Floats, upper: Floats, percent: int) -> Float
 
 def interval(quantiles: Floats, percent: int) -> tuple[Floats, Floats]:
     """Return the lower and upper bound of a central interval, from quantiles of shape (…, 9)."""
+    # Half of what is outside lies below: of 80 %, the 10 % quantile and the one as far from the
+    # end.
     lower = QUANTILES.index((100 - percent) / 200)
     return quantiles[..., lower], quantiles[..., -1 - lower]
 
@@ -253,6 +259,7 @@ def direction_hit(actual_log_return: Floats, probability_of_rise: Floats) -> Flo
 
     NaN where either is unknown and where the actual return is 0: there was no direction to hit.
     """
+    # Not the sign of the point forecast, which is shrunk to zero where there is little to say.
     hit = (probability_of_rise > 0.5) == (actual_log_return > 0)
     unknown = np.isnan(actual_log_return) | np.isnan(probability_of_rise)
     return np.where(unknown | (actual_log_return == 0), np.nan, hit)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ QUANTILE_BASELINE = "rolling_quantile"
 
 QUANTILES: tuple[float, ...] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 """The levels every probabilistic forecast states, lowest first."""
+MEDIAN = QUANTILES.index(0.5)
+"""Place of the median among them."""
 
 
 class PriceBasis(StrEnum):
@@ -85,6 +87,7 @@ class Check(StrEnum):
     JUMP_REVERSED = "jump_reversed"
     JUMP_RELEASED = "jump_released"
     JUMP_CONFIRMED = "jump_confirmed"
+    IMPLAUSIBLE_FORECAST = "implausible_forecast"
 
 
 class ActionKind(StrEnum):
@@ -486,7 +489,7 @@ class Run:
     """The right to write the results of one calendar's session; `owner` is its token."""
 
     id: int | None
-    """None for a backtest, which is no run."""
+    """None for a backtest or a mere fetch, which are no runs."""
     calendar: str
     session: date
     attempt: int
@@ -495,6 +498,11 @@ class Run:
     """How often it was begun: more than once after failures and interruptions."""
     before: Mapping[str, Any] | None = None
     """What opening it changed, if it was finished already."""
+
+    @classmethod
+    def unrecorded(cls, calendar: str, session: date) -> "Run":
+        """Return what stands for a run where there is none, and the calendar's lock protects."""
+        return cls(id=None, calendar=calendar, session=session, attempt=0, owner=uuid4())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,6 +107,7 @@ class Cache:
         with Session(self._engine) as db:
             version = serving.data_version(db)
         now = self._timer()
+        # Nothing is thrown out one by one: where it gets too much, all of it is read again.
         is_old = now - self._begun_at >= LONGEST or self._size >= MOST
         if version != self._version or is_old:
             self._kept, self._making, self._size = {}, {}, 0

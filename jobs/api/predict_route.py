@@ -9,7 +9,8 @@ from jobs.api import schemas
 from jobs.api.problems import documented
 from jobs.api.sent_bars import ExplainedForecast, predict
 from jobs.api.surroundings import Surroundings, entered, surroundings
-from stockbatch.records import QUANTILES, Bars, CorporateAction, FetchedBars, ModelKind
+from stockbatch import metrics
+from stockbatch.records import MEDIAN, Bars, CorporateAction, FetchedBars
 from stockbatch.store import serving
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["prediction"])
@@ -48,9 +49,8 @@ def _prediction(made: ExplainedForecast, ticker: str, currency: str | None) -> s
     """Return a prediction in the terms of the `bi` views."""
     forecast, model = made.forecast, made.model
     assert forecast.quantiles is not None
-    closes = (forecast.origin_close * np.exp(forecast.quantiles)).tolist()
-    prices = dict(zip(QUANTILES, closes, strict=True))
-    ends = {50: (0.25, 0.75), 80: (0.1, 0.9), 90: (0.05, 0.95), 95: (0.025, 0.975)}
+    closes = forecast.origin_close * np.exp(forecast.quantiles)
+    ends = {percent: metrics.interval(closes, percent) for percent in metrics.COVERAGES}
     assert forecast.probability_of_rise is not None
     assert forecast.volatility is not None
     assert forecast.dissimilarity is not None
@@ -62,16 +62,16 @@ def _prediction(made: ExplainedForecast, ticker: str, currency: str | None) -> s
         origin_close=forecast.origin_close,
         forecast_close=forecast.close,
         forecast_return_pct=100 * float(np.expm1(forecast.log_return)),
-        median_close=prices[0.5],
-        **{f"close_low_{share}": prices[low] for share, (low, _) in ends.items()},
-        **{f"close_high_{share}": prices[high] for share, (_, high) in ends.items()},
+        median_close=float(closes[MEDIAN]),
+        **{f"close_low_{percent}": float(low) for percent, (low, _) in ends.items()},
+        **{f"close_high_{percent}": float(high) for percent, (_, high) in ends.items()},
         probability_of_rise_pct=100 * forecast.probability_of_rise,
         volatility_pct=100 * forecast.volatility,
         shrinkage=forecast.shrinkage,
         dissimilarity=forecast.dissimilarity,
         is_trusted=forecast.dissimilarity <= 1,
         model_id=model.id,
-        model_kind="base" if model.kind is ModelKind.BASE else "ticker",
+        model_kind=model.kind,
         model_last_session=model.last_session,
         market_through=made.market_through,
         remarks=[

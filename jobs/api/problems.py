@@ -75,6 +75,7 @@ class BodyLimit:
         """Hand a request on."""
         headers = Headers(scope=scope) if scope["type"] == "http" else {}
         declared = headers.get("Content-Length", "")
+        # Told by its length already, not a byte of it is read; a body may also lie, or not say.
         is_longer = declared.isdecimal() and int(declared) > self._most
         left = -1 if is_longer else self._most
 

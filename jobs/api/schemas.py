@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from stockbatch.methods import registry
-from stockbatch.records import Kind
+from stockbatch.records import ActionKind, Kind, ModelKind, ScoreStatus
 
 MOST_BARS = 5000
 LARGEST_BODY = 2 * 2**20
@@ -109,7 +109,7 @@ class PastForecast(Statement):
 
     method: str
     kind: Kind
-    score_status: Literal["open", "scored", "masked", "no_session"]
+    score_status: ScoreStatus | Literal["open"]
     actual_close: float | None
     actual_return_pct: Percent
     error: float | None = Field(description="actual - forecast close")
@@ -149,7 +149,7 @@ class Model(BaseModel):
     in_use_from: date = Field(description="first session forecast from with it")
     in_use_because: str
     model_id: int
-    kind: Literal["base", "ticker"] = Field(description="base: shared by tickers of the calendar")
+    kind: ModelKind = Field(description="base: shared by tickers of the calendar")
     base_model_id: int | None
     first_session: date
     last_session: date = Field(description="last session it learned anything from")
@@ -226,7 +226,7 @@ class SentAction(Sent):
     """A split (new shares per old one) or a dividend (cash per share, as of that session)."""
 
     session: Day
-    kind: Literal["split", "dividend"]
+    kind: ActionKind
     value: Positive
 
 
@@ -249,7 +249,7 @@ class Remark(BaseModel):
 class Prediction(Statement):
     """The stored model's forecast of the session after the last bar."""
 
-    model_kind: Literal["base", "ticker"]
+    model_kind: ModelKind
     model_last_session: date = Field(description="last session the model learned from")
     market_through: date | None = Field(
         description="last session of which it was known what other tickers did; null: none"

@@ -43,6 +43,7 @@ class Gate:
         """Take one of a token's saved requests; return 0, or the seconds until there is one."""
         now = self._timer()
         saved, at = self._saved.get(sha256, (per_minute, now))
+        # Requests come back with time, and no more than a minute's worth of them.
         saved = min(saved + (now - at) * per_minute / 60, per_minute)
         spent = saved >= 1
         self._saved[sha256] = (saved - spent, now)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from stockbatch.config import ModelSettings, Settings
@@ -19,6 +18,7 @@ from stockbatch.methods.base import PAST, Given
 from stockbatch.methods.forecasts import forecasts
 from stockbatch.records import (
     LSTM,
+    ActionKind,
     FetchedBars,
     Finding,
     Forecast,
@@ -57,6 +57,7 @@ def predict(
     checked = _check(instrument, fetched, calendar, now)
     origin = as_date(checked.accepted.sessions[-1])
     model, base = _models(db, instrument, origin, settings)
+    # By the settings it was trained with, which need not be those of today.
     own = ModelSettings.model_validate(model.parameters)
     window = calendar.window(origin, sessions_needed(settings.model_copy(update={"model": own})))
     known = market.load(db, calendar.code, window)
@@ -118,27 +119,22 @@ def _panel(
 ) -> Panel:
     """Lay the bars and actions of one ticker out on the sessions of a window."""
     shape = (1, len(window))
-    column, inside = _columns(window, checked.accepted.sessions)
+    column, inside = sessions.columns(window, checked.accepted.sessions)
     prices = {name: np.full(shape, np.nan) for name in ("open", "high", "low", "close")}
     for name, price in prices.items():
-        price[0, column] = getattr(checked.accepted, name)[inside]
-    actions = {"split": np.ones(shape), "dividend": np.zeros(shape)}
+        price[0, column[inside]] = getattr(checked.accepted, name)[inside]
+    actions = {ActionKind.SPLIT: np.ones(shape), ActionKind.DIVIDEND: np.zeros(shape)}
     for action in checked.actions:
-        column, _ = _columns(window, np.array([action.session], "datetime64[D]"))
-        actions[action.kind][0, column] = action.value
+        column, inside = sessions.columns(window, np.array([action.session], "datetime64[D]"))
+        actions[action.kind][0, column[inside]] = action.value
     return Panel(
         tickers=(instrument.ticker,),
         sessions=window,
         confirmed=np.isin(window, confirmed)[np.newaxis],
+        split=actions[ActionKind.SPLIT],
+        dividend=actions[ActionKind.DIVIDEND],
         **prices,
-        **actions,
     )
-
-
-def _columns(window: Sessions, days: Sessions) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return where those of `days` stand that are in `window`, and which these are."""
-    inside = np.isin(days, window)
-    return np.searchsorted(window, days[inside]), inside
 
 
 def _last_known(known: Market) -> date | None:

@@ -150,6 +150,7 @@ def _page(
     kind: type[Entry], rows: Sequence[dict[str, Any]], limit: int
 ) -> tuple[list[Entry], Entry | None]:
     """Return the entries of a page, and the last of them where more follow."""
+    # One row more was asked for than a page has: it only tells that there is another page.
     items = [kind.model_validate(row) for row in rows[:limit]]
     return items, items[-1] if len(rows) > limit else None
 

@@ -31,6 +31,7 @@ def backup(settings: Settings, file: Path) -> int:
     """
     if file.exists():
         raise BackupFailed(path=file, reason="there is such a file already")
+    # Under another name until it is whole: what bears the name of a backup is one.
     partial = file.with_name(f"{file.name}.partial")
     owner = database.engine(settings, "owner", create=False)
     try:

@@ -114,12 +114,14 @@ def _renewal(folder: Path, relation: Relation, current: Fingerprints) -> Renewal
     with _explained(folder):
         found = {path for path in (folder / relation.name).rglob("*") if path.is_file()}
     for month, fingerprint in sorted(current.items(), key=str):
+        # Columns count as well: a view that got one has every file written anew.
         whole = f"{LAYOUT} {columns} {fingerprint}"
         made_from = hashlib.sha256(whole.encode()).hexdigest()
         file = _file(folder, relation, month)
         if file not in found or _made_from(file) != made_from:
             renewal.stale[month] = made_from
         found.discard(file)
+    # What somebody else keeps in the folder stays.
     ours = {f"{relation.name}.parquet", _partial(Path(f"{relation.name}.parquet")).name}
     renewal.surplus = sorted(path for path in found if path.name in ours)
     return renewal

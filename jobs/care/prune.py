@@ -35,6 +35,7 @@ def prune(app: App) -> list[Pruned]:
         codes = retention.calendars(db)
     for code in codes:
         app.checkpoint()
+        # A run may be forecasting with the very weights that are to go.
         with runs.exclusive(app.engine, code), app.transaction() as db:
             models, size = retention.drop_weights(db, code, app.settings.keep_retired_models)
         pruned.append(Pruned(calendar=code, models=models, size=size))

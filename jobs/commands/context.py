@@ -80,11 +80,11 @@ def require(what: str, *modules: str, extra: str) -> None:
 
 
 def console() -> Console:
-    """Return the console for answers; on a pipe, lines are never cut."""
+    """Return the console for answers: of a number nothing is cut, a narrow terminal folds lines."""
     from rich.console import Console
 
     plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=200)
+    return Console(highlight=False, width=max(plain.width, 200) if plain.is_terminal else 200)
 
 
 def show_table(

@@ -49,6 +49,7 @@ def schedule() -> None:
     from jobs.app import running
     from jobs.daemon import agenda
     from jobs.daemon.triggers import firings
+    from stockbatch.records import Kind
     from stockbatch.store import pauses
 
     with running(context.settings(), create=False) as app:
@@ -66,7 +67,7 @@ def schedule() -> None:
     )
     for word, sessions in (("due", plan.due), ("waits to be tried again", plan.waiting)):
         for one in sessions:
-            kind = "live" if one.live else "late"
+            kind = Kind.LIVE if one.live else Kind.LATE
             typer.echo(f"{word}: {one.calendar} {one.session}, forecasts {kind}")
     for code, since in paused.items():
         typer.echo(f"paused: {code} since {since:%Y-%m-%d %H:%M} UTC")

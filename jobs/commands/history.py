@@ -7,8 +7,6 @@ import typer
 
 from jobs.commands import context, options
 
-ACTIONS = ("trained", "reused", "base", "naive", "none")
-
 
 def runs(
     run_id: Annotated[int | None, typer.Argument(metavar="ID", help="One run in detail.")] = None,
@@ -17,6 +15,7 @@ def runs(
     """Show the last runs, or what became of the tickers of one."""
     from jobs.app import running
     from stockbatch.exceptions import UnknownRun
+    from stockbatch.records import Action
     from stockbatch.store import runs as run_store
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
@@ -26,7 +25,7 @@ def runs(
         raise UnknownRun(run_id=run_id)
     columns = [("id", "right"), ("exchange", "left"), ("session", "left"), ("started", "left")]
     columns += [("trigger", "left"), ("status", "left"), ("tries", "right"), ("tickers", "right")]
-    columns += [(action, "right") for action in ACTIONS]
+    columns += [(action, "right") for action in Action]
     context.show_table(
         "runs",
         [*columns, ("message", "left")],
@@ -35,7 +34,7 @@ def runs(
                 *(row[c] for c in ("id", "calendar", "session")),
                 f"{row['started_at']:%Y-%m-%d %H:%M}",
                 *(row[c] for c in ("trigger", "status", "tries", "instruments")),
-                *(row[c] for c in (*ACTIONS, "message")),
+                *(row[c] for c in (*Action, "message")),
             )
             for row in found
         ],

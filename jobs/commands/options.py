@@ -37,7 +37,7 @@ Tickers = Annotated[
     typer.Option(parser=_ticker_names, metavar="TICKERS", help="Only these, separated by commas."),
 ]
 Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
-AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER")]
+AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER", help="Default: all tickers.")]
 """One ticker, or all where none is named."""
 Session = Annotated[date | None, day("--session", about="Default: the last one closed.")]
 FetchFrom = Annotated[

@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 
 def report(
     out: Annotated[Path, typer.Option(help="File to write; its name ends in html, pdf or png.")],
-    ticker: Annotated[
-        str | None, typer.Argument(metavar="TICKER", help="Default: all tickers.")
-    ] = None,
+    ticker: options.AnyTicker = None,
 ) -> None:
     """Write forecasts and how they did to one HTML, PDF or PNG file."""
     context.require("stockbatch report", "altair", "vl_convert", extra="dashboard")

@@ -14,6 +14,7 @@ def status() -> None:
     """Show the database in use, the watchlist, the last runs and the accuracy so far."""
     from jobs.app import running
     from stockbatch import database
+    from stockbatch.records import Action
     from stockbatch.store import bi
     from stockbatch.store.totals import totals
 
@@ -25,8 +26,7 @@ def status() -> None:
         runs = bi.runs.latest(db, 10).rows()
         accuracy = bi.accuracy.of_calendars(db, WINDOW).rows()
     columns = [("exchange", "left"), ("session", "left"), ("status", "left"), ("started", "left")]
-    actions = ("trained", "reused", "base", "naive", "none")
-    columns += [(c, "right") for c in ("seconds", "tickers", *actions)]
+    columns += [(c, "right") for c in ("seconds", "tickers", *Action)]
     context.show_table(
         "last runs",
         [*columns, ("message", "left")],
@@ -37,7 +37,7 @@ def status() -> None:
                 r["status"],
                 f"{r['started_at']:%Y-%m-%d %H:%M}",
                 None if r["duration_seconds"] is None else f"{r['duration_seconds']:.1f}",
-                *(r[c] for c in ("instruments", *actions, "message")),
+                *(r[c] for c in ("instruments", *Action, "message")),
             )
             for r in runs
         ],

@@ -61,7 +61,7 @@ def add(
         else:
             wanted = [Wanted(ticker=name, provider=usual) for name in dict.fromkeys(names or [])]
             added = watchlist.add(app, wanted, others)
-    _tell(added)
+    _tell(added, fallbacks=bool(fallback))
 
 
 @tickers.command("import")
@@ -85,7 +85,7 @@ def import_(
     others = [watchlist.Fallback(provider=name) for name in fallback or []]
     with running(settings) as app:
         added = watchlist.add(app, wanted, others, keep_known=True)
-    _tell(added)
+    _tell(added, fallbacks=bool(fallback))
 
 
 @tickers.command()
@@ -129,10 +129,12 @@ def list_() -> None:
     context.show_table(f"{len(rows)} tickers", columns, rows)
 
 
-def _tell(result: Added) -> None:
+def _tell(result: Added, *, fallbacks: bool) -> None:
     """Say what became of tickers to be added; end with an error where some were not."""
     if result.added or result.known or not result.failures:
         known = f", {result.known} on the watchlist already" if result.known else ""
+        if known and fallbacks:
+            known += ": to change their fallbacks, remove them and add them again"
         typer.echo(f"{result.added} added{known}")
     for failure in result.failures:
         typer.echo(f"error: {failure}", err=True)

@@ -199,7 +199,10 @@ class _Daemon:
                 with app.transaction() as db:  # the watchlist may have grown
                     codes = list(instruments.exchanges(db))
                 self.schedule.follow(codes)
-                for name in self.wakes.wait(MINUTE):
+                names = self.wakes.wait(MINUTE)
+                if self.stop.asked:  # between runs: none is broken off
+                    return
+                for name in names:
                     checkpoint()
                     self._tend(name)
         finally:

@@ -125,5 +125,6 @@ def _agrees(answer: FetchedBars, jump: Finding, calendar: TradingCalendar, sessi
     actions = {action.kind: action.value for action in checked.actions if action.session == session}
     split = np.array(actions.get(ActionKind.SPLIT, 1.0))
     dividend = np.array(actions.get(ActionKind.DIVIDEND, 0.0))
+    # On the basis of the day before, as the jump was measured: with this provider's own actions.
     before, now = closes[0], restate(closes[1], split, dividend)
     return bool(abs(now / before / np.exp(jump.observed) - 1) <= APART)

@@ -74,6 +74,7 @@ def fetch_bars(
     Where an instrument's provider fails, its fallbacks are asked in their order; `provider` stands
     in for all of them. Return, by instrument id, why there is no bar of that session.
     """
+    # Once the exchange has opened again, nobody corrects the bar any more.
     open_again = app.clock() >= calendar.deadline_from(run.session)
     enough = {BarState.FINAL} if open_again else {BarState.FINAL, BarState.PROVISIONAL}
     with app.transaction() as db:
@@ -93,6 +94,7 @@ def fetch_bars(
                     provisional=None if open_again else run.session,
                     advance=lambda count: progress.advance(task, count),
                 )
+                # Who has answered now has no problem left, whatever the providers before it said.
                 for id_ in {i.id for i in fed.values()} - found.keys():
                     problems.pop(id_, None)
                 problems |= {id_: _joined(problems.get(id_), new) for id_, new in found.items()}
@@ -153,6 +155,8 @@ def _ask(
         provisional=provisional if source.corrects_overnight else None,
     )
     problems, restated = _fetch(app, feed, fed, advance)
+    # What was stored is on another basis than what comes now: all of it is fetched, and compared
+    # with nothing.
     if restated:
         again = replace(feed, stored={}, agreed={})
         of_whole, _ = _fetch(app, again, restated, lambda _: None, whole=True)
@@ -275,6 +279,8 @@ def _save(
         )
         actions = {id_: one.actions for id_, one in kept.items()}
         bar_store.add_actions(db, actions, provider=name)
+        # Adjusted prices come without the splits they contain: that one is not stated withdraws
+        # nothing.
         if basis is PriceBasis.AS_TRADED:
             spans = {id_: _span(one) for id_, one in kept.items() if len(one.accepted)}
             bar_store.retract_actions(db, actions, spans, provider=name)

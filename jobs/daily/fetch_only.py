@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
-from uuid import uuid4
 
 from jobs.app import App
 from jobs.daily.choice import closed_session
@@ -58,7 +57,7 @@ def fetch_session(
     if provider:
         app.provider(provider)
     calendar, session = closed_session(app, calendar_code, session)
-    nobody = Run(id=None, calendar=calendar.code, session=session, attempt=0, owner=uuid4())
+    nobody = Run.unrecorded(calendar.code, session)
     with runs.exclusive(app.engine, calendar.code):
         with app.transaction() as db:
             chosen = instruments.work_list(db, calendar.code, tickers)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import OperationalError
 from structlog.contextvars import bound_contextvars
@@ -20,8 +20,8 @@ from stockbatch.exceptions import DatabaseError, StockbatchError
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST
-from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
-from stockbatch.records import Action, Instrument, Outcome, Reason, Run
+from stockbatch.methods.forecasts import Targets, forecasts, implausible, state, with_models
+from stockbatch.records import Action, Instrument, Market, Outcome, Reason, Run, Sessions
 from stockbatch.store import bars, market, methods, runs
 from stockbatch.store import forecasts as forecast_store
 
@@ -43,41 +43,64 @@ def make_forecasts(
     by one, each with its models, forecasts and outcomes. Training ends when forecasts that can
     still be live are due: then the models in use make them.
     """
-    sessions = calendar.window(run.session, sessions_needed(app.settings))
-    with app.transaction() as db:
-        runs.lock(db, run)
-        methods.add_missing(db, registry.described())
-        market.update(db, run.calendar, sessions)
-        known = market.load(db, run.calendar, sessions)
     target = calendar.next(run.session)
     deadline = calendar.deadline(target)
-    targets = {run.session: (target, deadline)}
     margin = timedelta(minutes=app.settings.deadline_margin_minutes)
+    # What is late anyhow may as well be trained: nobody waits for it.
     train_until = deadline - margin if app.clock() < deadline else None
+    sessions = calendar.window(run.session, sessions_needed(app.settings))
+    known = _market(app, run, sessions)
     with app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
+        # Demonstration tickers have a base of their own, so that neither learns from the other.
         for demo in (False, True):
             mine = [instrument for instrument in instruments if instrument.demo == demo]
             if not mine:
                 continue
-            base = train_base(
-                app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
+            work = _Work(
+                around=_around(
+                    app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
+                ),
+                targets={run.session: (target, deadline)},
+                problems=problems,
+                retrain=retrain,
             )
-            pooled = fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until)
-            around = Around(
-                sessions=sessions,
-                market=known,
-                base=base,
-                demo=demo,
-                pooled=pooled,
-                train_until=train_until,
-            )
-            work = _Work(around=around, targets=targets, problems=problems, retrain=retrain)
             for start in range(0, len(mine), app.settings.chunk_tickers):
                 app.checkpoint()
                 tickers = mine[start : start + app.settings.chunk_tickers]
                 _make_or_isolate(app, run, work, tickers)
                 progress.advance(task, len(tickers))
+
+
+def _market(app: App, run: Run, sessions: Sessions) -> Market:
+    """Return what all tickers did, summed up first; methods new to the database are named there."""
+    with app.transaction() as db:
+        runs.lock(db, run)
+        methods.add_missing(db, registry.described())
+        market.update(db, run.calendar, sessions)
+        return market.load(db, run.calendar, sessions)
+
+
+def _around(
+    app: App,
+    run: Run,
+    sessions: Sessions,
+    known: Market,
+    *,
+    demo: bool,
+    force: bool,
+    train_until: datetime | None,
+) -> Around:
+    """Return what the chunks work with, fitted to all tickers together where that is due."""
+    base = train_base(app, run, sessions, known, demo=demo, force=force, train_until=train_until)
+    return Around(
+        sessions=sessions,
+        market=known,
+        base=base,
+        demo=demo,
+        pooled=fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until),
+        train_until=train_until,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +125,7 @@ def _make_or_isolate(
     except (DatabaseError, OperationalError):
         raise
     except Exception as error:
+        # What fails once may succeed the next time, and then for all of the chunk.
         if run.tries < ISOLATING_TRY:
             raise
         reason = str(error) if isinstance(error, StockbatchError) else repr(error)
@@ -109,6 +133,8 @@ def _make_or_isolate(
         with bound_contextvars(**({"ticker": names} if len(tickers) == 1 else {})):
             log.warning("%s %s: %s: %s", run.calendar, run.session, names, reason)
         if len(tickers) > 1:
+            # By halves: one bad ticker of 64 is found in six steps, and the others keep their
+            # forecasts.
             middle = len(tickers) // 2
             for half in (tickers[:middle], tickers[middle:]):
                 _make_or_isolate(app, run, work, half)
@@ -144,9 +170,14 @@ def _make_chunk(
         given(app, around, trained, material, chunk.past), parameters(around, chunk, trained)
     )
     made = list(forecasts(material, stated, work.targets))
+    # Of one ticker nobody can say it: a chunk is trained as one stack.
     seconds = (time.perf_counter() - started) / len(tickers)
     ended = outcomes(material, trained, made, work.problems, seconds, failure)
-    found = {i.id: of_one for i, of_one in zip(tickers, material.findings, strict=True)}
+    left_out = implausible(material, stated)
+    found = {
+        ticker.id: of_bars + of_forecasts
+        for ticker, of_bars, of_forecasts in zip(tickers, material.findings, left_out, strict=True)
+    }
 
     app.on_event("forecasts: save")
     with app.transaction() as db:

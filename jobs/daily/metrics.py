@@ -1,10 +1,8 @@
 """Sum up how good the forecasts of the last sessions were."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from functools import cached_property
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +26,7 @@ from stockbatch.records import (
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 from stockbatch.store import runs
+from stockbatch.store.metrics import Row
 
 WINDOWS = (20, 60, 250)
 """Target sessions a metric looks back at."""
@@ -35,29 +34,13 @@ HISTORY_AT_ONCE = 50
 """Sessions whose windows are held in memory together."""
 BASELINES = (POINT_BASELINE, QUANTILE_BASELINE)
 """What points, and what quantiles, are compared with."""
-PROBABILISTIC = frozenset({"pinball", "winkler_80", "winkler_95"})
-Losses = Mapping[tuple[str, Kind], Mapping[str, Floats]]
-Row = tuple[Any, ...]
-"""What `store.metrics.save` takes."""
-
-
-class _Sample:
-    """Losses of the scored forecasts of one method, kind and window: (tickers, sessions)."""
-
-    def __init__(self, losses: Mapping[str, Floats]) -> None:
-        self.losses = losses
-        self.made = ~np.isnan(losses["absolute_error"])
-
-    @cached_property
-    def averages(self) -> dict[str, Average]:
-        """Return every metric of each ticker."""
-        return metrics.averages(self.losses)
-
-    def where(self, both: NDArray[np.bool_]) -> "_Sample":
-        """Return the forecasts for which `both`, (tickers, sessions), is true."""
-        if not (self.made & ~both).any():  # all are left: its averages may be known already
-            return self
-        return _Sample({n: np.where(both, values, np.nan) for n, values in self.losses.items()})
+Losses = Mapping[str, Floats]
+"""Losses of scored forecasts by name, arrays (tickers, sessions), NaN where there is none."""
+ByMethod = Mapping[str, Losses]
+ByKind = Mapping[tuple[str, Kind], Losses]
+"""By method and kind."""
+Averages = Mapping[str, Average]
+"""By metric."""
 
 
 def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
@@ -69,6 +52,7 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
 
     in_all = _in_all(instruments)
     rows = list(_of_tickers(losses, [instrument.id for instrument in instruments]))
+    # Of demonstration tickers alone there is no total: it would be one of nothing.
     if in_all.any():
         rows += _of_all(losses, in_all)
         rows += _leaderboard(losses, in_all)
@@ -109,7 +93,7 @@ def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -
 
 def _load(
     app: App, calendar: TradingCalendar, sessions: Sessions
-) -> tuple[Sequence[Instrument], Losses]:
+) -> tuple[Sequence[Instrument], ByKind]:
     """Return the watchlist and the losses of its scored forecasts of `sessions`."""
     with app.transaction() as db:
         instruments = instrument_store.active(db, calendar.code)
@@ -121,8 +105,9 @@ def _in_all(instruments: Sequence[Instrument]) -> NDArray[np.bool_]:
     return np.array([not instrument.demo for instrument in instruments], dtype=bool)
 
 
-def _losses(forecasts: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the losses of scored forecasts, arrays (tickers, sessions) by name."""
+def _losses(forecasts: Mapping[str, Floats]) -> Losses:
+    """Return the losses of scored forecasts."""
+    # Whoever states points only has NaN throughout: without quantiles no metric of them has a row.
     quantiles = np.stack([forecasts[column] for column in QUANTILE_COLUMNS], axis=-1)
     points_only = bool(np.isnan(quantiles).all())
     return metrics.losses(
@@ -136,79 +121,104 @@ def _losses(forecasts: Mapping[str, Floats]) -> dict[str, Floats]:
     )
 
 
-def _of_tickers(losses: Losses, ids: Sequence[int]) -> Iterator[Row]:
+def _of_tickers(losses: ByKind, ids: Sequence[int]) -> Iterator[Row]:
     """Yield the metrics of every ticker."""
-    for key, own, others in _samples(losses, lambda values: values):
-        yield from _metrics(ids, key, own, others)
+    for kind, window in product(_kinds(losses), WINDOWS):
+        yield from _rows(ids, kind, window, _lately(losses, kind, window))
 
 
-def _of_all(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+def _of_all(losses: ByKind, in_all: NDArray[np.bool_]) -> Iterator[Row]:
     """Yield the metrics of all forecasts of the chosen tickers together."""
-    for key, own, others in _samples(losses, lambda values: values[in_all].reshape(1, -1)):
-        for row in _metrics([None], key, own, others):
-            if row[4] in metrics.RETURN_METRICS:
+    for kind, window in product(_kinds(losses), WINDOWS):
+        # The forecasts of all tickers are taken as those of one: each counts the same.
+        together = {
+            method: {name: values[in_all].reshape(1, -1) for name, values in of_one.items()}
+            for method, of_one in _lately(losses, kind, window).items()
+        }
+        for row in _rows([None], kind, window, together):
+            if row.metric in metrics.RETURN_METRICS:
                 yield row
 
 
-def _samples(
-    losses: Losses, layout: Callable[[Floats], Floats]
-) -> Iterator[tuple[tuple[str, str, int], _Sample, Mapping[str, _Sample]]]:
-    """Yield the samples with their keys, each beside all those of its kind and window."""
-    for kind, window in product(dict.fromkeys(kind for _, kind in losses), WINDOWS):
-        samples = {
-            method: _Sample({name: layout(v[:, -window:]) for name, v in of_one.items()})
-            for (method, of_kind), of_one in losses.items()
-            if of_kind is kind
-        }
-        for method, own in samples.items():
-            yield (method, kind.value, window), own, samples
+def _kinds(losses: ByKind) -> list[Kind]:
+    return list(dict.fromkeys(kind for _, kind in losses))
 
 
-def _metrics(
-    ids: Sequence[int | None],
-    key: tuple[str, str, int],
-    own: _Sample,
-    others: Mapping[str, _Sample],
-) -> Iterator[Row]:
-    """Yield one row per id and metric that has a value.
+def _lately(losses: ByKind, kind: Kind, window: int) -> ByMethod:
+    """Return the losses of one kind in the last `window` sessions."""
+    return {
+        method: {name: values[:, -window:] for name, values in of_one.items()}
+        for (method, of_kind), of_one in losses.items()
+        if of_kind is kind
+    }
+
+
+def _rows(ids: Sequence[int | None], kind: Kind, window: int, losses: ByMethod) -> Iterator[Row]:
+    """Yield one row per method, id and metric that has a value; `ids` are those of the tickers.
 
     Skill, and the baseline's value, are those of the forecasts that both methods made.
     """
-    compared = {baseline: _compared(own, others.get(baseline)) for baseline in BASELINES}
-    for metric, (value, n) in own.averages.items():
-        mine, other = compared[QUANTILE_BASELINE if metric in PROBABILISTIC else POINT_BASELINE]
-        baseline = skill = np.full(len(ids), np.nan)
-        if metric in metrics.SKILL_METRICS and metric in other:
-            baseline = other[metric].value
-            skill = metrics.skill(mine[metric].value, baseline)
-        columns = (_known(numbers) for numbers in (value, baseline, skill))
-        for id_, count, *numbers in zip(ids, n.tolist(), *columns, strict=True):
-            if count:
-                yield id_, *key, metric, count, *numbers
+    averages = {method: metrics.averages(of_one) for method, of_one in losses.items()}
+    for method in losses:
+        compared = {
+            baseline: _of_both(method, baseline, losses, averages) for baseline in BASELINES
+        }
+        for metric, (value, n) in averages[method].items():
+            own, other = compared[_baseline(metric)]
+            baseline = skill = np.full(len(ids), np.nan)
+            if metric in metrics.SKILL_METRICS and metric in other:
+                baseline = other[metric].value
+                skill = metrics.skill(own[metric].value, baseline)
+            columns = (_known(numbers) for numbers in (value, baseline, skill))
+            for id_, count, *numbers in zip(ids, n.tolist(), *columns, strict=True):
+                if count:
+                    yield Row(id_, method, kind, window, metric, count, *numbers)
 
 
-def _compared(
-    own: _Sample, other: _Sample | None
-) -> tuple[Mapping[str, Average], Mapping[str, Average]]:
-    """Return the metrics of two methods over the forecasts that both made."""
-    if other is None:
+def _baseline(metric: str) -> str:
+    """Return the method that a metric is compared with."""
+    return QUANTILE_BASELINE if metric in metrics.DISTRIBUTION_METRICS else POINT_BASELINE
+
+
+def _of_both(
+    method: str, other: str, losses: ByMethod, averages: Mapping[str, Averages]
+) -> tuple[Averages, Averages]:
+    """Return the metrics of two methods over the forecasts that both made.
+
+    A ticker that one of them left out for a while would else be compared with other sessions.
+    """
+    if other not in losses:
         return {}, {}
-    both = own.made & other.made
-    return own.where(both).averages, other.where(both).averages
+    both = _made(losses[method]) & _made(losses[other])
+    own, others = (_where(both, losses[name], averages[name]) for name in (method, other))
+    return own, others
 
 
-def _leaderboard(losses: Losses, in_all: NDArray[np.bool_]) -> Iterator[Row]:
+def _made(losses: Losses) -> NDArray[np.bool_]:
+    return ~np.isnan(losses["absolute_error"])
+
+
+def _where(chosen: NDArray[np.bool_], losses: Losses, averages: Averages) -> Averages:
+    """Return the metrics of the chosen forecasts; `averages` are those of all."""
+    if not (_made(losses) & ~chosen).any():  # nearly always: nothing is left out, nor computed anew
+        return averages
+    return metrics.averages(
+        {name: np.where(chosen, values, np.nan) for name, values in losses.items()}
+    )
+
+
+def _leaderboard(losses: ByKind, in_all: NDArray[np.bool_]) -> Iterator[Row]:
     """Yield metrics of the chosen tickers that compare the quantiles of the methods of a kind."""
     pinball = {
         key: of_one["pinball"][in_all] for key, of_one in losses.items() if "pinball" in of_one
     }
     for (method, kind), loss in pinball.items():
         for window in WINDOWS:
-            key = method, kind.value, window
             of_kind = {m: other[:, -window:] for (m, k), other in pinball.items() if k is kind}
-            for metric, n, value in _comparisons(method, loss[:, -window:], of_kind):
+            for metric, n, number in _comparisons(method, loss[:, -window:], of_kind):
                 if n:
-                    yield None, *key, metric, n, *_known(np.array([value])), None, None
+                    value = None if np.isnan(number) else number
+                    yield Row(None, method, kind, window, metric, n, value, None, None)
 
 
 def _comparisons(

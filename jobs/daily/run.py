@@ -84,6 +84,7 @@ def run_session(
             )
             todo = chosen if again else runs.unfinished(db, chosen, session)
             interrupted = runs.is_interrupted(db, calendar.code, session)
+        # A run may have been killed after its last outcome: nothing is left to do but to end it.
         if todo or interrupted:
             job = _DailyJob(
                 calendar=calendar, watched=chosen, todo=todo, provider=provider, retrain=retrain
@@ -127,6 +128,8 @@ def _take_steps(app: App, job: _DailyJob, run: Run) -> bool:
     with _step(app, run, "fetch"):
         problems = fetch_bars(app, run, calendar, instruments, provider=job.provider)
         log.info("%s: bars fetched, %d problems", name, len(problems))
+    # Waiting for bars is asked every night; without this each night would be another end of the
+    # run.
     if run.before is not None and _as_before(app, run, instruments, problems):
         return False
     if job.provider is None:  # else it stands in for the fallbacks too

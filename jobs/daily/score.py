@@ -40,6 +40,7 @@ def score_forecasts(
 
     masked, pending = _doubtful(panel, instruments, forecasts, large)
     columns = _columns(forecasts, actual_close, actual_log_return, masked, pending)
+    # A missing bar is no sign of it: it may come tomorrow.
     never_held = [forecast for forecast, target in lost if not calendar.is_session(target)]
 
     with app.transaction() as db:
@@ -81,6 +82,7 @@ def _doubtful(
     large: Bools,
 ) -> tuple[Bools, Bools]:
     """Tell of which forecasts the return is not to be trusted, and of which not to be yet."""
+    # Only large returns can be jumps, and only of these a panel was loaded.
     masked, pending = np.zeros((2, len(large)), bool)
     if panel is None:
         return masked, pending

@@ -134,6 +134,7 @@ def materials(
 ) -> Iterator[Material]:
     """Yield what tickers are trained from, a chunk at a time."""
     size = app.settings.chunk_tickers
+    # A transaction per chunk: while a base is trained, none is open.
     for start in range(0, len(tickers), size):
         chunk = tickers[start : start + size]
         with app.transaction() as db:

@@ -40,6 +40,7 @@ def fit_pooled(
     known = {name: model for name, model in newest.items() if model is not None}
     tickers = learned_from(app, run, demo=demo)
     after = app.settings.base_after_sessions
+    # By the rules of the base: both learn from all tickers, and are as dear.
     due = [
         name
         for name in names

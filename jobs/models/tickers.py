@@ -80,25 +80,30 @@ def load(app: App, around: Around, tickers: Sequence[Instrument], targets: Sessi
     """Load a chunk as it stood at the origin, with what was forecast for `targets`."""
     row_of = {instrument.id: row for row, instrument in enumerate(tickers)}
     origin = around.sessions[-1].item()
+    fitted = [LSTM, *registry.fitted_to(Scope.TICKER)]
     with app.transaction() as db:
-
-        def newest(method: str) -> Models:
-            found = models.newest(db, tickers, method, ModelKind.TICKER, origin)
-            return {row_of[key]: model for key, model in found.items()}
-
-        champions = models.champions(db, tickers, origin)
         panel = bars.load_panel(db, tickers, around.sessions)
-        return Chunk(
-            material=prepare(tickers, panel, around.market),
-            champions={row_of[key]: model for key, model in champions.items()},
-            newest=newest(LSTM),
-            fitted={name: newest(name) for name in registry.fitted_to(Scope.TICKER)},
-            past={
-                name: forecasts.past_quantiles(db, tickers, targets, name)
-                for name in registry.needed_past()
-            },
-            drifted=frozenset(row_of[key] for key in scores.drifted(db, tickers, origin)),
-        )
+        champions = models.champions(db, tickers, origin)
+        newest = {
+            name: models.newest(db, tickers, name, ModelKind.TICKER, origin) for name in fitted
+        }
+        past = {
+            name: forecasts.past_quantiles(db, tickers, targets, name)
+            for name in registry.needed_past()
+        }
+        drifted = scores.drifted(db, tickers, origin)
+
+    def by_row(found: Mapping[int, TrainedModel]) -> Models:
+        return {row_of[id_]: model for id_, model in found.items()}
+
+    return Chunk(
+        material=prepare(tickers, panel, around.market),
+        champions=by_row(champions),
+        newest=by_row(newest.pop(LSTM)),
+        fitted={name: by_row(found) for name, found in newest.items()},
+        past=past,
+        drifted=frozenset(row_of[id_] for id_ in drifted),
+    )
 
 
 def train(
@@ -110,18 +115,7 @@ def train(
     is `deadline` where training is not done in time.
     """
     material = chunk.material
-    reasons = {
-        row: learning.decide(
-            material,
-            row,
-            chunk.newest.get(row),
-            around.base,
-            app.settings,
-            drifted=row in chunk.drifted,
-            force=force,
-        )
-        for row in np.flatnonzero(material.features.present[:, -1]).tolist()
-    }
+    reasons = _reasons(app, around, chunk, force=force)
     due = {row: reason for row, reason in reasons.items() if reason in learning.TRAIN}
     new: Models = {}
     fitted: Mapping[str, Models] = {}
@@ -144,6 +138,7 @@ def train(
                 name: _fit(name, material, known, reasons, app.settings)
                 for name, known in chunk.fitted.items()
             }
+        # What chunks before have trained is committed; this one goes on with the models in use.
         except TrainingOverdue:
             instead = Reason.DEADLINE
     if instead is not None:
@@ -151,6 +146,22 @@ def train(
     chosen = {row: _choose(new.get(row), chunk.champions.get(row), around.base) for row in reasons}
     used = {row: model for row, model in chosen.items() if model is not None}
     return Trained(reasons=reasons, new=new, used=used, fitted=fitted)
+
+
+def _reasons(app: App, around: Around, chunk: Chunk, *, force: bool) -> dict[int, Reason]:
+    """Return why each ticker is trained or is not, by row; without a bar it is neither."""
+    return {
+        row: learning.decide(
+            chunk.material,
+            row,
+            chunk.newest.get(row),
+            around.base,
+            app.settings,
+            drifted=row in chunk.drifted,
+            force=force,
+        )
+        for row in np.flatnonzero(chunk.material.features.present[:, -1]).tolist()
+    }
 
 
 def is_overdue(app: App, train_until: datetime | None) -> bool:
@@ -205,6 +216,8 @@ def save(
         of = {id_of[row]: model for row, model in by_row.items()}
         return models.add(db, of, run, demo=around.demo)
 
+    # Parameters of other methods are stored like models, but nothing puts them into use: the newest
+    # serve.
     for fitted in trained.fitted.values():
         stored(fitted)
     new = stored(trained.new)

@@ -30,8 +30,12 @@ from jobs.pictures.drawing import (
     title_of,
     together,
 )
+from stockbatch.records import POINT_BASELINE, Action, ModelKind
+from stockbatch.store.preference import HEADLINE
 
-ACTIONS = {"trained": BLUE, "reused": SKY, "base": GREEN, "naive": ORANGE, "none": VERMILION}
+ACTIONS = dict(
+    zip([action.value for action in Action], (BLUE, SKY, GREEN, ORANGE, VERMILION), strict=True)
+)
 """What a run did for a ticker, from best to worst, with its colour."""
 AVERAGES = {20: (ORANGE, [1, 0]), 50: (GREEN, [6, 3]), 200: (PURPLE, [2, 2])}
 """Sessions of the moving averages with their colour and dash."""
@@ -65,6 +69,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
     """
     known = data[data["forecast_close"].notna()].copy()
     known["actual"] = known["close"].map("{:,.2f}".format).where(known["close"].notna(), "not yet")
+    # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
     series = {
         "actual close": (BLUE, [1, 0]),
@@ -114,9 +119,9 @@ def error(data: pd.DataFrame) -> Layers:
     means["mean"] = means.groupby(["method", "kind"])["absolute_error_pct"].transform(
         lambda sizes: sizes.rolling(20, min_periods=5).mean()
     )
-    series = {"lstm": (BLUE, [1, 0]), "naive": (ORANGE, [4, 2])}
+    series = {HEADLINE: (BLUE, [1, 0]), POINT_BASELINE: (ORANGE, [4, 2])}
     bars = (
-        alt.Chart(data[data["method"] == "lstm"])
+        alt.Chart(data[data["method"] == HEADLINE])
         .mark_bar(color=SKY, opacity=0.7)
         .encode(
             x=session_axis("yearmonthdate(session)"),
@@ -170,7 +175,7 @@ def losses(data: pd.DataFrame) -> Layers:
         .encode(x=epochs, y="validation_loss:Q")
     )
     model = data.iloc[0]
-    what = "the base model" if model["model_kind"] == "base" else "its own model"
+    what = "the base model" if model["model_kind"] == ModelKind.BASE else "its own model"
     start = model["initial_validation_loss"]
     before = "" if pd.isna(start) else f"; validation before it: {start:.4f}"
     return together(

@@ -75,6 +75,7 @@ def _of_all(db: Session) -> alt.VConcatChart:
     if forecasts.empty:
         raise NothingToReport(of=" yet")
     forecasts = own_or_demo(forecasts)
+    # Where least is known there is most to look at.
     width = forecasts["return_high_80_pct"] - forecasts["return_low_80_pct"]
     widest = forecasts.loc[width.sort_values(ascending=False).index].head(PLOTTED)
     parts: list[Chart] = [
@@ -128,6 +129,7 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
             "P(rise)": written("probability_of_rise_pct", "{:.0f} %".format),
         }
     )
+    # A chart, because PDF and PNG know no HTML table.
     long = texts.assign(row=range(len(texts))).melt("row", var_name="column", value_name="text")
     axis = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False)
     table: alt.Chart = (

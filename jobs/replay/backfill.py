@@ -80,6 +80,7 @@ def backfill(app: App, steps: Sequence[Step]) -> Iterator[Summary]:
     """Run the chosen sessions, oldest first. Raises what `run_session` raises."""
     for step in steps:
         if step.chosen:
+            # What failed is resumed as it is; only what was finished needs a new attempt.
             again = step.state is State.COMPLETED
             trigger = Trigger.BACKFILL
             yield run_session(app, step.calendar, step.session, trigger=trigger, reprocess=again)

@@ -7,7 +7,6 @@ sessions of the block are then forecast in one pass, by the functions a run uses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from uuid import uuid4
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from stockbatch.store import instruments as instrument_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Block:
     """A block that is done: its first and last origin, and the forecasts it added."""
 
     first: date
@@ -48,7 +47,7 @@ def backtest(
     last: date,
     *,
     tickers: Sequence[str] | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[Block]:
     """Forecast from every session from `first` to `last` and score what can be scored.
 
     Tickers are retrained, and the base refitted, as often as the settings say. What a killed
@@ -63,7 +62,7 @@ def backtest(
             calendar_store.extend(db, calendar, sessions.FIRST_DAY, calendar.next(last))
             methods.add_missing(db, registry.described())
         through = _last_known(app, calendar, calendar.next(last))
-        closing = _run(calendar, through)
+        closing = Run.unrecorded(calendar.code, through)
         fetch_bars(app, closing, calendar, chosen)
         length = app.settings.retrain_after_sessions
         for start in range(0, len(origins), length):
@@ -72,7 +71,7 @@ def backtest(
                 _block(app, calendar, block, [i for i in chosen if i.demo == demo], demo=demo)
                 for demo in (False, True)
             )
-            yield Progress(first=as_date(block[0]), last=as_date(block[-1]), added=added)
+            yield Block(first=as_date(block[0]), last=as_date(block[-1]), added=added)
         app.on_event("backtest: score")
         score_forecasts(app, closing, calendar, chosen)
         update_history(app, closing, calendar, calendar.next(first))
@@ -92,11 +91,6 @@ def _last_known(app: App, calendar: TradingCalendar, session: date) -> date:
     return min(session, calendar.last_closed(app.clock()))
 
 
-def _run(calendar: TradingCalendar, session: date) -> Run:
-    """Return what stands for a run: a backtest is none, its lock on the calendar protects it."""
-    return Run(id=None, calendar=calendar.code, session=session, attempt=0, owner=uuid4())
-
-
 def _block(
     app: App,
     calendar: TradingCalendar,
@@ -110,6 +104,7 @@ def _block(
         return 0
     with app.transaction() as db:
         done = forecast_store.backtested(db, instruments, origins)
+    # A block is committed chunk by chunk: what is there of it was made whole.
     todo = [instrument for instrument in instruments if instrument.id not in done]
     if not todo:
         return 0
@@ -117,9 +112,11 @@ def _block(
     with app.transaction() as db:
         market.update(db, calendar.code, window)
         known = market.load(db, calendar.code, window)
+    # Models see the market as it was at the first origin; forecasts of later ones see it as it was
+    # then.
     then = known.first(len(window) - len(origins) + 1)
     trained_at = then.sessions
-    run = _run(calendar, as_date(origins[0]))
+    run = Run.unrecorded(calendar.code, as_date(origins[0]))
     around = Around(
         sessions=trained_at,
         market=then,
@@ -188,6 +185,7 @@ def _pieces(
     look as it looked then.
     """
     whole = prepare(tickers, panel, known)
+    # One jump of one ticker cuts the block for the whole chunk: pieces are few, because jumps are.
     jumped = whole.jumped[:, -origins:].any(axis=0)
     ends = sorted({*(np.flatnonzero(jumped) + 1).tolist(), origins})
     begin = 0
@@ -217,6 +215,7 @@ def _state(
     told = slice(seen.stop, seen.stop + piece.origins)
     for method, quantiles in chunk.past.items():
         into = quantiles[:, told]
+        # As in a run, where the forecast of one night is the past of the next.
         np.copyto(into, stated[method].uncalibrated(), where=np.isnan(into))
     return stated
 

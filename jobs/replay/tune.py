@@ -110,6 +110,7 @@ def tune(
     best = _tried(exam, current, in_use, in_use)
     on_trial(best.trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Seeded, so that the same search tries the same settings again.
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=current.seed))
     for _ in range(trials):
         asked = study.ask()

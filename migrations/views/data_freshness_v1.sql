@@ -4,6 +4,7 @@ WITH exchange AS (
         calendar,
         max(session) FILTER (WHERE close_at <= now()) AS session,
         max(close_at) FILTER (WHERE close_at <= now()) AS close_at,
+        -- Sessions are stored for a month ahead: where none lies ahead, no run has been for long.
         max(close_at) > now() AS is_known_today
     FROM stockbatch.sessions
     GROUP BY calendar
@@ -15,10 +16,12 @@ SELECT
     i.name,
     i.calendar,
     i.demo AS is_demo,
+    -- A calendar that ended may have had sessions since: nothing is called ready then.
     coalesce(e.is_known_today AND run.status = 'finished', false) AS is_ready,
     bar.session AS bar_session,
     bar.state AS bar_state,
     bar.provider AS bar_provider,
+    -- Counted in sessions, because days would count weekends and holidays.
     CASE WHEN bar.session IS NOT NULL THEN (
         SELECT count(*)::integer FROM stockbatch.sessions AS missed
         WHERE missed.calendar = i.calendar
@@ -32,10 +35,12 @@ SELECT
 FROM stockbatch.instruments AS i
 LEFT JOIN exchange AS e ON e.calendar = i.calendar
 LEFT JOIN LATERAL (
+    -- The newest attempt: one that is running again takes back that the session was finished.
     SELECT status, finished_at FROM stockbatch.runs
     WHERE calendar = i.calendar AND session = e.session ORDER BY attempt DESC LIMIT 1
 ) AS run ON true
 LEFT JOIN LATERAL (
+    -- A quarantined bar is none until somebody accepts it.
     SELECT session, state, provider, fetched_at FROM stockbatch.bars
     WHERE instrument_id = i.id AND state <> 'quarantined' ORDER BY session DESC LIMIT 1
 ) AS bar ON true

@@ -12,7 +12,9 @@ SELECT
     f.origin_session,
     f.origin_close,
     f.close AS forecast_close,
+    -- Returns are kept as logarithms, which add up; people are told the change in percent.
     100 * (exp(f.log_return) - 1) AS forecast_return_pct,
+    -- Quantiles are of the log return: exp keeps their order, so that these are those of the close.
     f.origin_close * exp(f.q50) AS median_close,
     f.origin_close * exp(f.q25) AS close_low_50,
     f.origin_close * exp(f.q75) AS close_high_50,
@@ -23,6 +25,7 @@ SELECT
     f.origin_close * exp(f.q025) AS close_low_95,
     f.origin_close * exp(f.q975) AS close_high_95,
     100 * f.probability_of_rise AS probability_of_rise_pct,
+    -- No score yet, because the session has not been held, or its bar has not come.
     coalesce(s.status, 'open') AS score_status,
     s.actual_close,
     100 * (exp(s.actual_log_return) - 1) AS actual_return_pct,
@@ -51,10 +54,12 @@ FROM stockbatch.forecasts AS f
 JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
 LEFT JOIN stockbatch.sessions AS target
     ON target.calendar = i.calendar AND target.session = f.target_session
+-- A forecast is scored once more when its bar is corrected: the last revision counts.
 LEFT JOIN LATERAL (
     SELECT * FROM stockbatch.scores WHERE forecast_id = f.id ORDER BY revision DESC LIMIT 1
 ) AS s ON true
 WHERE f.horizon = 1
+    -- Of several forecasts of a session one is shown, the preferred kind and of these the newest.
     AND NOT EXISTS (
         SELECT FROM stockbatch.forecasts AS better
         WHERE better.instrument_id = f.instrument_id

@@ -6,8 +6,10 @@ SELECT
     m.method,
     m.kind,
     m.window_sessions,
+    -- One row per metric becomes a column: each aggregate picks the only value there is.
     max(m.n) FILTER (WHERE m.metric = 'mae_return') AS n,
     max(m.value) FILTER (WHERE m.metric = 'pinball') AS pinball,
+    -- Shares and skills are told in percent; losses stay as they are.
     100 * max(m.value) FILTER (WHERE m.metric = 'skill_vs_rolling_quantile')
         AS skill_vs_rolling_quantile_pct,
     100 * max(m.value) FILTER (WHERE m.metric = 'skill_vs_rolling_quantile_error')
@@ -24,6 +26,7 @@ SELECT
     max(m.updated_at) AS updated_at
 FROM stockbatch.metrics AS m
 LEFT JOIN stockbatch.sessions AS s ON s.calendar = m.calendar AND s.session = m.through_session
+-- Rows of all tickers of a calendar together.
 WHERE m.instrument_id IS NULL
 GROUP BY m.through_session, s.close_at, m.calendar, m.method, m.kind, m.window_sessions;
 

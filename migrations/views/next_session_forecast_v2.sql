@@ -7,6 +7,7 @@ SELECT
     h.currency,
     h.method,
     h.kind,
+    -- Old forecasts stay visible, and say that they are old.
     h.session_close_at > now() AS is_current,
     h.origin_session,
     h.origin_close,
@@ -33,6 +34,7 @@ SELECT
     h.calendar,
     h.is_demo
 FROM stockbatch.instruments AS i
+-- The newest session is looked up per ticker in the index, never by a sort of the whole ledger.
 CROSS JOIN LATERAL (
     SELECT max(target_session) AS session FROM stockbatch.forecasts WHERE instrument_id = i.id
 ) AS latest

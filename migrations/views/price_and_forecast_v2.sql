@@ -8,6 +8,8 @@ SELECT
     s.close_at AS session_close_at,
     i.ticker,
     i.currency,
+    -- Prices are stored as traded. Divided by the shares that one share has become since, they are
+    -- what today's share cost.
     b.open / now.shares AS open,
     b.high / now.shares AS high,
     b.low / now.shares AS low,
@@ -18,6 +20,7 @@ SELECT
     average.of_200 AS average_200,
     f.kind AS forecast_kind,
     f.origin_session,
+    -- A forecast speaks of the close with its dividend, while the bar of the session is without it.
     f.close / f.shares - paid.dividend AS forecast_close,
     f.origin_close * exp(f.q10) / f.shares - paid.dividend AS close_low_80,
     f.origin_close * exp(f.q90) / f.shares - paid.dividend AS close_high_80,
@@ -44,6 +47,7 @@ LEFT JOIN LATERAL (
         max(mean.close) FILTER (WHERE size = 200) AS of_200
     FROM (VALUES (20), (50), (200)) AS averaged (size)
     CROSS JOIN LATERAL (
+        -- An average of fewer sessions than it is named after is none.
         SELECT CASE WHEN count(*) = size THEN avg(past.close) END AS close
         FROM (
             SELECT
@@ -66,6 +70,7 @@ LEFT JOIN LATERAL (
         SELECT * FROM stockbatch.forecasts
         WHERE instrument_id = b.instrument_id AND target_session = b.session
             AND horizon = 1 AND method = 'lstm'
+        -- Live before late before backtest, as in bi.forecast_history.
         ORDER BY kind DESC, recorded_at DESC, id DESC
         LIMIT 1
     ) AS best
@@ -80,6 +85,7 @@ CROSS JOIN LATERAL (
         AND kind = 'dividend' AND retracted_at IS NULL
 ) AS paid
 WHERE b.state <> 'quarantined'
+-- Forecasts of sessions that have no bar yet, so that charts can go on to the next session.
 UNION ALL
 SELECT
     h.session,

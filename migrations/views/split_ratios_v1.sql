@@ -8,12 +8,15 @@ CROSS JOIN LATERAL (
         array_agg(session ORDER BY session) AS sessions,
         array_agg(ratio ORDER BY session) AS ratios
     FROM (
+        -- A product of all later ratios, which SQL has only as the exponential of a sum of
+        -- logarithms.
         SELECT session, exp(sum(ln(value)) OVER (ORDER BY session DESC)) AS ratio
         FROM stockbatch.corporate_actions
         WHERE instrument_id = i.id AND kind = 'split' AND retracted_at IS NULL
     ) AS later
 ) AS split
 CROSS JOIN LATERAL (
+    -- A split that is withdrawn changes prices back: it counts as a change, too.
     SELECT max(greatest(first_seen_at, retracted_at)) AS at
     FROM stockbatch.corporate_actions
     WHERE instrument_id = i.id AND kind = 'split'
@@ -26,6 +29,9 @@ COMMENT ON COLUMN stockbatch.split_ratios.sessions IS 'ex-sessions of its splits
 COMMENT ON COLUMN stockbatch.split_ratios.ratios IS 'at n + 1: how many of today''s shares stood for one after n of the splits; nothing after the last';
 COMMENT ON COLUMN stockbatch.split_ratios.seen_at IS 'when a split last came or was withdrawn';
 
+-- A provider of adjusted prices restates history without saying why: a ratio of a common split,
+-- done or undone, tells. The list and the tolerance are those of market.adjustments and
+-- market.overlap.
 CREATE FUNCTION stockbatch.restated_by_split(before float8, now float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE

@@ -1,6 +1,7 @@
 """Settings: what there is to set, and where it is set. Only this package reads the environment."""
 
 from stockbatch.config.address import Address
+from stockbatch.config.problems import in_words
 from stockbatch.config.process import child_environment, environment, user
 from stockbatch.config.schema import (
     PREFIX,
@@ -22,6 +23,7 @@ __all__ = [
     "Settings",
     "child_environment",
     "environment",
+    "in_words",
     "load",
     "problems",
     "secrets",

@@ -60,7 +60,12 @@ def of_validation(
     for problem in error.errors(include_url=False, include_input=False):
         path = [*table, *(str(part) for part in problem["loc"])]
         unknown = problem["type"] == "extra_forbidden"
-        yield sources.error(path, _unknown(path, models) if unknown else problem["msg"])
+        yield sources.error(path, _unknown(path, models) if unknown else in_words(problem["msg"]))
+
+
+def in_words(message: str) -> str:
+    """Return what pydantic says is wrong; of a validator of ours, its own words."""
+    return message.removeprefix("Value error, ")
 
 
 def of_providers(
@@ -86,6 +91,7 @@ def of_providers(
 
 def of_variables(models: ProviderModels) -> Iterator[ConfigurationError]:
     """Yield what is wrong with a `STOCKBATCH_*` variable that pydantic would ignore."""
+    # Pydantic refuses unknown keys of a file, but passes over variables that it does not know.
     known = {key.upper() for key in Settings.model_fields if key not in _TABLES}
     known |= {f"{key}_FILE".upper() for key in SECRETS}
     known |= {f"MODEL__{key.upper()}" for key in ModelSettings.model_fields}

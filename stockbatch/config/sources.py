@@ -60,6 +60,7 @@ def _read(
         return [*found, error]
     sources = Sources(file, options)
 
+    # A class per call, because pydantic takes the name of the file from the class.
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 

@@ -134,6 +134,7 @@ def for_programs(
     public = address.difference_update_query(_SECRETS)._replace(password=None)
     if settings.database_url is None:
         file = embedded_server.start(settings.home).password_file
+        # The password file is there already, and no variable need carry a secret.
         public, secrets = public.update_query_dict({"passfile": str(file)}), {}
     return public.render_as_string(), secrets
 
@@ -165,6 +166,7 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
         **{f"tcp_keepalives_{name}": value for name, value in KEEPALIVES.items()},
     }
     connection.execute(_CONFIGURE, [list(values), list(values.values())])
+    # Once, when the connection is made: every transaction on it then has that role.
     if role != "owner":
         connection.execute(_TAKE_ROLE, [f"stockbatch_{role}"])
     connection.commit()

@@ -172,6 +172,7 @@ def _create(folder: Path, programs: Path) -> None:
     """Make the cluster with its roles and its database, all or nothing."""
     for half_made in folder.parent.glob("postgres.partial-*"):
         shutil.rmtree(half_made, ignore_errors=True)
+    # Beside its place, on the same file system, so that the rename at the end is one step.
     partial = Path(tempfile.mkdtemp(prefix="postgres.partial-", dir=folder.parent))
     passwords = {role: secrets.token_hex(16) for role in get_args(Role)}
     _write_passwords(partial / "pgpass", _free_port(), passwords)
@@ -181,6 +182,7 @@ def _create(folder: Path, programs: Path) -> None:
     initdb = ["-D", data, "-U", "owner", "--auth=scram-sha-256", "--pwfile=/dev/stdin"]
     initdb += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
     if version >= 17:
+        # An order of texts that no update of the system's libraries changes under an index.
         initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     _call([*as_user, str(programs / "initdb"), *initdb], folder, passwords["owner"])
     single = ["--single", "-D", data, "-c", "exit_on_error=on"]

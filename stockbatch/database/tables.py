@@ -1,7 +1,8 @@
-"""The tables of schema `stockbatch`; each docstring is the table's comment and states its grain.
+"""The tables that are written as mapped classes; each docstring is the table's comment, its grain.
 
-Those that only SQL writes are described here, too: a test compares all of it with what the
-migrations make, and so every list in a CHECK with its enum.
+Tables that are written by bulk COPY and SQL alone have no class here: the migrations say what they
+are, comments included. A test compares the classes with what the migrations make, and every list in
+a CHECK of any table with its enum.
 """
 
 import inspect
@@ -9,7 +10,6 @@ import uuid
 from collections.abc import Iterable
 from datetime import date, datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
@@ -35,17 +35,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from stockbatch.records import (
     Action,
     ActionKind,
-    AlertEvent,
     BarState,
-    Condition,
     Decision,
-    Kind,
-    ManualReason,
     ModelKind,
     PriceBasis,
     Reason,
     RunStatus,
-    ScoreStatus,
     Severity,
     Trigger,
     Verdict,
@@ -181,51 +176,22 @@ class RenameRow(Base):
     renamed_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was renamed")
 
 
-class SessionRow(Base):
-    """One row per exchange calendar and trading session."""
-
-    __tablename__ = "sessions"
-
-    calendar: Mapped[str] = mapped_column(primary_key=True, comment="exchange calendar code")
-    session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
-    open_at: Mapped[datetime] = mapped_column(comment="instant the session opens")
-    close_at: Mapped[datetime] = mapped_column(comment="instant the session closes")
-
-
-class MarketInputRow(Base):
-    """One row per exchange calendar and session: what all its tickers did together."""
-
-    __tablename__ = "market_inputs"
-    __table_args__ = (_finite("absolute_return"),)
-
-    calendar: Mapped[str] = mapped_column(primary_key=True, comment="exchange calendar code")
-    session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
-    instruments: Mapped[int] = mapped_column(comment="tickers with a bar of that session")
-    absolute_return: Mapped[float | None] = mapped_column(
-        comment="median size of their log returns; NULL: too few tickers"
-    )
-    updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last change")
-
-
-_BAR_CHECKS = (
-    CheckConstraint(
-        "open > 0 AND low > 0 AND open < 'Infinity' AND high < 'Infinity'"
-        " AND low < 'Infinity' AND close < 'Infinity'"
-        " AND low <= least(open, close) * 1.000001 AND high >= greatest(open, close) * 0.999999",
-        name="prices",
-    ),
-    CheckConstraint("volume >= 0 AND volume < 'Infinity'", name="volume"),
-    _one_of("state", BarState),
-    _one_of("price_basis", PriceBasis),
-)
-
-
 class BarRow(Base):
     """One row per instrument and session: the bar as it is known now."""
 
     __tablename__ = "bars"
     __table_args__ = (
-        *_BAR_CHECKS,
+        # A millionth is left for prices that a provider has rounded one by one.
+        CheckConstraint(
+            "open > 0 AND low > 0 AND open < 'Infinity' AND high < 'Infinity'"
+            " AND low < 'Infinity' AND close < 'Infinity'"
+            " AND low <= least(open, close) * 1.000001"
+            " AND high >= greatest(open, close) * 0.999999",
+            name="prices",
+        ),
+        CheckConstraint("volume >= 0 AND volume < 'Infinity'", name="volume"),
+        _one_of("state", BarState),
+        _one_of("price_basis", PriceBasis),
         Index(
             "bars_close_idx",  # moving averages read this alone
             *("instrument_id", "session"),
@@ -246,28 +212,6 @@ class BarRow(Base):
     provider: Mapped[str] = mapped_column(comment="provider that delivered it")
     revision: Mapped[int] = mapped_column(server_default="1", comment="1, then one per restatement")
     fetched_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it came")
-
-
-class BarRevisionRow(Base):
-    """One row per instrument, session and superseded revision: what a bar was before."""
-
-    __tablename__ = "bar_revisions"
-
-    instrument_id: Mapped[int] = _instrument(primary_key=True)
-    session: Mapped[date] = mapped_column(primary_key=True, comment="trading date")
-    revision: Mapped[int] = mapped_column(primary_key=True, comment="revision that was replaced")
-    open: Mapped[float] = mapped_column(comment="first price")
-    high: Mapped[float] = mapped_column(comment="highest price")
-    low: Mapped[float] = mapped_column(comment="lowest price")
-    close: Mapped[float] = mapped_column(comment="last price")
-    volume: Mapped[float | None] = mapped_column(comment="units traded; NULL: unknown")
-    price_basis: Mapped[str] = mapped_column(comment="as_traded, or what could not be undone")
-    state: Mapped[str] = mapped_column(comment="state it had")
-    provider: Mapped[str] = mapped_column(comment="provider that delivered it")
-    fetched_at: Mapped[datetime] = mapped_column(comment="when it had come")
-    replaced_at: Mapped[datetime] = mapped_column(
-        server_default=NOW, comment="when it was replaced"
-    )
 
 
 class CorporateActionRow(Base):
@@ -483,30 +427,6 @@ class ModelRow(Base):
     trained_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was stored")
 
 
-class PromotionRow(Base):
-    """One row per time a model was put into use for an instrument.
-
-    The champion of an origin is the newest promotion whose `from_session` is not after it.
-    """
-
-    __tablename__ = "promotions"
-    __table_args__ = (
-        Index(None, "instrument_id", "from_session"),
-        _one_of("reason", (*Reason, *ManualReason)),
-    )
-
-    id: Mapped[int] = _id()
-    instrument_id: Mapped[int] = _instrument()
-    model_id: Mapped[int] = mapped_column(
-        ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), comment="model in use from then on"
-    )
-    from_session: Mapped[date] = mapped_column(comment="first origin session it serves")
-    reason: Mapped[str] = mapped_column(
-        comment="why it was promoted: as the run that did it says, or manual or rollback"
-    )
-    recorded_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
-
-
 class TrainingCurveRow(Base):
     """One row per model: its loss after every epoch."""
 
@@ -526,191 +446,6 @@ QUANTILE_COLUMNS = ("q025", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q9
 
 
 RAW_QUANTILE_COLUMNS = tuple(f"raw_{column}" for column in QUANTILE_COLUMNS)
-
-
-def _quantile(percent: str, what: str = "NULL: points only") -> Mapped[float | None]:
-    return mapped_column(comment=f"{percent} % quantile of the log return; {what}")
-
-
-class ForecastRow(Base):
-    """One row per instrument, target session, horizon, method, kind and fingerprint.
-
-    Append-only. Whether a forecast is live or late is decided by the database's own clock.
-    """
-
-    __tablename__ = "forecasts"
-    __table_args__ = (
-        UniqueConstraint(
-            *("instrument_id", "target_session", "horizon", "method", "kind", "fingerprint"),
-            name="forecasts_key",
-        ),
-        Index(None, "target_session"),
-        _one_of("kind", Kind),
-        CheckConstraint("origin_session < target_session AND horizon >= 1", name="horizon"),
-        CheckConstraint("origin_close > 0 AND close > 0", name="positive"),
-        CheckConstraint("probability_of_rise BETWEEN 0 AND 1", name="probability"),
-        CheckConstraint(
-            " AND ".join(f"{low} <= {high}" for low, high in pairwise(QUANTILE_COLUMNS)),
-            name="quantiles_in_order",
-        ),
-        _finite("origin_close", "close", "log_return", "q025", "q975"),
-    )
-
-    id: Mapped[int] = _id()
-    instrument_id: Mapped[int] = _instrument()
-    origin_session: Mapped[date] = mapped_column(comment="last session whose bar it used")
-    target_session: Mapped[date] = mapped_column(comment="session it is about")
-    horizon: Mapped[int] = mapped_column(comment="sessions from origin to target")
-    method: Mapped[str] = _method("method that made it")
-    kind: Mapped[str] = mapped_column(comment="live (in time), late or backtest")
-    fingerprint: Mapped[str] = mapped_column(comment="SHA-256 of everything it depends on")
-    origin_close: Mapped[float] = mapped_column(
-        comment="close of the origin session, as stored then"
-    )
-    close: Mapped[float] = mapped_column(comment="close forecast, on the basis of origin_close")
-    log_return: Mapped[float] = mapped_column(comment="ln(close / origin_close)")
-    q025: Mapped[float | None] = _quantile("2.5")
-    q05: Mapped[float | None] = _quantile("5")
-    q10: Mapped[float | None] = _quantile("10")
-    q25: Mapped[float | None] = _quantile("25")
-    q50: Mapped[float | None] = _quantile("50")
-    q75: Mapped[float | None] = _quantile("75")
-    q90: Mapped[float | None] = _quantile("90")
-    q95: Mapped[float | None] = _quantile("95")
-    q975: Mapped[float | None] = _quantile("97.5")
-    probability_of_rise: Mapped[float | None] = mapped_column(comment="P(log return > 0)")
-    raw_q025: Mapped[float | None] = _quantile("2.5", "before calibration")
-    raw_q05: Mapped[float | None] = _quantile("5", "before calibration")
-    raw_q10: Mapped[float | None] = _quantile("10", "before calibration")
-    raw_q25: Mapped[float | None] = _quantile("25", "before calibration")
-    raw_q50: Mapped[float | None] = _quantile("50", "before calibration")
-    raw_q75: Mapped[float | None] = _quantile("75", "before calibration")
-    raw_q90: Mapped[float | None] = _quantile("90", "before calibration")
-    raw_q95: Mapped[float | None] = _quantile("95", "before calibration")
-    raw_q975: Mapped[float | None] = _quantile("97.5", "before calibration")
-    volatility: Mapped[float | None] = mapped_column(
-        comment="standard deviation of the log return known at the origin"
-    )
-    shrinkage: Mapped[float | None] = mapped_column(
-        comment="share of the median return that the point forecast kept; 0: naive"
-    )
-    dissimilarity: Mapped[float | None] = mapped_column(
-        comment="distance of the inputs from those trained on; above 1: unlike 99 % of them"
-    )
-    trusted: Mapped[bool | None] = mapped_column(comment="dissimilarity is at most 1")
-    model_id: Mapped[int | None] = mapped_column(
-        ForeignKey("stockbatch.models.id", ondelete="RESTRICT"), comment="model; NULL: a baseline"
-    )
-    run_id: Mapped[int | None] = _run()
-    issued_at: Mapped[datetime] = mapped_column(comment="when the program made it")
-    recorded_at: Mapped[datetime] = mapped_column(
-        server_default=NOW, comment="when the database took it; no writer can set it"
-    )
-    deadline_at: Mapped[datetime] = mapped_column(comment="live only if made and recorded before")
-
-
-class ScoreRow(Base):
-    """One row per forecast and revision of the bar it was scored with; views show the last."""
-
-    __tablename__ = "scores"
-    __table_args__ = (
-        UniqueConstraint("forecast_id", "revision"),
-        _one_of("status", ScoreStatus),
-        CheckConstraint("(status = 'scored') = (error IS NOT NULL)", name="scored"),
-        _finite("actual_close", "error", "log_return_error", "pinball", "winkler_80", "winkler_95"),
-    )
-
-    id: Mapped[int] = _id()
-    forecast_id: Mapped[int] = mapped_column(
-        BigInteger,
-        ForeignKey("stockbatch.forecasts.id", ondelete="RESTRICT"),
-        comment="forecast",
-    )
-    revision: Mapped[int] = mapped_column(comment="revision of the actual bar; 0: there was none")
-    status: Mapped[str] = mapped_column(
-        comment="scored; masked: the actual return is not to be trusted; no_session: never held"
-    )
-    actual_close: Mapped[float | None] = mapped_column(
-        comment="close of the target session on the basis of the origin's"
-    )
-    actual_log_return: Mapped[float | None] = mapped_column(comment="ln(actual / origin close)")
-    error: Mapped[float | None] = mapped_column(comment="actual - forecast close")
-    absolute_error: Mapped[float | None] = mapped_column(comment="|error|")
-    squared_error: Mapped[float | None] = mapped_column(comment="error squared")
-    percentage_error: Mapped[float | None] = mapped_column(comment="100 * error / actual close")
-    log_return_error: Mapped[float | None] = mapped_column(comment="actual - forecast log return")
-    pinball: Mapped[float | None] = mapped_column(comment="mean pinball loss over the quantiles")
-    winkler_80: Mapped[float | None] = mapped_column(comment="Winkler score of the 80 % interval")
-    winkler_95: Mapped[float | None] = mapped_column(comment="Winkler score of the 95 % interval")
-    direction_hit: Mapped[bool | None] = mapped_column(comment="NULL where the return was zero")
-    inside_50: Mapped[bool | None] = mapped_column(comment="actual inside the 50 % interval")
-    inside_80: Mapped[bool | None] = mapped_column(comment="actual inside the 80 % interval")
-    inside_90: Mapped[bool | None] = mapped_column(comment="actual inside the 90 % interval")
-    inside_95: Mapped[bool | None] = mapped_column(comment="actual inside the 95 % interval")
-    run_id: Mapped[int | None] = _run()
-    scored_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
-
-
-class MetricRow(Base):
-    """One row per instrument (NULL: ALL of a calendar), method, kind, window and metric.
-
-    Instruments keep the current row only; ALL keeps one per session.
-    """
-
-    __tablename__ = "metrics"
-    __table_args__ = (
-        Index(
-            "metrics_instrument_key",
-            *("instrument_id", "method", "kind", "window_sessions", "metric"),
-            unique=True,
-            postgresql_where="instrument_id IS NOT NULL",
-        ),
-        Index(
-            "metrics_all_key",
-            *("calendar", "method", "kind", "window_sessions", "metric", "through_session"),
-            unique=True,
-            postgresql_where="instrument_id IS NULL",
-        ),
-        Index(
-            "metrics_all_session_idx",
-            "through_session",
-            postgresql_where="instrument_id IS NULL",
-        ),
-        _finite("value", "baseline", "skill"),
-    )
-
-    id: Mapped[int] = _id()
-    instrument_id: Mapped[int | None] = _instrument(nullable=True)
-    calendar: Mapped[str] = mapped_column(comment="exchange calendar code")
-    method: Mapped[str] = _method("method that made the forecasts")
-    kind: Mapped[str] = mapped_column(comment="live, late or backtest: never mixed")
-    window_sessions: Mapped[int] = mapped_column(comment="target sessions looked back at")
-    through_session: Mapped[date] = mapped_column(comment="last target session of the window")
-    metric: Mapped[str] = mapped_column(comment="name of the metric")
-    n: Mapped[int] = mapped_column(comment="scored forecasts behind it")
-    value: Mapped[float | None] = mapped_column(comment="the metric")
-    baseline: Mapped[float | None] = mapped_column(
-        comment="the same of the baseline (naive for points, rolling quantile for quantiles),"
-        " of the forecasts that both made"
-    )
-    skill: Mapped[float | None] = mapped_column(
-        comment="1 - value / baseline of the forecasts that both made; above 0 is better"
-    )
-    updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was written")
-
-
-class ProviderRequestRow(Base):
-    """One row per provider and day of its quota; it survives restarts of the program."""
-
-    __tablename__ = "provider_requests"
-    __table_args__ = (CheckConstraint("requests > 0", name="requests"),)
-
-    provider: Mapped[str] = mapped_column(primary_key=True, comment="name of the provider")
-    day: Mapped[date] = mapped_column(primary_key=True, comment="day of the provider's own clock")
-    requests: Mapped[int] = mapped_column(comment="requests made on that day")
-    updated_at: Mapped[datetime] = mapped_column(
-        server_default=NOW, comment="when the last request was counted"
-    )
 
 
 class ApiTokenRow(Base):
@@ -741,54 +476,3 @@ class PauseRow(Base):
 
     calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
     paused_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="since when")
-
-
-class AlertRow(Base):
-    """One row per time a condition began to hold for a subject, until it no longer did."""
-
-    __tablename__ = "alerts"
-    __table_args__ = (
-        Index(
-            "alerts_open_key",
-            *("condition", "subject"),
-            unique=True,
-            postgresql_where="cleared_at IS NULL",
-        ),
-        _one_of("condition", Condition),
-        _finite("observed", "threshold"),
-    )
-
-    id: Mapped[int] = _id()
-    condition: Mapped[str] = mapped_column(comment="what is watched")
-    subject: Mapped[str] = mapped_column(comment="exchange calendar code it is about")
-    session: Mapped[date | None] = mapped_column(comment="session it was first seen at; NULL: none")
-    message: Mapped[str] = mapped_column(comment="what was seen last, in words")
-    observed: Mapped[float | None] = mapped_column(comment="value seen last")
-    threshold: Mapped[float | None] = mapped_column(comment="limit it broke")
-    raised_at: Mapped[datetime] = mapped_column(comment="when it was first seen")
-    cleared_at: Mapped[datetime | None] = mapped_column(comment="when it was gone; NULL: it is on")
-    updated_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="last change")
-
-
-class AlertMessageRow(Base):
-    """One row per alert, event and channel: a message, delivered or still to be."""
-
-    __tablename__ = "alert_messages"
-    __table_args__ = (_one_of("event", AlertEvent),)
-
-    alert_id: Mapped[int] = mapped_column(
-        BigInteger,
-        ForeignKey("stockbatch.alerts.id", ondelete="RESTRICT"),
-        primary_key=True,
-        comment="alert",
-    )
-    event: Mapped[str] = mapped_column(primary_key=True, comment="raised or cleared")
-    channel: Mapped[str] = mapped_column(
-        primary_key=True, comment="service and SHA-256 of its URL, shortened"
-    )
-    tries: Mapped[int] = mapped_column(server_default="0", comment="attempts to deliver it")
-    tried_at: Mapped[datetime | None] = mapped_column(comment="last attempt")
-    failure: Mapped[str | None] = mapped_column(comment="why that failed; NULL: it did not")
-    delivered_at: Mapped[datetime | None] = mapped_column(
-        comment="when it got through; NULL: not yet"
-    )

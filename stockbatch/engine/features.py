@@ -134,6 +134,22 @@ def windows(array: NDArray[Any], lookback: int, scored: int, fill: Any = 0) -> N
     return np.moveaxis(cut, -1, 2)
 
 
+def decaying_sum(values: Floats, decay: float, sessions: int) -> Floats:
+    """Return the sums of (T, S) over the last `sessions`, with weights falling by `decay`."""
+    result = np.empty_like(values)
+    # What falls out of the window is taken away again, so that nothing older is remembered: a step
+    # then is the same however long the series before it.
+    forgotten = decay**sessions
+    state = np.zeros(len(values))
+    for step in range(values.shape[1]):
+        state = state * decay + values[:, step]
+        if step >= sessions:
+            # Rounding may leave a little less than nothing.
+            state = np.maximum(state - forgotten * values[:, step - sessions], 0.0)
+        result[:, step] = state
+    return result
+
+
 def _inputs(
     panel: Panel,
     returns: Floats,
@@ -150,6 +166,7 @@ def _inputs(
     may learn from tickers of any price and any temper. What a session did is measured by the
     volatility before it: its own would take part of the surprise away.
     """
+    # A session is measured by what was known before it.
     before = _shifted(scale, np.nan)
     location = (2 * panel.close - panel.high - panel.low) / (panel.high - panel.low)
     logarithm = np.log(scale)
@@ -213,25 +230,18 @@ def _volatility(returns: Floats, spread: Floats, known: Bools, released: Bools) 
 
 def _settled(values: Floats, known: Bools, released: Bools) -> Floats:
     """Return `values` at the session they can be relied on, released ones a session later."""
+    # A jump that came true is believed when the next bar has confirmed it, and not a session
+    # earlier.
     late = _shifted(np.where(released, values, 0.0), 0.0)
     return np.where(known, values, 0.0) + late
 
 
 def _decayed(values: Floats) -> Floats:
-    """Return the sums over VOLATILITY_WINDOW sessions with weights falling by DECAY."""
-    result = np.zeros_like(values)
-    forgotten = DECAY**VOLATILITY_WINDOW
-    state = np.zeros(len(values))
-    for step in range(values.shape[1]):
-        state = state * DECAY + values[:, step]
-        if step >= VOLATILITY_WINDOW:
-            # Rounding may leave a little less than nothing.
-            state = np.maximum(state - forgotten * values[:, step - VOLATILITY_WINDOW], 0.0)
-        result[:, step] = state
-    return result
+    return decaying_sum(values, DECAY, VOLATILITY_WINDOW)
 
 
 def _trailing_sum(values: Floats, sessions: int) -> Floats:
+    # The sum so far, less what it was `sessions` ago: no window is added up twice.
     total = np.cumsum(values, axis=1)
     total[:, sessions:] -= total[:, :-sessions].copy()
     return total

@@ -6,8 +6,8 @@ import numpy as np
 from keras import ops
 
 from stockbatch.engine import quantiles
-from stockbatch.engine.quantiles import LEVELS, MEDIAN
-from stockbatch.records import QUANTILES
+from stockbatch.engine.quantiles import LEVELS
+from stockbatch.records import MEDIAN, QUANTILES
 
 
 def affine(inputs: Any, kernel: Any, bias: Any) -> Any:

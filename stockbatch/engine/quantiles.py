@@ -9,16 +9,16 @@ squareplus, (x + sqrt(x² + 4)) / 2 (Barron, "Squareplus: a softplus-like algebr
 import numpy as np
 
 from stockbatch.engine.weights import Singles
-from stockbatch.records import QUANTILES, Floats
+from stockbatch.records import MEDIAN, QUANTILES, Floats
 
 LEVELS = len(QUANTILES)
-MEDIAN = QUANTILES.index(0.5)
 
 
 def never_crossing(raw: Singles) -> Floats:
     """Return the quantiles of raw outputs, both of shape (…, levels)."""
     wide = raw.astype(np.float64)  # the engine computes in singles, all that follows in doubles
     median = wide[..., MEDIAN : MEDIAN + 1]
+    # hypot(x, 2) is sqrt(x² + 4), without the overflow of a square.
     spreads = (wide + np.hypot(wide, 2)) / 2
     above = median + np.cumsum(spreads[..., MEDIAN + 1 :], axis=-1)
     below = median - np.cumsum(spreads[..., :MEDIAN][..., ::-1], axis=-1)[..., ::-1]
@@ -33,6 +33,7 @@ def accumulation() -> Singles:
     """
     matrix = np.zeros((LEVELS, LEVELS), np.float32)
     matrix[MEDIAN] = 1
+    # A spread below the median lowers its own level and all below it, one above raises all above.
     for level in range(LEVELS):
         matrix[level, : level + 1] -= level < MEDIAN
         matrix[level, level:] += level > MEDIAN

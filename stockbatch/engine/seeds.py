@@ -10,6 +10,7 @@ from stockbatch.config import Settings
 
 def seed(name: str, origin: date, settings: Settings) -> np.uint64:
     """Return the seed of one fit: it depends on its name, its origin and the settings alone."""
+    # A hash, not a sum: neighbouring sessions and names that are alike get numbers that are not.
     digest = hashlib.sha256(f"{settings.model.seed} {name} {origin}".encode()).digest()
     return np.uint64(int.from_bytes(digest[:8], "big"))
 

@@ -23,7 +23,6 @@ MEAN, PRECISION, LIMIT = f"{SEEN}mean", f"{SEEN}precision", f"{SEEN}limit"
 
 def moments(inputs: Singles) -> dict[str, Singles]:
     """Return what is to be kept of the inputs (samples, features) trained on, by name."""
-    # In doubles: a sum of a million singles is wrong in the digits that small variances have.
     from sklearn.covariance import EmpiricalCovariance  # slow to import, and forecasts need none
 
     # In doubles: a sum of a million singles is wrong in the digits that small variances have.
@@ -47,5 +46,6 @@ def dissimilarity(seen: Mapping[str, Singles], inputs: Singles) -> Floats:
 
 def _distance(inputs: Singles, mean: Floats, precision: Floats) -> Floats:
     centred = inputs - mean
+    # Of each row x the number x P x, without the matrix of all pairs of rows.
     squared: Floats = np.einsum("...i,ij,...j->...", centred, precision, centred)
     return np.sqrt(np.maximum(squared, 0.0))

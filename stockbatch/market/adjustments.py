@@ -85,6 +85,8 @@ def following_log_returns(panel: Panel) -> Floats:
     """
     returns = np.full(panel.close.shape, np.nan)
     level = np.log(adjusted_closes(panel))
+    # By levels that are adjusted once for the whole panel, so that what went ex within a gap is
+    # undone.
     returns[:, :-1] = _next_known(level[:, 1:]) - level[:, :-1]
     # Where the next bar is that of the next session, its return is the same to the last bit.
     next_session = total_log_returns(panel)[:, 1:]

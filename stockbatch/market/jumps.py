@@ -54,11 +54,11 @@ def jumps(moves: Moves, confirmed: Mask | None = None) -> Jumps:
     already, by default none. What is said of a session depends on nothing after that bar.
     """
     masked, released, pending = (np.zeros(moves.total.shape, bool) for _ in range(3))
-    for row, column, _, verdict in _judged(moves, confirmed):
-        released[row, column] = verdict is Check.JUMP_RELEASED
-        pending[row, column] = verdict is Check.JUMP_PENDING
-        masked[row, column] = verdict not in (Check.JUMP_RELEASED, Check.JUMP_CONFIRMED)
-        if verdict is Check.JUMP_REVERSED:
+    for row, column, _, check in _judged(moves, confirmed):
+        released[row, column] = check is Check.JUMP_RELEASED
+        pending[row, column] = check is Check.JUMP_PENDING
+        masked[row, column] = check not in (Check.JUMP_RELEASED, Check.JUMP_CONFIRMED)
+        if check is Check.JUMP_REVERSED:
             masked[row, column + 1] = True
     return Jumps(masked=masked, released=released, pending=pending)
 
@@ -68,16 +68,16 @@ def jump_findings(
 ) -> tuple[tuple[Finding, ...], ...]:
     """Return one tuple of findings per ticker about what `jumps` found in the same arrays."""
     findings: list[list[Finding]] = [[] for _ in moves.total]
-    for row, column, threshold, verdict in _judged(moves, confirmed):
+    for row, column, threshold, check in _judged(moves, confirmed):
         size = moves.total[row, column]
         # Nobody reads more digits of an absurd price than those of e to the 99.
-        text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[verdict]}"
-        findings[row].append(warning(verdict, sessions[column], text, size, threshold))
+        text = f"{np.expm1(min(size, 99)):+.1%} in one session: {_MEANING[check]}"
+        findings[row].append(warning(check, sessions[column], text, size, threshold))
     return tuple(tuple(limited(of_one)) for of_one in findings)
 
 
 def _judged(moves: Moves, confirmed: Mask | None) -> Iterator[tuple[int, int, float, Check]]:
-    """Yield row, column, threshold and verdict of every jump, ticker by ticker, oldest first.
+    """Yield row, column, threshold and check of every jump, ticker by ticker, oldest first.
 
     The way back of a reversal is no jump.
     """
@@ -92,10 +92,10 @@ def _judged(moves: Moves, confirmed: Mask | None) -> Iterator[tuple[int, int, fl
             continue
         jump, gap, following = (one[row, column].item() for one in moves)
         known = confirmed is not None and bool(confirmed[row, column])
-        verdict = _verdict(jump, gap, following, confirmed=known)
-        if verdict is Check.JUMP_REVERSED:
+        check = _named(jump, gap, following, confirmed=known)
+        if check is Check.JUMP_REVERSED:
             back = row, column + 1
-        yield row, column, threshold, verdict
+        yield row, column, threshold, check
 
 
 def _threshold(returns: Floats, jumped: Mask) -> float:
@@ -108,7 +108,7 @@ def _threshold(returns: Floats, jumped: Mask) -> float:
     return max(SMALLEST_JUMP, DEVIATIONS * float(deviation))
 
 
-def _verdict(jump: float, gap: float, following: float, *, confirmed: bool) -> Check:
+def _named(jump: float, gap: float, following: float, *, confirmed: bool) -> Check:
     """Say what a jump is; `confirmed` stands in for a next bar that leaves all of it."""
     left = jump if confirmed else jump + following
     if not np.isfinite(left):

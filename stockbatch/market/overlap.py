@@ -99,6 +99,8 @@ def compare(stored: StoredCloses, fetched: Bars, splits: Floats, *, adjusted: bo
         simple = SIMPLE_SPLITS if adjusted else np.array([])
         if _explains(np.concatenate([splits, simple]), middle):
             return Overlap(match=Match.SPLIT, ratio=middle)
+    # Most of what was right before is another number now: not a correction of bars but another
+    # series.
     if len(ratio) >= FEWEST and 2 * wrong.sum() > len(ratio):
         return Overlap(match=Match.OTHER, ratio=middle)
     days = (as_date(session) for session in sessions[wrong])
@@ -263,7 +265,9 @@ def _compare_with_another(stored: StoredCloses, fetched: Bars) -> Overlap:
 
 def _explains(splits: Floats, ratio: float) -> bool:
     """Tell whether one of `splits`, done or undone, or all together make this ratio."""
+    # Several splits within the sessions compared act as their product.
     candidates = np.concatenate([splits, 1 / splits, [np.prod(splits), 1 / np.prod(splits)]])
+    # A ratio of one explains nothing.
     candidates = candidates[np.abs(candidates - 1) > CONSTANT]
     return bool((np.abs(candidates / ratio - 1) <= 2 * CONSTANT).any())
 

@@ -207,6 +207,7 @@ def _bad_price(
 
 def _duplicates(bars: Bars) -> tuple[Bars, Mask, list[Finding]]:
     """Leave the first bar of every session, tell which contradict another, and report both."""
+    # Bars are in order by now, so that those of one session are neighbours.
     surplus = np.zeros(len(bars), bool)
     surplus[1:] = bars.sessions[1:] == bars.sessions[:-1]
     # Every bar is compared with the first of its session: the last one before it not surplus.

@@ -128,6 +128,8 @@ class TradingCalendar:
         runs straight into the next.
         """
         index = self._index(target)
+        # Its next session opens as this one closes: by the rule of the others no forecast could be
+        # live.
         if self._never_pauses():
             return self.close(self.previous(target)) + grace
         return _as_instant(self.opens[index])
@@ -137,6 +139,7 @@ class TradingCalendar:
         return self.deadline(self.next(session))
 
     def _never_pauses(self) -> bool:
+        # By the median, since one that never pauses may close for a day all the same.
         return bool(np.median(self.opens[1:] - self.closes[:-1]) <= np.timedelta64(0))
 
     def _count_through(self, day: date) -> int:
@@ -191,6 +194,7 @@ def _build(code: str, last: date) -> TradingCalendar:
     exchange = kind(start=known_first.isoformat(), end=known_last.isoformat())
     if known_last < last:
         log.warning("%s: holidays after %s are unknown, weekdays stand in", code, known_last)
+    # Both ends are filled up, so that sessions can be counted and deadlines told wherever bars are.
     before = _weekdays(exchange, FIRST_DAY, known_first - timedelta(days=1))
     after = _weekdays(exchange, known_last + timedelta(days=1), last)
     known = tuple(
@@ -234,6 +238,7 @@ def _weekdays(exchange: Any, first: date, last: date) -> tuple[Sessions, Instant
 
 def _local(days: Sessions, times: Sequence[tuple[Any, time]], offset: int, zone: Any) -> Instants:
     """Return the UTC instants of the newest of `times` on `days`, `offset` days later."""
+    # An exchange that has changed its hours has several: the newest goes on.
     usual = times[-1][1]
     return np.array(
         [

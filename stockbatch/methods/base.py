@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.material import Material
-from stockbatch.records import QUANTILES, Floats, TrainedModel
+from stockbatch.records import MEDIAN, QUANTILES, Floats, TrainedModel
 
-MEDIAN = QUANTILES.index(0.5)
 PAST = 250
 """Past forecasts that a method may look at."""
 Parameters = Mapping[str, NDArray[np.float32]]

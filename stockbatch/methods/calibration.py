@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stockbatch.methods.base import PAST
-from stockbatch.records import QUANTILES, Floats
+from stockbatch.records import MEDIAN, QUANTILES, Floats
 
 REACH = PAST
 """Past forecasts that a calibration depends on."""
@@ -60,8 +60,7 @@ LARGEST_LEVERAGE = 0.99
 CHUNK = 1024
 """Forecasts calibrated at a time, so that a step stays in the processor's cache."""
 
-_MEDIAN = len(QUANTILES) // 2
-_SIDES = [level for level in range(len(QUANTILES)) if level != _MEDIAN]
+_SIDES = [level for level in range(len(QUANTILES)) if level != MEDIAN]
 _MISSES = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[_SIDES, None, None, None]
 """Share of forecasts whose actual lies beyond each quantile but the median."""
 _TOGETHER, _ALONE, _FORGETTING = np.array(LEARNERS).T[:, :, None, None]
@@ -76,13 +75,15 @@ def calibrate_by_origin(quantiles: Floats, actual: Floats, origins: int) -> Floa
     The median is left alone, and nothing crosses.
     """
     answer: Floats = quantiles[:, -origins:].copy()
-    median = answer[:, :, _MEDIAN, None]
+    median = answer[:, :, MEDIAN, None]
     rows = max(CHUNK // origins, 1)
     for first in range(0, len(answer), rows):
         some = slice(first, first + rows)
         factors = _factors(quantiles[some], actual[some], origins)
         answer[some, :, _SIDES] += (factors - 1) * (answer[some, :, _SIDES] - median[some])
-    lower, upper = answer[..., _MEDIAN::-1], answer[..., _MEDIAN:]
+    # Factors differ from level to level: one that is stretched past the next level out takes it
+    # along.
+    lower, upper = answer[..., MEDIAN::-1], answer[..., MEDIAN:]
     np.minimum.accumulate(lower, axis=-1, out=lower)
     np.maximum.accumulate(upper, axis=-1, out=upper)
     return answer
@@ -100,15 +101,20 @@ def shrinkage(past: Floats, actual: Floats) -> Floats:
     (2008). Its standard error withstands changes of volatility and single large moves: HC3 of
     MacKinnon & White, Journal of Econometrics 29 (1985).
     """
+    # What is unknown counts as zero on both sides: it then adds nothing to any of the sums below.
     known = (np.isfinite(past) & np.isfinite(actual))[:, -REACH:]
     forecast, came = (np.where(known, side[:, -REACH:], 0.0) for side in (past, actual))
+    # Squares of tiny forecasts might vanish: the slope is the same in any unit that both sides
+    # share.
     largest = np.abs(forecast).max(axis=1, initial=0.0, keepdims=True)
     scale = np.where(largest > 0, largest, 1.0)
     forecast, came = forecast / scale, came / scale
     power = np.sum(forecast**2, axis=1, keepdims=True)
     enough = (known.sum(axis=1) >= FEWEST_TO_SHRINK) & (power[:, 0] > 0)
+    # Divided by all the same, and thrown away at the end: no row needs a loop of its own.
     power[~enough] = 1.0
     slope = np.sum(forecast * came, axis=1, keepdims=True) / power
+    # HC3: each residual is enlarged by how much its own forecast drew the slope towards itself.
     leverage = np.minimum(forecast**2 / power, LARGEST_LEVERAGE)
     error = np.sqrt(np.sum((forecast * (came - slope * forecast) / (1 - leverage)) ** 2, axis=1))
     bound = slope[:, 0] - CONFIDENCE * error / power[:, 0]
@@ -134,14 +140,19 @@ def _factors(quantiles: Floats, actual: Floats, origins: int) -> Floats:
     factors = np.ones_like(logs)
     for step in range(reach):
         now = (..., slice(step, step + origins))
+        # 1 where the quantile was missed, 0 where not, less what was promised: zero in the mean
+        # once the factor is right.
         surprise = (needed[now] > factors) - _MISSES
+        # Outer quantiles lie further out and would drown the others: each counts by its share.
         gradient = surprise * share[now]
         loss = np.sum(gradient * (needed[now] - factors), axis=0)
         losses += known[now] * (loss - LOSS_FORGETTING * losses)
+        # Axes here: levels first, so that a sum over them is what all levels say together.
         pull = _TOGETHER * gradient.sum(axis=0) + _ALONE * surprise
         logs += known[now] * (pull - _FORGETTING * logs)
         np.clip(logs, -LARGEST_LOG, LARGEST_LOG, out=logs)
         np.exp(logs, out=factors)
+    # Less the best loss: the best learner weighs 1, and no exponential can overflow.
     belief = np.exp(TRUST * (losses.min(axis=0) - losses))
     mean = np.sum(belief * factors, axis=1) / belief.sum(axis=0)
     return np.moveaxis(mean, 0, -1)
@@ -153,14 +164,16 @@ def _surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats
     Of the last `sessions`, with nothing known before the first forecast; the shapes are
     (8, 1, T, sessions) twice and (T, sessions). A quantile's weight is its share of the spread.
     """
+    # What lies before the first forecast is unknown: so many steps teach nothing, and all tickers
+    # go through one loop.
     front = max(sessions - actual.shape[1], 0)
     padding = [(0, 0), (front, 0)]
     actual = np.pad(actual[:, -sessions:], padding, constant_values=np.nan)
     levels = np.moveaxis(quantiles[:, -sessions:], -1, 0)
     levels = np.pad(levels, [(0, 0), *padding], constant_values=np.nan)
-    distance = levels[_SIDES] - levels[_MEDIAN]
+    distance = levels[_SIDES] - levels[MEDIAN]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        needed = (actual - levels[_MEDIAN]) / distance
+        needed = (actual - levels[MEDIAN]) / distance
         share = np.abs(distance) / np.abs(distance).sum(axis=0)
     known = np.isfinite(needed).all(axis=0) & np.isfinite(share).all(axis=0)
     needed, share = (np.where(known, side, 0.0)[:, None] for side in (needed, share))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from stockbatch.engine.features import decaying_sum
 from stockbatch.methods.base import Given, Method, Stated
 from stockbatch.methods.rolling_quantile import WINDOW, rolling_quantiles_by_origin
 from stockbatch.records import Floats
@@ -47,6 +48,7 @@ def ewma_quantiles_by_origin(returns: Floats, origins: int) -> Floats:
     returns = returns[:, -(REACH + origins - 1) :]
     volatility = ewma_volatility(returns)
     scaled = np.full_like(returns, np.nan)
+    # By the volatility of the day before: by its own, a large move would look like an ordinary one.
     scaled[:, 1:] = returns[:, 1:] / volatility[:, :-1]
     return volatility[:, -origins:, None] * rolling_quantiles_by_origin(scaled, origins)
 
@@ -59,21 +61,8 @@ def ewma_volatility(returns: Floats) -> Floats:
     """
     known = np.isfinite(returns)
     ones = known.astype(np.float64)
-    total = _trailing_sum(np.where(known, returns, 0.0) ** 2, DECAY)
-    weight = _trailing_sum(ones, DECAY)
-    enough = _trailing_sum(ones, 1.0) >= FEWEST_FOR_VOLATILITY
+    total = decaying_sum(np.where(known, returns, 0.0) ** 2, DECAY, VOLATILITY_WINDOW)
+    weight = decaying_sum(ones, DECAY, VOLATILITY_WINDOW)
+    enough = decaying_sum(ones, 1.0, VOLATILITY_WINDOW) >= FEWEST_FOR_VOLATILITY
     variance = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
     return np.sqrt(np.maximum(variance, SMALLEST_VOLATILITY**2))
-
-
-def _trailing_sum(values: Floats, decay: float) -> Floats:
-    """Return the sums over VOLATILITY_WINDOW sessions with weights falling by `decay`."""
-    result = np.empty_like(values)
-    state = np.zeros(len(values))
-    forgotten = decay**VOLATILITY_WINDOW
-    for step in range(values.shape[1]):
-        state = state * decay + values[:, step]
-        if step >= VOLATILITY_WINDOW:
-            state = np.maximum(state - forgotten * values[:, step - VOLATILITY_WINDOW], 0.0)
-        result[:, step] = state
-    return result

@@ -12,8 +12,18 @@ from stockbatch.engine.material import Material
 from stockbatch.market.sessions import as_date
 from stockbatch.methods import registry
 from stockbatch.methods.base import Given, Parameters, Stated
-from stockbatch.records import QUANTILES, Floats, Forecast, TrainedModel
+from stockbatch.records import (
+    QUANTILES,
+    Check,
+    Finding,
+    Floats,
+    Forecast,
+    Severity,
+    TrainedModel,
+)
 
+WILDEST, TAMEST_LIMIT = 5.0, 0.5
+"""A log return is implausible beyond so many times the ticker's largest, and beyond e^0.5."""
 Targets = Mapping[date, tuple[date, datetime]]
 """Target session and deadline by origin session."""
 
@@ -41,13 +51,28 @@ def state(given: Given, parameters: Mapping[str, Mapping[int, Parameters]]) -> d
 def forecasts(
     material: Material, stated: Mapping[str, Stated], targets: Targets
 ) -> Iterator[Forecast]:
-    """Yield the forecasts of every ticker from every origin it has a bar of, by every method."""
+    """Yield the forecasts of every ticker from every origin it has a bar of, by every method.
+
+    What a method states that is not finite, or implausible, is left out: see `implausible`.
+    """
+    limits = _limits(material)
     for column in range(-len(targets), 0):
         target = targets[as_date(material.panel.sessions[column])]
         for row in np.flatnonzero(material.features.present[:, column]).tolist():
             for method, of_all in stated.items():
-                if _is_stated(of_all, row, column):
+                if _largest(of_all, row, column) <= limits[row]:
                     yield _forecast(method, of_all, material, row, column, *target)
+
+
+def implausible(material: Material, stated: Mapping[str, Stated]) -> list[tuple[Finding, ...]]:
+    """Return by row what was left out of the forecasts from the last session, and why."""
+    found: list[tuple[Finding, ...]] = []
+    for row, limit in enumerate(_limits(material).tolist()):
+        sizes = {method: _largest(of_all, row, -1) for method, of_all in stated.items()}
+        beyond = {method: size for method, size in sizes.items() if size > limit}
+        has_bar = bool(material.features.present[row, -1])
+        found.append((_finding(material, beyond, limit),) if beyond and has_bar else ())
+    return found
 
 
 def with_models(made: Iterable[Forecast], model_ids: Mapping[int, int]) -> list[Forecast]:
@@ -69,13 +94,17 @@ def probability_of_rise(quantiles: Floats) -> Floats:
     moves without a jump as the quantiles pass 0. NaN where a quantile is.
     """
     levels = np.array(QUANTILES)
+    # How many levels lie at or below zero tells between which two of them zero lies.
     passed = np.sum(quantiles <= 0, axis=-1, keepdims=True)
     left = np.clip(passed - 1, 0, len(levels) - 2)
     q0, q1 = (np.take_along_axis(quantiles, left + step, axis=-1)[..., 0] for step in (0, 1))
     p0, p1 = (levels[left + step][..., 0] for step in (0, 1))
+    # Two levels may be equal, and what is between them is divided by.
     width = np.maximum(q1 - q0, np.finfo(np.float64).tiny)
     density = (p1 - p0) / width
     with np.errstate(over="ignore"):
+        # Each is computed of every forecast and one is taken: where another one applies, the
+        # exponentials may be anything, even infinite.
         between = 1 - p0 + q0 * density
         all_above = 1 - p0 * np.exp(-q0 * density / p0)
         all_below = (1 - p1) * np.exp(q1 * density / (1 - p1))
@@ -84,10 +113,32 @@ def probability_of_rise(quantiles: Floats) -> Floats:
     return np.where(np.isnan(quantiles).any(axis=-1), np.nan, probability)
 
 
-def _is_stated(stated: Stated, row: int, column: int) -> bool:
-    quantiles = stated.quantiles
-    known = np.isfinite(stated.log_return[row, column])
-    return bool(known and (quantiles is None or np.isfinite(quantiles[row, column]).all()))
+def _limits(material: Material) -> Floats:
+    """Return the size of a log return that is implausible for each ticker, (tickers,)."""
+    sizes = np.abs(np.nan_to_num(material.features.returns))
+    limits: Floats = np.maximum(WILDEST * sizes.max(axis=1, initial=0.0), TAMEST_LIMIT)
+    return limits
+
+
+def _largest(stated: Stated, row: int, column: int) -> float:
+    """Return the largest size of what is stated of one session, NaN where nothing is."""
+    sizes = [abs(float(stated.log_return[row, column]))]
+    if stated.quantiles is not None:
+        sizes += np.abs(stated.quantiles[row, column]).tolist()
+    return float(np.max(sizes))  # of which NaN is the largest
+
+
+def _finding(material: Material, beyond: Mapping[str, float], limit: float) -> Finding:
+    largest = max(beyond.values())
+    return Finding(
+        check=Check.IMPLAUSIBLE_FORECAST,
+        severity=Severity.WARNING,
+        session=material.origin,
+        message=f"left out: {', '.join(beyond)}, with a log return of {largest:.3g}; beyond"
+        f" {limit:.3g} none is plausible for this ticker",
+        observed=largest if np.isfinite(largest) else None,
+        threshold=limit,
+    )
 
 
 def _forecast(
@@ -141,6 +192,7 @@ def _fingerprint(
     depends_on = [model.fingerprint, model.configuration, f"{model.last_session}"] if model else []
     digest = hashlib.sha256(f"{origin} {' '.join(depends_on)}".encode())
     stated = [] if quantiles is None else quantiles.tolist()
+    # The bytes of the numbers, not their digits: what differs in the last bit is another forecast.
     digest.update(np.array([close, log_return, *stated]).tobytes())
     return digest.hexdigest()
 

@@ -29,6 +29,9 @@ FEWEST_TO_FILTER = 60
 SMALLEST_SPREAD = 1e-9
 """Of the largest return; what varies less does not vary."""
 LARGEST_PERSISTENCE = 1 + 1e-9
+LARGEST_MEAN, LARGEST_SCALE = 1.0, 5.0
+"""Sample deviations. A likelihood of many zeros and few moves can have its maximum where the mean
+is a day's crash or the usual variance hundreds of times that of the sample: no such fit is one."""
 _STARTS = (None, np.array([0.0, 0.05, 0.05, 0.90, 6.0]), np.array([0.0, 0.2, 0.1, 0.7, 5.0]))
 
 
@@ -64,8 +67,8 @@ def fit_garch(returns: Floats) -> Floats | None:
     """Return the PARAMETERS of one ticker's log returns, of shape (sessions,), NaN where unknown.
 
     Sessions without a return are left out as if they had not been. None where fewer than MINIMUM
-    returns are known, where they do not vary, and where no start leads to a maximum inside the
-    bounds: such a ticker has no GARCH forecast. Nothing is warned about.
+    returns are known, where they do not vary, where no start leads to a maximum inside the bounds,
+    and where that is implausible: such a ticker has no GARCH forecast. Nothing is warned about.
     """
     known = returns[np.isfinite(returns)]
     spread = float(np.std(known)) if len(known) >= MINIMUM else 0.0
@@ -73,15 +76,22 @@ def fit_garch(returns: Floats) -> Floats | None:
         return None
     from arch.univariate import GARCH, ConstantMean, StudentsT  # slow, and no filter needs it
 
+    # In units of their spread: returns are small numbers, at which optimizers stop too early.
     model = ConstantMean(
         known / spread, volatility=GARCH(p=1, q=1), distribution=StudentsT(), rescale=False
     )
+    # The likelihood has flat places: from another start the search may get past them.
     for start in _STARTS:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             fitted = model.fit(update_freq=0, disp="off", starting_values=start, show_warning=False)
         parameters = np.asarray(fitted.params, dtype=np.float64)
+        deviations = np.asarray(fitted.conditional_volatility, dtype=np.float64)
         if fitted.convergence_flag == 0 and _usable(parameters):
+            # The maximum counts: where it is absurd, a lesser one found from elsewhere is no fit.
+            if not _is_plausible(parameters, deviations):
+                return None
+            # Back to log returns: a mean has their unit, a variance its square, the rest has none.
             units: Floats = np.array([spread, spread**2, 1, 1, 1])
             return parameters * units
     return None
@@ -95,6 +105,7 @@ def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int)
     same parameters serve all of them: only those after the fit are forecasts.
     """
     mean, freedom = parameters[:, 0, None, None], parameters[:, 4, None]
+    # Student's t has a variance of its own, freedom / (freedom - 2): scaled to 1, as `arch` has it.
     standard = stdtrit(freedom, np.array(QUANTILES)) * np.sqrt((freedom - 2) / freedom)
     deviation = np.sqrt(_variances(parameters, returns, origins))
     quantiles: Floats = mean + deviation[:, :, None] * standard[:, None, :]
@@ -118,11 +129,18 @@ def _variances(parameters: Floats, returns: Floats, origins: int) -> Floats:
     )
     variance = np.full(count.shape, np.nan)
     np.divide(total, count, out=variance, where=count >= FEWEST_TO_FILTER)
+    # A loop over sessions, because each variance needs the one before; tickers and origins side by
+    # side.
     for step in range(REACH):
         now = slice(step, step + origins)
         square = np.where(known[:, now], squares[:, now], variance)
         variance = omega + alpha * square + beta * variance
     return variance
+
+
+def _is_plausible(parameters: NDArray[np.float64], deviations: NDArray[np.float64]) -> bool:
+    """Tell whether returns can be so, all in units of the sample's own deviation."""
+    return bool(abs(parameters[0]) <= LARGEST_MEAN and np.median(deviations) <= LARGEST_SCALE)
 
 
 def _usable(parameters: NDArray[np.float64]) -> bool:

@@ -12,8 +12,8 @@ from stockbatch.config import ModelSettings
 from stockbatch.engine import inference, trust
 from stockbatch.engine.material import Material
 from stockbatch.methods import calibration
-from stockbatch.methods.base import MEDIAN, PAST, Given, Method, Stated
-from stockbatch.records import LSTM, QUANTILES, Floats, TrainedModel
+from stockbatch.methods.base import PAST, Given, Method, Stated
+from stockbatch.records import LSTM, MEDIAN, QUANTILES, Floats, TrainedModel
 
 
 class Lstm(Method):
@@ -38,6 +38,8 @@ class Lstm(Method):
         raw = raw_quantiles(material, given.models, given.settings, origins)
         past = given.past[LSTM]
         stand_ins = _validated(material, given.models, given.settings, origins)
+        # By target session, past and present in one row: the forecasts just made are the last ones,
+        # and each origin is calibrated by what is to its left.
         by_target = np.concatenate([np.where(np.isnan(past), stand_ins, past), raw], axis=1)
         actual = _actual(material.features.returns, by_target.shape[1], origins)
         shrinkage = calibration.shrinkage_by_origin(by_target[..., MEDIAN], actual, origins)
@@ -65,9 +67,12 @@ def raw_quantiles(
     steps = settings.lookback + 1
     inputs = material.features.inputs[rows, -(steps + origins - 1) :]
     windows = np.lib.stride_tricks.sliding_window_view(inputs, steps, axis=1)
+    # A window per origin: the network sees `lookback` sessions and the origin itself, as in
+    # training.
     scaled = inference.quantiles(weights, np.moveaxis(windows, -1, 2))
     answer[rows] = scaled * material.features.scale[rows, -origins:, None]
     answer[~material.features.present[:, -origins:]] = np.nan
+    # A volatility that is unknown makes NaN of all levels; a forecast states every level or none.
     answer[~np.isfinite(answer).all(axis=-1)] = np.nan
     return answer
 
@@ -96,6 +101,7 @@ def _validated(
         scaled = inference.all_quantiles(weights, inputs[:, None])[:, 0, first - last :]
         targets = slice(PAST + first + 1, PAST + last + 1)
         answer[rows, targets] = scaled * material.features.scale[rows, first:last, None]
+    # Cut to the PAST targets that end with the first origin's own, as `past` is.
     return answer[:, sessions - origins + 1 : PAST + sessions - origins + 1]
 
 

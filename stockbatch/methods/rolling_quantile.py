@@ -34,6 +34,7 @@ def rolling_quantiles(returns: Floats, window: int = WINDOW, minimum: int = MINI
     """
     ordered = np.sort(returns[:, -window:], axis=1)  # NaN comes last
     known = np.sum(~np.isnan(ordered), axis=1)
+    # Where a level falls among the known returns, counted from 0 and seldom a whole number.
     position = np.maximum(known - 1, 0)[:, None] * np.array(QUANTILES)
     below = position.astype(np.intp)
     above = np.minimum(below + 1, np.maximum(known - 1, 0)[:, None])

@@ -141,4 +141,5 @@ def answers(
         try:
             yield fetch(request)
         except ProviderError as error:
+            # The caller knows its answers by their symbol, which a deeper error may not have.
             yield type(error)(**{**error.values, "ticker": request.symbol})

@@ -31,6 +31,8 @@ class TokenBucket:
         """Wait for a token."""
         with self._lock:
             now = self._clock()
+            # Turns are handed out under the lock and waited for outside of it: threads queue up,
+            # evenly spaced.
             turn = max(now, self._next)
             self._next = turn + self._interval
         if turn > now:

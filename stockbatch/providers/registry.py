@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from pydantic import ValidationError
 
-from stockbatch.config import ProviderModels, Settings
+from stockbatch.config import ProviderModels, Settings, in_words
 from stockbatch.exceptions import (
     BrokenProvider,
     ConfigurationError,
@@ -123,4 +123,5 @@ def _table(name: str, kind: ProviderKind, settings: Settings) -> ProviderSetting
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(("providers", name, *map(str, problem["loc"])))
-        raise ConfigurationError(source="settings", key=key, reason=problem["msg"]) from None
+        reason = in_words(problem["msg"])
+        raise ConfigurationError(source="settings", key=key, reason=reason) from None

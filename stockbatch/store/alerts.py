@@ -23,6 +23,7 @@ WHERE (a.message, a.observed, a.threshold)
 RETURNING id, xmax = 0 AS is_new
 """)
 
+# What is open and not among those that hold now is over.
 _CLEAR = text("""
 UPDATE stockbatch.alerts AS a SET cleared_at = :now, updated_at = clock_timestamp()
 WHERE cleared_at IS NULL AND NOT EXISTS (
@@ -33,6 +34,7 @@ WHERE cleared_at IS NULL AND NOT EXISTS (
 RETURNING id
 """)
 
+# A message per channel, so that one that is down keeps no other from hearing.
 _TELL = text("""
 INSERT INTO stockbatch.alert_messages (alert_id, event, channel)
 SELECT :alert, :raised, unnest(cast(:channels AS text[]))

@@ -177,6 +177,7 @@ def recent(
             "final": BarState.FINAL,
         },
     )
+    # By ticker, then by session: each ticker is one slice of the table.
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     ids, starts = np.unique(rows[:, 0], return_index=True)
     ends = [*starts, len(rows)][1:]
@@ -209,6 +210,7 @@ def providers(db: Session, instrument_ids: Sequence[int], session: date) -> dict
     return {row.instrument_id: row.provider for row in found}
 
 
+# As with `recent`, the index gives the newest bar of each ticker without reading the others.
 _LAST = text("""
 SELECT i.id, last.session FROM unnest(cast(:ids AS int[])) AS i (id)
 CROSS JOIN LATERAL (
@@ -231,6 +233,7 @@ def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[i
     return {id_ for id_, state in found.items() if state is not BarState.QUARANTINED}
 
 
+# Days come as whole numbers, because `matrix` carries numbers only.
 _WITHIN = "instrument_id = ANY(%(ids)s) AND session BETWEEN %(first)s AND %(last)s"
 _PLACE = "instrument_id, session - date '1970-01-01' AS day"
 _USABLE = f"""
@@ -252,6 +255,7 @@ def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Session
         db, _USABLE, instruments, sessions, quarantined=BarState.QUARANTINED
     )
     prices[:, row, column] = values.T
+    # Where nothing went ex, a price times 1 plus 0 is itself: no return needs a case of its own.
     split, dividend = np.ones(shape), np.zeros(shape)
     for kind, actions in ((ActionKind.SPLIT, split), (ActionKind.DIVIDEND, dividend)):
         values, place = _placed(db, _ACTIONS, instruments, sessions, kind=kind)
@@ -324,6 +328,7 @@ def retract_actions(
 
     `stated` are its actions now and `spans` the sessions it has answered for, by instrument id.
     """
+    # Only within what the provider has answered for: of other sessions its silence says nothing.
     keys = [(id_, a.session, a.kind) for id_, of_one in stated.items() for a in of_one]
     result: Any = db.execute(
         text(
@@ -374,6 +379,7 @@ def add_findings(
     if rows:
         statement = insert(DataIssueRow)
         new = statement.excluded
+        # A finding seen again keeps its date, unless it sets the bar aside for a new reason.
         changing = ("severity", "message", "observed", "threshold", "run_id")
         db.execute(
             statement.on_conflict_do_update(

@@ -106,6 +106,7 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
 def rows_of(ids: Sequence[int], wanted: NDArray[Any]) -> NDArray[np.intp]:
     """Return where each of the instrument ids `wanted` stands in `ids`, which hold all of them."""
     known = np.array(ids, dtype=np.int64)
+    # Ids come in the order of tickers, and a binary search wants them ascending.
     order = np.argsort(known)
     return order[np.searchsorted(known, wanted, sorter=order)]
 

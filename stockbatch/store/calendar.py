@@ -25,6 +25,7 @@ def extend(db: Session, calendar: TradingCalendar, first: date, last: date) -> N
     )
     days = calendar.sessions
     wanted = (days >= np.datetime64(first)) & (days <= np.datetime64(last))
+    # Few, after the first time: what is ahead is stored for a month.
     missing = wanted & ~np.isin(days.astype(np.int64), known)
     if not missing.any():
         return

@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
+from stockbatch.market.sessions import columns
 from stockbatch.records import POINT_BASELINE, Floats, Forecast, Instrument, Kind, Run, Sessions
-from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.bulk import days, matrix, rows_of, stage
 from stockbatch.store.preference import KIND_FIRST
 
 _COLUMNS = (
@@ -39,6 +40,8 @@ _COLUMNS = (
 
 _NAMES = ", ".join(column for column, _ in _COLUMNS)
 
+# The key of the table has the kind in it, and a forecast made again late would be another row: what
+# was said in time is not said once more, whereas a backtest says it on its own account.
 _INSERT = text(f"""
 INSERT INTO stockbatch.forecasts ({_NAMES})
 SELECT {_NAMES} FROM staged_forecasts AS s
@@ -46,10 +49,10 @@ WHERE NOT EXISTS (
     SELECT FROM stockbatch.forecasts AS f
     WHERE (f.instrument_id, f.target_session, f.horizon, f.method, f.fingerprint)
         = (s.instrument_id, s.target_session, s.horizon, s.method, s.fingerprint)
-        AND (f.kind = 'backtest') = (s.kind = 'backtest')
+        AND (f.kind = :backtest) = (s.kind = :backtest)
 )
 ON CONFLICT DO NOTHING
-""")
+""").bindparams(backtest=Kind.BACKTEST)
 
 
 def add(
@@ -74,6 +77,7 @@ _UNCALIBRATED = ", ".join(
     f"coalesce({raw}, {stated}) AS uncalibrated_{stated}"
     for raw, stated in zip(RAW_QUANTILE_COLUMNS, QUANTILE_COLUMNS, strict=True)
 )
+# Calibration learns from what was stated first-hand, so that it never corrects its own corrections.
 _PAST = f"""
 SELECT DISTINCT ON (instrument_id, target_session)
     instrument_id, target_session - date '1970-01-01' AS day, {_UNCALIBRATED}
@@ -93,14 +97,12 @@ def past_quantiles(
     Quantiles are those before calibration where there was any. Of several forecasts of one session,
     live goes before late and late before backtest.
     """
-    ids = np.array([instrument.id for instrument in instruments])
+    ids = [instrument.id for instrument in instruments]
     span = {"first": sessions[0].item(), "last": sessions[-1].item()}
-    rows = matrix(db, _PAST, {"ids": ids.tolist(), "method": method, **span})
+    rows = matrix(db, _PAST, {"ids": ids, "method": method, **span})
+    column, known = columns(sessions, days(rows[:, 1]))
     answer = np.full((len(ids), len(sessions), len(QUANTILE_COLUMNS)), np.nan)
-    order = np.argsort(ids)
-    ticker = order[np.searchsorted(ids, rows[:, 0], sorter=order)]
-    column = np.searchsorted(sessions.astype("datetime64[D]").astype(np.int64), rows[:, 1])
-    answer[ticker, column] = rows[:, 2:]
+    answer[rows_of(ids, rows[known, 0]), column[known]] = rows[known, 2:]
     return answer
 
 
@@ -109,11 +111,12 @@ def backtested(db: Session, instruments: Sequence[Instrument], origins: Sessions
     found = db.scalars(
         text(
             "SELECT DISTINCT instrument_id FROM stockbatch.forecasts"
-            " WHERE instrument_id = ANY(cast(:ids AS int[])) AND kind = 'backtest'"
+            " WHERE instrument_id = ANY(cast(:ids AS int[])) AND kind = :backtest"
             " AND method = :method AND origin_session BETWEEN :first AND :last"
         ),
         {
             "ids": [instrument.id for instrument in instruments],
+            "backtest": Kind.BACKTEST,
             "method": POINT_BASELINE,  # which every ticker with a bar has
             "first": origins[0].item(),
             "last": origins[-1].item(),

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from stockbatch.records import BarState, Kind, Reason, RunStatus
 
+# The newest session that was run, of exchanges with a ticker of somebody's own.
 _LAST = """
 last AS (
     SELECT r.calendar, max(r.session) AS session FROM stockbatch.runs AS r
@@ -27,6 +28,7 @@ WHERE r.status = :finished
 ORDER BY r.calendar, r.finished_at DESC
 """
 
+# Of that session alone: gauges say how things are, the views how they were.
 _OUTCOMES = """
 SELECT calendar, o.action, o.reason, count(*) AS tickers
 FROM last JOIN stockbatch.instruments AS i USING (calendar)
@@ -35,6 +37,7 @@ WHERE i.active AND NOT i.demo
 GROUP BY calendar, o.action, o.reason
 """
 
+# The target is looked up rather than computed: the dimension of sessions has it.
 _FORECASTS = """
 SELECT calendar, f.method, f.kind, count(DISTINCT f.instrument_id) AS tickers
 FROM last CROSS JOIN LATERAL (
@@ -67,6 +70,7 @@ WHERE i.active AND NOT i.demo
 GROUP BY calendar, last.session
 """
 
+# `h` counts the sessions that a metric has a row for: alerts wait until a window is full.
 _METRICS = """
 SELECT m.calendar, m.method, m.kind, m.window_sessions, m.metric, m.n, m.value, m.skill,
     m.through_session, (
@@ -83,6 +87,8 @@ FROM stockbatch.metrics AS m JOIN (
 WHERE m.instrument_id IS NULL AND (m.metric LIKE 'coverage%' OR m.skill IS NOT NULL)
 """
 
+# Late is who has no live forecast by the same method beside the late one: a run that was repeated
+# leaves both.
 _LATE = """
 SELECT count(DISTINCT f.instrument_id)
 FROM stockbatch.forecasts AS f JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
@@ -95,6 +101,7 @@ WHERE i.calendar = :calendar AND i.active AND NOT i.demo AND i.active_since <= :
     )
 """
 
+# One message stands for all: they differ in the ticker only.
 _REFUSED = """
 SELECT calendar, last.session, count(*) AS tickers, min(o.message) AS message
 FROM last JOIN stockbatch.instruments AS i USING (calendar)

@@ -44,6 +44,7 @@ def add(
         }
         for listing in listings
     ]
+    # All or nothing: of several that are known already the first is named, and none is added.
     tickers = [row["ticker"] for row in rows]
     taken = db.scalars(
         select(InstrumentRow)
@@ -60,6 +61,8 @@ def add(
     db.execute(
         statement.on_conflict_do_update(
             index_elements=["ticker"],
+            # One that comes back keeps its id and its history, but owes nothing of the time it was
+            # away.
             set_={**fresh, "active": True, "active_since": func.clock_timestamp()},
         ),
         rows,
@@ -163,9 +166,10 @@ def active(
 
 def calendars(db: Session, tickers: Sequence[str] | None) -> list[str]:
     """Return the calendars of the tickers named, else of all that are due. Raises as work_list."""
-    chosen = find(db, tickers) if tickers else [i for i in active(db) if not i.demo]
+    listed = find(db, tickers) if tickers else active(db)
+    chosen = [i for i in listed if tickers or not i.demo]
     if not chosen:
-        raise NoInstruments(where="")
+        raise NoInstruments(where=", demonstration data aside," if listed else "")
     return sorted({instrument.calendar for instrument in chosen})
 
 

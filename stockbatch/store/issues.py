@@ -57,6 +57,7 @@ _WORDS: dict[str, str] = {
 }
 """What the names in _STANDING stand for."""
 
+# First what somebody has to decide on, then the newest; undated findings are about whole series.
 _LISTED = text(f"""
 SELECT d.id, i.ticker, d.session, d.check_name, d.severity, d.observed, d.threshold, d.message,
     decided.decision, decided.decided_by, decided.decided_at

@@ -7,6 +7,8 @@ from sqlalchemy import Engine, text
 
 from stockbatch.exceptions import DatabaseError, LockLost
 
+# Hashed, because the server's locks have numbers for names. It is only tried: who waits could not
+# tell its user why.
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
 _HELD = text(

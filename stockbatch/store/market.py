@@ -4,6 +4,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from stockbatch.market.adjustments import restate
 from stockbatch.market.sessions import columns
 from stockbatch.records import ActionKind, BarState, Floats, Market, Sessions
 from stockbatch.store.bulk import days, matrix
@@ -30,7 +31,7 @@ ORDER BY a.session
 
 _PRICES = """
 SELECT b.instrument_id, b.session - date '1970-01-01' AS day, b.close,
-    (b.close + coalesce(dividend.value, 0)) * coalesce(split.value, 1) AS restated
+    coalesce(split.value, 1) AS split, coalesce(dividend.value, 0) AS dividend
 FROM stockbatch.bars AS b
 JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
 LEFT JOIN stockbatch.corporate_actions AS split
@@ -92,13 +93,14 @@ def update(db: Session, calendar: str, sessions: Sessions) -> None:
 def _moves(prices: Floats, sessions: Sessions) -> Floats:
     """Return the median size of the log returns of `sessions`, NaN of the first and of small ones.
 
-    `prices` have columns instrument, day, close, and close before dividend and split.
+    `prices` have columns instrument, day, close, split and dividend.
     """
     column, known = columns(sessions, days(prices[:, 1]))
     instruments, row = np.unique(prices[:, 0], return_inverse=True)
     row, column = row[known], column[known]
     close, restated = np.full((2, len(instruments), len(sessions)), np.nan)
-    close[row, column], restated[row, column] = prices[known, 2:].T
+    close[row, column] = prices[known, 2]
+    restated[row, column] = restate(*prices[known, 2:].T)
     size = np.abs(np.log(restated[:, 1:] / close[:, :-1]))
     moves = np.full(len(sessions), np.nan)
     enough = np.isfinite(size).sum(axis=0) >= FEWEST

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import text
@@ -51,6 +51,21 @@ _COLUMNS = (
 )
 
 
+class Row(NamedTuple):
+    """A metric of one ticker, or of all of a calendar, over one window; None: unknown."""
+
+    instrument_id: int | None
+    """None for all."""
+    method: str
+    kind: str
+    window_sessions: int
+    metric: str
+    n: int
+    value: float | None
+    baseline: float | None
+    skill: float | None
+
+
 def scored(
     db: Session, instruments: Sequence[Instrument], sessions: Sessions
 ) -> dict[tuple[str, Kind], dict[str, Floats]]:
@@ -88,11 +103,10 @@ def scored(
     return answer
 
 
-def save(db: Session, calendar: str, through: date, rows: Iterable[Sequence[Any]]) -> None:
+def save(db: Session, calendar: str, through: date, rows: Iterable[Row]) -> None:
     """Store metrics of the windows ending at `through`.
 
-    `rows` are tuples of instrument id (None for ALL), method, kind, window, metric, n, value,
-    baseline and skill. A row of an instrument replaces an older one, never a newer one.
+    A row of an instrument replaces an older one, never a newer one.
     """
     stage(db, "staged_metrics", _COLUMNS, rows)
     # Two unique indexes, of instruments and of ALL: an upsert can name but one of them. What is the

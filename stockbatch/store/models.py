@@ -26,6 +26,8 @@ WHERE p.instrument_id = ANY(cast(:ids AS int[])) AND p.from_session <= :origin
 ORDER BY p.instrument_id, p.from_session DESC, p.id DESC
 """)
 
+# Whether it came into use or not: a ticker's age is counted from what was trained, and a pruned row
+# has nothing left to forecast with.
 _NEWEST = text("""
 SELECT DISTINCT ON (m.instrument_id) m.*, i.ticker
 FROM stockbatch.models AS m
@@ -35,6 +37,7 @@ WHERE m.instrument_id = ANY(cast(:ids AS int[])) AND m.method = :method
 ORDER BY m.instrument_id, m.last_session DESC, m.id DESC
 """)
 
+# `models_in_use` leaves out what was pruned. A base need not be promoted: the newest one serves.
 _BASE = text("""
 SELECT m.*, NULL AS ticker
 FROM stockbatch.models_in_use AS m
@@ -43,6 +46,7 @@ WHERE m.method = :method AND m.kind = :base AND m.calendar = :calendar AND m.dem
 ORDER BY m.last_session DESC, m.id DESC LIMIT 1
 """).bindparams(base=ModelKind.BASE)
 
+# Told without the weights, which are by far the largest column.
 _FACTS = """m.id, m.kind, m.parent_id, m.last_session, m.reason, m.verdict, m.best_epoch,
     m.validation_loss, m.comparison_loss, m.base_loss, m.champion_loss, m.gain, m.gain_error,
     m.weights IS NULL AS pruned"""
@@ -57,6 +61,8 @@ WHERE i.ticker = :ticker OR (:ticker IS NULL AND i.active)
 ORDER BY i.ticker, p.from_session DESC, p.id DESC
 """
 
+# A base that a ticker once used belongs to no ticker: promotions tell of it. Of several promotions
+# of a model the last is shown.
 _OF_TICKER = text(f"""
 SELECT i.ticker, p.from_session AS in_use_from, p.reason AS in_use_because, {_FACTS}
 FROM stockbatch.instruments AS i

@@ -78,6 +78,8 @@ def roll_back(
     before, undone = used[-2:]
     from_session = max(from_session, undone.from_session)
     model_id = before.model_id
+    # The base of then may be of other settings, or superseded: a ticker without a model of its own
+    # uses the base that all the others use.
     if before.kind == ModelKind.BASE:
         model_id = _base_in_use(db, instrument, from_session) or model_id
     _require_suitable(db, instrument, model_id, from_session, configuration)
@@ -90,6 +92,8 @@ def _succession(rows: Iterable[Any]) -> list[Any]:
     """Return the promotions that led to the model in use; what was rolled back is left out."""
     used: list[Any] = []
     for row in rows:
+        # Going back to a model undoes what came after it; so does the one in use, put into use once
+        # more.
         same = [place for place, other in enumerate(used) if _key(other) == _key(row)]
         if same and (row.reason == ManualReason.ROLLBACK or same[-1] == len(used) - 1):
             del used[same[-1] :]

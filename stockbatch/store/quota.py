@@ -5,6 +5,8 @@ from datetime import date
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+# One statement counts and decides, so that two processes cannot both take the last request. No row
+# comes back where the limit is reached.
 _SPEND = text("""
 INSERT INTO stockbatch.provider_requests AS p (provider, day, requests)
 VALUES (:provider, :day, 1)

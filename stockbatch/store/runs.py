@@ -63,31 +63,23 @@ def open_run(
         .limit(1)
         .with_for_update()
     ).first()
-    owner, before = uuid4(), None
+    before = None
     # A run that was killed, failed or stopped is resumed as what it is; only one that was finished
     # and is wanted once more becomes another attempt.
     if last is None or (reprocess and last.status == RunStatus.FINISHED):
-        attempt = 1 if last is None else last.attempt + 1
         run = RunRow(
             calendar=calendar,
             session=session,
-            attempt=attempt,
+            attempt=1 if last is None else last.attempt + 1,
             trigger=trigger,
             status=RunStatus.RUNNING,
-            owner=owner,
+            owner=uuid4(),
             code_version=code_version,
             engine_hash=engine_hash,
         )
         db.add(run)
     else:
-        run = last
-        if run.status == RunStatus.FINISHED:
-            changed = ("owner", "status", "heartbeat_at", "finished_at", "message")
-            before = {column: getattr(run, column) for column in changed}
-        run.tries += run.status != RunStatus.STOPPED
-        run.status, run.owner = RunStatus.RUNNING, owner
-        run.finished_at, run.message = None, None
-        run.tried_at = func.clock_timestamp()
+        run, before = last, _resume(last)
     db.flush()
     return Run(
         id=run.id,
@@ -98,6 +90,20 @@ def open_run(
         tries=run.tries,
         before=before,
     )
+
+
+def _resume(run: RunRow) -> dict[str, Any] | None:
+    """Take a run over; return what that changed of one that was finished, to be written back."""
+    before = None
+    if run.status == RunStatus.FINISHED:  # perhaps nothing can be done yet, and it keeps its end
+        changed = ("owner", "status", "heartbeat_at", "finished_at", "message")
+        before = {column: getattr(run, column) for column in changed}
+    # A stop on purpose is nobody's fault: it must not bring a ticker nearer to being left out.
+    run.tries += run.status != RunStatus.STOPPED
+    run.status, run.owner = RunStatus.RUNNING, uuid4()
+    run.finished_at, run.message = None, None
+    run.tried_at = func.clock_timestamp()
+    return before
 
 
 def lock(db: Session, run: Run) -> None:
@@ -206,6 +212,7 @@ class Lack(NamedTuple):
     waiting: int
 
 
+# Only the newest attempt tells how a session stands: it begins where the one before was finished.
 _LAST_TRIES = text("""
 SELECT DISTINCT ON (session) session, status, tries, tried_at, message
 FROM stockbatch.runs
@@ -230,6 +237,7 @@ FROM stockbatch.runs
 WHERE cast(:id AS bigint) IS NULL OR id = :id
 ORDER BY tried_at DESC, id DESC LIMIT :limit
 """)
+# Outcomes are of sessions, so that what an earlier run of the same session did is told, too.
 _REASONS = text("""
 SELECT o.action, o.reason, count(*) AS tickers, min(i.ticker) AS first_ticker,
     min(nullif(o.message, '')) AS message

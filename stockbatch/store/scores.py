@@ -98,6 +98,7 @@ def pending(db: Session, instruments: Sequence[Instrument], through: date) -> di
     return dict(zip(PENDING, rows.T, strict=True))
 
 
+# A session that was never held has no bar and never will: whether it was one the calendar tells.
 _WITHOUT_BAR = text("""
 SELECT f.id, f.target_session FROM stockbatch.forecasts AS f
 WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
@@ -155,6 +156,7 @@ def _rows(scores: Mapping[str, Sequence[Any]], run: Run) -> Iterator[tuple[Any, 
 
 
 def _value(value: Any, kind: str) -> Any:
+    # NaN is not equal to itself, and the tables refuse it: unknown is NULL.
     if value is None or value != value:
         return None
     if kind == "text":

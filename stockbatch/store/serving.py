@@ -31,6 +31,8 @@ def data_version(db: Session) -> str:
 
     Reading never changes it; writing to another database of the server may.
     """
+    # A snapshot names the transactions that are over: it is another one as soon as one more has
+    # ended.
     return str(db.scalar(text("SELECT pg_current_snapshot()::text")))
 
 

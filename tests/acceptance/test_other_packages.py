@@ -25,8 +25,8 @@ class Halves(Method):
 POOLED = '''
 """One width for all tickers of a calendar, corrected by what past forecasts missed."""
 import numpy as np
-from stockbatch.methods.base import MEDIAN, Given, Method, Scope, Stated
-from stockbatch.records import QUANTILES
+from stockbatch.methods.base import Given, Method, Scope, Stated
+from stockbatch.records import MEDIAN, QUANTILES
 
 class Pooled(Method):
     name = "pooled"

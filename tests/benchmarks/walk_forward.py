@@ -16,12 +16,13 @@ from stockbatch.exceptions import ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
 from stockbatch.methods import registry
-from stockbatch.methods.base import MEDIAN, PAST, Given, Parameters
+from stockbatch.methods.base import PAST, Given, Parameters
 from stockbatch.methods.forecasts import state
 from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
     LSTM,
+    MEDIAN,
     QUANTILE_BASELINE,
     QUANTILES,
     BarRequest,

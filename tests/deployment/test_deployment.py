@@ -255,6 +255,8 @@ def test_images_are_pinned():
     images += re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     (own,) = read(KUBERNETES / "kustomization.yaml")["images"]
     assert own["newTag"] == version
+    guide = (DEPLOYMENT / "guides" / "deployment.md").read_text()
+    assert set(re.findall(r"/stockbatch:(\d\S+)", guide)) == {version}
     for image in images:
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.?\d*(-\w+)*", image), image
     assert {image for image in images if "stockbatch" in image} == {f"stockbatch:{version}"}

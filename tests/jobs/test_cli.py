@@ -172,7 +172,7 @@ def test_a_group_alone_shows_its_help(stockbatch, group):
         (["models", "export", "AAA", "a.h5"], 2, ["must end in .keras"]),
         (["models", "promote", "AAA", "best"], 2, ["MODEL_ID", "valid integer"]),
         (["models", "promote", "AAA", "1", "--from", "now"], 2, ["'now' does not match"]),
-        (["forecasts", "--format", "xml"], 2, ["'xml' is not one of"]),
+        (["forecasts", "--format", "xml"], 2, ["for '--format': 'xml' is not one of"]),
         (["db", "url", "--role", "god"], 2, ["'god' is not one of"]),
         (["--set", "model.unts=2", "config", "show"], 2, ["model.unts", "did you mean units?"]),
         (["--set", "model.units=0", "config", "show"], 2, ["model.units", "greater than"]),
@@ -296,6 +296,18 @@ def test_tickers_are_added_listed_and_removed(fresh, market, engine):
     assert fresh("tickers", "remove", "AAA").out == "removed: AAA\n"
     says(fresh("tickers", "remove", "AAA"), 2, "AAA is not on the watchlist")
     assert fresh("tickers", "add", "AAA", *provider).out == "1 added\n"
+
+
+def test_who_names_a_fallback_for_a_known_ticker_is_told_how(fresh, market, engine):
+    provider = ("--provider", market.specification)
+    asked = "SELECT provider FROM stockbatch.fallbacks"
+    fresh("tickers", "add", "AAA", *provider, "--fallback", "demo")
+    again = ("tickers", "add", "AAA", *provider, "--fallback", "yfinance")
+    assert "to change their fallbacks, remove them and add them again" in fresh(*again).out
+    assert fetch(engine, asked) == [{"provider": "demo"}]
+    fresh("tickers", "remove", "AAA")
+    assert fresh(*again).out == "1 added\n"
+    assert fetch(engine, asked) == [{"provider": "yfinance"}]
 
 
 def test_all_tickers_of_a_provider_are_added(fresh, market):
@@ -734,6 +746,25 @@ def test_the_settings_are_checked_without_a_connection(stockbatch, monkeypatch, 
     for words in ("retrain_after_sessions: ", "did you mean threads?", "options: chunk_tickers"):
         assert words in answer.out
     assert len(answer.out.splitlines()) == 3
+
+
+def test_crontabs_and_the_database_url_are_checked_as_well(stockbatch, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "mysql://me@127.0.0.1:1/stocks")
+    wrong = "--set", "base_refit=0 6 * * someday", "--set", "maintenance=every day"
+    answer = stockbatch(*wrong, "config", "check")
+    assert answer.status == 2
+    for key in ("base_refit", "maintenance", "database_url"):
+        assert f"wrong  settings: {key}: " in answer.out
+    assert len(answer.out.splitlines()) == 3
+
+
+def test_a_narrow_terminal_cuts_no_number(reading, monkeypatch):
+    printed = reading("forecasts").out
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # to Rich, whatever reads this is a terminal
+    monkeypatch.setenv("NO_COLOR", "1")
+    narrow = re.sub(r"\x1b\[[\d;]*m", "", reading("forecasts").out)
+    assert narrow.split() == printed.split()
 
 
 def table(answer):

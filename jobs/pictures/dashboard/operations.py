@@ -5,6 +5,7 @@ import streamlit as st
 
 from jobs.pictures import charts
 from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from stockbatch.records import RunStatus
 from stockbatch.store import bi
 
 DAY = "YYYY-MM-DD"
@@ -34,7 +35,7 @@ def _runs(data: pd.DataFrame) -> None:
             "Without a forecast": int(last["none"]),
         }
     )
-    if last["status"] == "failed":
+    if last["status"] == RunStatus.FAILED:
         st.error(f"It failed: {last['message']}. `stockbatch run` finishes it.")
     columns: Columns = {
         "session": st.column_config.DateColumn("session", format=DAY, pinned=True),

@@ -7,6 +7,7 @@ from jobs.pictures import charts
 from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
 from jobs.pictures.frames import best_first
 from jobs.words import DEMONSTRATION, KINDS
+from stockbatch.records import ModelKind
 from stockbatch.store import bi
 from stockbatch.store.bi.prices import MOST_SESSIONS
 
@@ -104,7 +105,9 @@ def _training(data: pd.DataFrame) -> None:
             model = rows.iloc[0]
             gain = model["gain_pct"]
             better = "" if pd.isna(gain) else f" · {gain:+.2f} % less loss than the base"
-            pooled = f", of {model['tickers']} tickers" if model["model_kind"] == "base" else ""
+            pooled = (
+                f", of {model['tickers']} tickers" if model["model_kind"] == ModelKind.BASE else ""
+            )
             st.caption(
                 f"model {model['model_id']}{pooled} · "
                 f"trained because: {model['reason']} · verdict: {model['verdict']}{better}"

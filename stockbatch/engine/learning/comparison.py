@@ -55,6 +55,7 @@ def judge(comparison: Comparison | None) -> Verdict:
         best, verdict = comparison.base_loss if comparison else 0.0, Verdict.BASE_KEPT
     else:
         best, verdict = comparison.loss, Verdict.PROMOTED
+    # The champion has to be beaten too, by whatever of the two is to take its place.
     if comparison and comparison.champion_loss is not None and comparison.champion_loss < best:
         return Verdict.CHAMPION_KEPT
     return verdict

@@ -78,6 +78,7 @@ def train_base(
     newest = slice(-settings.model.history_sessions, None)
     inputs, targets, prints = [], [], []
     for material in materials:
+        # Short histories would fill the pool with windows that are mostly padding.
         rows = material.features.present[:, newest].sum(axis=1) >= settings.model.minimum_history
         inputs.append(material.features.inputs[rows, newest])
         targets.append(features.targets(material.features)[rows, newest])
@@ -87,6 +88,7 @@ def train_base(
     history = _history(materials[0], np.concatenate(inputs), np.concatenate(targets), settings)
     data = history.data(["base"], materials[0].origin, settings)
     fitted = trainer.fit_pooled(TRAINED, data, settings.model, on_epoch=on_epoch, overdue=overdue)
+    # A base that never had a loss is worse than the one before, or than none.
     if not np.isfinite(fitted.validation_loss).any():
         return None
     model = _model(ModelKind.BASE, None, materials[0], reason, settings, fitted, 0)
@@ -141,10 +143,8 @@ def train(
     for position, (row, reason) in enumerate(reasons.items()):
         if not np.isfinite(fitted.validation_loss[position]).any():
             continue
-        champion = champions.get(row) if reason not in INCOMPARABLE else None
-        # A ticker that uses its base has no champion of its own: the base is compared anyway.
         champion_loss = None
-        if champion is not None and champion.kind is ModelKind.TICKER:
+        if (champion := _comparable(champions.get(row), reason)) is not None:
             champion_loss = history.mean_loss(position, champion, settings)
         comparison = compare(own_losses[position], base_losses[position], champion_loss)
         model = _model(ModelKind.TICKER, row, material, reason, settings, fitted, position)
@@ -152,6 +152,13 @@ def train(
             model, comparison=comparison, verdict=judge(comparison), parent_id=base.id
         )
     return models
+
+
+def _comparable(champion: TrainedModel | None, reason: Reason) -> TrainedModel | None:
+    """Return the ticker's own model in use, where it is a measure of one trained for a reason."""
+    # A ticker that uses its base has no champion of its own: the base is compared anyway.
+    own = champion is not None and champion.kind is ModelKind.TICKER
+    return champion if own and reason not in INCOMPARABLE else None
 
 
 def _history(material: Material, inputs: Singles, targets: Floats, settings: Settings) -> _History:

@@ -5,8 +5,9 @@ from pathlib import Path
 import keras
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine.quantiles import LEVELS, MEDIAN, accumulation
+from stockbatch.engine.quantiles import LEVELS, accumulation
 from stockbatch.engine.weights import Weights
+from stockbatch.records import MEDIAN
 
 
 def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
@@ -21,6 +22,7 @@ def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
         steps = layer(steps)
         names = ("kernel", "recurrent_kernel", "bias")
         layer.set_weights([weights[f"lstm_{number}.{name}"] for name in names])
+    # Without effect on a forecast; it is there for whoever goes on training.
     steps = keras.layers.Dropout(settings.dropout, name="dropout")(steps)
 
     # The median and the spreads need different activations, so they are two dense layers here,

@@ -30,6 +30,7 @@ def layers(weights: Weights) -> int:
 
 def _outputs(weights: Weights, inputs: Singles) -> Singles:
     """Return the outputs (steps, tickers, windows, units) of the last layer."""
+    # Steps come first, because the loop goes over them.
     steps = np.moveaxis(np.asarray(inputs, np.float32), 2, 0)
     for layer in range(layers(weights)):
         steps = _layer(weights, layer, steps)
@@ -49,6 +50,7 @@ def _layer(weights: Weights, layer: int, steps: Singles) -> Singles:
     hidden = cell = np.zeros_like(outputs[0])
     for number, step in enumerate(steps):
         raw = step @ kernel + hidden @ recurrent_kernel + bias
+        # All four gates at once; the third, the candidate, is no sigmoid and is taken anew below.
         entry, forget, _, exit_ = np.split((np.tanh(raw / 2) + 1) / 2, 4, axis=-1)
         cell = forget * cell + entry * np.tanh(raw[..., 2 * units : 3 * units])
         hidden = outputs[number] = exit_ * np.tanh(cell)

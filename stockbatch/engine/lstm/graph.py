@@ -36,6 +36,7 @@ def _layer(inputs: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> Any:
     all four. What does not recur is one large product over all steps.
     """
     units = recurrent_kernel.shape[1]
+    # Input, forget, candidate, output: the candidate is the one that is no sigmoid.
     halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), units)
     raw = affine(inputs, kernel * halves, bias * halves)
     outputs = _recur(ops.transpose(raw, (2, 0, 1, 3)), recurrent_kernel * halves)
@@ -49,6 +50,7 @@ def _recur(raw: Any, recurrent_kernel: Any) -> Any:
         hidden, cell = state
         gates = ops.tanh(step_raw + ops.matmul(hidden, recurrent_kernel))
         entry, forget, candidate, exit_ = ops.split(gates, 4, axis=-1)
+        # The other halves of the three sigmoids: (tanh + 1) / 2.
         cell = ((forget + 1) * cell + (entry + 1) * candidate) * 0.5
         state = ((exit_ + 1) * ops.tanh(cell) * 0.5, cell)
         return state, state

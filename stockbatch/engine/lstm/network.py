@@ -8,9 +8,9 @@ import numpy as np
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.lstm import forward
-from stockbatch.engine.quantiles import LEVELS, MEDIAN
+from stockbatch.engine.quantiles import LEVELS
 from stockbatch.engine.weights import Singles, Weights
-from stockbatch.records import QUANTILES, Floats
+from stockbatch.records import MEDIAN, QUANTILES, Floats
 
 
 class LSTM:

@@ -106,6 +106,7 @@ def cut(data: TrainingData, settings: ModelSettings) -> Windows:
 
     What is unknown becomes 0 before the forward pass: NaN times a weight of zero is still NaN.
     """
+    # A step without its inputs or its target has nothing to learn from, but stays in its place.
     usable = np.isfinite(data.targets) & np.isfinite(data.inputs).all(axis=-1)
     known = np.where(np.isfinite(data.inputs), data.inputs, 0).astype(np.float32)
 

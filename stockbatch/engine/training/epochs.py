@@ -41,6 +41,7 @@ def fit_stack(
         best = _chosen(better, stack.read(), best)
         best_loss = np.where(better, loss, best_loss)
         best_epoch[better] = epoch
+        # Tickers stop one by one; the stack goes on until the last has.
         active &= np.isfinite(loss) & (epoch - best_epoch < settings.patience)
         advance(1)
     return Fitted(

@@ -47,8 +47,10 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
             sum(ops.sum(ops.square(one), axis=tuple(range(1, len(one.shape)))) for one in gradients)
         )
         learns = ops.logical_and(ops.isfinite(norm), norm > 0)
+        # Clipped by the norm of all of a ticker's gradients together, which keeps their direction.
         factor = ops.minimum(self.clip_norm / ops.where(learns, norm, 1.0), 1.0)
         mean_bias, square_bias = self.mean_bias * MEAN_DECAY, self.square_bias * SQUARE_DECAY
+        # Moments begin at zero: early steps would be too small without this.
         rate = self.learning_rate * ops.sqrt(1 - square_bias) / (1 - mean_bias)
         self.mean_bias.assign(ops.where(learns, mean_bias, self.mean_bias.value))
         self.square_bias.assign(ops.where(learns, square_bias, self.square_bias.value))
@@ -68,6 +70,7 @@ class TickerAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
         moved = mean + (gradient - mean) * (1 - MEAN_DECAY)
         spread = square + (ops.square(gradient) - square) * (1 - SQUARE_DECAY)
         change = step * moved / (ops.sqrt(spread) + SMALLEST_ROOT)
+        # Decoupled: it is neither clipped nor divided by the gradient's spread.
         change = change + self.learning_rate * self.anchor * (before - start)
         after = (before - change, moved, spread)
         for variable, new, old in zip(own, after, (before, mean, square), strict=False):

@@ -131,6 +131,8 @@ class TrainingProcess:
         except BaseException:
             self._end(child, kill=True)
             raise
+        # Asked for first, because it waits for the child; the limit that was broken says more, if
+        # one was.
         failure = self._failure(child)
         raise guard.error or failure
 
@@ -161,6 +163,7 @@ class TrainingProcess:
         assert self._log
         with self._log as log:
             log.seek(0)
+            # Whatever the child printed; its last line is usually the exception it died of.
             lines = log.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 

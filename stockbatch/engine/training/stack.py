@@ -71,6 +71,7 @@ class Stack(keras.Model):  # type: ignore[misc]
 
     def predict_scored(self, windows: Singles) -> Singles:
         """Return the quantiles (tickers, windows, scored steps, levels), nothing dropped."""
+        # The same graph as in training, with masks that drop nothing.
         masks = np.ones((*windows.shape[:2], self.settings.units), np.float32)
         quantiles: Singles = ops.convert_to_numpy(self.predict_on_batch((windows, masks)))
         return quantiles

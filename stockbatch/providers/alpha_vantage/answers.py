@@ -71,6 +71,7 @@ def fetched_bars(request: BarRequest, answer: Mapping[str, Any]) -> FetchedBars:
     """
     dated = [(_session(day), cells) for day, cells in _series(answer, request.symbol)]
     dated = [(day, cells) for day, cells in dated if day is None or _wanted(day, request)]
+    # Answers come newest first; what has no date sorts behind everything.
     dated.sort(key=lambda pair: pair[0] or date.max)
     bars = Bars(
         sessions=np.array([day or "NaT" for day, _ in dated], "datetime64[D]"),

@@ -108,9 +108,12 @@ def _as_traded(symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[CorporateAc
     stated = (split != 0) & ~np.isnan(split)
     usable = (split > 0) & (split < np.inf)
     ratio = np.where(usable, split, 1.0)
+    # The product of all splits from a row on, and 1 after the last: `side="right"` skips the row's
+    # own, which its prices have had already.
     onwards = np.append(np.cumprod(ratio[::-1])[::-1], 1.0)
     later = onwards[np.searchsorted(sessions, sessions, side="right")]
     known = np.ones(len(sessions), bool)
+    # Up to the last ratio that cannot be undone; where there is none, the slice is empty.
     known[: np.flatnonzero(stated & ~usable)[-1:].sum()] = False
     bars = Bars(
         sessions=sessions,
@@ -120,6 +123,8 @@ def _as_traded(symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[CorporateAc
         close=close * later,
         volume=volume / later,
     )
+    # A row that states an event alone has no bar; one that lacks a single price has, for the checks
+    # to refuse.
     priced = ~np.isnan(numbers[:4]).all(axis=0)
     actions = [
         *_actions(sessions, ActionKind.SPLIT, np.where(split == 1, 0, split)),
@@ -142,6 +147,7 @@ def _sorted(symbol: str, frame: pd.DataFrame) -> tuple[Sessions, Floats]:
     order = order[dates.notna()[order]]
     sessions = dates.tz_localize(None).to_numpy().astype("datetime64[D]")[order]
     numbers = np.array([_numbers(frame[name]) for name in _COLUMNS])[:, order]
+    # Yahoo repeats an event on both rows of a session that it has two of.
     for events in numbers[-2:]:
         again = pd.DataFrame({"session": sessions, "event": events}).duplicated()
         events[again.to_numpy()] = 0

@@ -12,19 +12,21 @@ from psycopg import postgres
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from stockbatch.records import ActionKind, BarState
 from stockbatch.store.bulk import driver_connection
 
 Fingerprints = dict[date | None, str]
 """What the rows of a part were made from, by the first day of its month; None: not of a month."""
 
-BARS = """
+# Written into the text, because COPY takes no parameters.
+BARS = f"""
 SELECT b.session, s.close_at AS session_close_at, i.ticker, i.currency, i.calendar,
     i.demo AS is_demo, b.open, b.high, b.low, b.close, b.volume, b.price_basis, b.state,
     b.provider, b.revision, b.fetched_at AS updated_at
 FROM stockbatch.bars AS b
 JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
 LEFT JOIN stockbatch.sessions AS s ON s.calendar = i.calendar AND s.session = b.session
-WHERE b.state <> 'quarantined'
+WHERE b.state <> '{BarState.QUARANTINED}'
 """
 PRICES = "price_and_forecast"
 AS_OF_NOW = {"next_session_forecast", "data_freshness"}
@@ -125,8 +127,9 @@ def _of_prices(db: Session, bars: Fingerprints, forecasts: Fingerprints) -> Fing
         text(
             "SELECT string_agg(concat_ws(' ', instrument_id, session, value), ','"
             " ORDER BY instrument_id, session)"
-            " FROM stockbatch.corporate_actions WHERE kind = 'split' AND retracted_at IS NULL"
-        )
+            " FROM stockbatch.corporate_actions WHERE kind = :split AND retracted_at IS NULL"
+        ),
+        {"split": ActionKind.SPLIT},
     )
     # Averages reach back over months, so that the hash of a month takes in all bars before it; a
     # split restates what came before, so that any split changes every month.

@@ -4,6 +4,7 @@ from datetime import date
 
 from sqlalchemy.orm import Session
 
+from stockbatch.records import POINT_BASELINE, ScoreStatus
 from stockbatch.store.bi.prices import MOST_SESSIONS
 from stockbatch.store.bi.query import Answer, ask
 from stockbatch.store.preference import HEADLINE, KIND_FIRST, METHOD_FIRST
@@ -49,7 +50,8 @@ _ERRORS = f"""
 SELECT * FROM (
     SELECT session, method, kind, error_pct, abs(error_pct) AS absolute_error_pct
     FROM bi.forecast_history
-    WHERE ticker = :ticker AND method IN ('{HEADLINE}', 'naive') AND score_status = 'scored'
+    WHERE ticker = :ticker AND method IN ('{HEADLINE}', '{POINT_BASELINE}')
+        AND score_status = :scored
     ORDER BY session DESC
     LIMIT 2 * :sessions -- two methods
 ) AS newest
@@ -97,4 +99,4 @@ def history(db: Session, ticker: str, method: str, first: date, before: date, li
 
 def errors(db: Session, ticker: str, sessions: int = MOST_SESSIONS) -> Answer:
     """Return the errors of one ticker's LSTM and naive forecasts, percent of the actual close."""
-    return ask(db, _ERRORS, ticker=ticker, sessions=sessions)
+    return ask(db, _ERRORS, ticker=ticker, sessions=sessions, scored=ScoreStatus.SCORED)

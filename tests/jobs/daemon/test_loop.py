@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, timedelta
 
@@ -212,6 +213,21 @@ def test_told_to_stop_it_ends_after_the_batch_and_goes_on_from_there(app, undist
     work(app, evening(-1), evening(0))
     assert {row[3:] for row in runs(app)} == {("finished", 1)}
     assert_same(facts(app.engine), undisturbed)
+
+
+def test_told_to_stop_while_it_waits_it_speaks_of_no_run(app, monkeypatch):
+    said = []
+    monkeypatch.setattr(daemon.log, "info", lambda message, *values: said.append(message % values))
+    timer = threading.Timer(0.5, terminate, [signal.SIGTERM])
+
+    def review(app):
+        monkeypatch.setattr(daemon, "MINUTE", 60)
+        timer.start()
+
+    with app.transaction() as db:
+        pauses.begin(db, pauses.ALL)
+    work(app, evening(-1), care=Care(review=review))
+    assert said == ["this daemon is at work", "stopped"]
 
 
 def test_told_twice_it_ends_at_once(app, undisturbed):

@@ -266,7 +266,7 @@ def test_an_address_to_serve_on(address):
 
 @pytest.mark.parametrize("setting", ["monitoring_address", "api_address"])
 def test_what_is_no_address_is_refused_as_settings_are_read(setting):
-    words = f"{setting}: Value error, write it as HOST:PORT, e.g. 127.0.0.1:9464 or [::1]:9464"
+    words = f"{setting}: write it as HOST:PORT, e.g. 127.0.0.1:9464 or [::1]:9464"
     assert words in str(told(**{setting: "localhost"}))
 
 

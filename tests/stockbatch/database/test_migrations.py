@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,24 @@ from stockbatch.exceptions import (
     SchemaOutOfDate,
     SchemaTooNew,
 )
+from stockbatch.records import (
+    Action,
+    ActionKind,
+    AlertEvent,
+    BarState,
+    Condition,
+    Decision,
+    Kind,
+    ManualReason,
+    ModelKind,
+    PriceBasis,
+    Reason,
+    RunStatus,
+    ScoreStatus,
+    Severity,
+    Trigger,
+    Verdict,
+)
 from tests.support.places import ROOT
 
 COLUMNS = """
@@ -36,7 +55,7 @@ FROM pg_constraint
 WHERE connamespace = 'stockbatch'::regnamespace
   AND conrelid <> coalesce(to_regclass('stockbatch.alembic_version'), 0::regclass)"""
 INDEXES = """
-SELECT indexname, indexdef FROM pg_indexes
+SELECT tablename, indexname, indexdef FROM pg_indexes
 WHERE schemaname = 'stockbatch' AND tablename <> 'alembic_version'"""
 COMMENTS = """
 SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
@@ -53,6 +72,27 @@ WHERE typnamespace::regnamespace::text IN ('stockbatch', 'bi') AND typtype IN ('
 GRANTS = """
 SELECT table_schema, table_name, grantee, privilege_type FROM information_schema.table_privileges
 WHERE table_schema IN ('stockbatch', 'bi')"""
+
+LISTS = {
+    "alert_messages_event_check": AlertEvent,
+    "alerts_condition_check": Condition,
+    "bars_price_basis_check": PriceBasis,
+    "bars_state_check": BarState,
+    "corporate_actions_kind_check": ActionKind,
+    "data_issues_severity_check": Severity,
+    "decisions_decision_check": Decision,
+    "forecasts_kind_check": Kind,
+    "models_kind_check": ModelKind,
+    "models_reason_check": Reason,
+    "models_verdict_check": Verdict,
+    "outcomes_action_check": Action,
+    "outcomes_reason_check": Reason,
+    "promotions_reason_check": (*Reason, *ManualReason),
+    "runs_status_check": RunStatus,
+    "runs_trigger_check": Trigger,
+    "scores_status_check": ScoreStatus,
+}
+"""What every list of words in a CHECK must have in it."""
 
 FAILING = """
 from alembic import op
@@ -123,7 +163,19 @@ def test_migrations_and_mapped_classes_make_the_same(engine, empty, query):
     with empty.begin() as connection:
         connection.execute(text("CREATE SCHEMA stockbatch"))
         Base.metadata.create_all(connection)
-    assert rows(engine, query) == rows(empty, query)
+    mapped = {table.name for table in Base.metadata.tables.values()}
+    made = [row for row in rows(engine, query) if row[0].removeprefix("stockbatch.") in mapped]
+    assert made == rows(empty, query)
+    assert {row[0].removeprefix("stockbatch.") for row in made} == mapped
+
+
+def test_every_list_in_a_check_is_an_enum(engine):
+    listed = {
+        name: set(re.findall(r"'(\w+)'::text", definition))
+        for _, name, definition in rows(engine, CONSTRAINTS)
+        if "= ANY (ARRAY[" in definition
+    }
+    assert listed == {name: {str(value) for value in of_one} for name, of_one in LISTS.items()}
 
 
 def test_everything_is_commented(engine):

@@ -88,7 +88,12 @@ def test_a_run_handles_what_is_due_or_what_is_named(db):
 
 
 def test_a_run_with_nothing_to_handle_says_so(db):
+    with pytest.raises(NoInstruments, match="watchlist is empty"):
+        instruments.calendars(db, None)
     listed(db, "^DEMO", demo=True)
+    with pytest.raises(NoInstruments, match="watchlist, demonstration data aside, is empty"):
+        instruments.calendars(db, None)
+    assert instruments.calendars(db, ["^DEMO"]) == ["XNYS"]
     with pytest.raises(NoInstruments, match="watchlist of XNYS is empty"):
         instruments.work_list(db, "XNYS", None)
     with pytest.raises(NoInstruments, match="watchlist of XLON is empty"):
