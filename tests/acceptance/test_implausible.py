@@ -6,7 +6,7 @@ import pytest
 from stockbatch.methods import registry
 from stockbatch.methods.base import Given, Method, Stated
 from stockbatch.records import Check
-from tests.support.market import PlainTrainer, fetch, run
+from tests.support.market import fetch, run
 
 WILD = {"AAA": -3696.0, "BBB": np.inf, "CCC": 0.01}
 """What the method says of each ticker's next log return."""
@@ -33,7 +33,6 @@ def wild(monkeypatch):
 
 
 def test_an_absurd_forecast_is_left_out_with_a_reason_and_the_run_finishes_at_once(app, wild):
-    app.trainer = PlainTrainer()
     run(app)
     (made,) = fetch(app.engine, "SELECT status, tries FROM stockbatch.runs")
     assert made == {"status": "finished", "tries": 1}
