@@ -11,6 +11,7 @@ from stockbatch.engine.lstm.network import LSTM
 from tests.stockbatch.engine.lstm.test_forward import make_weights
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tensorflow")
 def test_an_exported_file_needs_nothing_but_keras(tmp_path):
     settings = ModelSettings(units=5, layers=2)

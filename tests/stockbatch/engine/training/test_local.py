@@ -142,6 +142,7 @@ def test_the_stack_equals_an_ordinary_lstm_per_ticker(layers):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "clip_norm"), [(1, 0.05), (2, 100.0)])
 def test_training_equals_that_of_an_ordinary_lstm_per_ticker(layers, clip_norm):
     settings = SETTINGS.model_copy(
