@@ -15,7 +15,10 @@ from tests.support import places
 from tests.support.market import PlainTrainer, calendar, fetch, run
 
 DATA = places.DATA / "alpha_vantage_csv"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the recorded data in {DATA}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the recorded data in {DATA}"),
+]
 
 SPLITS = [
     ("AAPL", "2000-06-21", 2),
