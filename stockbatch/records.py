@@ -431,6 +431,10 @@ class TrainedModel:
     id: int | None = None
     """None until stored."""
 
+    def age(self, sessions: Sessions) -> int:
+        """Return how many of `sessions` came after all that it learned from."""
+        return int(np.sum(sessions > np.datetime64(self.last_session)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:

@@ -92,6 +92,8 @@ class _Server(ThreadingHTTPServer):
         self.address_family, *_, numeric = found[0]
         super().__init__((str(numeric[0]), address.port), _Handler, bind_and_activate=False)
         self.app, self.beat, self.registry = app, beat, gauges.registry(app, beat)
+        # Asked once: telling it imports every provider there is.
+        self.longest_silence = timedelta(seconds=longest_silence(app.settings))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -106,8 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, encode(self.server.registry), kind)
         elif path == "/healthz":
             idle = self.server.app.clock() - self.server.beat()
-            longest = timedelta(seconds=longest_silence(self.server.app.settings))
-            self._report(["the loop has stalled"] if idle > longest else [])
+            stalled = idle > self.server.longest_silence
+            self._report(["the loop has stalled"] if stalled else [])
         elif path == "/readyz":
             self._report(problems(self.server.app))
         else:

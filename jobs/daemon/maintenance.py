@@ -2,8 +2,6 @@
 
 import logging
 
-import numpy as np
-
 from jobs.app import App
 from jobs.daily.ledger import carry_out
 from jobs.models.base import train_base
@@ -40,7 +38,7 @@ def _refit(app: App, code: str) -> None:
         with app.transaction() as db:
             known = market.load(db, code, window)
         base = train_base(app, run, window, known, demo=False, ahead=AHEAD)
-        age = 0 if base is None else int(np.sum(window > np.datetime64(base.last_session)))
+        age = base.age(window) if base else 0
         log.info("%s: base model of %s, %d sessions old", code, session, age)
         return False  # the run itself keeps its end
 

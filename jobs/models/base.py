@@ -92,7 +92,7 @@ def _reason(
     force: bool,
 ) -> Reason:
     """Return why a base must be fitted to so many `tickers`, FRESH if it need not."""
-    age = 0 if base is None else int(np.sum(sessions > np.datetime64(base.last_session)))
+    age = base.age(sessions) if base else 0
     if age > 0:  # one fitted at this very session is not due again
         age += ahead
     reason = learning.decide_base(base, age, tickers, app.settings)

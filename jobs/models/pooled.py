@@ -1,17 +1,14 @@
 """Fit the methods that learn from all tickers of a calendar together, before any chunk is made."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from jobs.app import App
 from jobs.models.base import learned_from, materials
 from jobs.models.tickers import is_overdue
-from stockbatch.config import Settings
-from stockbatch.engine.learning import MORE_TICKERS
-from stockbatch.engine.material import Material
+from stockbatch.engine import learning
 from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Scope
-from stockbatch.records import Market, Run, Sessions, TrainedModel
+from stockbatch.records import Market, Reason, Run, Sessions, TrainedModel
 from stockbatch.store import models, runs
 
 
@@ -39,20 +36,23 @@ def fit_pooled(
         }
     known = {name: model for name, model in newest.items() if model is not None}
     tickers = learned_from(app, run, demo=demo)
-    after = app.settings.base_after_sessions
     # By the rules of the base: both learn from all tickers, and are as dear.
-    due = [
-        name
-        for name in names
-        if fitting.is_expired(known.get(name), sessions, after)
-        or len(tickers) > MORE_TICKERS * known[name].tickers  # fitted to a part of them once
-    ]
-    if not due or is_overdue(app, train_until):
+    reasons = {
+        name: learning.decide_base(
+            model, model.age(sessions) if model else 0, len(tickers), app.settings
+        )
+        for name, model in newest.items()
+    }
+    due = {name: reason for name, reason in reasons.items() if reason is not Reason.FRESH}
+    if not due or not tickers or is_overdue(app, train_until):
         return known
 
     app.on_event("pooled: compute")
-    whole = list(materials(app, tickers, sessions, market)) if tickers else []
-    fits = {name: _fit(name, whole, app.settings) for name in due}
+    whole = list(materials(app, tickers, sessions, market))
+    fits = {
+        name: fitting.of_calendar(registry.methods()[name], whole, reason, app.settings)
+        for name, reason in due.items()
+    }
     fitted = {name: model for name, model in fits.items() if model is not None}
 
     app.on_event("pooled: save")
@@ -60,9 +60,3 @@ def fit_pooled(
         runs.lock(db, run)
         stored = {n: models.add_base(db, model, run, demo=demo) for n, model in fitted.items()}
     return known | stored
-
-
-def _fit(name: str, materials: Sequence[Material], settings: Settings) -> TrainedModel | None:
-    if not materials:
-        return None
-    return fitting.of_calendar(registry.methods()[name], materials, settings)

@@ -265,6 +265,6 @@ def _fit(
     fits = {
         row: fitting.of_ticker(method, material, row, settings)
         for row in rows
-        if fitting.is_expired(known.get(row), sessions, after)
+        if row not in known or known[row].age(sessions) >= after
     }
     return {row: model for row, model in fits.items() if model is not None}

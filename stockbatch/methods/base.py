@@ -120,7 +120,8 @@ class Method(Protocol):
     ) -> Parameters | None:
         """Fit all tickers of a calendar together; None where there is too little to fit.
 
-        Refitted when as old as a base model that is refitted (`base_after_sessions`).
+        Refitted by the rules of the base model: `base_after_sessions`, other settings, half as many
+        tickers more.
         """
         return None
 

@@ -2,23 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from importlib.metadata import version
-
-import numpy as np
 
 from stockbatch.config import Settings
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
 from stockbatch.methods.base import Method, Parameters
-from stockbatch.records import ModelKind, Reason, Sessions, TrainedModel
-
-
-def is_expired(model: TrainedModel | None, sessions: Sessions, after: int) -> bool:
-    """Tell whether there is no fit, or one of `after` sessions ago or more."""
-    if model is None:
-        return True
-    return int(np.sum(sessions > np.datetime64(model.last_session))) >= after
+from stockbatch.records import ModelKind, Reason, TrainedModel
 
 
 def of_ticker(method: Method, chunk: Material, row: int, settings: Settings) -> TrainedModel | None:
@@ -26,59 +18,54 @@ def of_ticker(method: Method, chunk: Material, row: int, settings: Settings) -> 
     parameters = method.fit_ticker(chunk, row, settings.model)
     if parameters is None:
         return None
-    ticker = chunk.panel.tickers[row]
-    prints = _fingerprint(chunk, row, settings)
-    return _model(method, ModelKind.TICKER, ticker, chunk, parameters, prints, 1, settings)
+    model = _model(method, ModelKind.TICKER, chunk, parameters, settings)
+    return replace(
+        model,
+        ticker=chunk.panel.tickers[row],
+        fingerprint=_fingerprint(chunk, row, model.first_session),
+    )
 
 
 def of_calendar(
-    method: Method, materials: Sequence[Material], settings: Settings
+    method: Method, materials: Sequence[Material], reason: Reason, settings: Settings
 ) -> TrainedModel | None:
     """Fit a method to all tickers of a calendar together; None where it has no fit."""
     parameters = method.fit_calendar(materials, settings.model)
     if parameters is None:
         return None
-    prints = [_fingerprint(one, row, settings) for one in materials for row in _rows(one)]
-    whole = hashlib.sha256("".join(prints).encode()).hexdigest()
-    return _model(
-        method, ModelKind.BASE, None, materials[0], parameters, whole, len(prints), settings
+    model = _model(method, ModelKind.BASE, materials[0], parameters, settings)
+    prints = [
+        _fingerprint(one, row, model.first_session)
+        for one in materials
+        for row in range(len(one.instruments))
+    ]
+    return replace(
+        model,
+        fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest(),
+        tickers=len(prints),
+        reason=reason,
     )
 
 
 def _model(
-    method: Method,
-    kind: ModelKind,
-    ticker: str | None,
-    chunk: Material,
-    parameters: Parameters,
-    fingerprint: str,
-    tickers: int,
-    settings: Settings,
+    method: Method, kind: ModelKind, chunk: Material, parameters: Parameters, settings: Settings
 ) -> TrainedModel:
+    """Return what fits of both kinds have in common."""
     return TrainedModel(
         method=method.name,
         kind=kind,
-        ticker=ticker,
-        first_session=_first_session(chunk, settings),
+        ticker=None,
+        first_session=material.first_session(chunk, settings),
         last_session=chunk.origin,
-        fingerprint=fingerprint,
+        fingerprint="",
         configuration=learning.configuration(settings),
         parameters=settings.model.model_dump(mode="json"),
         seed=settings.model.seed,
         weights=parameters,
-        tickers=tickers,
         libraries={name: version(name) for name in method.libraries},
         reason=Reason.EXPIRED,
     )
 
 
-def _rows(chunk: Material) -> range:
-    return range(len(chunk.instruments))
-
-
-def _fingerprint(chunk: Material, row: int, settings: Settings) -> str:
-    return material.fingerprint(chunk.panel, row, _first_session(chunk, settings), chunk.origin)
-
-
-def _first_session(chunk: Material, settings: Settings) -> date:
-    return material.first_session(chunk, settings)
+def _fingerprint(chunk: Material, row: int, first: date) -> str:
+    return material.fingerprint(chunk.panel, row, first, chunk.origin)

@@ -22,8 +22,10 @@ from stockbatch.records import (
     TrainedModel,
 )
 
-WILDEST, TAMEST_LIMIT = 5.0, 0.5
-"""A log return is implausible beyond so many times the ticker's largest, and beyond e^0.5."""
+WILDEST, LEAST_LIMIT = 5.0, 0.5
+"""A log return is implausible beyond so many times the ticker's largest lately, but not below."""
+LATELY = 250
+"""Sessions up to the origin that tell what a ticker does: no later one has a say."""
 Targets = Mapping[date, tuple[date, datetime]]
 """Target session and deadline by origin session."""
 
@@ -55,23 +57,24 @@ def forecasts(
 
     What a method states that is not finite, or implausible, is left out: see `implausible`.
     """
-    limits = _limits(material)
+    limits = _limits(material, len(targets))
+    sizes = {method: _sizes(of_all) for method, of_all in stated.items()}
     for column in range(-len(targets), 0):
         target = targets[as_date(material.panel.sessions[column])]
         for row in np.flatnonzero(material.features.present[:, column]).tolist():
             for method, of_all in stated.items():
-                if _largest(of_all, row, column) <= limits[row]:
+                if sizes[method][row, column] <= limits[row, column]:
                     yield _forecast(method, of_all, material, row, column, *target)
 
 
 def implausible(material: Material, stated: Mapping[str, Stated]) -> list[tuple[Finding, ...]]:
     """Return by row what was left out of the forecasts from the last session, and why."""
+    limits = _limits(material, 1)[:, -1]
+    sizes = {method: _sizes(of_all)[:, -1] for method, of_all in stated.items()}
     found: list[tuple[Finding, ...]] = []
-    for row, limit in enumerate(_limits(material).tolist()):
-        sizes = {method: _largest(of_all, row, -1) for method, of_all in stated.items()}
-        beyond = {method: size for method, size in sizes.items() if size > limit}
-        has_bar = bool(material.features.present[row, -1])
-        found.append((_finding(material, beyond, limit),) if beyond and has_bar else ())
+    for row, has_bar in enumerate(material.features.present[:, -1].tolist()):
+        beyond = {m: float(size[row]) for m, size in sizes.items() if size[row] > limits[row]}
+        found.append((_finding(material, beyond, limits[row]),) if has_bar and beyond else ())
     return found
 
 
@@ -113,19 +116,23 @@ def probability_of_rise(quantiles: Floats) -> Floats:
     return np.where(np.isnan(quantiles).any(axis=-1), np.nan, probability)
 
 
-def _limits(material: Material) -> Floats:
-    """Return the size of a log return that is implausible for each ticker, (tickers,)."""
-    sizes = np.abs(np.nan_to_num(material.features.returns))
-    limits: Floats = np.maximum(WILDEST * sizes.max(axis=1, initial=0.0), TAMEST_LIMIT)
+def _limits(material: Material, origins: int) -> Floats:
+    """Return the size of a log return that is implausible as of each last origin, (tickers, N)."""
+    sizes = np.abs(np.nan_to_num(material.features.returns[:, -(LATELY + origins - 1) :]))
+    front = LATELY + origins - 1 - sizes.shape[1]
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(sizes, [(0, 0), (front, 0)]), LATELY, axis=1
+    )
+    limits: Floats = np.maximum(WILDEST * windows.max(axis=2), LEAST_LIMIT)
     return limits
 
 
-def _largest(stated: Stated, row: int, column: int) -> float:
-    """Return the largest size of what is stated of one session, NaN where nothing is."""
-    sizes = [abs(float(stated.log_return[row, column]))]
+def _sizes(stated: Stated) -> Floats:
+    """Return the largest size of what is stated, (tickers, origins), NaN where nothing is."""
+    sizes: Floats = np.abs(stated.log_return)
     if stated.quantiles is not None:
-        sizes += np.abs(stated.quantiles[row, column]).tolist()
-    return float(np.max(sizes))  # of which NaN is the largest
+        sizes = np.maximum(sizes, np.abs(stated.quantiles).max(axis=-1))
+    return sizes
 
 
 def _finding(material: Material, beyond: Mapping[str, float], limit: float) -> Finding:

@@ -69,8 +69,7 @@ def decide(
     # A ticker is anchored to its base and was compared with it: of another base, neither says much.
     if base is not None and last.parent_id != base.id:
         return Reason.BASE_CHANGED
-    age = int(np.sum(material.panel.sessions > np.datetime64(last.last_session)))
-    if age >= settings.retrain_after_sessions:
+    if last.age(material.panel.sessions) >= settings.retrain_after_sessions:
         return Reason.EXPIRED
     # Asked last, because it hashes years of bars; a split or a correction has changed what was
     # learned.

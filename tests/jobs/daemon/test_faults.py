@@ -22,7 +22,7 @@ from stockbatch import database
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import TrainingFailed
 from stockbatch.records import Action, Reason
-from tests.support.evenings import Daemons, Evenings, Watched, evening, since, work
+from tests.support.evenings import Evenings, Watched, evening, since, work
 from tests.support.market import (
     Market,
     PlainTrainer,
@@ -70,13 +70,6 @@ def undisturbed(make_app_of_own, market, begun):
 @pytest.fixture
 def app(make_app_of_own, market, begun):
     return make_app_of_own(market, like=begun)
-
-
-@pytest.fixture(scope="module")
-def daemons():
-    made = Daemons()
-    yield made
-    made.close()
 
 
 @pytest.fixture

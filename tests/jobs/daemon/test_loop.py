@@ -21,7 +21,7 @@ from stockbatch import config
 from stockbatch.exceptions import SchemaTooNew, TrainingOverdue
 from stockbatch.records import Action, Reason
 from stockbatch.store import pauses
-from tests.support.evenings import Daemons, Evenings, evening, once, runs, since, work
+from tests.support.evenings import Evenings, evening, once, runs, since, work
 from tests.support.market import (
     CODE,
     TICKERS,
@@ -63,13 +63,6 @@ def undisturbed(make_lasting_app, market, new):
 @pytest.fixture
 def app(make_app, market, new):
     return make_app(market, like=new)
-
-
-@pytest.fixture(scope="module")
-def daemons():
-    made = Daemons()
-    yield made
-    made.close()
 
 
 def terminate(*numbers):
