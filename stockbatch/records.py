@@ -32,6 +32,8 @@ class PriceBasis(StrEnum):
 
     AS_TRADED = "as_traded"
     SPLIT_ADJUSTED = "split_adjusted"
+    TOTAL_RETURN = "total_return"
+    """Adjusted for splits and dividends: the closes alone tell the total return."""
 
 
 class BarState(StrEnum):
@@ -220,6 +222,12 @@ class Listing:
     calendar: str = "XNYS"
     currency: str | None = None
     asset_class: str = "equity"
+    sector: str | None = None
+    industry: str | None = None
+    price_basis: PriceBasis | None = None
+    """None where only the bars themselves tell."""
+    understood: str | None = None
+    """How its bars are read, in words: from which columns, and what prices are adjusted for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +298,8 @@ class BarRequest:
     symbol: str
     first: date | None
     last: date
+    calendar: str | None = None
+    """Whose days are meant where a provider has instants; None: the days as they are written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +311,10 @@ class FetchedBars:
     actions: tuple[CorporateAction, ...] = ()
     currency: str | None = None
     """As stated with these bars; None where the provider does not say."""
+    price_basis: PriceBasis | None = None
+    """What these prices are adjusted for; None: what the provider's always are."""
+    findings: tuple["Finding", ...] = ()
+    """What the provider saw that is no bar: a line that cannot be read, say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
