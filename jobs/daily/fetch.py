@@ -16,7 +16,7 @@ from stockbatch.exceptions import (
 from stockbatch.market import overlap, quality
 from stockbatch.market.overlap import Admitted
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.providers.base import BarProvider
+from stockbatch.providers.base import BarProvider, identity
 from stockbatch.records import (
     Action,
     BarRequest,
@@ -144,7 +144,8 @@ def _ask(
         return {i.id: _failure(i, error) for i in fed.values()}
     ids = [instrument.id for instrument in fed.values()]
     with app.transaction() as db:
-        stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=source.name)
+        own = identity(source.specification)
+        stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=own)
         agreed = issues.agreed(db, ids)
     feed = _Feed(
         run=run,
@@ -253,7 +254,7 @@ def _save(
     whole: bool,
 ) -> None:
     """Store one batch in one transaction."""
-    name, basis = feed.source.name, feed.source.price_basis
+    name, basis = identity(feed.source.specification), feed.source.price_basis
     kept = {id_: one for id_, one in admitted.items() if not one.refetch}
     answers = {i.id: (i, a) for i, a in batch if isinstance(a, FetchedBars) and i.id in kept}
     currencies = {

@@ -162,7 +162,7 @@ def _load(
     with app.transaction() as db:
         chosen = instrument_store.work_list(db, calendar.code, tickers)
         chosen = sample(chosen, most_tickers, app.settings.model.seed)
-        market.update(db, calendar.code, window)
+        market.update(db, calendar, window)
         known = market.load(db, calendar.code, window)
         panel = bars.load_panel(db, chosen, window)
     cut = len(window) - 2 * judging

@@ -112,6 +112,12 @@ class ProviderKind:
     """What a specification must have after a colon, in capitals: PATH for csv:PATH."""
 
 
+def identity(specification: str) -> str:
+    """Return which source a specification names: options behind a # only say how it is read."""
+    source, _, options = specification.rpartition("#")
+    return source if source and "=" in options else specification
+
+
 def wanted(sessions: Sessions, request: BarRequest) -> NDArray[np.bool_]:
     """Tell which sessions a request asks for, shape (sessions,)."""
     asked = sessions <= np.datetime64(request.last, "D")

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.database.tables import NOW, BarRow, CorporateActionRow, DataIssueRow
+from stockbatch.database.tables import NOW, BarRow, CorporateActionRow, DataIssueRow, SourceRow
 from stockbatch.market.sessions import columns
 from stockbatch.records import (
     ActionKind,
@@ -28,6 +28,7 @@ from stockbatch.records import (
     Severity,
     StoredCloses,
 )
+from stockbatch.store import sources
 from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
 
 PRICES = ("open", "high", "low", "close")
@@ -69,9 +70,9 @@ WHERE (d.instrument_id, d.session) = (s.instrument_id, s.session)
 _KEEP_REVISIONS = text(f"""
 INSERT INTO stockbatch.bar_revisions
     (instrument_id, session, revision, open, high, low, close, volume,
-     price_basis, state, provider, fetched_at)
+     price_basis, state, source_id, fetched_at)
 SELECT b.instrument_id, b.session, b.revision, b.open, b.high, b.low, b.close, b.volume,
-       b.price_basis, b.state, b.provider, b.fetched_at
+       b.price_basis, b.state, b.source_id, b.fetched_at
 FROM stockbatch.bars AS b JOIN staged_bars AS s ON {_STORED}
 WHERE {_DIFFERS}
 """)
@@ -81,7 +82,7 @@ WHERE {_DIFFERS}
 _REPLACE = text(f"""
 UPDATE stockbatch.bars AS b SET
     open = s.open, high = s.high, low = s.low, close = s.close,
-    volume = nullif(s.volume, 'NaN'), state = {_STATE}, provider = :provider,
+    volume = nullif(s.volume, 'NaN'), state = {_STATE}, source_id = :source,
     price_basis = :price_basis, fetched_at = clock_timestamp(),
     revision = b.revision + CASE WHEN {_DIFFERS} THEN 1 ELSE 0 END
 FROM staged_bars AS s
@@ -92,9 +93,9 @@ WHERE {_STORED}
 # No ON CONFLICT: who writes bars holds the lock on their calendar, and it would cost a third more.
 _INSERT = text(f"""
 INSERT INTO stockbatch.bars
-    (instrument_id, session, open, high, low, close, volume, state, provider, price_basis)
+    (instrument_id, session, open, high, low, close, volume, state, source_id, price_basis)
 SELECT s.instrument_id, s.session, s.open, s.high, s.low, s.close, nullif(s.volume, 'NaN'),
-    {_STATE}, :provider, :price_basis
+    {_STATE}, :source, :price_basis
 FROM staged_bars AS s
 WHERE NOT EXISTS (
     SELECT FROM stockbatch.bars AS b WHERE {_STORED}
@@ -125,7 +126,8 @@ def add(
         "first": min(of_one.sessions.min() for of_one in filled.values()).item(),
         "last": max(of_one.sessions.max() for of_one in filled.values()).item(),
     }
-    given = {**stored, "provider": provider, "price_basis": price_basis, "states": _STATES}
+    source = sources.number(db, provider)
+    given = {**stored, "source": source, "price_basis": price_basis, "states": _STATES}
     db.execute(_FOLLOW_DECISIONS, {"states": _STATES})
     db.execute(_KEEP_REVISIONS, stored)
     results: list[Any] = [db.execute(statement, given) for statement in (_REPLACE, _INSERT)]
@@ -154,7 +156,7 @@ def _arrays(bars: Mapping[int, Bars], state: BarState, provisional: date | None)
 _RECENT = """
 SELECT i.id, b.session - date '1970-01-01' AS day, b.close, b.own
 FROM unnest(cast(%(ids)s AS int[])) AS i (id) CROSS JOIN LATERAL (
-    SELECT session, close, (provider = %(provider)s)::int AS own
+    SELECT session, close, (source_id = %(source)s)::int AS own
     FROM stockbatch.bars
     WHERE instrument_id = i.id AND session <= %(through)s AND state = %(final)s
     ORDER BY session DESC LIMIT %(count)s
@@ -173,7 +175,7 @@ def recent(
             "ids": list(instrument_ids),
             "through": through,
             "count": count,
-            "provider": provider,
+            "source": sources.number(db, provider),
             "final": BarState.FINAL,
         },
     )
@@ -203,11 +205,11 @@ def states(db: Session, instrument_ids: Sequence[int], session: date) -> dict[in
 def providers(db: Session, instrument_ids: Sequence[int], session: date) -> dict[int, str]:
     """Return who the bars of `session` came from by instrument id, where there is a bar."""
     found = db.execute(
-        select(BarRow.instrument_id, BarRow.provider).where(
-            BarRow.instrument_id.in_(instrument_ids), BarRow.session == session
-        )
+        select(BarRow.instrument_id, SourceRow.specification)
+        .join(SourceRow, SourceRow.id == BarRow.source_id)
+        .where(BarRow.instrument_id.in_(instrument_ids), BarRow.session == session)
     )
-    return {row.instrument_id: row.provider for row in found}
+    return {row.instrument_id: row.specification for row in found}
 
 
 # As with `recent`, the index gives the newest bar of each ticker without reading the others.
@@ -295,13 +297,14 @@ def add_actions(
     db: Session, actions: Mapping[int, Sequence[CorporateAction]], *, provider: str
 ) -> None:
     """Store corporate actions by instrument id; a known one keeps its first sighting."""
+    source = sources.number(db, provider)
     rows = [
         {
             "instrument_id": instrument_id,
             "session": action.session,
             "kind": action.kind,
             "value": action.value,
-            "provider": provider,
+            "source_id": source,
         }
         for instrument_id, of_one in actions.items()
         for action in of_one
@@ -336,7 +339,7 @@ def retract_actions(
             " FROM unnest(cast(:ids AS int[]), cast(:firsts AS date[]), cast(:lasts AS date[]))"
             "   AS span (id, first, last)"
             " WHERE a.instrument_id = span.id AND a.session BETWEEN span.first AND span.last"
-            " AND a.provider = :provider AND a.retracted_at IS NULL"
+            " AND a.source_id = :source AND a.retracted_at IS NULL"
             " AND NOT EXISTS (SELECT FROM"
             "   unnest(cast(:of AS int[]), cast(:days AS date[]), cast(:kinds AS text[]))"
             "   AS now (id, session, kind)"
@@ -349,7 +352,7 @@ def retract_actions(
             "of": [id_ for id_, _, _ in keys],
             "days": [session for _, session, _ in keys],
             "kinds": [kind for _, _, kind in keys],
-            "provider": provider,
+            "source": sources.number(db, provider),
         },
     )
     return int(result.rowcount)

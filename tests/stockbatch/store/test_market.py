@@ -22,7 +22,7 @@ def five(db):
 
 
 def summed_up(db, days=WINDOW):
-    market.update(db, "XNYS", days)
+    market.update(db, calendar(), days)
     return market.load(db, "XNYS", days).absolute_return
 
 
