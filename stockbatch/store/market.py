@@ -103,7 +103,7 @@ def update(db: Session, calendar: TradingCalendar, sessions: Sessions) -> None:
     ids, watched = _watched(db, calendar, sessions)
     traded, digests = _digests(db, {**among, **span}, sessions, ids, watched)
     stored = _by_session(matrix(db, _STORED, {**among, **span}), sessions)
-    changed = traded & (digests != stored)
+    changed = (traded | ~np.isnan(stored)) & (digests != stored)
     changed[0] = False  # it is only there to be the one before
     for begin, end in _stretches(changed):
         days_read = slice(begin - 1, end)
