@@ -142,9 +142,9 @@ WHERE NOT EXISTS (
 
 
 def never_held(db: Session, calendar: str, targets: Iterable[date], through: date) -> set[date]:
-    """Return those of `targets` of which no ticker of `calendar` has a bar, while most have later ones.
+    """Return those of `targets` of which no ticker has a bar, while most have traded since.
 
-    Later ones are read up to `through`.
+    Tickers are those of `calendar`; what they traded is read up to `through`.
     """
     given = {"calendar": calendar, "targets": sorted(set(targets)), "through": through}
     return set(db.scalars(_NEVER_HELD, given))

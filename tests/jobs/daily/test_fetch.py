@@ -79,7 +79,8 @@ def bar(app, ticker, day):
         app.engine,
         "SELECT b.*, specification AS provider FROM stockbatch.bars AS b"
         " JOIN stockbatch.sources AS s ON s.id = source_id"
-        " JOIN stockbatch.instruments AS i ON i.id = instrument_id WHERE ticker = :ticker AND session = :day",
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id"
+        " WHERE ticker = :ticker AND session = :day",
         ticker=ticker,
         day=day,
     )

@@ -279,12 +279,12 @@ INSERT INTO stockbatch.instruments (ticker, symbol, provider, calendar, asset_cl
     ('BBB', 'BBB', 'yfinance', 'XNYS', 'equity', false, '2024-01-02 12:00+00'),
     ('CCC', 'CCC', 'csv:/data/c.csv', 'XNYS', 'equity', false, '2024-01-02 12:00+00');
 INSERT INTO stockbatch.fallbacks (instrument_id, position, provider, symbol)
-SELECT id, position, provider, ticker FROM stockbatch.instruments AS i,
+SELECT i.id, f.position, f.provider, ticker FROM stockbatch.instruments AS i,
     (VALUES ('AAA', 1, 'csv:/data/b.csv'), ('BBB', 1, 'csv:/data/b.csv'),
         ('BBB', 2, 'csv:/data/c.csv')) AS f (of, position, provider) WHERE of = ticker;
 INSERT INTO stockbatch.bars (instrument_id, session, open, high, low, close, price_basis, state,
     provider)
-SELECT id, session::date, 1, 1, 1, 1, 'as_traded', 'final', provider
+SELECT i.id, session::date, 1, 1, 1, 1, 'as_traded', 'final', b.provider
 FROM stockbatch.instruments AS i, (VALUES
     ('AAA', '2024-01-02', 'csv'), ('AAA', '2024-01-03', 'alpha_vantage'),
     ('BBB', '2024-01-02', 'csv'), ('BBB', '2024-01-03', 'yfinance')
@@ -305,7 +305,7 @@ def test_older_bars_come_from_their_instruments_source_of_that_provider(empty, e
     config = database.alembic_config(empty)
     alembic.upgrade(config, "0011")
     with empty.begin() as connection:
-        connection.execute(text(OLDER))
+        connection.exec_driver_sql(OLDER)
     named = {
         table: "SELECT ticker, session::text, b.provider FROM stockbatch.instruments AS i"
         f" JOIN stockbatch.{table} AS b ON instrument_id = i.id"
