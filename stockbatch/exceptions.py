@@ -18,6 +18,8 @@ StockbatchError
 │   ├── DatabaseBusy
 │   ├── DatabaseSlow
 │   ├── DatabaseFull
+│   ├── DatabaseReadOnly
+│   ├── DatabaseFailed
 │   ├── SchemaOutOfDate
 │   ├── SchemaTooNew
 │   ├── MigrationInProgress
@@ -176,6 +178,15 @@ class DatabaseSlow(DatabaseError):
 
 class DatabaseFull(DatabaseError):
     """{url} has no space left: {reason}"""
+
+
+class DatabaseReadOnly(DatabaseError):
+    """{url} takes no changes: {reason}; if it is a standby, name the primary, else let
+    default_transaction_read_only be off for this database and login"""
+
+
+class DatabaseFailed(DatabaseError):
+    """The server of {url} has failed, and its log says more: {reason}"""
 
 
 class SchemaOutOfDate(DatabaseError):

@@ -1,12 +1,12 @@
 """The database: the way into it, its tables, its revision, and the server that comes along."""
 
+from stockbatch.database.address import redacted
 from stockbatch.database.connection import (
     engine,
     for_clients,
     for_programs,
     programs,
     psql,
-    redacted,
     url,
 )
 from stockbatch.database.migration import (
