@@ -185,14 +185,17 @@ def _changes_sessions(connection: psycopg.Connection[Any]) -> bool:
 
     def process(of: psycopg.Connection[Any]) -> int:
         (pid,) = of.execute("SELECT pg_backend_pid()").fetchone() or (0,)
-        of.commit()
         return int(pid)
 
-    first = process(connection)
-    # Without a pooler, the server itself has said when connecting what its process is.
-    if first == connection.info.backend_pid:
-        return False
     info = connection.info
-    with psycopg.connect(info.dsn, password=info.password or None) as other:
-        # Where sessions are shared, the second one is given what the first has just given back.
-        return any(process(other) == first or process(connection) != first for _ in range(3))
+    connection.autocommit = True  # a pooler by statement refuses every transaction
+    first = process(connection)
+    try:
+        # Without a pooler, the server itself has said when connecting what its process is.
+        if first == info.backend_pid:
+            return False
+        with psycopg.connect(info.dsn, password=info.password or None, autocommit=True) as other:
+            # Where sessions are shared, the second one is given what the first has given back.
+            return any(process(other) == first or process(connection) != first for _ in range(3))
+    finally:
+        connection.autocommit = False
