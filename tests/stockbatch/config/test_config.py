@@ -396,7 +396,8 @@ def test_what_is_wrong_about_a_provider_is_told_by_where_it_is_set(write, monkey
     monkeypatch.setenv("STOCKBATCH_PROVIDERS__YAHOO__PATIENCE_MINUTES", "1")
     options = {"providers": {"yfinance": {"requests_per_second": "fast"}}}
     assert sorted(map(str, config.problems(None, MODELS, **options))) == [
-        "environment: STOCKBATCH_PROVIDERS__YAHOO: unknown",
+        "environment: STOCKBATCH_PROVIDERS__YAHOO: unknown; there are "
+        "csv, demo, yfinance, alpha_vantage",
         "environment: STOCKBATCH_PROVIDERS__YFINANCE__PATIENCE: unknown; did you mean"
         " patience_minutes?",
         "options: providers.yfinance.requests_per_second: Input should be a valid number, unable"
