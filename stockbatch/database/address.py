@@ -27,13 +27,15 @@ def external(given: str) -> URL:
     path, _, query = path.partition("?")
     keys = [pair.partition("=")[0] for pair in query.split("&")]
     if authority.count("@") <= 1 and "@" not in path and len(set(keys)) == len(keys):
+        rest = rest.replace(" ", "%20")  # as some programs write a blank, and libpq does not
         try:
             return _read({k: str(v) for k, v in conninfo_to_dict(f"postgresql://{rest}").items()})
         except (psycopg.ProgrammingError, ValueError):
             pass  # what they say repeats parts of the URL
     raise _refused(
         "cannot be read in one way only: write postgresql://user:password@host:port/database, and"
-        " in user and password %40 for @, %2F for /, %3A for :, %3F for ?, %23 for # and %25 for %"
+        " in user and password %40 for @, %2F for /, %3A for :, %3F for ?, %23 for # and %25 for %;"
+        " after ? names that libpq knows, once each, and in their values %3D for ="
     )
 
 
@@ -41,6 +43,14 @@ def redacted(url: URL) -> str:
     """Return the URL without any password."""
     plain = url.set(drivername="postgresql")
     return without_secrets(plain).render_as_string(hide_password=True)
+
+
+def for_clients(url: URL) -> str:
+    """Return the URL, password included, as PostgreSQL's own programs and BI tools take it."""
+    written = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    # SQLAlchemy leaves blanks as they are, or in the query writes them as `+`.
+    place, mark, query = written.partition("?")
+    return place.replace(" ", "%20") + mark + query.replace("+", "%20")
 
 
 def without_secrets(url: URL) -> URL:
@@ -55,6 +65,8 @@ def _read(said: dict[str, str]) -> URL:
     # SQLAlchemy knows one server, the name of a machine; any other place is an option of libpq.
     name = said.get("host", "")
     of_query = _LISTS if "," in name or name.startswith(("/", "@")) else ()
+    if not said.get("port", "").strip(","):
+        said.pop("port", None)
     if of_query and "," not in said.get("port", ","):
         said["port"] = ",".join([said["port"]] * len(name.split(",")))
     fields: dict[str, str | None] = {

@@ -81,11 +81,6 @@ def url(settings: Settings, role: Role = "writer", *, create: bool = True) -> UR
     return embedded_server.start(settings.home).url(role).set(query={"sslmode": "disable"})
 
 
-def for_clients(url: URL) -> str:
-    """Return the URL, password included, as psql and BI tools take it."""
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
 def engine(settings: Settings, role: Role = "writer", *, create: bool = True) -> Engine:
     """Return an engine whose connections act as `role`.
 
@@ -138,14 +133,14 @@ def for_programs(
 
     The password is in a file or in a variable, never in an argument.
     """
-    address = url(settings, role, create=create).set(drivername="postgresql")
+    address = url(settings, role, create=create)
     secrets = {"PGPASSWORD": str(address.password)} if address.password else {}
     public = addresses.without_secrets(address)._replace(password=None)
     if settings.database_url is None:
         file = embedded_server.start(settings.home).password_file
         # The password file is there already, and no variable need carry a secret.
         public, secrets = public.update_query_dict({"passfile": str(file)}), {}
-    return public.render_as_string(), secrets
+    return addresses.for_clients(public), secrets
 
 
 def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> None:
