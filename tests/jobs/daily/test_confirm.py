@@ -109,7 +109,7 @@ def test_a_crash_that_a_fallback_confirms_is_used_and_scored_at_once(app, live, 
     assert (row["check_name"], row["severity"]) == ("jump_confirmed", "warning")
     assert row["observed"] == pytest.approx(log_return(live))
     assert row["threshold"] >= 0.25
-    assert row["message"].endswith("another provider has it too: used (second)")
+    assert row["message"].endswith("says the same: used (second)")
     assert row["status"] == "finished"
     assert [(r.symbol, r.last) for r in second.asked] == [("AAA", JUMP)]
     assert statuses(app) == {("scored", log_return(live))}
