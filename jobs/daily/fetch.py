@@ -233,10 +233,15 @@ def _batches(
 
 def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: bool) -> Admitted:
     """Check one answer and compare it with what is stored."""
+    stored = feed.stored.get(instrument.id)
     checked = quality.check(answer, feed.calendar.sessions, feed.run.session)
+    if stored is not None and len(stored.sessions) and len(checked.accepted):
+        last, first = stored.sessions[-1], checked.accepted.sessions[0]
+        found = quality.long_gap(last, first, feed.calendar.sessions)
+        checked = replace(checked, findings=(*checked.findings, *found))
     return overlap.admit(
         checked,
-        feed.stored.get(instrument.id),
+        stored,
         feed.run.session,
         basis=feed.source.price_basis,
         currency=(None if whole else answer.currency, instrument.currency),
@@ -309,19 +314,25 @@ def _finish(
         runs.lock(db, run)
         issues.accept_common_days(db, calendar.code)
         last = bar_store.last_sessions(db, silent, run.session) if silent else {}
+        tickers = {i.id: i.ticker for i in instruments}
         findings = {}
         for id_, session in last.items():
             missing = calendar.between(session, run.session)[1:]
             if len(missing) >= STRIKES:
-                findings[id_] = [_delisted(as_date(missing[0]))]
+                findings[id_] = [_delisted(tickers[id_], as_date(missing[0]))]
         bar_store.add_findings(db, findings, run_id=run.id)
 
 
-def _delisted(first_missing: date) -> Finding:
+def _delisted(ticker: str, first_missing: date) -> Finding:
+    text = (
+        f"no provider has had a bar for {STRIKES} sessions: if it has a new name,"
+        f" `stockbatch tickers rename {ticker} NEW` goes on with its history; if it is traded no"
+        f" more, `stockbatch tickers remove {ticker}` keeps it"
+    )
     return Finding(
         check=Check.SUSPECTED_DELISTED,
         severity=Severity.WARNING,
-        message=f"no provider has had a bar for {STRIKES} sessions: delisted, or renamed?",
+        message=text,
         session=first_missing,
         observed=STRIKES,
         threshold=STRIKES,
