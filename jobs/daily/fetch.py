@@ -238,7 +238,9 @@ def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: b
     if stored is not None and len(stored.sessions) and len(checked.accepted):
         last, first = stored.sessions[-1], checked.accepted.sessions[0]
         found = quality.long_gap(last, first, feed.calendar.sessions)
-        checked = replace(checked, findings=(*checked.findings, *found))
+        # Whether prices show a split of their first session was judged when the bar before came.
+        actions = tuple(a for a in checked.actions if a.session > as_date(first))
+        checked = replace(checked, actions=actions, findings=(*checked.findings, *found))
     return overlap.admit(
         checked,
         stored,
@@ -287,16 +289,23 @@ def _save(
         # Adjusted prices come without the splits they contain: that one is not stated withdraws
         # nothing.
         if basis is PriceBasis.AS_TRADED:
-            spans = {id_: _span(one) for id_, one in kept.items() if len(one.accepted)}
+            spans = {
+                id_: _span(one, whole or id_ not in feed.stored)
+                for id_, one in kept.items()
+                if len(one.accepted)
+            }
             bar_store.retract_actions(db, actions, spans, provider=name)
         instrument_store.set_currencies(db, currencies)
         findings = {id_: one.findings for id_, one in admitted.items()}
         bar_store.add_findings(db, findings, run_id=feed.run.id)
 
 
-def _span(admitted: Admitted) -> tuple[date, date]:
-    """Return the first and the last session the provider has answered for."""
-    return as_date(admitted.accepted.sessions[0]), as_date(admitted.accepted.sessions[-1])
+def _span(admitted: Admitted, whole: bool) -> tuple[date, date]:
+    """Return the first and the last session of whose actions the provider's answer tells."""
+    sessions = admitted.accepted.sessions
+    # A split that prices show next to its session may be stated before the first bar there is.
+    first = 0 if whole else min(quality.NEIGHBOURS + 1, len(sessions) - 1)
+    return as_date(sessions[first]), as_date(sessions[-1])
 
 
 def _finish(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stockbatch.market.adjustments import SIMPLE_SPLITS, Moves
-from stockbatch.market.quality import Mask, limited, warning
+from stockbatch.market.quality import UNDONE, Mask, limited, warning
 from stockbatch.records import Check, Finding, Floats, Sessions
 
 SMALLEST_JUMP, DEVIATIONS = 0.25, 10
@@ -17,8 +17,6 @@ TENFOLD = float(np.log(10)) - 1e-9
 """A move so large, up or down, is usual for no ticker, and no next bar makes it one."""
 REVERSAL = 0.25
 """The share of a jump that may be left two sessions later for it to count as taken back."""
-UNDONE = 0.25
-"""The share of a stated split that may be left of a jump without it for it to be the jump."""
 FEWEST_CLOSES, FINEST_TICK, TICKS = 20, 8, 2
 """So many closes before tell the decimals that prices have; moves of so many ticks are usual."""
 COARSE, RECURRING = 5, 5

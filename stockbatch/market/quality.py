@@ -291,7 +291,7 @@ def _actions(
         elif action.kind == ActionKind.DIVIDEND and action.value > most:
             fault = f"is more than {LARGEST_DIVIDEND:.0%} of the price"
         else:
-            shown = session
+            shown: date | None = session
             if action.kind == ActionKind.SPLIT:
                 shown = _shown(bars, session, action.value)
             if shown != session:
