@@ -34,7 +34,7 @@ _MEANING = {
     Check.JUMP_UNIT_LIKE: "looks like prices in another unit of the currency: not used",
     Check.JUMP_REVERSED: "the next bar takes it back: neither is used",
     Check.JUMP_SPLIT_STATED: "as a split stated that the prices do not show: not used",
-    Check.JUMP_TENFOLD: "ten times or more, and no split stated: not used unless accepted",
+    Check.JUMP_TENFOLD: "ten times or more: not used unless `quality accept` says so",
     Check.JUMP_RELEASED: "confirmed by the next bar: used",
     Check.JUMP_CONFIRMED: "another provider, or somebody, says the same: used",
 }
@@ -95,16 +95,17 @@ def _judged(moves: Moves, confirmed: Mask | None) -> Iterator[tuple[int, int, fl
     The way back of a reversal is no jump.
     """
     # Returns of that size are rare: a loop over them is quick where one over all would not be.
-    jumped, stepped = np.zeros((2, *moves.total.shape), bool)
+    unusual = np.zeros(moves.total.shape, bool)
     back = (-1, -1)
     for row, column in np.argwhere(np.abs(moves.total) > SMALLEST_JUMP).tolist():
         returns = moves.total[row]
-        stepped[row, column] = _steps(moves, row, column)
-        if stepped[row, column]:
+        # Steps of a coarse grid are left out of the deviations too: they would hide all else.
+        if _steps(moves, row, column):
+            unusual[row, column] = True
             continue
-        threshold = _threshold(returns[:column], (jumped | stepped)[row, :column])
-        jumped[row, column] = abs(returns[column]) > threshold
-        if not jumped[row, column] or (row, column) == back:
+        threshold = _threshold(returns[:column], unusual[row, :column])
+        unusual[row, column] = abs(returns[column]) > threshold
+        if not unusual[row, column] or (row, column) == back:
             continue
         jump, gap, split = _at(moves, row, column)
         following = float(moves.following[row, column])

@@ -277,7 +277,7 @@ def test_a_move_of_ten_times_is_released_by_no_next_bar(size):
     masks, (finding,) = told(of_one)
     assert masks == {"masked": [300], "released": [], "pending": []}
     assert finding.check == "jump_tenfold"
-    assert "unless accepted" in finding.message
+    assert "unless `quality accept` says so" in finding.message
     assert unexplained(of_one, 0, 300), "another provider is asked"
     confirmed = np.zeros(returns.shape, bool)
     confirmed[0, 300] = True
