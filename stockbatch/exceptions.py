@@ -273,7 +273,7 @@ class UnknownIssue(QualityError):
 
 
 class NothingToDecide(QualityError):
-    """Finding {issue_id} ({check}, {severity}) set no bar aside: there is nothing to decide"""
+    """Finding {issue_id} ({check}, {severity}) set nothing aside: there is nothing to decide"""
 
 
 class ProviderError(StockbatchError):
