@@ -79,7 +79,11 @@ def downgrade() -> None:
     _restrict("bars", "price_basis", "as_traded", "split_adjusted")
     op.execute("DROP FUNCTION stockbatch.restated_by_split")
     _create("split_ratios", 1)
-    _create("price_and_forecast", 1)
+    _create("price_and_forecast", 2)
+    # The first version of the view says what its columns are; the second says more of some.
+    for line in (FOLDER / "price_and_forecast_v1.sql").read_text(encoding="utf-8").splitlines():
+        if line.startswith("COMMENT ON COLUMN"):
+            op.execute(line)
     _create("price_and_forecast", 2)
     op.execute(
         "GRANT SELECT ON bi.price_and_forecast TO"
