@@ -113,7 +113,7 @@ def _answers(
         if isinstance(answer, ProviderError):
             log.warning("%s %s: a jump is not confirmed: %s", run.calendar, run.session, answer)
         else:
-            yield fed[answer.symbol], answer
+            yield fed[answer.symbol], answer.understood(source.price_basis)
 
 
 def _agrees(answer: FetchedBars, jump: Finding, calendar: TradingCalendar, session: date) -> bool:
@@ -123,7 +123,11 @@ def _agrees(answer: FetchedBars, jump: Finding, calendar: TradingCalendar, sessi
     closes = checked.accepted.close[both]
     if jump.observed is None or len(closes) < 2:
         return False
-    actions = {action.kind: action.value for action in checked.actions if action.session == session}
+    actions = {
+        action.kind: action.value
+        for action in checked.actions
+        if action.session == session and not action.in_prices
+    }
     split = np.array(actions.get(ActionKind.SPLIT, 1.0))
     dividend = np.array(actions.get(ActionKind.DIVIDEND, 0.0))
     # On the basis of the day before, as the jump was measured: with this provider's own actions.
