@@ -16,6 +16,8 @@ from stockbatch.records import Sessions
 
 log = logging.getLogger(__name__)
 
+DEFAULT_CALENDAR = "XNYS"
+"""Of what nobody names a calendar for, where its bars fit."""
 FIRST_DAY = date(1990, 1, 1)
 """No calendar holds anything older."""
 REACH = timedelta(days=370)
