@@ -51,6 +51,7 @@ StockbatchError
 │   │   └── NoKey
 │   ├── PremiumOnly
 │   ├── NoCalendar
+│   ├── WrongCalendar
 │   ├── UnreadableFile
 │   └── BadFile
 ├── ModelError
@@ -323,6 +324,10 @@ class PremiumOnly(ProviderError):
 
 class NoCalendar(ProviderError):
     """{ticker} trades on {exchange}, of which no calendar is known"""
+
+
+class WrongCalendar(ProviderError):
+    """{ticker}: {doubt}: give --calendar {advice}, or a column `calendar` in the list imported"""
 
 
 class UnreadableFile(ProviderError):

@@ -20,6 +20,8 @@ CLEARLY = 3
 """So much better, in days that a calendar does not explain, is more than chance."""
 LONGEST_GAP = 5
 """Days between bars, in the median, from which on they are not daily, and fit no calendar."""
+LAST_DAY = np.datetime64("2100-01-01")
+"""No calendar goes further, and no bar is from then."""
 FUTURES = frozenset({"CMES", "IEPA", "XCBF", "us_futures"})
 """Calendars of futures: they trade on holidays of the shares they are told apart from."""
 NOBODY_ASKS = frozenset({"AIXK", "XEEE", "XEUR"})
@@ -58,7 +60,7 @@ def doubt(days: Sessions, calendar: str = DEFAULT_CALENDAR) -> Doubt | None:
     Raises UnknownCalendar.
     """
     days = np.unique(days[~np.isnat(days)].astype("datetime64[D]"))
-    days = days[days >= np.datetime64(sessions.FIRST_DAY, "D")]
+    days = days[(days >= np.datetime64(sessions.FIRST_DAY, "D")) & (days < LAST_DAY)]
     if not len(days):
         return None
     days = days[days > days[-1] - np.timedelta64(JUDGED)]
@@ -91,8 +93,8 @@ def _proposals(days: Sessions, calendar: str) -> tuple[str, ...] | None:
     if costs[calendar] < least + CLEARLY:
         return None
     best = sorted((cost, code) for code, cost in costs.items() if cost <= least + 1)
-    # What leaves a tenth of the bars unexplained is no better a guess than the one in doubt.
-    if _off(days, best[0][1]) > max(1, len(days) / 10):
+    # Days read in a wrong zone are nobody's, whoever comes nearest to them.
+    if _off(days, best[0][1]) > max(1, 2 * FEW * len(days)):
         return ()
     return tuple(code for _, code in best)[:8]
 
@@ -117,8 +119,7 @@ def _cost(days: Sessions, code: str) -> float:
     return OFF_WEIGHT * off + len(held) - (len(days) - off)
 
 
-@lru_cache(maxsize=256)
 def _sessions(code: str, first: date, last: date) -> Sessions:
-    """Return the sessions of a calendar between two days."""
-    # Only whole calendars are long to make: this one has a few years, and keeps nothing else.
-    return sessions.days_of(code, first, last)
+    """Return the sessions of a calendar from `first` to `last`, as far as it knows them."""
+    known = sessions.of_years(code, first.year, last.year)
+    return known[(known >= np.datetime64(first, "D")) & (known <= np.datetime64(last, "D"))]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from jobs import cli, watchlist
+from jobs import cli, symbols
 from stockbatch.config import PREFIX
 from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
@@ -141,7 +141,7 @@ def test_every_command_has_help(stockbatch, command):
 
 def test_the_help_of_an_import_names_every_column(stockbatch):
     said = " ".join(stockbatch("tickers", "import", "--help").out.split())
-    assert f"ticker, {', '.join(watchlist.COLUMNS)}." in said
+    assert f"ticker, {', '.join(symbols.COLUMNS)}." in said
 
 
 @pytest.mark.parametrize("group", [(), ("tickers",), ("models",), ("db",), ("config",)])
