@@ -8,6 +8,8 @@ StockbatchError
 │   ├── UnknownCalendar
 │   ├── NotASession
 │   ├── OutsideCalendar
+│   ├── NoBarsThen
+│   ├── DoubtfulCalendar
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -133,6 +135,14 @@ class NotASession(SessionError):
 
 class OutsideCalendar(SessionError):
     """{day} leads outside the calendar {calendar}, which knows {first} to {last}"""
+
+
+class DoubtfulCalendar(SessionError):
+    """{reason}"""
+
+
+class NoBarsThen(SessionError):
+    """{day} is {where} the bars of {calendar}: {known}"""
 
 
 class SessionNotClosed(SessionError):

@@ -1,5 +1,6 @@
 """Which exchange calendar the days of a ticker's bars speak for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -79,6 +80,24 @@ def doubt(days: Sessions, calendar: str = DEFAULT_CALENDAR) -> Doubt | None:
         example=as_date(off[-1]),
         proposals=proposals,
     )
+
+
+def doubts(days: Mapping[tuple[str, str], Sessions]) -> list[str]:
+    """Return a sentence for every calendar that tickers, by (calendar, ticker), do not fit."""
+    found: dict[str, dict[str, Doubt]] = {}
+    for (calendar, ticker), of_one in days.items():
+        doubted = doubt(of_one, calendar)
+        if doubted is not None:
+            found.setdefault(calendar, {})[ticker] = doubted
+    sentences = []
+    for calendar, by_ticker in found.items():
+        worst = max(by_ticker, key=lambda ticker: by_ticker[ticker].off)
+        others = f" and {len(by_ticker) - 1} more" if len(by_ticker) > 1 else ""
+        sentences.append(
+            f"{calendar} does not fit {worst}{others}: {by_ticker[worst]}; remove what trades"
+            f" elsewhere and add it with --calendar {by_ticker[worst].advice}"
+        )
+    return sentences
 
 
 def _proposals(days: Sessions, calendar: str) -> tuple[str, ...] | None:

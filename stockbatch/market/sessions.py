@@ -56,7 +56,8 @@ def load(code: str, through: date) -> "TradingCalendar":
     """Return the calendar of an exchange, from 1990 until at least REACH after `through`.
 
     `code` is a name exchange_calendars knows (XNYS, XLON, 24/7) or an alias. Beyond the days it
-    knows, weekdays without holidays continue the calendar; past its end a warning is logged once. Raises UnknownCalendar.
+    knows, weekdays without holidays continue the calendar; past its end a warning is logged once.
+    Raises UnknownCalendar.
     """
     return _build(canonical(code), date((through + REACH).year, 12, 31))
 
@@ -116,6 +117,11 @@ class TradingCalendar:
         """Return the sessions from `first` to `last`, both included."""
         start = np.searchsorted(self.sessions, np.datetime64(first, "D"))
         return self.sessions[start : self._count_through(last)]
+
+    def before(self, day: date, count: int) -> Sessions:
+        """Return the `count` sessions before `day`; fewer only near the start of the array."""
+        end = int(np.searchsorted(self.sessions, np.datetime64(day, "D")))
+        return self.sessions[max(0, end - count) : end]
 
     def window(self, last: date, count: int) -> Sessions:
         """Return the `count` sessions ending at `last`; fewer only near the start of the array."""

@@ -25,7 +25,7 @@ File Creation Time: 1127202521:31||||||
 WIKIPEDIA = """\
 ,Symbol,Security,GICS Sector,GICS Sub-Industry,Headquarters Location,Date added,CIK,Founded
 0,MMM,3M,Industrials,Industrial Conglomerates,"Saint Paul, Minnesota",1957-03-04,66740,1902
-1,BRK.B,Berkshire Hathaway,Financials,Multi-Sector Holdings,"Omaha, Nebraska",2010-02-16,1067983,1839
+1,BRK.B,Berkshire Hathaway,Financials,Multi-Sector Holdings,"Omaha, Nebraska",2010-02-16,106,1839
 """
 NSE = (
     "Company Name,Industry,Symbol,Series,ISIN Code\nMRF Ltd.,Automobile,MRF,EQ,INE883A01011\n"
@@ -131,7 +131,7 @@ def test_lines_that_are_no_symbol_are_errors_and_the_others_are_added(
 
 
 def test_a_list_whose_headings_nobody_knows_is_refused_with_what_lacks(tmp_path):
-    with pytest.raises(BadFile, match="line 1, .*no line above has a heading such as ticker"):
+    with pytest.raises(BadFile, match=r"line 1, .*no line above has a heading such as ticker"):
         read(tmp_path, "firma;kuerzel\nApple;AAPL\n")
 
 

@@ -4,6 +4,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+
 from stockbatch.exceptions import UnknownCalendar
 from stockbatch.market.calendars import doubt
 from stockbatch.market.sessions import of_years
@@ -36,9 +37,9 @@ def test_the_calendar_that_explains_the_days_is_proposed(code, first, last, prop
 
 def test_a_doubt_says_on_which_days_and_what_would_fit():
     found = doubt(np.arange("2024-01-01", "2024-06-29", dtype="datetime64[D]"))
-    assert (found.bars, found.off, found.example) == (180, 57, date(2024, 6, 23))
+    assert (found.bars, found.off, found.example) == (180, 56, date(2024, 6, 23))
     assert str(found) == (
-        "57 of 180 bars are of days on which XNYS is closed, the last of 2024-06-23"
+        "56 of 180 bars are of days on which XNYS is closed, the last of 2024-06-23"
     )
     assert found.advice == "24/7"
 

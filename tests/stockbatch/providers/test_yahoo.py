@@ -4,7 +4,6 @@ import json
 import math
 import threading
 import time
-import zoneinfo
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -238,15 +237,6 @@ def test_every_calendar_has_a_suffix_or_a_reason_why_not():
     assert not by_suffix & exchanges.WITHOUT_SUFFIX.keys()
     for table in (exchanges.INDICES, exchanges.EXCHANGES, exchanges.ZONES):
         assert set(table.values()) <= known
-    zones = {
-        code: str(exchange_calendars.get_calendar(code, start="2024-01-02", end="2024-02-01").tz)
-        for code in set(exchanges.ZONES.values())
-    }
-    for zone, code in exchanges.ZONES.items():
-        there = zoneinfo.ZoneInfo(zones[code]).utcoffset(datetime(2024, 7, 1))
-        assert zone == "America/Chicago" or zoneinfo.ZoneInfo(zone).utcoffset(
-            datetime(2024, 7, 1)
-        ) == there, zone
 
 
 @pytest.mark.parametrize("symbol", ["X.QA", "^MADE.UP"])
