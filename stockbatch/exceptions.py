@@ -8,6 +8,8 @@ StockbatchError
 │   ├── UnknownCalendar
 │   ├── NotASession
 │   ├── OutsideCalendar
+│   ├── NoBarsThen
+│   ├── DoubtfulCalendar
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -53,6 +55,7 @@ StockbatchError
 │   │   └── NoKey
 │   ├── PremiumOnly
 │   ├── NoCalendar
+│   ├── WrongCalendar
 │   ├── UnreadableFile
 │   └── BadFile
 ├── ModelError
@@ -134,6 +137,14 @@ class NotASession(SessionError):
 
 class OutsideCalendar(SessionError):
     """{day} leads outside the calendar {calendar}, which knows {first} to {last}"""
+
+
+class DoubtfulCalendar(SessionError):
+    """{reason}"""
+
+
+class NoBarsThen(SessionError):
+    """{day} is {where} the bars of {calendar}: {known}"""
 
 
 class SessionNotClosed(SessionError):
@@ -334,6 +345,10 @@ class PremiumOnly(ProviderError):
 
 class NoCalendar(ProviderError):
     """{ticker} trades on {exchange}, of which no calendar is known"""
+
+
+class WrongCalendar(ProviderError):
+    """{ticker}: {doubt}: give --calendar {advice}, or a column `calendar` in the list imported"""
 
 
 class UnreadableFile(ProviderError):

@@ -234,7 +234,8 @@ class Listing:
     ticker: str
     symbol: str
     name: str | None = None
-    calendar: str = "XNYS"
+    calendar: str | None = None
+    """None where the provider does not say."""
     currency: str | None = None
     asset_class: str = "equity"
     sector: str | None = None

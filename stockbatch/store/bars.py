@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -280,6 +280,15 @@ def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> 
     """Return the last session with a final bar, not after `through`, by instrument id."""
     found = db.execute(_LAST, {"ids": list(instrument_ids), "through": through})
     return {row.id: row.session for row in found}
+
+
+def span(db: Session, instrument_ids: Sequence[int]) -> tuple[date, date] | None:
+    """Return the first and the last session with a bar that is used; None where there is none."""
+    query = select(func.min(BarRow.session), func.max(BarRow.session)).where(
+        BarRow.instrument_id.in_(instrument_ids), BarRow.state != BarState.QUARANTINED
+    )
+    first, last = db.execute(query).one()
+    return None if first is None else (first, last)
 
 
 def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[int]:

@@ -679,3 +679,16 @@ def test_a_special_session_of_most_tickers_is_accepted(make_app, tmp_path):
     assert {
         row["decided_by"] for row in fetch(app.engine, "SELECT * FROM stockbatch.decisions")
     } == {issues.MOST}
+
+
+def test_special_sessions_that_come_every_week_are_a_wrong_calendar(make_app, tmp_path):
+    app, _, market = many(make_app, tmp_path, 6)
+    sundays = [ORIGIN - timedelta(days=1 + 7 * week) for week in range(3)]
+    for number in range(6):
+        bars = market.bars[f"T{number:02}"]
+        bars |= {sunday: dict(bars[session(-1)]) for sunday in sundays}
+        market.bars[f"T{number:02}"] = dict(sorted(bars.items()))
+    fetch_walk(app, 0, 0)
+    for sunday in sundays:
+        assert {bar(app, f"T{n:02}", sunday)["state"] for n in range(6)} == {"quarantined"}
+    assert fetch(app.engine, "SELECT * FROM stockbatch.decisions") == []
