@@ -59,6 +59,7 @@ StockbatchError
 │   ├── UnsuitableModel
 │   ├── NothingToRollBack
 │   ├── NothingToTrain
+│   ├── NoFit
 │   ├── TrainingFailed
 │   └── TrainingOverdue
 ├── ServiceError
@@ -363,6 +364,10 @@ class NothingToTrain(ModelError):
     """No ticker has {bars} bars up to {session}: choose a later date or load more history"""
 
     exit_code = 2
+
+
+class NoFit(ModelError):
+    """no plausible fit: {reason}"""
 
 
 class TrainingFailed(ModelError):
