@@ -17,7 +17,7 @@ from stockbatch.exceptions import (
     RunInProgress,
     RunSuperseded,
     SessionNotClosed,
-    TrainingFailed,
+    DatabaseFull,
     UnknownInstrument,
     UnknownProvider,
 )
@@ -623,8 +623,11 @@ class Failing(PlainTrainer):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (TrainingFailed(reason="killed"), "The training process ended early: killed"),
-        (ValueError("what?"), "ValueError('what?')"),
+        (
+            DatabaseFull(url="the database", reason="full"),
+            "the database has no space left: full",
+        ),
+        (MemoryError("what?"), "MemoryError('what?')"),
     ],
 )
 def test_a_failing_run_keeps_what_was_committed_and_can_be_resumed(
