@@ -300,7 +300,9 @@ def test_a_method_that_spoils_a_ticker_leaves_it_the_other_methods(app, install,
     assert methods_of(app, BAD) == ALL
     if how == "raises":
         assert message(app).endswith("; poisonous: IndexError('poison')")
-        (row,) = fetch(app.engine, "SELECT check_name, session, message FROM stockbatch.data_issues")
+        (row,) = fetch(
+            app.engine, "SELECT check_name, session, message FROM stockbatch.data_issues"
+        )
         assert row["check_name"] == "no_forecast"
         assert (row["session"], row["message"]) == (None, "poisonous: IndexError('poison')")
 

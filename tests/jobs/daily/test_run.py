@@ -12,12 +12,12 @@ from jobs.daily.run import run_session, run_sessions
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import (
+    DatabaseFull,
     NoInstruments,
     NotASession,
     RunInProgress,
     RunSuperseded,
     SessionNotClosed,
-    DatabaseFull,
     UnknownInstrument,
     UnknownProvider,
 )

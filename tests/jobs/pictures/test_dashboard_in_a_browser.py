@@ -8,8 +8,7 @@ from selenium.webdriver.common.by import By
 from sqlalchemy import Engine
 
 from jobs.replay.backtest import backtest
-from jobs.words import DISCLAIMER
-from jobs.words import price
+from jobs.words import DISCLAIMER, price
 from stockbatch import database
 from stockbatch.config import PREFIX
 from tests.support.browser import (
@@ -116,8 +115,8 @@ def test_the_ticker_page_shows_forecast_prices_and_training(desktop):
     figures = shown_figures(desktop.browser)
     assert figures == {
         "Target session": str(session(2)),
-        "Forecast, currency unknown": price(row['forecast_close']),
-        "Naive: the last close": price(row['origin_close']),
+        "Forecast, currency unknown": price(row["forecast_close"]),
+        "Naive: the last close": price(row["origin_close"]),
         "Change": f"{row['forecast_return_pct']:+.2f} %",
         "80 % interval": f"{price(row['close_low_80'])} to {price(row['close_high_80'])}",
         "P(rise)": f"{row['probability_of_rise_pct']:.0f} %",

@@ -102,7 +102,7 @@ def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
     assert len(rows) == 3
     for row in rows:
         assert row["ticker"] in texts
-        assert price(row['close_high_80']) in texts
+        assert price(row["close_high_80"]) in texts
     assert any("last 250 sessions, backtest" in line for line in texts)
 
 
@@ -128,7 +128,7 @@ def test_a_pdf_holds_its_text(report, filled, tmp_path):
     (page,) = PdfReader(document).pages
     said = page.extract_text()
     assert f"AAA: forecast of {session(1)}" in said
-    assert price(row['close_low_95']) in said
+    assert price(row["close_low_95"]) in said
     assert "Not investment advice." in said
 
 
