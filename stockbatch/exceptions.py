@@ -64,6 +64,7 @@ StockbatchError
 │   ├── UnsuitableModel
 │   ├── NothingToRollBack
 │   ├── NothingToTrain
+│   ├── NoFit
 │   ├── TrainingFailed
 │   └── TrainingOverdue
 ├── ServiceError
@@ -389,6 +390,10 @@ class NothingToTrain(ModelError):
     """No ticker has {bars} bars up to {session}: choose a later date or load more history"""
 
     exit_code = 2
+
+
+class NoFit(ModelError):
+    """no plausible fit: {reason}"""
 
 
 class TrainingFailed(ModelError):

@@ -95,6 +95,7 @@ class Check(StrEnum):
     JUMP_RELEASED = "jump_released"
     JUMP_CONFIRMED = "jump_confirmed"
     IMPLAUSIBLE_FORECAST = "implausible_forecast"
+    NO_FORECAST = "no_forecast"
 
 
 class ActionKind(StrEnum):

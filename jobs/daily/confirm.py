@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from jobs.daily.fetch import OVERLAP, by_provider
+from jobs.daily.fetch import OVERLAP, answers, by_provider
 from stockbatch.engine.features import JUMP_REACH
 from stockbatch.exceptions import ConfigurationError, ProviderError
 from stockbatch.market import quality
@@ -109,7 +109,7 @@ def _answers(
         for symbol, instrument in fed.items()
         if origins[instrument.id] != source.name
     ]
-    for answer in source.fetch(requests) if requests else ():
+    for answer in answers(source, requests) if requests else ():
         if isinstance(answer, ProviderError):
             log.warning("%s %s: a jump is not confirmed: %s", run.calendar, run.session, answer)
         else:

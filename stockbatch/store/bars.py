@@ -31,6 +31,7 @@ from stockbatch.records import (
     StoredBars,
 )
 from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
+from stockbatch.store.text import storable
 
 PRICES = ("open", "high", "low", "close")
 
@@ -470,7 +471,7 @@ def add_findings(
             "session": finding.session,
             "check_name": finding.check,
             "severity": finding.severity,
-            "message": finding.message,
+            "message": storable(finding.message),
             "observed": finding.observed,
             "threshold": finding.threshold,
             "run_id": run_id,
