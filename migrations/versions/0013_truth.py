@@ -4,7 +4,7 @@ Bars name their source by its number in place of its provider's name. Older ones
 from the instrument's source of that provider: its own, else the first such fallback.
 
 Revision ID: 0013
-Revises: 0011
+Revises: 0012
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
