@@ -183,6 +183,9 @@ def _make_tables() -> None:
 
 def _rename(table: str, before: str, after: str, comment: str) -> None:
     op.execute(f"ALTER TABLE stockbatch.{table} RENAME COLUMN {before} TO {after}")
+    # Made anew, because from PostgreSQL 18 on it has a name, which is that of the column.
+    op.execute(f"ALTER TABLE stockbatch.{table} ALTER COLUMN {after} DROP NOT NULL")
+    op.execute(f"ALTER TABLE stockbatch.{table} ALTER COLUMN {after} SET NOT NULL")
     op.execute(f"COMMENT ON COLUMN stockbatch.{table}.{after} IS '{comment}'")
 
 
