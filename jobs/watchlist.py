@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from jobs.app import App
 from stockbatch.exceptions import (
@@ -36,7 +37,7 @@ class Wanted:
 
     ticker: str
     provider: str
-    told: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, listing: Listing) -> Listing:
         """Return a listing with what is told in the place of what it says."""

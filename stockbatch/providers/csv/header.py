@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from stockbatch.exceptions import BadFile
 from stockbatch.providers.csv.lines import read_rows, refuse
+from stockbatch.records import PriceBasis
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "ticker": ("ticker", "symbol", "name"),
@@ -35,6 +36,26 @@ NUMBERS = (*ONE_BAR, "dividend", "split")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What is said about how files are read, by the keys of OPTIONS; None: the files show it."""
+
+    ticker: str | None = None
+    decimal: str | None = None
+    dates: str | None = None
+    basis: PriceBasis | None = None
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, str]) -> "Reading":
+        """Return what options say that are valid."""
+        basis = PriceBasis(chosen["basis"]) if "basis" in chosen else None
+        return cls(**{**chosen, "basis": basis})  # type: ignore[arg-type]
+
+
+AS_IT_IS = Reading()
+"""Nothing is said beside the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """Where the columns of a file are; `columns` maps the keys of NAMES to positions."""
 
@@ -50,7 +71,7 @@ class Header:
         return "split" in self.columns
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, _reading: Reading = AS_IT_IS) -> Header:
     """Read the first line that is not blank; raises BadFile unless it names what is needed."""
     # No sniffing: a delimiter is right if the names it separates are those that are needed.
     refusals = []

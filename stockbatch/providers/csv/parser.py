@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -15,11 +16,13 @@ import pandas as pd
 from stockbatch.providers.csv.cells import UNKNOWN, AmbiguousNumber, as_number, decimal_mark
 from stockbatch.providers.csv.faults import locate
 from stockbatch.providers.csv.header import (
+    AS_IT_IS,
     NAMES,
     NUMBERS,
     ONE_BAR,
     TEXTS,
     Header,
+    Reading,
     read_header,
     ticker_of,
 )
@@ -33,7 +36,7 @@ SAMPLE_ROWS = 1000
 """So many show how a file writes its numbers."""
 
 
-def read(path: Path) -> Table:
+def read(path: Path, reading: Reading = AS_IT_IS) -> Table:
     """Parse a file; where no column names the ticker, its name does.
 
     A price or volume that is no number is NaN, for the checks to find, unless most are. Raises
@@ -57,7 +60,7 @@ def read(path: Path) -> Table:
         refuse(path, header.lines + 1, 1, str(error).partition("\n")[0])
     if not len(table.sessions):
         refuse(path, header.lines + 1, 1, "there are no rows below the header")
-    return table
+    return replace(table, basis=reading.basis or table.basis)
 
 
 def _mark(path: Path, header: Header) -> str | None:

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from stockbatch.providers.csv.cells import as_session, day_first, simple_ratios
 from stockbatch.providers.csv.header import NUMBERS, TEXTS, Header
-from stockbatch.records import ActionKind, Bars, CorporateAction, Floats, Sessions
+from stockbatch.records import (
+    ActionKind,
+    Bars,
+    CorporateAction,
+    Finding,
+    Floats,
+    PriceBasis,
+    Sessions,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +32,14 @@ class Table:
     """Where each ticker's rows begin, and the end: shape (tickers + 1,)."""
     sessions: Sessions
     numbers: Mapping[str, Floats]
-    as_traded: bool
+    basis: PriceBasis
+    understood: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def as_traded(self) -> bool:
+        """Tell whether the prices do not contain the splits."""
+        return self.basis is PriceBasis.AS_TRADED
 
     def rows(self, ticker: str, first: date | None, last: date) -> slice:
         """Return where the rows of `ticker` from `first` to `last` are, both included."""
@@ -90,7 +105,8 @@ def table_of(frames: Iterable[pd.DataFrame], header: Header, ticker: str) -> Tab
         offsets=offsets,
         sessions=_frozen(sessions[order]),
         numbers=numbers,
-        as_traded=header.as_traded,
+        basis=PriceBasis.AS_TRADED if header.as_traded else PriceBasis.SPLIT_ADJUSTED,
+        understood=f"columns {', '.join(header.cells[at] for at in header.columns.values())}",
     )
 
 
