@@ -59,6 +59,8 @@ class Added:
     added: int
     known: int
     failures: tuple[ProviderError, ...]
+    listings: tuple[Listing, ...] = ()
+    """What was added."""
 
 
 def add(
@@ -85,7 +87,7 @@ def add(
     # The calendar is all a run cannot do without: of whom it is told, nobody is asked.
     described = [one for one in fresh if "calendar" in one.told]
     asked = [one for one in fresh if "calendar" not in one.told]
-    added, failures = 0, list[ProviderError]()
+    added, failures, stored = 0, list[ProviderError](), list[Listing]()
     for name, provider in providers.items():
         listings = [
             one.over(Listing(ticker=one.ticker, symbol=one.ticker))
@@ -93,6 +95,7 @@ def add(
             if one.provider == name
         ]
         added += _store(app, provider, listings, fallbacks)
+        stored += listings
     with app.progress() as progress:
         for one in progress.track(asked, description="tickers"):
             provider = providers[one.provider]
@@ -105,7 +108,13 @@ def add(
                 break  # refused or out of reach, it would be so for the others, too
             else:
                 added += _store(app, provider, [one.over(listing)], fallbacks)
-    return Added(added=added, known=len(wanted) - len(fresh), failures=tuple(failures))
+                stored.append(one.over(listing))
+    return Added(
+        added=added,
+        known=len(wanted) - len(fresh),
+        failures=tuple(failures),
+        listings=tuple(stored),
+    )
 
 
 def add_all(app: App, provider: str, fallbacks: Sequence[Fallback] = ()) -> Added:
@@ -118,7 +127,12 @@ def add_all(app: App, provider: str, fallbacks: Sequence[Fallback] = ()) -> Adde
     known = _known(app)
     fresh = [one for one in listings if one.ticker not in known]
     added = _store(app, source, fresh, fallbacks)
-    return Added(added=added, known=len(listings) - len(fresh), failures=failures)
+    return Added(
+        added=added,
+        known=len(listings) - len(fresh),
+        failures=failures,
+        listings=tuple(fresh),
+    )
 
 
 def add_demo(app: App, provider: str) -> list[Listing]:

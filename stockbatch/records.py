@@ -252,6 +252,9 @@ class Instrument:
     asset_class: str = "equity"
     active: bool = True
     demo: bool = False
+    price_basis: PriceBasis | None = None
+    """As understood when it was added, as `understood` says in words; None: the provider's own."""
+    understood: str | None = None
     fallbacks: tuple[Source, ...] = ()
     """Asked in this order where its own provider fails."""
 

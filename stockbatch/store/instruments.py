@@ -15,7 +15,7 @@ from stockbatch.exceptions import (
     TickerTaken,
     UnknownInstrument,
 )
-from stockbatch.records import Instrument, Listing, Source
+from stockbatch.records import Instrument, Listing, PriceBasis, Source
 
 
 def add(
@@ -40,6 +40,8 @@ def add(
             "name": listing.name,
             "currency": listing.currency,
             "asset_class": listing.asset_class,
+            "price_basis": listing.price_basis,
+            "understood": listing.understood,
             "demo": demo,
         }
         for listing in listings
@@ -214,6 +216,8 @@ def _record(row: InstrumentRow, fallbacks: tuple[Source, ...]) -> Instrument:
         name=row.name,
         currency=row.currency,
         asset_class=row.asset_class,
+        price_basis=PriceBasis(row.price_basis) if row.price_basis else None,
+        understood=row.understood,
         active=row.active,
         demo=row.demo,
         fallbacks=fallbacks,

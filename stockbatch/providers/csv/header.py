@@ -110,4 +110,6 @@ def _columns(path: Path, line: int, cells: list[str]) -> dict[str, int]:
 
 def ticker_of(path: Path) -> str:
     """Return the ticker a file is named after, percent-decoded: %5EGSPC.csv.gz holds ^GSPC."""
-    return unquote(re.sub(r"(\.csv|\.txt)?(\.gz)?$", "", path.name, flags=re.IGNORECASE))
+    return unquote(
+        re.sub(r"(\.(csv|txt|xlsx|parquet))?(\.(gz|zip))?$", "", path.name, flags=re.IGNORECASE)
+    )
