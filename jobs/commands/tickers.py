@@ -159,7 +159,7 @@ def _tell(result: Added, *, fallbacks: bool) -> None:
             alike.setdefault(listing.understood, []).append(listing.ticker)
     for understood, names in alike.items():
         whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        typer.echo(f"{whose}: {understood}")
+        typer.echo(f"{whose}: {understood}", err=True)
     for failure in result.failures:
         typer.echo(f"error: {failure}", err=True)
     if result.failures:

@@ -19,7 +19,7 @@ def upgrade() -> None:
         "instruments",
         sa.Column(
             "price_basis",
-            sa.String(),
+            sa.Text(),
             nullable=True,
             comment="what its prices were adjusted for when it was added; null: the provider's own",
         ),
@@ -29,7 +29,7 @@ def upgrade() -> None:
         "instruments",
         sa.Column(
             "understood",
-            sa.String(),
+            sa.Text(),
             nullable=True,
             comment="how its file was read when it was added",
         ),

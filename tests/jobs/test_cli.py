@@ -232,8 +232,11 @@ def test_every_extra_that_users_may_need_is_in_all_and_in_the_tests():
     assert f"stockbatch[{','.join(sorted(for_users - {'notebooks'}))}]" in extras["test"]
     asked_for = {
         found
-        for file in (ROOT / "jobs").rglob("*.py")
-        for found in re.findall(r'require\([^)]*extra="(\w+)"\)', file.read_text())
+        for folder in ("jobs", "stockbatch")
+        for file in (ROOT / folder).rglob("*.py")
+        for found in re.findall(
+            r'(?:require|MissingExtra)\([^)]*extra="(\w+)"\)', file.read_text()
+        )
     }
     assert asked_for == for_users - {"notebooks"}
 
