@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stockbatch.exceptions import BadFile, ProviderError, UnreadableFile
 from stockbatch.providers.base import answers, no_data, unknown_ticker
-from stockbatch.providers.csv.header import Header, read_header, ticker_of
+from stockbatch.providers.csv.header import ticker_of
 from stockbatch.providers.csv.parser import read
 from stockbatch.providers.csv.table import Table
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
@@ -25,7 +25,7 @@ class _Known:
     """What is remembered of a file while its stamp stays the same."""
 
     stamp: Stamp
-    header: Header
+    as_traded: bool
     tickers: tuple[str, ...]
 
 
@@ -107,7 +107,7 @@ class CsvFiles:
 
     def _bars(self, contents: _Contents, request: BarRequest) -> FetchedBars:
         file = contents.file_of(request.symbol)
-        table = self._table(file)
+        table = self._table(file).on(request.calendar)
         if table.as_traded != contents.as_traded:
             reason = "some files of the folder have a column of splits and some have none"
             raise BadFile(path=file, line=1, column=1, reason=reason)
@@ -115,7 +115,12 @@ class CsvFiles:
         if rows.start == rows.stop:
             raise no_data(self.name, request)
         bars, actions = table.bars(rows), table.actions(rows)
-        return FetchedBars(symbol=request.symbol, bars=bars, actions=actions)
+        return FetchedBars(
+            symbol=request.symbol,
+            bars=bars,
+            actions=actions,
+            findings=table.findings.get(request.symbol, ()),
+        )
 
     def _contents(self) -> _Contents:
         """Look which file holds which ticker, reading no more than that takes."""
@@ -125,7 +130,7 @@ class CsvFiles:
             stem = ticker_of(file)
             try:
                 known = self._look(file)
-                bases.append(known.header.as_traded)
+                bases.append(known.as_traded)
             except ProviderError as error:
                 files[stem] = error
                 continue
@@ -156,10 +161,8 @@ class CsvFiles:
         known = self._known.get(file)
         stamp = _stamp(file)
         if known is None or known.stamp != stamp:
-            header = read_header(file)
-            long = "ticker" in header.columns
-            tickers = self._table(file).tickers if long else (ticker_of(file),)
-            self._known[file] = known = _Known(stamp, header, tickers)
+            table = self._table(file)
+            self._known[file] = known = _Known(stamp, table.as_traded, table.tickers)
         return known
 
     def _table(self, file: Path) -> Table:
