@@ -75,6 +75,7 @@ class Check(StrEnum):
     OUTSIDE_RANGE = "outside_range"
     ZERO_VOLUME = "zero_volume"
     BAD_VOLUME = "bad_volume"
+    UNREADABLE_LINE = "unreadable_line"
     BAD_SPLIT = "bad_split"
     BAD_DIVIDEND = "bad_dividend"
     OFF_CALENDAR_ACTION = "off_calendar_action"

@@ -12,6 +12,7 @@ from jobs.commands import context, options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from stockbatch.providers.csv.header import Header
     from stockbatch.providers.csv.table import Table
 
 FINDINGS_SHOWN = 10
@@ -46,6 +47,7 @@ def csv(
     """Show how a file of bars is understood; nothing is stored."""
     from stockbatch.exceptions import ProviderError
     from stockbatch.providers import registry
+    from stockbatch.providers.csv.header import Reading, read_header
     from stockbatch.providers.csv.provider import CsvFiles
 
     chosen = options.of_file(column, decimal, dates, basis)
@@ -60,8 +62,8 @@ def csv(
             # Of the files of a folder that are alike, one is shown, and any with odd lines.
             kind = (table.basis.value, table.understood)
             alike[kind] = alike.get(kind, 0) + 1
-            if alike[kind] == 1 or table.findings:
-                _show(path, table)
+            if alike[kind] == 1 or any(table.findings.values()):
+                _show(path, table, read_header(path, Reading.of(chosen)))
     if others := sum(alike.values()) - len(alike):
         typer.echo(f"{others} more files are understood like these")
     for error in bad:
@@ -70,11 +72,13 @@ def csv(
         raise typer.Exit(bad[0].exit_code)
 
 
-def _show(path: Path, table: Table) -> None:
+def _show(path: Path, table: Table, header: Header) -> None:
     """Print what a file was understood to say."""
     names = ", ".join(table.tickers[:TICKERS_SHOWN])
     more = len(table.tickers) - TICKERS_SHOWN
     typer.echo(path)
+    used = {name: header.cells[at] for name, at in header.columns.items() if at < len(header.cells)}
+    typer.echo(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
     typer.echo(f"  understood  {table.understood}")
     typer.echo(f"  prices      {table.basis}")
     typer.echo(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
@@ -82,9 +86,10 @@ def _show(path: Path, table: Table) -> None:
     first, last = table.tickers[0], table.tickers[-1]
     typer.echo(f"  first       {_bar(table, first, 0)}")
     typer.echo(f"  last        {_bar(table, last, -1)}")
-    for finding in table.findings[:FINDINGS_SHOWN]:
+    odd = [finding for of_one in table.findings.values() for finding in of_one]
+    for finding in odd[:FINDINGS_SHOWN]:
         typer.echo(f"  odd         {finding.message}")
-    if (hidden := len(table.findings) - FINDINGS_SHOWN) > 0:
+    if (hidden := len(odd) - FINDINGS_SHOWN) > 0:
         typer.echo(f"  odd         and {hidden} more lines")
 
 

@@ -234,9 +234,7 @@ def test_every_extra_that_users_may_need_is_in_all_and_in_the_tests():
         found
         for folder in ("jobs", "stockbatch")
         for file in (ROOT / folder).rglob("*.py")
-        for found in re.findall(
-            r'(?:require|MissingExtra)\([^)]*extra="(\w+)"\)', file.read_text()
-        )
+        for found in re.findall(r'(?:require|MissingExtra)\([^)]*extra="(\w+)"\)', file.read_text())
     }
     assert asked_for == for_users - {"notebooks"}
 

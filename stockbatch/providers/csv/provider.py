@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stockbatch.exceptions import BadFile, ProviderError, UnreadableFile
+from stockbatch.exceptions import BadFile, ProviderError, UnknownCalendar, UnreadableFile
 from stockbatch.providers.base import answers, no_data, unknown_ticker
 from stockbatch.providers.csv import OPTIONS, containers
 from stockbatch.providers.csv.containers import Stamp
@@ -181,14 +181,17 @@ class CsvFiles:
 
     def _part(self, file: Path, request: BarRequest) -> FetchedBars:
         """Return what one file has of a request, be it nothing."""
-        table = self._table(file)
+        try:
+            table = self._table(file).on(request.calendar)
+        except (ValueError, UnknownCalendar) as error:
+            raise BadFile(path=file, line=1, column=1, reason=error) from None
         rows = table.rows(request.symbol, request.first, request.last)
         return FetchedBars(
             symbol=request.symbol,
             bars=table.bars(rows),
             actions=table.actions(rows),
             price_basis=table.basis,
-            findings=table.findings,
+            findings=table.findings.get(request.symbol, ()),
         )
 
     def _joined(
@@ -208,7 +211,10 @@ class CsvFiles:
                 if len(part.bars):
                     # Copied: a view would keep the whole file in memory.
                     bars = part.bars.where(np.ones(len(part.bars), bool))
-                    parts[symbol][file] = replace(part, bars=bars)
+                    # A file of two sessions without a split does not tell what others do.
+                    stated = self._reading.basis or self._table(file).basis_stated
+                    basis = part.price_basis if stated else None
+                    parts[symbol][file] = replace(part, bars=bars, price_basis=basis)
 
         def answer(request: BarRequest) -> FetchedBars:
             found = parts.pop(request.symbol)
@@ -278,7 +284,7 @@ class CsvFiles:
     def _look(self, path: Path) -> _Part:
         """Look into a file as far as it takes to tell its tickers."""
         header = read_header(path, self._reading)
-        if "ticker" in header.columns:
+        if header.names_tickers:
             return _Part(path, self._table(path).tickers, self._understood(path))
         ticker = ticker_of(path)
         if not ticker.strip() or not ticker.isprintable() or "\ufffd" in ticker:
@@ -334,14 +340,14 @@ def _united(parts: Mapping[Path, FetchedBars]) -> FetchedBars:
     """
     *before, last = parts
     found = parts[last]
+    bases = {part.price_basis: path for path, part in parts.items() if part.price_basis}
+    if len(bases) > 1:
+        where = " and ".join(f"{basis} in {path.name}" for basis, path in bases.items())
+        reason = f"the prices of {found.symbol} are {where}: say which is right by --basis"
+        raise BadFile(path=last, line=1, column=1, reason=reason)
+    found = replace(found, price_basis=next(iter(bases), PriceBasis.SPLIT_ADJUSTED))
     for path in reversed(before):
         earlier = parts[path]
-        if earlier.price_basis is not found.price_basis:
-            reason = (
-                f"the prices of {found.symbol} are {earlier.price_basis} here and "
-                f"{found.price_basis} in {last}: say by --basis which is right"
-            )
-            raise BadFile(path=path, line=1, column=1, reason=reason)
         if _unlike(earlier.bars, found.bars):
             reason = f"{found.symbol} is another company here than in {last}"
             raise BadFile(path=path, line=1, column=1, reason=reason)

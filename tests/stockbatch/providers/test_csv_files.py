@@ -104,18 +104,18 @@ def test_unknown_tickers_are_told_with_a_hint(folder):
 
 
 def test_a_bad_file_concerns_its_own_ticker_only(folder):
-    (folder / "BAD.csv").write_text(SINGLE + "yesterday,1,2,1,1.5,9,100\n")
+    (folder / "BAD.csv").write_text(SINGLE.replace("2018-02-05", "yesterday"))
     (folder / "EMPTY.csv").write_text("")
     provider = CsvFiles(str(folder))
     good, bad, empty, unknown = fetch(provider, "AAPL", "BAD", "EMPTY", "TSLA")
     assert isinstance(good, FetchedBars)
-    assert (type(bad), bad.values["ticker"], bad.values["line"]) == (BadFile, "BAD", 3)
+    assert (type(bad), bad.values["ticker"], bad.values["line"]) == (BadFile, "BAD", 2)
     assert str(bad).endswith(
-        "BAD.csv, line 3, column Date: 'yesterday' is not a date like 2024-12-31"
+        "BAD.csv, line 2, column Date: 'yesterday' is not a date like 2024-12-31"
     )
     assert (type(empty), empty.values["ticker"]) == (BadFile, "EMPTY")
     assert (type(unknown), unknown.values["ticker"]) == (BadFile, "TSLA")
-    bad = f"{folder / 'BAD.csv'}, line 3, column Date: 'yesterday' is not a date like 2024-12-31"
+    bad = f"{folder / 'BAD.csv'}, line 2, column Date: 'yesterday' is not a date like 2024-12-31"
     empty = f"{folder / 'EMPTY.csv'}, line 1, column 1: the file is empty"
     listed = [getattr(one, "ticker", str(one)) for one in provider.listings()]
     assert listed == ["AAPL", bad, empty, "^GSPC"]
@@ -125,12 +125,12 @@ def test_a_bad_file_concerns_its_own_ticker_only(folder):
 
 
 def test_a_bad_long_file_answers_every_request(long_file):
-    long_file.write_text(LONG + "2018-02-06,1,2\n")
+    long_file.write_text(LONG.replace("2018-02-0", "yesterday"))
     provider = CsvFiles(str(long_file))
     answers = fetch(provider, "AAPL", "MSFT")
     assert [answer.values["ticker"] for answer in answers] == ["AAPL", "MSFT"]
     assert {type(answer) for answer in answers} == {BadFile}
-    with pytest.raises(BadFile, match=r"line 5, column Name: there is no ticker"):
+    with pytest.raises(BadFile, match=r"line 2, column date: 'yesterday5' is not a date"):
         provider.listings()
 
 
@@ -300,7 +300,7 @@ def test_of_a_session_in_two_deliveries_the_later_one_counts(tmp_path):
 
 
 def test_a_bad_delivery_keeps_the_others_in(tmp_path):
-    provider = deliveries(tmp_path, "A,2018-02-01,1,1,1,1,5\n", "A,2018-02-02,2,2,2\n,,\n")
+    provider = deliveries(tmp_path, "A,2018-02-01,1,1,1,1,5\n", "A,now,2,2,2,2,5\n")
     bad, good = provider.listings()
     assert (good.ticker, type(bad)) == ("A", BadFile)
     assert fetch(provider, "A")[0].bars.close.tolist() == [1]
@@ -321,12 +321,15 @@ def test_two_companies_of_one_name_in_two_files_are_refused(tmp_path):
 
 def test_one_ticker_has_one_basis_over_all_its_files(tmp_path):
     deliveries(tmp_path, "A,2018-02-01,1,1,1,1,5\n")
-    splits = "symbol,date,open,high,low,close,split_ratio\nA,2018-02-02,1,1,1,1,1\n"
-    (tmp_path / "10.csv").write_text(splits)
-    (bad,) = fetch(CsvFiles(str(tmp_path)), "A")
-    assert "split_adjusted here and as_traded in" in str(bad)
-    (good,) = fetch(CsvFiles(f"{tmp_path}#basis=as_traded"), "A")
+    stated = "date,open,high,low,close,volume,{},symbol\n2018-02-{},1,1,1,1,5,{},A\n"
+    (tmp_path / "10.csv").write_text(stated.format("split_ratio", "02", "1"))
+    (good,) = fetch(CsvFiles(str(tmp_path)), "A")
     assert (len(good.bars), good.price_basis) == (2, PriceBasis.AS_TRADED)
+    (tmp_path / "11.csv").write_text(stated.format("Dividends,Stock Splits", "05", "0,0"))
+    (bad,) = fetch(CsvFiles(str(tmp_path)), "A")
+    assert "of A are as_traded in 10.csv and total_return in 11.csv: say which" in str(bad)
+    (good,) = fetch(CsvFiles(f"{tmp_path}#basis=as_traded"), "A")
+    assert (len(good.bars), good.price_basis) == (3, PriceBasis.AS_TRADED)
 
 
 def test_options_travel_in_the_specification(tmp_path):
