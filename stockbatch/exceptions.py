@@ -18,6 +18,8 @@ StockbatchError
 │   ├── DatabaseBusy
 │   ├── DatabaseSlow
 │   ├── DatabaseFull
+│   ├── DatabaseReadOnly
+│   ├── DatabaseFailed
 │   ├── SchemaOutOfDate
 │   ├── SchemaTooNew
 │   ├── MigrationInProgress
@@ -190,6 +192,15 @@ class DatabaseFull(DatabaseError):
     """{url} has no space left: {reason}"""
 
 
+class DatabaseReadOnly(DatabaseError):
+    """{url} takes no changes: {reason}; if it is a standby, name the primary, else let
+    default_transaction_read_only be off for this database and login"""
+
+
+class DatabaseFailed(DatabaseError):
+    """The server of {url} has failed, and its log says more: {reason}"""
+
+
 class SchemaOutOfDate(DatabaseError):
     """The schema of {url} is at revision {found}, this program needs {expected}:
     'stockbatch migrate' brings it there"""
@@ -274,7 +285,7 @@ class UnknownIssue(QualityError):
 
 
 class NothingToDecide(QualityError):
-    """Finding {issue_id} ({check}, {severity}) set no bar aside: there is nothing to decide"""
+    """Finding {issue_id} ({check}, {severity}) set nothing aside: there is nothing to decide"""
 
 
 class ProviderError(StockbatchError):

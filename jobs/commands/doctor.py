@@ -98,10 +98,16 @@ def _server(settings: Settings) -> str:
     from sqlalchemy import text
 
     from stockbatch import database
+    from stockbatch.exceptions import DatabaseReadOnly
 
     with _engine(settings) as engine, engine.connect() as connection:
         version = connection.scalar(text("SHOW server_version"))
-        return f"PostgreSQL {version} at {database.redacted(engine.url)}"
+        where = database.redacted(engine.url)
+        if connection.scalar(text("SELECT pg_is_in_recovery()")):
+            raise DatabaseReadOnly(url=where, reason="it is a standby")
+        if connection.scalar(text("SHOW transaction_read_only")) == "on":
+            raise DatabaseReadOnly(url=where, reason="transactions are read-only")
+        return f"PostgreSQL {version} at {where}"
 
 
 def _migrations(settings: Settings) -> str:

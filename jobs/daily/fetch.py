@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+from sqlalchemy.orm import Session
+
 from jobs.app import App
 from stockbatch.exceptions import (
     ConfigurationError,
@@ -31,7 +33,7 @@ from stockbatch.records import (
     Run,
     Severity,
     Source,
-    StoredCloses,
+    StoredBars,
 )
 from stockbatch.store import bars as bar_store
 from stockbatch.store import instruments as instrument_store
@@ -55,7 +57,7 @@ class _Feed:
     run: Run
     calendar: TradingCalendar
     source: BarProvider
-    stored: Mapping[int, StoredCloses]
+    stored: Mapping[int, StoredBars]
     agreed: Mapping[int, frozenset[tuple[str, str]]]
     provisional: date | None
     """The session whose bar may still change."""
@@ -234,12 +236,20 @@ def _batches(
 
 def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: bool) -> Admitted:
     """Check one answer and compare it with what is stored."""
+    stored = feed.stored.get(instrument.id)
+    answer = answer.understood(feed.source.price_basis)
     checked = quality.check(answer, feed.calendar.sessions, feed.run.session)
+    if stored is not None and len(stored.sessions) and len(checked.accepted):
+        last, first = stored.sessions[-1], checked.accepted.sessions[0]
+        found = quality.long_gap(last, first, feed.calendar.sessions)
+        # Whether prices show a split of their first session was judged when the bar before came.
+        actions = tuple(a for a in checked.actions if a.session > as_date(first))
+        checked = replace(checked, actions=actions, findings=(*checked.findings, *found))
     return overlap.admit(
         checked,
-        feed.stored.get(instrument.id),
+        stored,
         feed.run.session,
-        basis=feed.source.price_basis,
+        basis=answer.price_basis or feed.source.price_basis,
         currency=(None if whole else answer.currency, instrument.currency),
         agreed=feed.agreed.get(instrument.id, frozenset()),
     )
@@ -254,7 +264,6 @@ def _save(
     whole: bool,
 ) -> None:
     """Store one batch in one transaction."""
-    name, basis = feed.source.name, feed.source.price_basis
     kept = {id_: one for id_, one in admitted.items() if not one.refetch}
     answers = {i.id: (i, a) for i, a in batch if isinstance(a, FetchedBars) and i.id in kept}
     currencies = {
@@ -264,35 +273,59 @@ def _save(
     }
     with app.transaction() as db:
         runs.lock(db, feed.run)
-        bar_store.add(
-            db,
-            {id_: one.accepted for id_, one in kept.items()},
-            provider=name,
-            price_basis=basis,
-            provisional=feed.provisional,
-        )
-        bar_store.add(
-            db,
-            {id_: one.quarantined for id_, one in kept.items()},
-            provider=name,
-            price_basis=basis,
-            state=BarState.QUARANTINED,
-        )
-        actions = {id_: one.actions for id_, one in kept.items()}
-        bar_store.add_actions(db, actions, provider=name)
-        # Adjusted prices come without the splits they contain: that one is not stated withdraws
-        # nothing.
-        if basis is PriceBasis.AS_TRADED:
-            spans = {id_: _span(one) for id_, one in kept.items() if len(one.accepted)}
-            bar_store.retract_actions(db, actions, spans, provider=name)
+        for basis in PriceBasis:
+            of_basis = {
+                id_: kept[id_]
+                for id_, (_, answer) in answers.items()
+                if (answer.price_basis or feed.source.price_basis) is basis
+            }
+            if of_basis:
+                _save_bars(db, feed, of_basis, basis, whole=whole)
         instrument_store.set_currencies(db, currencies)
         findings = {id_: one.findings for id_, one in admitted.items()}
         bar_store.add_findings(db, findings, run_id=feed.run.id)
 
 
-def _span(admitted: Admitted) -> tuple[date, date]:
-    """Return the first and the last session the provider has answered for."""
-    return as_date(admitted.accepted.sessions[0]), as_date(admitted.accepted.sessions[-1])
+def _save_bars(
+    db: Session, feed: _Feed, kept: Mapping[int, Admitted], basis: PriceBasis, *, whole: bool
+) -> None:
+    """Store the bars and actions of those tickers whose prices are of one basis."""
+    name = feed.source.name
+    bar_store.add(
+        db,
+        {id_: one.accepted for id_, one in kept.items()},
+        provider=name,
+        price_basis=basis,
+        provisional=feed.provisional,
+    )
+    bar_store.add(
+        db,
+        {id_: one.quarantined for id_, one in kept.items()},
+        provider=name,
+        price_basis=basis,
+        state=BarState.QUARANTINED,
+    )
+    spans = {
+        id_: _span(one, whole or id_ not in feed.stored)
+        for id_, one in kept.items()
+        if len(one.accepted)
+    }
+    if whole:
+        bar_store.rebase(db, {id_: first for id_, (first, _) in spans.items()}, basis)
+    actions = {id_: one.actions for id_, one in kept.items()}
+    bar_store.add_actions(db, actions, provider=name)
+    # Adjusted prices come without the splits they contain: that one is not stated withdraws
+    # nothing.
+    if basis is PriceBasis.AS_TRADED:
+        bar_store.retract_actions(db, actions, spans, provider=name)
+
+
+def _span(admitted: Admitted, whole: bool) -> tuple[date, date]:
+    """Return the first and the last session of whose actions the provider's answer tells."""
+    sessions = admitted.accepted.sessions
+    # A split that prices show next to its session may be stated before the first bar there is.
+    first = 0 if whole else min(quality.NEIGHBOURS + 1, len(sessions) - 1)
+    return as_date(sessions[first]), as_date(sessions[-1])
 
 
 def _finish(
@@ -310,19 +343,25 @@ def _finish(
         runs.lock(db, run)
         issues.accept_common_days(db, calendar.code)
         last = bar_store.last_sessions(db, silent, run.session) if silent else {}
+        tickers = {i.id: i.ticker for i in instruments}
         findings = {}
         for id_, session in last.items():
             missing = calendar.between(session, run.session)[1:]
             if len(missing) >= STRIKES:
-                findings[id_] = [_delisted(as_date(missing[0]))]
+                findings[id_] = [_delisted(tickers[id_], as_date(missing[0]))]
         bar_store.add_findings(db, findings, run_id=run.id)
 
 
-def _delisted(first_missing: date) -> Finding:
+def _delisted(ticker: str, first_missing: date) -> Finding:
+    text = (
+        f"no provider has had a bar for {STRIKES} sessions: if it has a new name,"
+        f" `stockbatch tickers rename {ticker} NEW` goes on with its history; if it is traded no"
+        f" more, `stockbatch tickers remove {ticker}` keeps it"
+    )
     return Finding(
         check=Check.SUSPECTED_DELISTED,
         severity=Severity.WARNING,
-        message=f"no provider has had a bar for {STRIKES} sessions: delisted, or renamed?",
+        message=text,
         session=first_missing,
         observed=STRIKES,
         threshold=STRIKES,

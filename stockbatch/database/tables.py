@@ -231,13 +231,20 @@ class CorporateActionRow(Base):
 
     instrument_id: Mapped[int] = _instrument(primary_key=True)
     session: Mapped[date] = mapped_column(primary_key=True, comment="first session without it")
-    kind: Mapped[str] = mapped_column(primary_key=True, comment="split or dividend")
+    kind: Mapped[str] = mapped_column(
+        primary_key=True, comment="split, dividend or restatement of adjusted prices"
+    )
     value: Mapped[float] = mapped_column(
-        comment="split: new shares per old one; dividend: cash per share on that session's basis"
+        comment="split: new shares per old one; dividend: cash per share on that session's basis;"
+        " restatement: what divides the prices stored before it"
     )
     provider: Mapped[str] = mapped_column(comment="provider that reported it")
     first_seen_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it came")
     retracted_at: Mapped[datetime | None] = mapped_column(comment="when the provider withdrew it")
+    in_prices: Mapped[bool] = mapped_column(
+        server_default="false",
+        comment="whether prices are adjusted for it: then no return counts it again",
+    )
 
 
 class DataIssueRow(Base):

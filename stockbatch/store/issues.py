@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import delete, insert, text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
@@ -12,6 +12,14 @@ from stockbatch.records import BarState, Check, Decision, Severity
 
 OF_HISTORY = (Check.CHANGED_CURRENCY, Check.RESTATED_HISTORY)
 """Checks of a whole history: accepting one has it fetched again, bars stay aside until then."""
+OF_RETURN = (
+    Check.JUMP_PENDING,
+    Check.JUMP_SPLIT_LIKE,
+    Check.JUMP_SPLIT_STATED,
+    Check.JUMP_TENFOLD,
+    Check.JUMP_UNIT_LIKE,
+)
+"""Checks of a return that is not used, though its bar is: accepting one confirms the return."""
 MOST = "most tickers of the exchange have a bar"
 """Who decides on a bar of a day without a session, where no person does."""
 FEWEST = 5
@@ -92,17 +100,18 @@ def counts(db: Session, ticker: str | None) -> dict[str, int]:
 
 
 def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
-    """Record a decision on a quarantined finding, let its bar follow it, and say what it was about.
+    """Record a decision on a finding, let its bar or return follow it, and say what it was about.
 
-    Raises UnknownIssue, and NothingToDecide for a finding that set no bar aside.
+    Raises UnknownIssue, and NothingToDecide for a finding that set neither aside.
     """
     issue = db.get(DataIssueRow, issue_id)
     if issue is None:
         raise UnknownIssue(issue_id=issue_id)
-    if issue.severity != Severity.QUARANTINED:
+    of_return = issue.check_name in OF_RETURN
+    if issue.severity != Severity.QUARANTINED and not of_return:
         raise NothingToDecide(issue_id=issue_id, check=issue.check_name, severity=issue.severity)
     bar = None
-    if issue.check_name not in OF_HISTORY and issue.session is not None:
+    if issue.check_name not in (*OF_HISTORY, *OF_RETURN) and issue.session is not None:
         bar = db.get(BarRow, (issue.instrument_id, issue.session))
     prices = {} if bar is None else {n: getattr(bar, n) for n in ("open", "high", "low", "close")}
     db.execute(
@@ -115,12 +124,35 @@ def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
             **prices,
         )
     )
+    if of_return:
+        _confirm(db, issue, decision, by)
     if bar is not None:
         accepted = decision is Decision.ACCEPTED
         bar.state = BarState.FINAL if accepted else BarState.QUARANTINED
     db.flush()
     ticker = db.get_one(InstrumentRow, issue.instrument_id).ticker
     return f"{ticker} {issue.session}: {issue.message}"
+
+
+def _confirm(db: Session, issue: DataIssueRow, decision: Decision, by: str) -> None:
+    """Let a jump count as a second provider's word would, or no longer."""
+    of_jump = {
+        "instrument_id": issue.instrument_id,
+        "session": issue.session,
+        "check_name": Check.JUMP_CONFIRMED,
+    }
+    db.execute(delete(DataIssueRow).filter_by(**of_jump))
+    if decision is Decision.ACCEPTED:
+        size, _, _ = issue.message.partition(":")
+        db.execute(
+            insert(DataIssueRow).values(
+                **of_jump,
+                severity=Severity.WARNING,
+                message=f"{size}: accepted by {by}: used",
+                observed=issue.observed,
+                threshold=issue.threshold,
+            )
+        )
 
 
 # An accepted history is fetched again whole: once it is there, the next difference is a new one.

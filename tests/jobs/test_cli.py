@@ -474,6 +474,9 @@ def test_fetching_alone_forecasts_nothing(fresh, market, engine):
         f"BBB, CCC: csv has no bar of this session, its last is of {session(-1)}\n"
     )
     assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 2
+    nothing = fresh("fetch", "BBB", "CCC", "--session", ORIGIN)
+    assert nothing.status == 4
+    assert nothing.out.startswith(f"XNYS {ORIGIN}: 0 of 2 tickers have their bar\nBBB, CCC: csv ")
     for table in ("runs", "outcomes", "forecasts", "models"):
         assert fetch(engine, f"SELECT * FROM stockbatch.{table}") == []
     says(fresh("fetch", "ZZZ"), 2, "ZZZ is not on the watchlist")
@@ -760,6 +763,38 @@ def test_crontabs_and_the_database_url_are_checked_as_well(stockbatch, monkeypat
     assert len(answer.out.splitlines()) == 3
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("provider=bloomberg", "provider: bloomberg is not a provider: use one of csv:PATH"),
+        ("provider=csv", "provider: csv is not a provider"),
+        ("provider=demo:x", "provider: demo:x is not a provider"),
+        ("exchange=NOWHERE", "exchange: NOWHERE is not the code of an exchange calendar"),
+        ("exchanges.NOWHERE.close_delay_minutes=5", "exchanges.NOWHERE: NOWHERE is not the code"),
+        ("exchanges.NYSE.close_delay_minutes=5", "exchanges.NYSE: runs know this exchange as XNYS"),
+        ("api_address=999.1.1.1:80", "api_address: '999.1.1.1' does not appear to be an IPv4"),
+        ("monitoring_address=[1::2::3]:80", "monitoring_address: "),
+        ("alert_urls=json://one hunter2://two", "alert_urls: number 2 is not a URL that Apprise"),
+        ("alert_urls=hunter2", "alert_urls: number 1 is not a URL that Apprise"),
+        ("database_url=postgresql://me:hunt@er2@h/d", "database_url: cannot be read"),
+    ],
+)
+def test_settings_that_name_what_there_is_not_are_found(stockbatch, setting, words):
+    answer = stockbatch("--set", setting, "config", "check")
+    assert answer.status == 2, answer
+    assert words in answer.out
+    assert "hunt" not in answer.out + answer.err
+    assert len(answer.out.splitlines()) == 1
+
+
+def test_settings_that_name_what_there_is_are_right(stockbatch, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}EXCHANGES__XTKS__CLOSE_DELAY_MINUTES", "90")
+    chosen = ("provider=csv:prices", "exchange=XLON", "alert_urls=json://one mailto://a:b@mail.example",
+              "monitoring_address=", "api_address=[::1]:80")  # fmt: skip
+    options = [word for setting in chosen for word in ("--set", setting)]
+    assert stockbatch(*options, "config", "check").out.startswith("ok")
+
+
 def test_a_narrow_terminal_cuts_no_number(reading, monkeypatch):
     printed = reading("forecasts").out
     monkeypatch.setenv("COLUMNS", "40")
@@ -888,6 +923,16 @@ def test_prune_says_what_it_dropped(stockbatch, use, app):
     answer = stockbatch("prune", "--before", "2024-06-01")
     assert (answer.status, answer.out) == (2, "")
     assert "--before goes with --backtests" in answer.err
+
+
+@pytest.mark.parametrize("content", [None, "SELECT 1;\n"])
+def test_what_cannot_be_restored_makes_no_cluster(stockbatch, tmp_path, content):
+    if content:
+        (tmp_path / "file").write_text(content)
+    answer = stockbatch("db", "restore", "file")
+    words = "file was not restored, and "
+    says(answer, 3, words, "No such file" if content is None else "does not appear to be")
+    assert not (tmp_path / "home" / "postgres").exists()
 
 
 def test_backup_and_restore(stockbatch, use, app, empty_settings, tmp_path):
