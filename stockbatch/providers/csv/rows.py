@@ -124,7 +124,7 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     if (same_session & (key[1:] != key[:-1])).sum() > FEW * len(key):
         raise ValueError("there are several bars of a session: these are not daily bars")
     rank, sessions = rank[order], sessions[order]
-    numbers = {name: values[order] for name, values in rows.numbers.items()}
+    numbers = {name: rows.numbers.pop(name)[order] for name in list(rows.numbers)}
     numbers.setdefault("volume", np.full(len(key), np.nan))
     same_ticker = np.concatenate([[False], rank[1:] == rank[:-1]])[: len(rank)]
     basis = understand(header, numbers, sessions, same_ticker, reading.basis)

@@ -1,7 +1,9 @@
 """Layouts of files people have, each with the bars it states; and mixtures of them."""
 
+import csv
 import io
 import math
+from contextlib import suppress
 from datetime import date
 
 import numpy as np
@@ -318,10 +320,11 @@ def numbers_of(line):
     """Return every number that a line may state."""
     found = set()
     for delimiter in ",;\t":
-        for cell in line.strip().replace('"', "").replace("$", "").split(delimiter):
-            for text in (cell, cell.replace(",", "."), cell.replace(".", "").replace(",", ".")):
-                try:
-                    found.add(float(text))
-                except ValueError:
-                    continue
+        for cell in next(csv.reader([line.strip()], delimiter=delimiter), []):
+            plain = cell.strip().lstrip("$")
+            for text in (plain, plain.replace(",", "."), plain.replace(",", "")):
+                with suppress(ValueError):
+                    found |= {float(text), float(text.replace(".", ""))}
+            with suppress(ValueError):
+                found.add(float(plain.replace(".", "").replace(",", ".")))
     return found
