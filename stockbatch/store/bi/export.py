@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.records import ActionKind, BarState
-from stockbatch.store.bulk import driver_connection
+from stockbatch.store.bulk import cursor_of
 
 Fingerprints = dict[date | None, str]
 """What the rows of a part were made from, by the first day of its month; None: not of a month."""
@@ -83,13 +83,13 @@ def rows(db: Session, relation: Relation, month: date | None) -> Iterator[bytes]
     order = [name for name in ("ticker", "calendar", "session") if name in relation.columns]
     query = f"SELECT * FROM ({relation.query}) AS r WHERE {condition} ORDER BY {', '.join(order)}"
     statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
-    with driver_connection(db).cursor() as cursor, cursor.copy(statement.encode()) as copy:
+    with cursor_of(db) as cursor, cursor.copy(statement.encode()) as copy:
         for line in copy:  # a message each, as psycopg itself relies on
             yield bytes(line)
 
 
 def _relation(db: Session, name: str, query: str) -> Relation:
-    with driver_connection(db).cursor() as cursor:
+    with cursor_of(db) as cursor:
         cursor.execute(f"SELECT * FROM ({query}) AS r LIMIT 0".encode())
         described = cursor.description or ()
     columns = {column.name: postgres.types[column.type_code].name for column in described}
@@ -121,15 +121,16 @@ def _fingerprints(db: Session, relation: Relation) -> Fingerprints:
 def _of_prices(db: Session, bars: Fingerprints, forecasts: Fingerprints) -> Fingerprints:
     """Derive those of `bi.price_and_forecast`, whose averages take long.
 
-    A row depends on the bars up to its session, on its forecast, and on every split.
+    A row depends on the bars up to its session, on its forecast, and on all that restates prices.
     """
     splits = db.scalar(
         text(
             "SELECT string_agg(concat_ws(' ', instrument_id, session, value), ','"
             " ORDER BY instrument_id, session)"
-            " FROM stockbatch.corporate_actions WHERE kind = :split AND retracted_at IS NULL"
+            " FROM stockbatch.corporate_actions"
+            " WHERE kind <> :dividend AND NOT in_prices AND retracted_at IS NULL"
         ),
-        {"split": ActionKind.SPLIT},
+        {"dividend": ActionKind.DIVIDEND},
     )
     # Averages reach back over months, so that the hash of a month takes in all bars before it; a
     # split restates what came before, so that any split changes every month.
