@@ -8,6 +8,8 @@ StockbatchError
 │   ├── UnknownCalendar
 │   ├── NotASession
 │   ├── OutsideCalendar
+│   ├── NoBarsThen
+│   ├── DoubtfulCalendar
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -18,6 +20,8 @@ StockbatchError
 │   ├── DatabaseBusy
 │   ├── DatabaseSlow
 │   ├── DatabaseFull
+│   ├── DatabaseReadOnly
+│   ├── DatabaseFailed
 │   ├── SchemaOutOfDate
 │   ├── SchemaTooNew
 │   ├── MigrationInProgress
@@ -51,6 +55,7 @@ StockbatchError
 │   │   └── NoKey
 │   ├── PremiumOnly
 │   ├── NoCalendar
+│   ├── WrongCalendar
 │   ├── UnreadableFile
 │   └── BadFile
 ├── ModelError
@@ -59,6 +64,7 @@ StockbatchError
 │   ├── UnsuitableModel
 │   ├── NothingToRollBack
 │   ├── NothingToTrain
+│   ├── NoFit
 │   ├── TrainingFailed
 │   └── TrainingOverdue
 ├── ServiceError
@@ -134,6 +140,14 @@ class OutsideCalendar(SessionError):
     """{day} leads outside the calendar {calendar}, which knows {first} to {last}"""
 
 
+class DoubtfulCalendar(SessionError):
+    """{reason}"""
+
+
+class NoBarsThen(SessionError):
+    """{day} is {where} the bars of {calendar}: {known}"""
+
+
 class SessionNotClosed(SessionError):
     """Session {session} of {calendar} closes only at {close}: there is nothing to forecast from"""
 
@@ -176,6 +190,15 @@ class DatabaseSlow(DatabaseError):
 
 class DatabaseFull(DatabaseError):
     """{url} has no space left: {reason}"""
+
+
+class DatabaseReadOnly(DatabaseError):
+    """{url} takes no changes: {reason}; if it is a standby, name the primary, else let
+    default_transaction_read_only be off for this database and login"""
+
+
+class DatabaseFailed(DatabaseError):
+    """The server of {url} has failed, and its log says more: {reason}"""
 
 
 class SchemaOutOfDate(DatabaseError):
@@ -262,7 +285,7 @@ class UnknownIssue(QualityError):
 
 
 class NothingToDecide(QualityError):
-    """Finding {issue_id} ({check}, {severity}) set no bar aside: there is nothing to decide"""
+    """Finding {issue_id} ({check}, {severity}) set nothing aside: there is nothing to decide"""
 
 
 class ProviderError(StockbatchError):
@@ -325,6 +348,10 @@ class NoCalendar(ProviderError):
     """{ticker} trades on {exchange}, of which no calendar is known"""
 
 
+class WrongCalendar(ProviderError):
+    """{ticker}: {doubt}: give --calendar {advice}, or a column `calendar` in the list imported"""
+
+
 class UnreadableFile(ProviderError):
     """{path} cannot be read: {reason}"""
 
@@ -363,6 +390,10 @@ class NothingToTrain(ModelError):
     """No ticker has {bars} bars up to {session}: choose a later date or load more history"""
 
     exit_code = 2
+
+
+class NoFit(ModelError):
+    """no plausible fit: {reason}"""
 
 
 class TrainingFailed(ModelError):

@@ -78,6 +78,8 @@ class Check(StrEnum):
     BAD_VOLUME = "bad_volume"
     BAD_SPLIT = "bad_split"
     BAD_DIVIDEND = "bad_dividend"
+    SPLIT_NOT_SHOWN = "split_not_shown"
+    ANOTHER_COMPANY = "another_company"
     OFF_CALENDAR_ACTION = "off_calendar_action"
     RESTATED_BAR = "restated_bar"
     RESTATED_HISTORY = "restated_history"
@@ -87,10 +89,13 @@ class Check(StrEnum):
     JUMP_PENDING = "jump_pending"
     JUMP_SPLIT_LIKE = "jump_split_like"
     JUMP_UNIT_LIKE = "jump_unit_like"
+    JUMP_SPLIT_STATED = "jump_split_stated"
+    JUMP_TENFOLD = "jump_tenfold"
     JUMP_REVERSED = "jump_reversed"
     JUMP_RELEASED = "jump_released"
     JUMP_CONFIRMED = "jump_confirmed"
     IMPLAUSIBLE_FORECAST = "implausible_forecast"
+    NO_FORECAST = "no_forecast"
 
 
 class ActionKind(StrEnum):
@@ -230,7 +235,8 @@ class Listing:
     ticker: str
     symbol: str
     name: str | None = None
-    calendar: str = "XNYS"
+    calendar: str | None = None
+    """None where the provider does not say."""
     currency: str | None = None
     asset_class: str = "equity"
     sector: str | None = None
@@ -390,7 +396,7 @@ class Panel:
 
     Prices are as stored, of shape (tickers, sessions), NaN where there is no bar; `split` is 1 and
     `dividend` 0 where nothing happened. Both hold for the session they go ex. `confirmed` is True
-    where a second provider has said that the session's return, a jump, is right.
+    where a second provider, or a person, has said that the session's return, a jump, is right.
     """
 
     tickers: tuple[str, ...]

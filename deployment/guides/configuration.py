@@ -53,8 +53,9 @@ stockbatch config template      # a file to start from: it is deployment/stockba
 stockbatch config check         # all that is wrong, at once; connects to nothing
 ```
 
-Names nobody knows are refused, with the one that was meant. A secret is better kept in a file of
-its own that a variable names: `STOCKBATCH_DATABASE_URL_FILE`, `STOCKBATCH_ALERT_URLS_FILE`.
+Names nobody knows are refused, with the one that was meant. A variable that is set to nothing
+counts as not set, unless its line below says what `empty` means. A secret is better kept in a file
+of its own that a variable names: `STOCKBATCH_DATABASE_URL_FILE`, `STOCKBATCH_ALERT_URLS_FILE`.
 """
 
 

@@ -1,5 +1,6 @@
 """The process: settings in, an HTTP server that answers until it is told to stop."""
 
+import errno
 import logging
 import socket
 from collections.abc import Iterator
@@ -45,7 +46,10 @@ def listen(address: Address) -> socket.socket:
     try:
         return socket.create_server(address, family=address.family, backlog=1024)
     except OSError as error:
-        reason = f"cannot listen at {address}: {error}"
+        why = str(error.strerror).partition(" (while")[0]
+        if error.errno == errno.EADDRINUSE:
+            why = "another program listens there: stop it, or choose another address by --address"
+        reason = f"cannot listen at {address}: {why}"
         raise ConfigurationError(source="settings", key="api_address", reason=reason) from None
 
 

@@ -58,9 +58,16 @@ def restore(settings: Settings, file: Path) -> None:
     Roles are made where they are missing; the login owns what is restored. Raises RestoreFailed,
     which leaves nothing behind, SchemaTooNew, and what `database.engine` raises.
     """
+    try:
+        program, contents = _contents(settings, file)  # before there is a cluster to be filled
+    except (_ProgramError, OSError) as error:
+        where = str(settings.home)
+        if settings.database_url is not None:
+            where = database.redacted(database.url(settings))
+        raise RestoreFailed(path=file, url=where, reason=_words(error)) from None
     owner = database.engine(settings, "owner")
     try:
-        _restore(settings, file, owner)
+        _restore(settings, file, owner, program, contents)
     except (_ProgramError, OSError) as error:
         where = database.redacted(owner.url)
         raise RestoreFailed(path=file, url=where, reason=_words(error)) from None
@@ -69,16 +76,11 @@ def restore(settings: Settings, file: Path) -> None:
     database.migrate(settings)
 
 
-def _restore(settings: Settings, file: Path, owner: Engine) -> None:
-    with file.open("rb"):
-        pass  # where it cannot be read, the system says why better than pg_restore
+def _restore(settings: Settings, file: Path, owner: Engine, program: str, contents: str) -> None:
     server = _server_version(owner)
     _require_empty(owner)
-    program, contents = _contents(settings, file)
     found = _DUMPED_FROM.search(contents)
-    if "SCHEMA - stockbatch " not in contents or found is None:
-        raise _ProgramError("it is a backup of something else")
-    if int(found[1]) > server:
+    if found and int(found[1]) > server:
         raise _ProgramError(f"it comes from PostgreSQL {found[1]}, and the server is {server}")
     with owner.begin() as connection:
         database.create_roles(connection)
@@ -127,11 +129,18 @@ def _program(settings: Settings, name: str, server: int) -> str:
 
 def _contents(settings: Settings, file: Path) -> tuple[str, str]:
     """Return the first pg_restore that can read the file, and the table of contents it reads."""
+    with file.open("rb"):
+        pass  # where it cannot be read, the system says why better than pg_restore
     *others, last = database.programs(settings, "pg_restore")
-    for program in others:
+    program, contents = last, ""
+    for other in others:
         with suppress(_ProgramError):
-            return program, _call([program, "--list", str(file)], {})
-    return last, _call([last, "--list", str(file)], {})
+            program, contents = other, _call([other, "--list", str(file)], {})
+            break
+    contents = contents or _call([program, "--list", str(file)], {})
+    if "SCHEMA - stockbatch " not in contents or not _DUMPED_FROM.search(contents):
+        raise _ProgramError("it is a backup of something else")
+    return program, contents
 
 
 def _call(command: Sequence[str], variables: Mapping[str, str]) -> str:

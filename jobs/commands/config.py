@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from jobs.commands import context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stockbatch.config import Settings
     from stockbatch.exceptions import StockbatchError
@@ -56,17 +57,55 @@ def check() -> None:
 
 def _unusable(settings: Settings) -> Iterator[StockbatchError]:
     """Yield what only those who use a setting find wrong with it."""
+    from stockbatch.exceptions import ConfigurationError, StockbatchError
+
+    for key, check in _checks(settings):
+        try:
+            check()
+        except ConfigurationError as error:
+            yield error
+        except StockbatchError as error:
+            yield ConfigurationError(source="settings", key=key, reason=error)
+
+
+def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what uses a setting, without connecting to anything."""
     from jobs.daemon.triggers import crontab
     from stockbatch import database
-    from stockbatch.exceptions import ConfigurationError
+    from stockbatch.market import sessions
+    from stockbatch.providers import registry
 
     for key in ("base_refit", "maintenance"):
-        try:
-            crontab(settings, key)
-        except ConfigurationError as error:
-            yield error
+        yield key, partial(crontab, settings, key)
     if settings.database_url is not None:
-        try:
-            database.url(settings)
-        except ConfigurationError as error:
-            yield error
+        yield "database_url", partial(database.url, settings)
+    yield "provider", lambda: registry.create(settings.provider, settings).close()
+    if settings.exchange:
+        yield "exchange", partial(sessions.canonical, settings.exchange)
+    for code in settings.exchanges:
+        yield f"exchanges.{code}", partial(_canonical, code)
+    for number, url in enumerate(settings.alert_urls, start=1):
+        yield "alert_urls", partial(_can_alert, number, url.get_secret_value())
+
+
+def _canonical(code: str) -> None:
+    """Raise ConfigurationError unless runs know an exchange by this code."""
+    from stockbatch.exceptions import ConfigurationError
+    from stockbatch.market import sessions
+
+    if (known := sessions.canonical(code)) != code:
+        reason = f"runs know this exchange as {known}: write [exchanges.{known}]"
+        raise ConfigurationError(source="settings", key=f"exchanges.{code}", reason=reason)
+
+
+def _can_alert(number: int, url: str) -> None:
+    """Raise ConfigurationError, which repeats nothing of a URL, unless Apprise can read it."""
+    from stockbatch.exceptions import ConfigurationError
+
+    context.require("alert_urls", "apprise", extra="alerts")
+    import apprise
+
+    with apprise.LogCapture():  # type: ignore[no-untyped-call]  # its words repeat the URL
+        if not apprise.Apprise().add(url):
+            reason = f"number {number} is not a URL that Apprise knows"
+            raise ConfigurationError(source="settings", key="alert_urls", reason=reason)

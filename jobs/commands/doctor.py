@@ -61,7 +61,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     for specification in sorted(sources):
         yield f"provider {specification}", partial(_provider, settings, specification)
     for code in sorted({i.calendar for i in watchlist} | {settings.exchange or XNYS}):
-        yield f"calendar {code}", partial(_calendar, code)
+        yield f"calendar {code}", partial(_calendar, settings, code)
 
 
 def _providers() -> str:
@@ -98,10 +98,16 @@ def _server(settings: Settings) -> str:
     from sqlalchemy import text
 
     from stockbatch import database
+    from stockbatch.exceptions import DatabaseReadOnly
 
     with _engine(settings) as engine, engine.connect() as connection:
         version = connection.scalar(text("SHOW server_version"))
-        return f"PostgreSQL {version} at {database.redacted(engine.url)}"
+        where = database.redacted(engine.url)
+        if connection.scalar(text("SELECT pg_is_in_recovery()")):
+            raise DatabaseReadOnly(url=where, reason="it is a standby")
+        if connection.scalar(text("SHOW transaction_read_only")) == "on":
+            raise DatabaseReadOnly(url=where, reason="transactions are read-only")
+        return f"PostgreSQL {version} at {where}"
 
 
 def _migrations(settings: Settings) -> str:
@@ -139,9 +145,17 @@ def _provider(settings: Settings, specification: str) -> str:
         return provider.state()
 
 
-def _calendar(code: str) -> str:
-    from stockbatch.market import sessions
+def _calendar(settings: Settings, code: str) -> str:
+    from sqlalchemy.orm import Session
 
+    from stockbatch.exceptions import DoubtfulCalendar
+    from stockbatch.market import calendars, sessions
+    from stockbatch.store import issues
+
+    with _engine(settings) as engine, Session(engine) as db:
+        off = issues.off_calendar(db, sessions.canonical(code))
+    if doubts := calendars.doubts(off):
+        raise DoubtfulCalendar(reason=doubts[0])
     now = datetime.now(UTC)
     calendar = sessions.load(code, now.date())
     last = calendar.last_closed(now)

@@ -15,13 +15,20 @@ def fetch(
 ) -> None:
     """Fetch and check bars, of new tickers all there are; train and forecast nothing.
 
-    Interrupted, the same command goes on where it stopped.
+    Interrupted, the same command goes on where it stopped. Ends with status 4 if no ticker has its
+    bar.
     """
     from jobs.app import running
     from jobs.daily.choice import calendars_of
     from jobs.daily.fetch_only import fetch_session
+    from stockbatch.exceptions import ProviderError
 
     settings = context.settings(exchange=exchange)
     with running(settings) as app:
+        some = False
         for code in calendars_of(app, settings.exchange, tickers, session):
-            typer.echo(fetch_session(app, code, session, tickers=tickers, provider=provider))
+            fetched = fetch_session(app, code, session, tickers=tickers, provider=provider)
+            typer.echo(fetched)
+            some = some or len(fetched.problems) < fetched.tickers
+    if not some:
+        raise typer.Exit(ProviderError.exit_code)

@@ -89,10 +89,11 @@ def export(
 ) -> None:
     """Write a ticker's model as an ordinary Keras file; its input is described by `models show`."""
     from jobs.app import running
-    from stockbatch.config import ModelSettings
+    from stockbatch.config import ModelSettings, choose_keras
     from stockbatch.engine.network import network_of
     from stockbatch.store import models as store
 
+    choose_keras()
     if file.suffix != ".keras":
         raise typer.BadParameter("the file's name must end in .keras")
     with running(context.settings(), create=False) as app:

@@ -72,7 +72,9 @@ def _around(
     ids = set(forecasts["instrument_id"][large].astype(int).tolist())
     chosen = [instrument for instrument in instruments if instrument.id in ids]
     oldest = as_date(forecasts["target_day"][large].min().astype("datetime64[D]"))
-    window = calendar.between(calendar.previous(oldest, JUMP_REACH), run.session)
+    # Fewer where the calendar begins: that a run is of its first sessions is no reason to fail.
+    before = calendar.before(oldest, JUMP_REACH)
+    window = np.concatenate([before, calendar.between(oldest, run.session)])
     return bars.load_panel(db, chosen, window)
 
 

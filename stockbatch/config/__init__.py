@@ -2,7 +2,7 @@
 
 from stockbatch.config.address import Address
 from stockbatch.config.problems import in_words
-from stockbatch.config.process import child_environment, environment, user
+from stockbatch.config.process import child_environment, choose_keras, environment, user
 from stockbatch.config.schema import (
     PREFIX,
     ExchangeSettings,
@@ -22,6 +22,7 @@ __all__ = [
     "ServiceManager",
     "Settings",
     "child_environment",
+    "choose_keras",
     "environment",
     "in_words",
     "load",

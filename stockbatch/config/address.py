@@ -2,12 +2,15 @@
 
 import re
 import socket
+from ipaddress import ip_address
 from typing import NamedTuple
 
 # An IPv6 host has colons of its own, so that only brackets tell where it ends.
 _WRITTEN = re.compile(
     r"(?:\[(?P<ipv6>[^\s/\[\]]*:[^\s/\[\]]*)\]|(?P<name>[^\s:/\[\]]+)):(?P<port>[0-9]+)"
 )
+
+_NUMBERS = re.compile(r"[0-9.]+")
 
 
 class Address(NamedTuple):
@@ -22,7 +25,10 @@ class Address(NamedTuple):
         written = _WRITTEN.fullmatch(text)
         if written is None or int(written["port"]) >= 2**16:
             raise ValueError("write it as HOST:PORT, e.g. 127.0.0.1:9464 or [::1]:9464")
-        return cls(written["ipv6"] or written["name"], int(written["port"]))
+        host = written["ipv6"] or written["name"]
+        if written["ipv6"] or _NUMBERS.fullmatch(host):
+            ip_address(host)  # a name can be looked up only where it is used
+        return cls(host, int(written["port"]))
 
     @property
     def family(self) -> socket.AddressFamily:

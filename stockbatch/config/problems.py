@@ -126,7 +126,11 @@ def _unknown(path: Sequence[str], models: ProviderModels) -> str:
     if len(path) == 1 and (moved := _moved(path[0], models)):
         return f"unknown; it is {'.'.join(moved)} now"
     close = get_close_matches(path[-1], _known_beside(path, models), 1)
-    return f"unknown; did you mean {close[0]}?" if close else "unknown"
+    if close:
+        return f"unknown; did you mean {close[0]}?"
+    if path[0] == "providers" and len(path) == 2:
+        return f"unknown; there are {', '.join(models)}"
+    return "unknown"
 
 
 def _known_beside(path: Sequence[str], models: ProviderModels) -> Iterable[str]:

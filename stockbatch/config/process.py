@@ -6,12 +6,29 @@ from collections.abc import Mapping
 
 from stockbatch.config.schema import PREFIX
 
+KERAS = {
+    "KERAS_BACKEND": "tensorflow",
+    # Neither the user's keras.json is read, with its own types of numbers, nor one written: no file
+    # can be in what is no folder, and Keras goes on with its defaults.
+    "KERAS_HOME": os.devnull,
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""What Keras is to be here, whatever it is for the user's other programs."""
+
+
+def choose_keras() -> None:
+    """Make this process import the Keras that the training child has."""
+    os.environ.update(KERAS)
+
 
 def child_environment(threads: int) -> dict[str, str]:
     """Return the environment of a training child: no database, quiet, this many threads."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return inherited | {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "KERAS_"))
+    }
+    return {
+        **inherited,
+        **KERAS,
         "TF_NUM_INTEROP_THREADS": str(threads),
         "TF_NUM_INTRAOP_THREADS": "1",  # stacks train side by side, operations do not split
         "OMP_NUM_THREADS": "1",

@@ -75,7 +75,8 @@ def _read(
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             """Let options beat the environment, and the environment the file."""
             from_file = TomlConfigSettingsSource(settings_cls)
-            return init_settings, env_settings, _SecretFiles(settings_cls), from_file
+            empty, files = _EmptyVariables(settings_cls), _SecretFiles(settings_cls)
+            return init_settings, empty, env_settings, files, from_file
 
         @field_validator("providers", mode="after")
         @classmethod
@@ -131,7 +132,15 @@ def _secrets(value: object) -> Iterator[str]:
         yield from _secrets(list(value.values()))
 
 
-class _SecretFiles(PydanticBaseSettingsSource):
+class _AtOnce(PydanticBaseSettingsSource):
+    """A source whose `__call__` reads all fields at once."""
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return nothing."""
+        return None, field_name, False
+
+
+class _SecretFiles(_AtOnce):
     """Secrets from the files that `STOCKBATCH_…_FILE` variables name."""
 
     def __call__(self) -> dict[str, Any]:
@@ -149,17 +158,33 @@ class _SecretFiles(PydanticBaseSettingsSource):
                 ) from None
         return found
 
-    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return nothing: `__call__` reads all fields at once."""
-        return None, field_name, False
+
+class _EmptyVariables(_AtOnce):
+    """Variables that are set to nothing, of settings for which that means something.
+
+    Of any other setting such a variable counts as not set: files of containers set many so.
+    """
+
+    def __call__(self) -> dict[str, Any]:
+        unset = {name.upper() for name, value in os.environ.items() if not value}
+        return {
+            key: ""
+            for key, field in Settings.model_fields.items()
+            if f"{PREFIX}{key}".upper() in unset and "empty: " in (field.description or "")
+        }
 
 
 def _find_file(config: Path | None) -> Path | None:
     """Return the named file, else the one in the state folder, else None."""
     if config is not None:
-        if not config.is_file():
-            raise ConfigurationError(source="--config", key=config, reason="there is no such file")
-        return config
+        return _require_file(config, "--config")
     home = os.environ.get(f"{PREFIX}HOME")
     default = (Path(home).expanduser() if home else state_folder()) / "stockbatch.toml"
-    return default if default.is_file() else None
+    return _require_file(default, "settings") if default.exists() else None
+
+
+def _require_file(path: Path, source: str) -> Path:
+    if not path.is_file():
+        reason = "that is no file" if path.exists() else "there is no such file"
+        raise ConfigurationError(source=source, key=path, reason=reason)
+    return path

@@ -1,8 +1,8 @@
 """The settings as TOML: those in force, and a file to start from."""
 
 import json
+import re
 from contextlib import suppress
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
@@ -10,6 +10,13 @@ from pydantic_core import PydanticUndefined
 from stockbatch.config import PREFIX, ExchangeSettings, ModelSettings, ProviderModels, Settings
 from stockbatch.exceptions import StockbatchError
 
+_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)"
+    r"(?:(?P<user>[^:/?#@]*)(?P<password>:[^/?#@]*)?(?=@))?"
+    r"(?P<place>@?[^:/?#@\[\]]*(?:\[[0-9a-fA-F:.]+\])?(?::[0-9]*)?(?:/[^?#@]*)?)"
+    r"(?:\?[^#]*)?",
+)
+"""A URL in whose user and password nothing has a meaning for its parts."""
 _ABOUT = f"""
 # Settings of stockbatch: take the '# ' away from what you change.
 #
@@ -96,16 +103,15 @@ def _toml(value: object) -> str:
         return json.dumps(_redacted(value.get_secret_value()))
     if isinstance(value, tuple) and all(isinstance(one, SecretStr) for one in value):
         # The whole text of each may be the secret.
-        schemes = [one.get_secret_value().partition("://")[0] for one in value]
-        return json.dumps([f"{scheme}://***" for scheme in schemes])
+        schemes = [one.get_secret_value().rpartition("://")[0] for one in value]
+        return json.dumps([f"{scheme}://***" if scheme else "***" for scheme in schemes])
     return json.dumps("" if value in (None, PydanticUndefined) else value, default=str)
 
 
 def _redacted(secret: str) -> str:
     """Return a URL without its password and without its query, of anything else nothing."""
-    if "://" not in secret:
+    found = _URL.fullmatch(secret)
+    if found is None:  # a password with a character of its own meaning may be anywhere in it
         return "***"
-    parts = urlsplit(secret)
-    login, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return urlunsplit((parts.scheme, f"{user}{colon and ':***'}{at}{host}", parts.path, "", ""))
+    password = ":***" if found["password"] is not None else ""
+    return f"{found['scheme']}{found['user'] or ''}{password}{found['place']}"

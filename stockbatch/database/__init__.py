@@ -1,12 +1,11 @@
 """The database: the way into it, its tables, its revision, and the server that comes along."""
 
+from stockbatch.database.address import for_clients, redacted
 from stockbatch.database.connection import (
     engine,
-    for_clients,
     for_programs,
     programs,
     psql,
-    redacted,
     url,
 )
 from stockbatch.database.migration import (

@@ -6,30 +6,25 @@ made for the writer, the reader or the REST service does `SET ROLE stockbatch_wr
 `stockbatch_reader` or `stockbatch_api` if that role exists and the login may, and keeps the login's
 own rights otherwise. The owner is the login itself: it migrates.
 
-Every connection speaks UTC and UTF-8, has time limits, and sees only `public` unqualified. Session
-settings and advisory locks are used, so a pooler in between must pool by session.
+Every connection speaks UTC and UTF-8, has time limits, and sees only `public` unqualified, whatever
+the database or the login has by default. Session settings and advisory locks are used, so a pooler
+in between must pool by session: one that does not is refused.
 """
 
 import shutil
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Engine, create_engine, event
 
 from stockbatch.config import Settings
-from stockbatch.database import embedded_server
+from stockbatch.database import address as addresses
+from stockbatch.database import embedded_server, errors
+from stockbatch.database.address import redacted
 from stockbatch.database.embedded_server import Role
 from stockbatch.exceptions import (
-    AccessDenied,
-    ConfigurationError,
-    DatabaseBusy,
-    DatabaseFull,
     DatabaseNotCreated,
-    DatabaseSlow,
     DatabaseUnavailable,
-    StockbatchError,
 )
 
 OLDEST_SERVER = 15
@@ -39,11 +34,31 @@ KEEPALIVES = {"idle": "30", "interval": "10", "count": "3"}
 """Seconds, seconds and number: a machine or a network that is gone is noticed within a minute, by
 this side, and by the server, which then gives its locks to others."""
 _PATIENCE = {"connect_timeout": "10", **{f"keepalives_{k}": v for k, v in KEEPALIVES.items()}}
-_SECRETS = ("password", "sslpassword")
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Of a database that takes every character there is; the second one looks at none."""
+_PINNED = {
+    "timezone": "UTC",
+    "search_path": "public",
+    "lock_timeout": LOCK_TIMEOUT,
+    # Values are written and read as PostgreSQL does unless told otherwise.
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": "read committed",
+    # The lock of a run is held by a connection that says nothing for hours.
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "transaction_timeout": "0",
+    **{f"tcp_keepalives_{name}": value for name, value in KEEPALIVES.items()},
+}
 
 _CONFIGURE = """\
 SELECT set_config(name, value, false)
-FROM unnest(%s::text[], %s::text[]) AS settings (name, value)"""
+FROM unnest(%s::text[], %s::text[]) AS settings (name, value)
+WHERE current_setting(name, true) IS NOT NULL"""  # not every version has all of them
 
 # From version 16 on, being a member of a role and being allowed to take it are two things.
 _TAKE_ROLE = """\
@@ -60,21 +75,10 @@ def url(settings: Settings, role: Role = "writer", *, create: bool = True) -> UR
     With `create` false a cluster is never made: raises DatabaseNotCreated.
     """
     if settings.database_url is not None:
-        return _external(settings.database_url.get_secret_value())
+        return addresses.external(settings.database_url.get_secret_value())
     if not create and not embedded_server.exists(settings.home):
         raise DatabaseNotCreated(home=settings.home)
     return embedded_server.start(settings.home).url(role).set(query={"sslmode": "disable"})
-
-
-def for_clients(url: URL) -> str:
-    """Return the URL, password included, as psql and BI tools take it."""
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-def redacted(url: URL) -> str:
-    """Return the URL without any password."""
-    plain = url.set(drivername="postgresql").difference_update_query(_SECRETS)
-    return plain.render_as_string(hide_password=True)
 
 
 def engine(settings: Settings, role: Role = "writer", *, create: bool = True) -> Engine:
@@ -100,7 +104,7 @@ def engine(settings: Settings, role: Role = "writer", *, create: bool = True) ->
     def prepare(connection: psycopg.Connection[Any], _record: object) -> None:
         _prepare(connection, role, address)
 
-    event.listen(made, "handle_error", _explain)
+    event.listen(made, "handle_error", errors.raise_ours)
     return made
 
 
@@ -129,42 +133,22 @@ def for_programs(
 
     The password is in a file or in a variable, never in an argument.
     """
-    address = url(settings, role, create=create).set(drivername="postgresql")
+    address = url(settings, role, create=create)
     secrets = {"PGPASSWORD": str(address.password)} if address.password else {}
-    public = address.difference_update_query(_SECRETS)._replace(password=None)
+    public = addresses.without_secrets(address)._replace(password=None)
     if settings.database_url is None:
         file = embedded_server.start(settings.home).password_file
         # The password file is there already, and no variable need carry a secret.
         public, secrets = public.update_query_dict({"passfile": str(file)}), {}
-    return public.render_as_string(), secrets
-
-
-def _external(given: str) -> URL:
-    try:
-        address = make_url(given)
-    except (ArgumentError, ValueError):
-        reason = "not a URL: write postgresql://user:password@host:port/database"
-    else:
-        if address.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
-            return address.set(drivername="postgresql+psycopg")
-        reason = f"{address.drivername}:// is not supported: write postgresql://…"
-    raise ConfigurationError(source="settings", key="database_url", reason=reason)
+    return addresses.for_clients(public), secrets
 
 
 def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> None:
     """Give a new connection its settings and its role."""
-    version = connection.info.server_version // 10_000
-    if version < OLDEST_SERVER:
+    if reason := _unsuitable(connection):
         connection.close()
-        reason = f"it is PostgreSQL {version}, this program needs {OLDEST_SERVER} or later"
         raise DatabaseUnavailable(url=redacted(address), reason=reason)
-    values = {
-        "timezone": "UTC",
-        "search_path": "public",
-        "statement_timeout": STATEMENT_TIMEOUT[role],
-        "lock_timeout": LOCK_TIMEOUT,
-        **{f"tcp_keepalives_{name}": value for name, value in KEEPALIVES.items()},
-    }
+    values = {**_PINNED, "statement_timeout": STATEMENT_TIMEOUT[role]}
     connection.execute(_CONFIGURE, [list(values), list(values.values())])
     # Once, when the connection is made: every transaction on it then has that role.
     if role != "owner":
@@ -172,26 +156,41 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
     connection.commit()
 
 
-def _explain(context: ExceptionContext) -> None:
-    """Raise the error of our own that says what a driver error means to the user."""
-    if context.is_pre_ping:  # the pool then replaces the connection, and nobody need know
-        return
-    error = context.original_exception
-    kind: type[StockbatchError]
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        kind = AccessDenied
-    elif isinstance(error, psycopg.errors.LockNotAvailable):
-        kind = DatabaseBusy
-    elif isinstance(error, psycopg.errors.QueryCanceled):
-        kind = DatabaseSlow
-    elif isinstance(error, psycopg.errors.DiskFull):
-        kind = DatabaseFull
-    elif context.connection is None or context.is_disconnect:
-        kind = DatabaseUnavailable
-    else:
-        return
-    address = context.engine.url if context.engine else None
-    reason = str(error).splitlines()[0].removeprefix("connection failed: ")
-    if address is not None and address.password:
-        reason = reason.replace(str(address.password), "***")
-    raise kind(url=redacted(address) if address else "the database", reason=reason) from None
+def _unsuitable(connection: psycopg.Connection[Any]) -> str | None:
+    """Return why a server cannot serve, before anything is set in a session of it."""
+    version = connection.info.server_version // 10_000
+    if version < OLDEST_SERVER:
+        return f"it is PostgreSQL {version}, this program needs {OLDEST_SERVER} or later"
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in ENCODINGS:
+        return (
+            f"its encoding is {encoding}, this program needs UTF8: make it by"
+            " CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if _changes_sessions(connection):
+        return (
+            "a pooler in between (PgBouncer or the like) gives each transaction another session:"
+            " let it pool by session (pool_mode = session), or name the server itself"
+        )
+    return None
+
+
+def _changes_sessions(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether a pooler lets two connections share one session of the server."""
+
+    def process(of: psycopg.Connection[Any]) -> int:
+        (pid,) = of.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        return int(pid)
+
+    info = connection.info
+    connection.autocommit = True  # a pooler by statement refuses every transaction
+    first = process(connection)
+    try:
+        # Without a pooler, the server itself has said when connecting what its process is.
+        if first == info.backend_pid:
+            return False
+        with psycopg.connect(info.dsn, password=info.password or None, autocommit=True) as other:
+            # Where sessions are shared, the second one is given what the first has given back.
+            return any(process(other) == first or process(connection) != first for _ in range(3))
+    finally:
+        connection.autocommit = False

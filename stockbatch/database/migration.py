@@ -12,8 +12,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, inspect, text
 
 from stockbatch.config import Settings
+from stockbatch.database.address import redacted
 from stockbatch.database.connection import engine as connect
-from stockbatch.database.connection import redacted
 from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate, SchemaTooNew
 
 MIGRATION_LOCK = 0x73746F636B  # "stock": the key of the advisory lock of migrations

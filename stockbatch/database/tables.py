@@ -140,6 +140,10 @@ class InstrumentRow(Base):
     name: Mapped[str | None] = mapped_column(comment="long name")
     currency: Mapped[str | None] = mapped_column(comment="ISO 4217 code of its prices")
     asset_class: Mapped[str] = mapped_column(comment="equity, index, currency, crypto, …")
+    sector: Mapped[str | None] = mapped_column(
+        comment="sector, in the words of the list it is from"
+    )
+    industry: Mapped[str | None] = mapped_column(comment="industry, likewise")
     active: Mapped[bool] = mapped_column(server_default="true", comment="handled by runs")
     demo: Mapped[bool] = mapped_column(
         server_default="false", comment="demonstration data: never due, in no metric over ALL"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,7 @@ from stockbatch.records import (
     StoredBars,
 )
 from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
+from stockbatch.store.text import storable
 
 PRICES = ("open", "high", "low", "close")
 
@@ -282,6 +283,15 @@ def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> 
     return {row.id: row.session for row in found}
 
 
+def span(db: Session, instrument_ids: Sequence[int]) -> tuple[date, date] | None:
+    """Return the first and the last session with a bar that is used; None where there is none."""
+    query = select(func.min(BarRow.session), func.max(BarRow.session)).where(
+        BarRow.instrument_id.in_(instrument_ids), BarRow.state != BarState.QUARANTINED
+    )
+    first, last = db.execute(query).one()
+    return None if first is None else (first, last)
+
+
 def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[int]:
     """Return the ids of the instruments that have a usable bar of `session`."""
     found = states(db, instrument_ids, session)
@@ -461,7 +471,7 @@ def add_findings(
             "session": finding.session,
             "check_name": finding.check,
             "severity": finding.severity,
-            "message": finding.message,
+            "message": storable(finding.message),
             "observed": finding.observed,
             "threshold": finding.threshold,
             "run_id": run_id,

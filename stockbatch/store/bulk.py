@@ -8,9 +8,9 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from stockbatch.database import errors
 from stockbatch.records import Floats, Sessions
 
 _FIXED = {"int2": ">i2", "int4": ">i4", "date": ">i4", "float8": ">f8"}
@@ -32,7 +32,7 @@ def stage(
     _make(db, name, columns)
     names = ", ".join(column for column, _ in columns)
     with (
-        _cursor(db) as cursor,
+        cursor_of(db) as cursor,
         cursor.copy(f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.set_types([kind for _, kind in columns])
@@ -58,7 +58,7 @@ def stage_arrays(
         fields += [(f"{column} size", ">i4"), (column, _FIXED[kind])]
     count = len(arrays[columns[0][0]])
     with (
-        _cursor(db) as cursor,
+        cursor_of(db) as cursor,
         cursor.copy(f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.write(_HEADER)
@@ -89,7 +89,7 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     NULL becomes NaN. The server packs every column into one value, which needs no Python object
     per row or number; a value holds 1 GB, 134 million rows.
     """
-    with _cursor(db, binary=True) as cursor:
+    with cursor_of(db, binary=True) as cursor:
         # Asked for no row first, because only the server knows how the columns are called.
         cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
         packed = ", ".join(
@@ -124,10 +124,10 @@ def driver_connection(db: Session) -> psycopg.Connection[Any]:
 
 
 @contextmanager
-def _cursor(db: Session, **options: Any) -> Iterator[psycopg.Cursor[Any]]:
+def cursor_of(db: Session, **options: Any) -> Iterator[psycopg.Cursor[Any]]:
     """Yield a cursor of the driver's, whose errors are raised as those of any other statement."""
     try:
         with driver_connection(db).cursor(**options) as cursor:
             yield cursor
     except psycopg.Error as error:
-        raise DBAPIError.instance(None, None, error, psycopg.Error) from error
+        raise errors.of_bulk(error, db.connection()) from None

@@ -9,6 +9,7 @@ session, nothing to be restated, no backtests, and a vacuum that keeps up. Netwo
 the default settings; their weights are made up, because only their size counts.
 """
 
+import sys
 import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -40,6 +41,9 @@ class Size(NamedTuple):
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     with tempfile.TemporaryDirectory() as home:
         try:
             settings = Settings(home=Path(home))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from jobs import cli, watchlist
+from jobs import cli, symbols
 from stockbatch.config import PREFIX
 from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
@@ -141,7 +141,7 @@ def test_every_command_has_help(stockbatch, command):
 
 def test_the_help_of_an_import_names_every_column(stockbatch):
     said = " ".join(stockbatch("tickers", "import", "--help").out.split())
-    assert f"ticker, {', '.join(watchlist.COLUMNS)}." in said
+    assert f"ticker, {', '.join(symbols.COLUMNS)}." in said
 
 
 @pytest.mark.parametrize("group", [(), ("tickers",), ("models",), ("db",), ("config",)])
@@ -433,6 +433,71 @@ def test_constituents_are_imported_with_what_the_file_says(fresh, market, engine
     says(fresh("tickers", "import", file), 4, f"{file}, line 2, column 2: NYES", "did you mean")
 
 
+def coins(tmp_path):
+    """Return a folder with bars of a coin, for every day of half a year, and of a share."""
+    folder = tmp_path / "coins"
+    folder.mkdir()
+    days = {
+        "COIN": np.arange("2024-01-01", "2024-06-29", dtype="datetime64[D]"),
+        "SHARE": sessions.of_years("XNYS", 2024, 2024)[:120],
+    }
+    for name, of_one in days.items():
+        rows = [f"{day},{10 + i % 7},17,9,{10 + i % 5},{1000 + i}" for i, day in enumerate(of_one)]
+        text = "\n".join(["Date,Open,High,Low,Close,Volume", *rows])
+        (folder / f"{name}.csv").write_text(text + "\n")
+    return f"csv:{folder}"
+
+
+def test_a_calendar_that_bars_do_not_fit_is_never_given_in_silence(fresh, engine, tmp_path):
+    provider = ("--provider", coins(tmp_path))
+    answer = fresh("tickers", "add", "--all", *provider)
+    assert (answer.status, answer.out) == (4, "1 added\n")
+    doubt = "56 of 180 bars are of days on which XNYS is closed, the last of 2024-06-23"
+    assert answer.err.startswith(f"error: COIN: {doubt}: give --calendar 24/7")
+    says(fresh("tickers", "add", "COIN", *provider), 4, doubt)
+    says(fresh("tickers", "add", "COIN", *provider, "--calendar", "24/8"), 2, "24/8", "24/7")
+    says(fresh("tickers", "add", "NONE", *provider, "--calendar", "24/7"), 4, "NONE")
+    assert fresh("tickers", "add", "COIN", *provider, "--calendar", "24/7").out == "1 added\n"
+    rows = fetch(engine, "SELECT ticker, calendar FROM stockbatch.instruments ORDER BY ticker")
+    assert [tuple(row.values()) for row in rows] == [("COIN", "24/7"), ("SHARE", "XNYS")]
+    assert "does not fit" not in fresh("status").out
+
+
+def test_a_calendar_that_does_not_fit_is_told_everywhere(fresh, tmp_path):
+    fresh("tickers", "add", "--all", "--provider", coins(tmp_path), "--calendar", "nyse")
+    told = (
+        "XNYS does not fit COIN: 56 of 180 bars are of days on which XNYS is closed, the last of"
+        " 2024-06-23; remove what trades elsewhere and add it with --calendar 24/7"
+    )
+    assert told in fresh("fetch", "--session", "2024-06-28", "--exchange", "nasdaq").out
+    assert f"warning: {told}" in fresh("status").out
+    assert f"wrong  calendar XNYS: {told}" in fresh("doctor").out
+
+
+def test_exchanges_are_named_as_people_name_them(fresh, market):
+    fresh("tickers", "add", "AAA", "--provider", market.specification)
+    for name in ("xnys", "NYSE", "nasdaq", "NMS"):
+        assert fresh("retry", name).status == 0, name
+    says(fresh("retry", "XLNO"), 2, "XLNO", "did you mean XLON")
+    says(fresh("run", "--exchange", "Wallstreet"), 2, "Wallstreet")
+    assert "paused: XLON" in fresh("pause", "l").out
+
+
+def test_lines_that_are_no_symbol_are_told_and_the_others_are_added(
+    fresh, market, engine, tmp_path
+):
+    file = tmp_path / "index.csv"
+    file.write_text(
+        "Symbol;Security;GICS Sector;GICS Sub-Industry\nAAA;Alpha;Energy;Oil\nno symbol;;;\n",
+        encoding="utf-16",
+    )
+    answer = fresh("tickers", "import", file, "--provider", market.specification)
+    assert (answer.status, answer.out) == (4, "1 added\n")
+    assert answer.err == f"error: {file}, line 3, column 1: 'no symbol' is not a symbol\n"
+    [row] = fetch(engine, "SELECT ticker, name, sector, industry FROM bi.instruments")
+    assert tuple(row.values()) == ("AAA", "Alpha", "Energy", "Oil")
+
+
 def test_a_fallback_has_its_own_symbol(fresh, market, engine):
     one = ("tickers", "add", "AAA", "--provider", market.specification)
     says(fresh(*one, "--fallback-symbol", "X"), 2, "a --fallback-symbol for each --fallback")
@@ -472,6 +537,9 @@ def test_fetching_alone_forecasts_nothing(fresh, market, engine):
         f"BBB, CCC: csv has no bar of this session, its last is of {session(-1)}\n"
     )
     assert fetch(engine, "SELECT count(*) AS n FROM stockbatch.bars")[0]["n"] == 3 * 151 - 2
+    nothing = fresh("fetch", "BBB", "CCC", "--session", ORIGIN)
+    assert nothing.status == 4
+    assert nothing.out.startswith(f"XNYS {ORIGIN}: 0 of 2 tickers have their bar\nBBB, CCC: csv ")
     for table in ("runs", "outcomes", "forecasts", "models"):
         assert fetch(engine, f"SELECT * FROM stockbatch.{table}") == []
     says(fresh("fetch", "ZZZ"), 2, "ZZZ is not on the watchlist")
@@ -758,6 +826,38 @@ def test_crontabs_and_the_database_url_are_checked_as_well(stockbatch, monkeypat
     assert len(answer.out.splitlines()) == 3
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("provider=bloomberg", "provider: bloomberg is not a provider: use one of csv:PATH"),
+        ("provider=csv", "provider: csv is not a provider"),
+        ("provider=demo:x", "provider: demo:x is not a provider"),
+        ("exchange=NOWHERE", "exchange: NOWHERE is not the code of an exchange calendar"),
+        ("exchanges.NOWHERE.close_delay_minutes=5", "exchanges.NOWHERE: NOWHERE is not the code"),
+        ("exchanges.NYSE.close_delay_minutes=5", "exchanges.NYSE: runs know this exchange as XNYS"),
+        ("api_address=999.1.1.1:80", "api_address: '999.1.1.1' does not appear to be an IPv4"),
+        ("monitoring_address=[1::2::3]:80", "monitoring_address: "),
+        ("alert_urls=json://one hunter2://two", "alert_urls: number 2 is not a URL that Apprise"),
+        ("alert_urls=hunter2", "alert_urls: number 1 is not a URL that Apprise"),
+        ("database_url=postgresql://me:hunt@er2@h/d", "database_url: cannot be read"),
+    ],
+)
+def test_settings_that_name_what_there_is_not_are_found(stockbatch, setting, words):
+    answer = stockbatch("--set", setting, "config", "check")
+    assert answer.status == 2, answer
+    assert words in answer.out
+    assert "hunt" not in answer.out + answer.err
+    assert len(answer.out.splitlines()) == 1
+
+
+def test_settings_that_name_what_there_is_are_right(stockbatch, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}EXCHANGES__XTKS__CLOSE_DELAY_MINUTES", "90")
+    chosen = ("provider=csv:prices", "exchange=XLON", "alert_urls=json://one mailto://a:b@mail.example",
+              "monitoring_address=", "api_address=[::1]:80")  # fmt: skip
+    options = [word for setting in chosen for word in ("--set", setting)]
+    assert stockbatch(*options, "config", "check").out.startswith("ok")
+
+
 def test_a_narrow_terminal_cuts_no_number(reading, monkeypatch):
     printed = reading("forecasts").out
     monkeypatch.setenv("COLUMNS", "40")
@@ -886,6 +986,16 @@ def test_prune_says_what_it_dropped(stockbatch, use, app):
     answer = stockbatch("prune", "--before", "2024-06-01")
     assert (answer.status, answer.out) == (2, "")
     assert "--before goes with --backtests" in answer.err
+
+
+@pytest.mark.parametrize("content", [None, "SELECT 1;\n"])
+def test_what_cannot_be_restored_makes_no_cluster(stockbatch, tmp_path, content):
+    if content:
+        (tmp_path / "file").write_text(content)
+    answer = stockbatch("db", "restore", "file")
+    words = "file was not restored, and "
+    says(answer, 3, words, "No such file" if content is None else "does not appear to be")
+    assert not (tmp_path / "home" / "postgres").exists()
 
 
 def test_backup_and_restore(stockbatch, use, app, empty_settings, tmp_path):

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.records import ActionKind, BarState
-from stockbatch.store.bulk import driver_connection
+from stockbatch.store.bulk import cursor_of
 
 Fingerprints = dict[date | None, str]
 """What the rows of a part were made from, by the first day of its month; None: not of a month."""
@@ -83,13 +83,13 @@ def rows(db: Session, relation: Relation, month: date | None) -> Iterator[bytes]
     order = [name for name in ("ticker", "calendar", "session") if name in relation.columns]
     query = f"SELECT * FROM ({relation.query}) AS r WHERE {condition} ORDER BY {', '.join(order)}"
     statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
-    with driver_connection(db).cursor() as cursor, cursor.copy(statement.encode()) as copy:
+    with cursor_of(db) as cursor, cursor.copy(statement.encode()) as copy:
         for line in copy:  # a message each, as psycopg itself relies on
             yield bytes(line)
 
 
 def _relation(db: Session, name: str, query: str) -> Relation:
-    with driver_connection(db).cursor() as cursor:
+    with cursor_of(db) as cursor:
         cursor.execute(f"SELECT * FROM ({query}) AS r LIMIT 0".encode())
         described = cursor.description or ()
     columns = {column.name: postgres.types[column.type_code].name for column in described}

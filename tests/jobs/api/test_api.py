@@ -577,6 +577,17 @@ def test_a_login_that_may_not_take_the_role_is_refused(settings, engine):
         connection.execute(text(f"DROP ROLE {name}"))
 
 
+def test_an_address_that_is_taken_is_told_in_one_line():
+    with listen(Address("127.0.0.1", 0)) as first:
+        address = Address(*first.getsockname())
+        with pytest.raises(ConfigurationError) as caught:
+            listen(address)
+    assert str(caught.value) == (
+        f"settings: api_address: cannot listen at {address}: another program listens there:"
+        " stop it, or choose another address by --address"
+    )
+
+
 def test_an_address_of_another_machine_cannot_be_listened_at():
     with pytest.raises(ConfigurationError, match=r"api_address: cannot listen at 8\.8\.8\.8:1: "):
         listen(Address("8.8.8.8", 1))

@@ -247,6 +247,31 @@ def test_alert_urls_come_from_file_and_variable(monkeypatch, write):
     assert "TIiajkdnl" not in shown
 
 
+def test_an_alert_url_that_is_none_is_not_shown(monkeypatch):
+    monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "xoxb-hunter2 mail:to:hunter2")
+    shown = settings_file.describe(config.load(), MODELS)
+    assert 'alert_urls = ["***", "***"]' in shown
+
+
+def test_an_empty_variable_means_nothing_where_the_help_says_so(monkeypatch, write):
+    write("monitoring_address = '127.0.0.1:1'\nthreads = 3\nexchange = 'XLON'\n")
+    for name in ("MONITORING_ADDRESS", "THREADS", "EXCHANGE", "DATABASE_URL"):
+        monkeypatch.setenv(f"STOCKBATCH_{name}", "")
+    settings = config.load()
+    assert settings.monitoring_address == ""
+    assert (settings.threads, settings.exchange) == (3, "XLON")
+    assert settings.database_url is None
+    assert config.load(monitoring_address="[::1]:2").monitoring_address == "[::1]:2"
+
+
+def test_a_folder_is_no_settings_file(home):
+    folder = home / "stockbatch.toml"
+    folder.mkdir()
+    assert str(told()) == f"settings: {folder}: that is no file"
+    with pytest.raises(ConfigurationError, match=r"^--config: .*: that is no file$"):
+        config.load(home)
+
+
 def test_every_secret_is_known_to_who_hides_it(monkeypatch):
     monkeypatch.setenv("STOCKBATCH_DATABASE_URL", SECRET)
     monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "json://two")
@@ -382,6 +407,7 @@ def test_a_provider_is_set_by_option_environment_and_file(write, monkeypatch):
             "yfinance.patience_minutes",
             "Input should be greater than or equal to 0",
         ),
+        ("[providers.nobody]\n", "nobody", "unknown; there are " + ", ".join(MODELS)),
         ("[providers]\nyfinance = 3\n", "yfinance", "Input should be a valid dictionary"),
     ],
 )
@@ -396,7 +422,8 @@ def test_what_is_wrong_about_a_provider_is_told_by_where_it_is_set(write, monkey
     monkeypatch.setenv("STOCKBATCH_PROVIDERS__YAHOO__PATIENCE_MINUTES", "1")
     options = {"providers": {"yfinance": {"requests_per_second": "fast"}}}
     assert sorted(map(str, config.problems(None, MODELS, **options))) == [
-        "environment: STOCKBATCH_PROVIDERS__YAHOO: unknown",
+        "environment: STOCKBATCH_PROVIDERS__YAHOO: unknown; there are "
+        "csv, demo, yfinance, alpha_vantage",
         "environment: STOCKBATCH_PROVIDERS__YFINANCE__PATIENCE: unknown; did you mean"
         " patience_minutes?",
         "options: providers.yfinance.requests_per_second: Input should be a valid number, unable"

@@ -4,11 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, text
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import URL, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from stockbatch import database
 from stockbatch.config import Settings
+from stockbatch.config.text import describe
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import (
     AccessDenied,
@@ -66,14 +70,16 @@ def login(settings, engine, request):
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_external_url_is_passed_through(scheme):
-    given = f"{scheme}://me:{SECRET}@db.example:5433/prices?sslmode=verify-full&sslrootcert=ca.pem"
-    url = database.url(external(given))
+    url_given = (
+        f"{scheme}://me:{SECRET}@db.example:5433/prices?sslmode=verify-full&sslrootcert=ca.pem"
+    )
+    url = database.url(external(url_given))
     assert url.drivername == "postgresql+psycopg"
     assert (url.host, url.port, url.database, url.password) == (
         "db.example", 5433, "prices", SECRET,
     )  # fmt: skip
     assert dict(url.query) == {"sslmode": "verify-full", "sslrootcert": "ca.pem"}
-    assert database.for_clients(url) == given.replace(scheme, "postgresql")
+    assert database.for_clients(url) == url_given.replace(scheme, "postgresql")
 
 
 def test_redacted_url_has_no_secret():
@@ -84,12 +90,119 @@ def test_redacted_url_has_no_secret():
 
 
 @pytest.mark.parametrize(
-    "given", [f"mysql://me:{SECRET}@db/x", SECRET, f"postgresql://me:{SECRET}@db:port/x"]
+    "written", [f"mysql://me:{SECRET}@db/x", SECRET, f"postgresql://me:{SECRET}@db:port/x"]
 )
-def test_unusable_url_is_refused_without_repeating_it(given):
+def test_unusable_url_is_refused_without_repeating_it(written):
     with pytest.raises(ConfigurationError, match=r"database_url: .*postgresql://") as caught:
-        database.url(external(given))
+        database.url(external(written))
     assert SECRET not in str(caught.value)
+
+
+# Each has a bare character in its password, or is misread in another way.
+AMBIGUOUS = (
+    "postgresql://me:hun@ter2-is@127.0.0.1/d",
+    "postgresql://me:hun@ter2-is/the@127.0.0.1/d",
+    "postgresql://me:hun/ter2-is@127.0.0.1/d",
+    "postgresql://me:12/ter2-is@127.0.0.1/d",
+    "postgresql://me:hun/ter2?is@127.0.0.1/d",
+    "postgresql://me:hun?x=ter2/is@127.0.0.1/d",
+    "postgresql://me:hun%ter2-is@127.0.0.1/d",
+    "postgresql://me:hunter2-is",
+    "postgresql://me@hunter2-is:hunter2@127.0.0.1/d",
+    "postgresql://me:hunter2-is@127.0.0.1/d?hunter2",
+    "postgresql://me:hunter2-is@127.0.0.1/d?hunter=2",
+    "postgresql://me:hunter2-is@127.0.0.1/d?host=ter2&host=is",
+    "postgresql://me:[hun]ter2-is@[::1/d",
+)
+
+
+def described(url):
+    """Return the line of `config show` that is about the URL."""
+    (line,) = (o for o in describe(external(url), {}).splitlines() if o.startswith("database_url"))
+    return line.partition("#")[0]
+
+
+@pytest.mark.parametrize("written", AMBIGUOUS)
+def test_a_url_that_can_be_read_in_two_ways_is_refused_without_repeating_it(written):
+    with pytest.raises(
+        ConfigurationError, match=r"settings: database_url: .*%40 for @|query"
+    ) as caught:
+        database.url(external(written))
+    shown = str(caught.value) + described(written)
+    for part in ("hun", "ter2", "-is", "127.0.0.1/d?"):
+        assert part not in shown
+    assert caught.value.__context__ is None
+
+
+def test_what_a_user_sees_of_such_a_url(monkeypatch, tmp_path):
+    for arguments in (["status"], ["config", "check"], ["doctor"], ["config", "show"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs", *arguments],
+            env={
+                **os.environ,
+                "STOCKBATCH_HOME": str(tmp_path),
+                "STOCKBATCH_DATABASE_URL": "postgresql://u:p@ssw0rd-Secret@127.0.0.1/d",
+            },
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode == {"doctor": 1, "show": 0}.get(arguments[-1], 2), said
+        assert "ssw0rd" not in said
+        assert "Secret" not in said
+        assert ("database_url: cannot be read" in said) == (arguments[-1] != "show")
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=8))
+def test_no_password_is_shown_however_it_is_written(password):
+    hidden = f"Zq{password}Zq"
+    url = URL.create("postgresql", "me", hidden, "db.example", 5433, "prices")
+    read = database.url(external(url.render_as_string(hide_password=False)))
+    assert (read.username, read.password, read.host, read.port, read.database) == url[1:6]
+    assert database.url(external(database.for_clients(read))) == read
+    assert conninfo_to_dict(database.for_clients(read))["password"] == hidden
+    assert database.redacted(read) == "postgresql://me:***@db.example:5433/prices"
+    bare = external(f"postgresql://me:{hidden}@db.example:5433/prices")
+    try:
+        shown = database.redacted(database.url(bare))
+    except ConfigurationError as error:
+        shown = str(error)
+    assert "Zq" not in shown + described(bare.database_url.get_secret_value())
+
+
+def test_servers_of_which_one_is_chosen():
+    query = "target_session_attrs=read-write"
+    for hosts, ports in (("one:1,two:2", "1,2"), ("one,two", None)):
+        url = database.url(external(f"postgresql://me:{SECRET}@{hosts}/prices?{query}"))
+        assert url.query["host"] == "one,two"
+        assert url.query.get("port") == ports
+        assert database.redacted(url).startswith("postgresql://me:***@/prices?host=one%2Ctwo")
+    url = database.url(external(f"postgresql://me:{SECRET}@%2Frun%2Fpostgresql/my%20prices"))
+    assert (url.query["host"], url.database) == ("/run/postgresql", "my prices")
+
+
+def test_blanks_reach_the_programs_of_postgresql():
+    spaced = f"postgresql://me:{SECRET}@db/my%20prices?options=-c%20work_mem%3D1MB"
+    written = database.for_clients(database.url(external(spaced)))
+    assert conninfo_to_dict(written) == {
+        "user": "me", "password": SECRET, "host": "db", "dbname": "my prices",
+        "options": "-c work_mem=1MB",
+    }  # fmt: skip
+
+
+def test_a_server_among_others_is_found(settings, engine, connect):
+    url, name = engine.url, f"{engine.url.database}?target_session_attrs=read-write"
+    several = f"postgresql://{url.username}:{url.password}@127.0.0.1:9,{url.host}:{url.port}/{name}"
+    assert ask(connect(external(several, settings.home)), "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("password", ["e", "o", "stock", "127.0.0.1"])
+def test_a_short_password_garbles_no_message(settings, engine, connect, password):
+    url = engine.url.set(password=password)
+    with pytest.raises(DatabaseUnavailable) as caught:
+        ask(connect(external(database.for_clients(url), settings.home)), "SELECT 1")
+    words = 'password authentication failed for user "owner"'
+    assert str(caught.value).endswith(f"FATAL: {words}")
+    assert f"owner:***@{url.host}:{url.port}/{url.database}" in str(caught.value)
 
 
 def test_reading_creates_no_cluster(tmp_path):

@@ -5,9 +5,9 @@ from datetime import date
 import numpy as np
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
-from stockbatch.store.bulk import matrix, stage, stage_arrays
+from stockbatch.exceptions import DatabaseReadOnly, DatabaseSlow, DatabaseUnavailable
+from stockbatch.store.bulk import cursor_of, matrix, stage, stage_arrays
 
 QUERY = """
 SELECT i AS whole, i / 3.0::float8 AS broken, CASE WHEN mod(i, 4) > 0 THEN -i END AS sometimes,
@@ -75,5 +75,34 @@ def test_staged_arrays_are_read_back_as_they_were(db, monkeypatch):
 
 def test_the_servers_refusals_are_told_as_by_any_other_statement(own_db):
     own_db.execute(text("SET LOCAL statement_timeout = 1"))
-    with pytest.raises(OperationalError, match="statement timeout"):
+    with pytest.raises(DatabaseSlow, match="statement timeout"):
         matrix(own_db, "SELECT 1 AS one FROM pg_sleep(60)", {})
+
+
+def test_a_bulk_write_where_only_reading_is_allowed(own_db):
+    columns = (("number", "int4"),)
+    own_db.execute(text("CREATE TABLE public.kept (number int4)"))
+    own_db.commit()
+    own_db.execute(text("SET TRANSACTION READ ONLY"))
+    with (
+        pytest.raises(DatabaseReadOnly, match="read-only transaction"),
+        cursor_of(own_db) as cursor,
+        cursor.copy("COPY public.kept FROM STDIN"),
+    ):
+        pass
+    own_db.rollback()
+    stage(own_db, "staged_test", columns, [(1,)])
+
+
+def test_a_connection_lost_while_rows_are_written(own_db, engine):
+    def rows():
+        yield (1,)
+        with engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        yield from ((number,) for number in range(1_000_000))
+
+    pid = own_db.scalar(text("SELECT pg_backend_pid()"))
+    with pytest.raises(DatabaseUnavailable, match=r"terminat|closed|lost"):
+        stage(own_db, "staged_test", (("number", "int4"),), rows())
+    own_db.rollback()
+    assert own_db.scalar(text("SELECT pg_backend_pid()")) != pid

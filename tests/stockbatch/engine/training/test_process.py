@@ -1,5 +1,6 @@
 """A training process and its child: one of TensorFlow's, else one of made-up networks."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from numpy.testing import assert_array_equal
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.network import TRAINED
-from stockbatch.engine.training import TrainingData
+from stockbatch.engine.training import TrainingData, TrainingProcess
 from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.exceptions import TrainingFailed, TrainingOverdue
 from tests.support.places import ROOT
@@ -73,6 +74,25 @@ def test_the_child_does_what_the_library_does(tensorflow):
     one = replace(data, seeds=data.seeds[:1])
     pooled = tensorflow.fit_pooled(TRAINED, one, SETTINGS)
     assert_equal(pooled, local.fit_pooled(TRAINED, one, SETTINGS))
+
+
+def test_the_users_own_keras_changes_nothing(tensorflow, tmp_path, monkeypatch):
+    data = make_data()
+    expected = tensorflow.fit(TRAINED, data, SETTINGS)
+    words = {
+        "backend": "torch", "floatx": "float16", "epsilon": 0.1,
+        "image_data_format": "channels_first",
+    }  # fmt: skip
+    for folder in (tmp_path / "keras", tmp_path / ".keras"):
+        folder.mkdir()
+        (folder / "keras.json").write_text(json.dumps(words))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variables in ({}, {"HOME": str(tmp_path / "keras"), "BACKEND": "jax", "MAX_EPOCHS": "1"}):
+        for name, value in variables.items():
+            monkeypatch.setenv(f"KERAS_{name}", value)
+        with TrainingProcess(1) as process:
+            assert_equal(process.fit(TRAINED, data, SETTINGS), expected)
+    assert json.loads((tmp_path / "keras" / "keras.json").read_text()) == words
 
 
 def test_the_child_ends_with_its_context():
