@@ -8,6 +8,8 @@ StockbatchError
 │   ├── UnknownCalendar
 │   ├── NotASession
 │   ├── OutsideCalendar
+│   ├── NoBarsThen
+│   ├── DoubtfulCalendar
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -53,6 +55,7 @@ StockbatchError
 │   │   └── NoKey
 │   ├── PremiumOnly
 │   ├── NoCalendar
+│   ├── WrongCalendar
 │   ├── UnreadableFile
 │   └── BadFile
 ├── ModelError
@@ -61,6 +64,7 @@ StockbatchError
 │   ├── UnsuitableModel
 │   ├── NothingToRollBack
 │   ├── NothingToTrain
+│   ├── NoFit
 │   ├── TrainingFailed
 │   └── TrainingOverdue
 ├── ServiceError
@@ -134,6 +138,14 @@ class NotASession(SessionError):
 
 class OutsideCalendar(SessionError):
     """{day} leads outside the calendar {calendar}, which knows {first} to {last}"""
+
+
+class DoubtfulCalendar(SessionError):
+    """{reason}"""
+
+
+class NoBarsThen(SessionError):
+    """{day} is {where} the bars of {calendar}: {known}"""
 
 
 class SessionNotClosed(SessionError):
@@ -273,7 +285,7 @@ class UnknownIssue(QualityError):
 
 
 class NothingToDecide(QualityError):
-    """Finding {issue_id} ({check}, {severity}) set no bar aside: there is nothing to decide"""
+    """Finding {issue_id} ({check}, {severity}) set nothing aside: there is nothing to decide"""
 
 
 class ProviderError(StockbatchError):
@@ -336,6 +348,10 @@ class NoCalendar(ProviderError):
     """{ticker} trades on {exchange}, of which no calendar is known"""
 
 
+class WrongCalendar(ProviderError):
+    """{ticker}: {doubt}: give --calendar {advice}, or a column `calendar` in the list imported"""
+
+
 class UnreadableFile(ProviderError):
     """{path} cannot be read: {reason}"""
 
@@ -374,6 +390,10 @@ class NothingToTrain(ModelError):
     """No ticker has {bars} bars up to {session}: choose a later date or load more history"""
 
     exit_code = 2
+
+
+class NoFit(ModelError):
+    """no plausible fit: {reason}"""
 
 
 class TrainingFailed(ModelError):

@@ -1,9 +1,10 @@
 """Frozen value objects passed between the modules; arrays are NumPy, oldest session first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
+from itertools import compress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -77,6 +78,8 @@ class Check(StrEnum):
     BAD_VOLUME = "bad_volume"
     BAD_SPLIT = "bad_split"
     BAD_DIVIDEND = "bad_dividend"
+    SPLIT_NOT_SHOWN = "split_not_shown"
+    ANOTHER_COMPANY = "another_company"
     OFF_CALENDAR_ACTION = "off_calendar_action"
     RESTATED_BAR = "restated_bar"
     RESTATED_HISTORY = "restated_history"
@@ -86,17 +89,30 @@ class Check(StrEnum):
     JUMP_PENDING = "jump_pending"
     JUMP_SPLIT_LIKE = "jump_split_like"
     JUMP_UNIT_LIKE = "jump_unit_like"
+    JUMP_SPLIT_STATED = "jump_split_stated"
+    JUMP_TENFOLD = "jump_tenfold"
     JUMP_REVERSED = "jump_reversed"
     JUMP_RELEASED = "jump_released"
     JUMP_CONFIRMED = "jump_confirmed"
     IMPLAUSIBLE_FORECAST = "implausible_forecast"
+    NO_FORECAST = "no_forecast"
 
 
 class ActionKind(StrEnum):
-    """What a company did to its shares."""
+    """What happened to shares, or to their prices."""
 
     SPLIT = "split"
     DIVIDEND = "dividend"
+    RESTATEMENT = "restatement"
+    """Dividends have lowered all earlier prices of a provider that adjusts for them."""
+
+
+ADJUSTED_FOR: Mapping[PriceBasis, frozenset[ActionKind]] = {
+    PriceBasis.AS_TRADED: frozenset(),
+    PriceBasis.SPLIT_ADJUSTED: frozenset({ActionKind.SPLIT}),
+    PriceBasis.TOTAL_RETURN: frozenset({ActionKind.SPLIT, ActionKind.DIVIDEND}),
+}
+"""The actions that prices of a basis contain."""
 
 
 class Condition(StrEnum):
@@ -219,7 +235,8 @@ class Listing:
     ticker: str
     symbol: str
     name: str | None = None
-    calendar: str = "XNYS"
+    calendar: str | None = None
+    """None where the provider does not say."""
     currency: str | None = None
     asset_class: str = "equity"
     sector: str | None = None
@@ -284,11 +301,16 @@ class Bars:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorporateAction:
-    """A split (new shares per old one) or a cash dividend (per share, basis of its ex-session)."""
+    """A split (new shares per old one) or a cash dividend (per share, basis of its ex-session).
+
+    Or a restatement: what divides the prices stored before its session to give those of today.
+    """
 
     session: date
     kind: ActionKind
     value: float
+    in_prices: bool = False
+    """Whether the prices beside it are adjusted for it, so that no return counts it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,15 +338,44 @@ class FetchedBars:
     findings: tuple["Finding", ...] = ()
     """What the provider saw that is no bar: a line that cannot be read, say."""
 
+    def understood(self, usual: PriceBasis) -> "FetchedBars":
+        """Return the same with its basis, `usual` where it states none, on it and its actions."""
+        basis = self.price_basis or usual
+        contained = ADJUSTED_FOR[basis]
+        actions = tuple(replace(a, in_prices=a.kind in contained) for a in self.actions)
+        return replace(self, price_basis=basis, actions=actions)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCloses:
-    """The last final closes of one ticker, arrays of shape (sessions,), as they are stored."""
+class StoredBars:
+    """The last usable bars of one ticker as they are stored, arrays of shape (sessions,)."""
 
-    sessions: Sessions
-    close: Floats
+    bars: Bars
+    """Their volumes are not told."""
+    final: NDArray[np.bool_]
     own: NDArray[np.bool_]
     """True for those that came from the provider now asked."""
+    basis: tuple[PriceBasis, ...]
+    newest: date
+    """The last usable session there is, which may be later than the last of these."""
+    restatements: tuple[CorporateAction, ...] = ()
+    """Those of sessions after the first of these."""
+
+    @property
+    def sessions(self) -> Sessions:
+        """Return the sessions of the bars."""
+        return self.bars.sessions
+
+    def where(self, keep: NDArray[np.bool_]) -> "StoredBars":
+        """Return those for which `keep`, of shape (sessions,), is true."""
+        return StoredBars(
+            bars=self.bars.where(keep),
+            final=self.final[keep],
+            own=self.own[keep],
+            basis=tuple(compress(self.basis, keep)),
+            newest=self.newest,
+            restatements=self.restatements,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +396,7 @@ class Panel:
 
     Prices are as stored, of shape (tickers, sessions), NaN where there is no bar; `split` is 1 and
     `dividend` 0 where nothing happened. Both hold for the session they go ex. `confirmed` is True
-    where a second provider has said that the session's return, a jump, is right.
+    where a second provider, or a person, has said that the session's return, a jump, is right.
     """
 
     tickers: tuple[str, ...]

@@ -56,7 +56,7 @@ def show(ticker: options.AnyTicker = None) -> None:
 
 @quality.command()
 def accept(number: Number, by: ByOption = None) -> None:
-    """Use a bar that was set aside; of a whole history: let the next run fetch it again."""
+    """Use a bar, or a jump, that was set aside; of a whole history: the next run fetches it."""
     from stockbatch.records import Decision
 
     _decide(number, Decision.ACCEPTED, by)
@@ -64,7 +64,7 @@ def accept(number: Number, by: ByOption = None) -> None:
 
 @quality.command()
 def reject(number: Number, by: ByOption = None) -> None:
-    """Leave a bar out for good, whatever is fetched, unless its prices change."""
+    """Leave a bar, or a jump, out for good, whatever is fetched, unless its prices change."""
     from stockbatch.records import Decision
 
     _decide(number, Decision.REJECTED, by)

@@ -9,12 +9,12 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from jobs.daily.fetch import OVERLAP, by_provider
+from jobs.daily.fetch import OVERLAP, answers, by_provider
 from stockbatch.engine.features import JUMP_REACH
 from stockbatch.exceptions import ConfigurationError, ProviderError
 from stockbatch.market import quality
 from stockbatch.market.adjustments import moves, restate, total_log_returns
-from stockbatch.market.jumps import SMALLEST_JUMP, jump_findings
+from stockbatch.market.jumps import SMALLEST_JUMP, jump_findings, unexplained
 from stockbatch.market.overlap import APART
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import (
@@ -72,14 +72,15 @@ def _pending(
     if not chosen:
         return {}
     panel = bars.load_panel(db, chosen, calendar.window(run.session, JUMP_REACH + 1))
-    # What is found if every jump of the session is supposed to be confirmed: one that is not worth
-    # asking about, as what looks like a split, is found to be something else even then.
+    # What is found if every jump of the session is supposed to be confirmed.
     supposed = panel.confirmed.copy()
     supposed[:, -1] = True
-    found = jump_findings(moves(panel), panel.sessions, supposed)
+    moved = moves(panel)
+    found = jump_findings(moved, panel.sessions, supposed)
     return {
         chosen[row].id: finding
         for row in np.flatnonzero(~panel.confirmed[:, -1]).tolist()
+        if unexplained(moved, row, -1)
         for finding in found[row]
         if (finding.session, finding.check) == (run.session, Check.JUMP_CONFIRMED)
     }
@@ -108,11 +109,11 @@ def _answers(
         for symbol, instrument in fed.items()
         if origins[instrument.id] != source.name
     ]
-    for answer in source.fetch(requests) if requests else ():
+    for answer in answers(source, requests) if requests else ():
         if isinstance(answer, ProviderError):
             log.warning("%s %s: a jump is not confirmed: %s", run.calendar, run.session, answer)
         else:
-            yield fed[answer.symbol], answer
+            yield fed[answer.symbol], answer.understood(source.price_basis)
 
 
 def _agrees(answer: FetchedBars, jump: Finding, calendar: TradingCalendar, session: date) -> bool:
@@ -122,7 +123,11 @@ def _agrees(answer: FetchedBars, jump: Finding, calendar: TradingCalendar, sessi
     closes = checked.accepted.close[both]
     if jump.observed is None or len(closes) < 2:
         return False
-    actions = {action.kind: action.value for action in checked.actions if action.session == session}
+    actions = {
+        action.kind: action.value
+        for action in checked.actions
+        if action.session == session and not action.in_prices
+    }
     split = np.array(actions.get(ActionKind.SPLIT, 1.0))
     dividend = np.array(actions.get(ActionKind.DIVIDEND, 0.0))
     # On the basis of the day before, as the jump was measured: with this provider's own actions.

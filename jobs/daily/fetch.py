@@ -4,9 +4,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
+
+from sqlalchemy.orm import Session
 
 from jobs.app import App
+from jobs.isolation import is_of_a_ticker, isolate, told
 from stockbatch.exceptions import (
+    BadAnswer,
     ConfigurationError,
     NoData,
     ProviderError,
@@ -31,7 +36,7 @@ from stockbatch.records import (
     Run,
     Severity,
     Source,
-    StoredCloses,
+    StoredBars,
 )
 from stockbatch.store import bars as bar_store
 from stockbatch.store import instruments as instrument_store
@@ -55,7 +60,7 @@ class _Feed:
     run: Run
     calendar: TradingCalendar
     source: BarProvider
-    stored: Mapping[int, StoredCloses]
+    stored: Mapping[int, StoredBars]
     agreed: Mapping[int, frozenset[tuple[str, str]]]
     provisional: date | None
     """The session whose bar may still change."""
@@ -184,37 +189,59 @@ def _fetch(
     ]
     problems: Problems = {}
     restated: dict[str, Instrument] = {}
-    for batch in _batches(feed.source.fetch(requests), fed):
+    for batch in _batches(answers(feed.source, requests), fed):
+        come = {i.id: (i, answer) for i, answer in batch if isinstance(answer, FetchedBars)}
         admitted: dict[int, Admitted] = {}
         for instrument, answer in batch:
             if isinstance(answer, ProviderError):
                 problems[instrument.id] = _failure(instrument, answer)
-                continue
-            one = admitted[instrument.id] = _admit(feed, instrument, answer, whole=whole)
-            if one.refetch:
+
+        keep = partial(_keep, app, feed, come, admitted, whole=whole)
+        answered = [instrument for instrument, _ in come.values()]
+        failed = isolate(f"{feed.run.calendar} {session} fetch", keep, [answered])
+        for id_, (instrument, answer) in come.items():
+            if id_ in failed:
+                problems[id_] = _problem(instrument, Reason.FAILED, told(failed[id_]))
+            elif admitted[id_].refetch:
                 restated[answer.symbol] = instrument
-            elif (why := _refusal(one, session)) is not None:
-                problems[instrument.id] = _problem(instrument, Reason.BAR_REFUSED, why)
-            elif not (one.accepted.sessions == session).any():
-                text = f"{feed.source.name} has no bar of this session"
-                if len(one.accepted):
-                    text += f", its last is of {one.accepted.sessions[-1]}"
-                problems[instrument.id] = _problem(instrument, Reason.NO_BAR, text)
-        if admitted:
-            _save(app, feed, batch, admitted, whole=whole)
+            elif (problem := _lack(feed, instrument, admitted[id_])) is not None:
+                problems[id_] = problem
         advance(len(batch))
         app.checkpoint()
     return problems, restated
 
 
+def answers(
+    source: BarProvider, requests: Sequence[BarRequest]
+) -> Iterator[FetchedBars | ProviderError]:
+    """Yield what a provider answers; one that breaks is asked for the rest by halves."""
+    waiting = {request.symbol: request for request in requests}
+    try:
+        for answer in source.fetch(requests):
+            symbol = answer.values["ticker"] if isinstance(answer, ProviderError) else answer.symbol
+            if waiting.pop(symbol, None) is not None:
+                yield answer
+    except Exception as error:
+        if not is_of_a_ticker(error):
+            raise
+        rest = list(waiting.values())
+        if len(rest) == 1:
+            yield BadAnswer(provider=source.name, ticker=rest[0].symbol, reason=told(error))
+            return
+        middle = len(rest) // 2
+        for half in (rest[:middle], rest[middle:]):
+            if half:
+                yield from answers(source, half)
+
+
 def _batches(
-    answers: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
+    come: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
 ) -> Iterator[list[Answer]]:
     """Yield the answers in batches to commit; after Ctrl-C, what has come is the last one."""
     batch: list[Answer] = []
     bars, begun = 0, time.monotonic()
     try:
-        for answer in answers:
+        for answer in come:
             if isinstance(answer, ProviderError):
                 batch.append((instruments[answer.values["ticker"]], answer))
             else:
@@ -233,65 +260,110 @@ def _batches(
 
 def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: bool) -> Admitted:
     """Check one answer and compare it with what is stored."""
+    stored = feed.stored.get(instrument.id)
+    answer = answer.understood(feed.source.price_basis)
     checked = quality.check(answer, feed.calendar.sessions, feed.run.session)
+    if stored is not None and len(stored.sessions) and len(checked.accepted):
+        last, first = stored.sessions[-1], checked.accepted.sessions[0]
+        found = quality.long_gap(last, first, feed.calendar.sessions)
+        # Whether prices show a split of their first session was judged when the bar before came.
+        actions = tuple(a for a in checked.actions if a.session > as_date(first))
+        checked = replace(checked, actions=actions, findings=(*checked.findings, *found))
     return overlap.admit(
         checked,
-        feed.stored.get(instrument.id),
+        stored,
         feed.run.session,
-        basis=feed.source.price_basis,
+        basis=answer.price_basis or feed.source.price_basis,
         currency=(None if whole else answer.currency, instrument.currency),
         agreed=feed.agreed.get(instrument.id, frozenset()),
     )
 
 
+def _keep(
+    app: App,
+    feed: _Feed,
+    come: Mapping[int, tuple[Instrument, FetchedBars]],
+    admitted: dict[int, Admitted],
+    instruments: Sequence[Instrument],
+    *,
+    whole: bool,
+) -> None:
+    """Check and store what came of some instruments, and add it to what is admitted."""
+    found = {i.id: _admit(feed, *come[i.id], whole=whole) for i in instruments}
+    _save(app, feed, come, found, whole=whole)
+    admitted.update(found)
+
+
 def _save(
     app: App,
     feed: _Feed,
-    batch: Sequence[Answer],
+    come: Mapping[int, tuple[Instrument, FetchedBars]],
     admitted: Mapping[int, Admitted],
     *,
     whole: bool,
 ) -> None:
-    """Store one batch in one transaction."""
-    name, basis = feed.source.name, feed.source.price_basis
+    """Store what was admitted of one batch in one transaction."""
     kept = {id_: one for id_, one in admitted.items() if not one.refetch}
-    answers = {i.id: (i, a) for i, a in batch if isinstance(a, FetchedBars) and i.id in kept}
     currencies = {
         id_: answer.currency
-        for id_, (instrument, answer) in answers.items()
-        if answer.currency and (whole or instrument.currency is None)
+        for id_, (instrument, answer) in come.items()
+        if id_ in kept and answer.currency and (whole or instrument.currency is None)
     }
     with app.transaction() as db:
         runs.lock(db, feed.run)
-        bar_store.add(
-            db,
-            {id_: one.accepted for id_, one in kept.items()},
-            provider=name,
-            price_basis=basis,
-            provisional=feed.provisional,
-        )
-        bar_store.add(
-            db,
-            {id_: one.quarantined for id_, one in kept.items()},
-            provider=name,
-            price_basis=basis,
-            state=BarState.QUARANTINED,
-        )
-        actions = {id_: one.actions for id_, one in kept.items()}
-        bar_store.add_actions(db, actions, provider=name)
-        # Adjusted prices come without the splits they contain: that one is not stated withdraws
-        # nothing.
-        if basis is PriceBasis.AS_TRADED:
-            spans = {id_: _span(one) for id_, one in kept.items() if len(one.accepted)}
-            bar_store.retract_actions(db, actions, spans, provider=name)
+        for basis in PriceBasis:
+            of_basis = {
+                id_: kept[id_]
+                for id_, (_, answer) in come.items()
+                if id_ in kept and (answer.price_basis or feed.source.price_basis) is basis
+            }
+            if of_basis:
+                _save_bars(db, feed, of_basis, basis, whole=whole)
         instrument_store.set_currencies(db, currencies)
         findings = {id_: one.findings for id_, one in admitted.items()}
         bar_store.add_findings(db, findings, run_id=feed.run.id)
 
 
-def _span(admitted: Admitted) -> tuple[date, date]:
-    """Return the first and the last session the provider has answered for."""
-    return as_date(admitted.accepted.sessions[0]), as_date(admitted.accepted.sessions[-1])
+def _save_bars(
+    db: Session, feed: _Feed, kept: Mapping[int, Admitted], basis: PriceBasis, *, whole: bool
+) -> None:
+    """Store the bars and actions of those tickers whose prices are of one basis."""
+    name = feed.source.name
+    bar_store.add(
+        db,
+        {id_: one.accepted for id_, one in kept.items()},
+        provider=name,
+        price_basis=basis,
+        provisional=feed.provisional,
+    )
+    bar_store.add(
+        db,
+        {id_: one.quarantined for id_, one in kept.items()},
+        provider=name,
+        price_basis=basis,
+        state=BarState.QUARANTINED,
+    )
+    spans = {
+        id_: _span(one, whole or id_ not in feed.stored)
+        for id_, one in kept.items()
+        if len(one.accepted)
+    }
+    if whole:
+        bar_store.rebase(db, {id_: first for id_, (first, _) in spans.items()}, basis)
+    actions = {id_: one.actions for id_, one in kept.items()}
+    bar_store.add_actions(db, actions, provider=name)
+    # Adjusted prices come without the splits they contain: that one is not stated withdraws
+    # nothing.
+    if basis is PriceBasis.AS_TRADED:
+        bar_store.retract_actions(db, actions, spans, provider=name)
+
+
+def _span(admitted: Admitted, whole: bool) -> tuple[date, date]:
+    """Return the first and the last session of whose actions the provider's answer tells."""
+    sessions = admitted.accepted.sessions
+    # A split that prices show next to its session may be stated before the first bar there is.
+    first = 0 if whole else min(quality.NEIGHBOURS + 1, len(sessions) - 1)
+    return as_date(sessions[first]), as_date(sessions[-1])
 
 
 def _finish(
@@ -309,19 +381,25 @@ def _finish(
         runs.lock(db, run)
         issues.accept_common_days(db, calendar.code)
         last = bar_store.last_sessions(db, silent, run.session) if silent else {}
+        tickers = {i.id: i.ticker for i in instruments}
         findings = {}
         for id_, session in last.items():
             missing = calendar.between(session, run.session)[1:]
             if len(missing) >= STRIKES:
-                findings[id_] = [_delisted(as_date(missing[0]))]
+                findings[id_] = [_delisted(tickers[id_], as_date(missing[0]))]
         bar_store.add_findings(db, findings, run_id=run.id)
 
 
-def _delisted(first_missing: date) -> Finding:
+def _delisted(ticker: str, first_missing: date) -> Finding:
+    text = (
+        f"no provider has had a bar for {STRIKES} sessions: if it has a new name,"
+        f" `stockbatch tickers rename {ticker} NEW` goes on with its history; if it is traded no"
+        f" more, `stockbatch tickers remove {ticker}` keeps it"
+    )
     return Finding(
         check=Check.SUSPECTED_DELISTED,
         severity=Severity.WARNING,
-        message=f"no provider has had a bar for {STRIKES} sessions: delisted, or renamed?",
+        message=text,
         session=first_missing,
         observed=STRIKES,
         threshold=STRIKES,
@@ -334,6 +412,19 @@ def _refusal(admitted: Admitted, session: date) -> str | None:
         if finding.session == session and finding.severity != Severity.WARNING:
             return finding.message
     return None
+
+
+def _lack(feed: _Feed, instrument: Instrument, admitted: Admitted) -> Outcome | None:
+    """Return why there is no bar of the run's session to use, None where there is one."""
+    session = feed.run.session
+    if (why := _refusal(admitted, session)) is not None:
+        return _problem(instrument, Reason.BAR_REFUSED, why)
+    if (admitted.accepted.sessions == session).any():
+        return None
+    text = f"{feed.source.name} has no bar of this session"
+    if len(admitted.accepted):
+        text += f", its last is of {admitted.accepted.sessions[-1]}"
+    return _problem(instrument, Reason.NO_BAR, text)
 
 
 def _failure(instrument: Instrument, error: ProviderError | ConfigurationError) -> Outcome:

@@ -14,7 +14,7 @@ from stockbatch.engine.features import JUMP_REACH
 from stockbatch.market import sessions
 from stockbatch.market.adjustments import moves, restate
 from stockbatch.market.jumps import SMALLEST_JUMP, jumps
-from stockbatch.market.overlap import restated_by_split
+from stockbatch.market.overlap import restated
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import Floats, Instrument, Panel, Run, ScoreStatus
 from stockbatch.store import bars, runs, scores
@@ -51,10 +51,11 @@ def score_forecasts(
 def _actual_closes(forecasts: Mapping[str, Floats]) -> Floats:
     """Return the closes that came, on the basis of the close forecast from as it was then.
 
-    What went ex in the target session is undone, and so is a split that has restated both since.
+    What went ex in the target session is undone, and so is what has restated both since.
     """
     close = restate(forecasts["actual_close"], forecasts["split"], forecasts["dividend"])
-    return close * restated_by_split(forecasts["origin_close"], forecasts["origin_now"])
+    before, now = forecasts["origin_close"], forecasts["origin_now"]
+    return close * restated(before, now, forecasts["restates"] == 1)
 
 
 def _around(
@@ -71,7 +72,9 @@ def _around(
     ids = set(forecasts["instrument_id"][large].astype(int).tolist())
     chosen = [instrument for instrument in instruments if instrument.id in ids]
     oldest = as_date(forecasts["target_day"][large].min().astype("datetime64[D]"))
-    window = calendar.between(calendar.previous(oldest, JUMP_REACH), run.session)
+    # Fewer where the calendar begins: that a run is of its first sessions is no reason to fail.
+    before = calendar.before(oldest, JUMP_REACH)
+    window = np.concatenate([before, calendar.between(oldest, run.session)])
     return bars.load_panel(db, chosen, window)
 
 

@@ -140,6 +140,10 @@ class InstrumentRow(Base):
     name: Mapped[str | None] = mapped_column(comment="long name")
     currency: Mapped[str | None] = mapped_column(comment="ISO 4217 code of its prices")
     asset_class: Mapped[str] = mapped_column(comment="equity, index, currency, crypto, …")
+    sector: Mapped[str | None] = mapped_column(
+        comment="sector, in the words of the list it is from"
+    )
+    industry: Mapped[str | None] = mapped_column(comment="industry, likewise")
     active: Mapped[bool] = mapped_column(server_default="true", comment="handled by runs")
     demo: Mapped[bool] = mapped_column(
         server_default="false", comment="demonstration data: never due, in no metric over ALL"
@@ -225,13 +229,20 @@ class CorporateActionRow(Base):
 
     instrument_id: Mapped[int] = _instrument(primary_key=True)
     session: Mapped[date] = mapped_column(primary_key=True, comment="first session without it")
-    kind: Mapped[str] = mapped_column(primary_key=True, comment="split or dividend")
+    kind: Mapped[str] = mapped_column(
+        primary_key=True, comment="split, dividend or restatement of adjusted prices"
+    )
     value: Mapped[float] = mapped_column(
-        comment="split: new shares per old one; dividend: cash per share on that session's basis"
+        comment="split: new shares per old one; dividend: cash per share on that session's basis;"
+        " restatement: what divides the prices stored before it"
     )
     provider: Mapped[str] = mapped_column(comment="provider that reported it")
     first_seen_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it came")
     retracted_at: Mapped[datetime | None] = mapped_column(comment="when the provider withdrew it")
+    in_prices: Mapped[bool] = mapped_column(
+        server_default="false",
+        comment="whether prices are adjusted for it: then no return counts it again",
+    )
 
 
 class DataIssueRow(Base):

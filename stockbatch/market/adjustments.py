@@ -16,7 +16,7 @@ SIMPLE_SPLITS = np.array([5 / 4, 4 / 3, 3 / 2, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 
 
 
 class Moves(NamedTuple):
-    """The log returns of a panel by which a jump is known, all of shape (T, S)."""
+    """The log returns of a panel by which a jump is known, with its closes; all of shape (T, S)."""
 
     total: Floats
     """From the close before to the close, NaN across gaps."""
@@ -24,6 +24,10 @@ class Moves(NamedTuple):
     """From the close before to the open, NaN across gaps."""
     following: Floats
     """From the close to the next close there is, however many sessions later."""
+    split: Floats
+    """Of the split stated for the session, undone in `total`; 0 where there is none."""
+    close: Floats
+    """As stored: on the grid that prices have where they are traded."""
 
 
 def moves(panel: Panel) -> Moves:
@@ -32,6 +36,8 @@ def moves(panel: Panel) -> Moves:
         total=total_log_returns(panel),
         overnight=overnight_gaps(panel),
         following=following_log_returns(panel),
+        split=np.log(panel.split),
+        close=panel.close,
     )
 
 

@@ -7,11 +7,21 @@ now tells whether what it says of newer ones can stand beside what is stored: pu
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from itertools import compress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockbatch.market.adjustments import SIMPLE_SPLITS
 from stockbatch.market.quality import Checked
+from stockbatch.market.restatements import (
+    SAME,
+    lowered_by,
+    on_stored_basis,
+    on_todays_basis,
+    rounding,
+    tolerance,
+)
 from stockbatch.market.sessions import as_date
 from stockbatch.records import (
     ActionKind,
@@ -23,17 +33,26 @@ from stockbatch.records import (
     PriceBasis,
     Sessions,
     Severity,
-    StoredCloses,
+    StoredBars,
 )
 
-SAME = 1e-4
-"""Relative difference up to which two closes of a session are one."""
 CONSTANT = 2e-3
 """Relative difference up to which two ratios are one."""
 APART = 0.005
 """Relative difference of the closes from which two providers do not speak of the same thing."""
+LEAST_LEFT = 0.5
+"""What dividends may leave of a price: with less of it, another series is more likely."""
 FEWEST = 3
 """With fewer sessions in common, one wrong bar cannot be told from another history."""
+
+
+_SAID = {
+    PriceBasis.AS_TRADED: "as traded",
+    PriceBasis.SPLIT_ADJUSTED: "adjusted for splits",
+    PriceBasis.TOTAL_RETURN: "adjusted for splits and dividends",
+}
+
+Bools = NDArray[np.bool_]
 
 
 class Match(StrEnum):
@@ -44,6 +63,8 @@ class Match(StrEnum):
     """Single bars differ."""
     SPLIT = "split"
     """All were divided by the ratio of a split."""
+    DIVIDENDS = "dividends"
+    """All were lowered by dividends, of a provider that adjusts for them."""
     OTHER = "other"
     """All, or most, differ, and no split explains it."""
     APART = "apart"
@@ -72,20 +93,16 @@ class Admitted:
     """The whole history must be fetched again before anything is stored."""
 
 
-def compare(stored: StoredCloses, fetched: Bars, splits: Floats, *, adjusted: bool) -> Overlap:
+def compare(stored: StoredBars, fetched: Bars, splits: Floats, *, adjusted: bool) -> Overlap:
     """Compare fetched bars with the last stored closes of the same ticker.
 
     `splits` are the ratios the provider states; where its prices are `adjusted` for splits, any
     simple ratio explains a change of all of them.
     """
-    own = StoredCloses(
-        sessions=stored.sessions[stored.own],
-        close=stored.close[stored.own],
-        own=stored.own[stored.own],
-    )
+    own = stored.where(stored.own)
     if not len(own.sessions):
-        return _compare_with_another(stored, fetched)
-    sessions, ratio = _ratios(own, fetched)
+        return _compare_with_another(stored.bars, fetched)
+    sessions, ratio = _ratios(own.bars, fetched)
     wrong = np.abs(ratio - 1) > SAME
     if not wrong.any():
         return Overlap(match=Match.SAME)
@@ -108,9 +125,89 @@ def compare(stored: StoredCloses, fetched: Bars, splits: Floats, *, adjusted: bo
     return Overlap(match=Match.CORRECTED, ratio=middle, corrected=corrected)
 
 
+def compare_total_returns(
+    stored: StoredBars, fetched: Bars, splits: Floats, paid: float
+) -> Overlap:
+    """Compare fetched bars, adjusted for dividends, with the last stored ones of the same ticker.
+
+    `splits` are the ratios the provider states, and `paid` is by what the dividends that it states
+    lowered the stored prices since.
+    """
+    another = not stored.own.any()
+    before = on_todays_basis(stored if another else stored.where(stored.own))
+    sessions, old, new = np.intersect1d(
+        before.sessions, fetched.sessions, assume_unique=True, return_indices=True
+    )
+    if not len(sessions):
+        return Overlap(match=Match.APART if another else Match.OTHER, ratio=np.nan)
+    was, now = _prices(before)[:, old], _prices(fetched)[:, new]
+    ratio = now[-1] / was[-1]
+    allowed = tolerance(now[-1], was[-1], rounding(fetched))
+    lowered = _lowered(was, now, ratio, allowed)
+    wrong = np.abs(ratio / lowered - 1) > allowed
+    if another and wrong.any():
+        return _compare_with_another(before, fetched)
+    match, one = _restated(ratio, wrong, allowed, lowered, splits, paid)
+    if match is Match.CORRECTED and one != lowered:
+        wrong = np.abs(ratio / one - 1) > allowed
+    days = (as_date(session) for session in sessions[wrong])
+    corrected = tuple(zip(days, (ratio / one)[wrong].tolist(), strict=True))
+    return Overlap(match=match, ratio=one, corrected=corrected)
+
+
+def _lowered(was: Floats, now: Floats, ratio: Floats, allowed: Floats) -> float:
+    """Return the ratio that most sessions have in common; prices are of shape (4, sessions)."""
+    if 2 * (np.abs(ratio - 1) <= SAME).sum() > len(ratio):
+        return 1.0
+    middle = float(np.median(ratio))
+    near = np.abs(ratio / middle - 1) <= allowed
+    # What rounding has added to one price it has taken from another.
+    return float(now[:, near].sum() / was[:, near].sum()) if near.any() else middle
+
+
+def _restated(
+    ratio: Floats, wrong: Bools, allowed: Floats, lowered: float, splits: Floats, paid: float
+) -> tuple[Match, float]:
+    """Tell what total returns' closes are now, and the ratio of those that are not `wrong`."""
+    few = len(ratio) < FEWEST
+    explained = abs(lowered / paid - 1) <= CONSTANT
+    if few and (wrong.any() or (len(ratio) == 1 and not explained)):
+        if not wrong.any() and _explains(splits, lowered):
+            return Match.SPLIT, lowered
+        return (Match.SAME if (np.abs(ratio - 1) <= allowed).all() else Match.CORRECTED), 1.0
+    if wrong[:2].all() and abs(ratio[0] / ratio[1] - 1) <= allowed[:2].max():
+        # Another ratio begins within what is compared: where, only the whole history tells.
+        older = float(ratio[0])
+        return (Match.SPLIT if LEAST_LEFT < older < 1 / LEAST_LEFT else Match.OTHER), older
+    if 2 * wrong.sum() > len(ratio):
+        return Match.OTHER, float(np.median(ratio))
+    if lowered == 1:
+        return (Match.CORRECTED if wrong.any() else Match.SAME), 1.0
+    simple = _explains(SIMPLE_SPLITS, lowered) and not explained
+    beside_a_split = LEAST_LEFT < lowered * float(np.prod(splits)) < 1
+    if _explains(splits, lowered) or simple:
+        return Match.SPLIT, lowered
+    if LEAST_LEFT < lowered < 1:
+        return Match.DIVIDENDS, lowered
+    return (Match.SPLIT if len(splits) and beside_a_split else Match.OTHER), lowered
+
+
+def _another_basis(stored: StoredBars, fetched: Bars, basis: PriceBasis) -> PriceBasis | None:
+    """Return what stored prices are adjusted for where those fetched cannot stand beside them."""
+    own = stored.own if stored.own.any() else np.ones(len(stored.sessions), bool)
+    known = list(compress(stored.basis, own))
+    both = np.isin(stored.sessions[own], fetched.sessions)
+    for before in compress(known, both) if both.any() else known[-1:]:
+        # Of another provider splits are told by the closes, but dividends may be too small for it.
+        dividends = PriceBasis.TOTAL_RETURN in (before, basis)
+        if before is not basis and (stored.own.any() or dividends):
+            return before
+    return None
+
+
 def admit(
     checked: Checked,
-    stored: StoredCloses | None,
+    stored: StoredBars | None,
     session: date,
     *,
     basis: PriceBasis,
@@ -126,11 +223,25 @@ def admit(
     if now and before and now != before:
         text = f"prices come in {now}, so far they came in {before}"
         return _doubtful(checked, stored, _history(Check.CHANGED_CURRENCY, session, text), agreed)
-    if stored is None or not len(stored.sessions):
+    if stored is None or not stored.final.any():
         return _whole(checked)
+    # What is provisional may become another number: nothing is told by it.
+    everything, stored = stored, stored.where(stored.final)
+    if (other := _another_basis(stored, checked.accepted, basis)) is not None:
+        text = f"prices come {_SAID[basis]}, those stored are {_SAID[other]}"
+        if stored.own.any():
+            return _refetched(checked, _history(Check.RESTATED_HISTORY, session, text))
+        return _set_aside(checked, stored, _history(Check.PROVIDERS_APART, session, text))
     ratios = np.array([a.value for a in checked.actions if a.kind is ActionKind.SPLIT], dtype=float)
-    adjusted = basis is PriceBasis.SPLIT_ADJUSTED
-    overlap = compare(stored, checked.accepted, ratios, adjusted=adjusted)
+    if basis is PriceBasis.TOTAL_RETURN:
+        paid = lowered_by(checked.actions, checked.accepted, stored.sessions)
+        overlap = compare_total_returns(stored, checked.accepted, ratios, paid)
+        if overlap.match in (Match.SAME, Match.CORRECTED, Match.DIVIDENDS):
+            lowered = overlap.ratio if overlap.match is Match.DIVIDENDS else 1.0
+            checked = on_stored_basis(checked, everything, lowered)
+    else:
+        adjusted = basis is PriceBasis.SPLIT_ADJUSTED
+        overlap = compare(stored, checked.accepted, ratios, adjusted=adjusted)
     if overlap.match is Match.SPLIT:
         text = f"closes are {overlap.ratio:.6g} times those stored, as after a split"
         return _refetched(
@@ -163,6 +274,16 @@ def restated_by_split(before: Floats, now: Floats) -> Floats:
     return np.where(split, ratio, 1.0)
 
 
+def restated(before: Floats, now: Floats, total_return: Bools) -> Floats:
+    """Return by what to multiply prices as they are stored now to get the basis of `before`.
+
+    Of `total_return` any change of a price is one of its basis, as each dividend restates all.
+    """
+    return np.where(
+        total_return & np.isfinite(before / now), before / now, restated_by_split(before, now)
+    )
+
+
 def _whole(checked: Checked, overlap: Overlap | None = None) -> Admitted:
     corrected = overlap.corrected if overlap else ()
     findings = [
@@ -184,7 +305,7 @@ def _whole(checked: Checked, overlap: Overlap | None = None) -> Admitted:
     )
 
 
-def _spliced(checked: Checked, stored: StoredCloses) -> Admitted:
+def _spliced(checked: Checked, stored: StoredBars) -> Admitted:
     """Take what is newer than the stored bars, and no more: what is older has its own provider."""
     last = stored.sessions[-1]
     return Admitted(
@@ -195,7 +316,7 @@ def _spliced(checked: Checked, stored: StoredCloses) -> Admitted:
     )
 
 
-def _set_aside(checked: Checked, stored: StoredCloses | None, finding: Finding) -> Admitted:
+def _set_aside(checked: Checked, stored: StoredBars | None, finding: Finding) -> Admitted:
     """Quarantine what is newer than the stored bars."""
     bars = _joined(checked.accepted, checked.quarantined)
     if stored is not None and len(stored.sessions):
@@ -214,7 +335,7 @@ def _refetched(checked: Checked, finding: Finding) -> Admitted:
 
 def _doubtful(
     checked: Checked,
-    stored: StoredCloses | None,
+    stored: StoredBars | None,
     finding: Finding,
     agreed: frozenset[tuple[str, str]],
 ) -> Admitted:
@@ -246,7 +367,11 @@ def _joined(one: Bars, other: Bars) -> Bars:
     return Bars(**{n: np.concatenate([getattr(one, n), getattr(other, n)]) for n in names})
 
 
-def _ratios(stored: StoredCloses, fetched: Bars) -> tuple[Sessions, Floats]:
+def _prices(bars: Bars) -> Floats:
+    return np.stack([bars.open, bars.high, bars.low, bars.close])
+
+
+def _ratios(stored: Bars, fetched: Bars) -> tuple[Sessions, Floats]:
     """Return the sessions in common, ascending, and the ratios of their closes, new to stored."""
     sessions, old, new = np.intersect1d(
         stored.sessions, fetched.sessions, assume_unique=True, return_indices=True
@@ -255,7 +380,7 @@ def _ratios(stored: StoredCloses, fetched: Bars) -> tuple[Sessions, Floats]:
     return sessions, ratio
 
 
-def _compare_with_another(stored: StoredCloses, fetched: Bars) -> Overlap:
+def _compare_with_another(stored: Bars, fetched: Bars) -> Overlap:
     _, ratio = _ratios(stored, fetched)
     if not len(ratio):
         return Overlap(match=Match.APART, ratio=np.nan)

@@ -30,6 +30,14 @@ IDENTICAL_BARS = 5
 """So many equal bars in a row look like a feed that stands still."""
 LARGEST_DIVIDEND = 0.25
 """Share of the previous close from which a dividend is no ordinary one."""
+UNDONE, SMALLEST_SPLIT = 0.25, 1.2
+"""Prices show a split where at most this share of its logarithm is left of their moves without it.
+
+Of smaller ratios an ordinary move cannot be told."""
+NEIGHBOURS = 3
+"""Bars before and after its session among which prices may show a split instead."""
+LONGEST_GAP = 250
+"""Sessions without a bar after which another company may have taken the ticker over."""
 MOST_FINDINGS = 250
 """Of one check in one ticker; the rest is counted in one more finding."""
 
@@ -63,7 +71,7 @@ def check(fetched: FetchedBars, sessions: Sessions, last_session: date) -> Check
         accepted=bars,
         quarantined=quarantined,
         actions=actions,
-        findings=tuple(limited([*findings, *found])),
+        findings=tuple(limited([*fetched.findings, *findings, *found])),
     )
 
 
@@ -145,12 +153,28 @@ def _prices(bars: Bars) -> Floats:
 def _missing_sessions(days: Sessions, sessions: Sessions) -> list[Finding]:
     """Name the sessions between the first and the last of `days` on which there is no bar."""
     column, known = columns(sessions, days)
-    if not known.any():
+    held, findings = np.unique(column[known]), list[Finding]()
+    gaps = np.diff(held)
+    # The years between two companies are no sessions that either of them missed.
+    for place in np.flatnonzero(gaps - 1 > LONGEST_GAP).tolist():
+        findings += long_gap(sessions[held[place]], sessions[held[place + 1]], sessions)
+    for place in np.flatnonzero((gaps > 1) & (gaps - 1 <= LONGEST_GAP)).tolist():
+        absent = sessions[held[place] + 1 : held[place + 1]]
+        findings += [warning(Check.MISSING_SESSION, day, "there is no bar") for day in absent]
+    return findings
+
+
+def long_gap(last: np.datetime64, first: np.datetime64, sessions: Sessions) -> list[Finding]:
+    """Say that the bars from `first` on may be another company's than those up to `last`."""
+    missed = int(np.searchsorted(sessions, first) - np.searchsorted(sessions, last, "right"))
+    if missed <= LONGEST_GAP:
         return []
-    held = column[known]
-    expected = sessions[held[0] : held[-1] + 1]
-    absent = np.setdiff1d(expected, days[known])
-    return [warning(Check.MISSING_SESSION, session, "there is no bar") for session in absent]
+    text = (
+        f"{missed} sessions without a bar since {as_date(last)}: another company's from here on?"
+        " To begin anew, `stockbatch tickers rename` this one, `remove` it under that name,"
+        " and `add` the ticker again"
+    )
+    return [warning(Check.ANOTHER_COMPANY, first, text, missed, LONGEST_GAP)]
 
 
 def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
@@ -267,12 +291,52 @@ def _actions(
         elif action.kind == ActionKind.DIVIDEND and action.value > most:
             fault = f"is more than {LARGEST_DIVIDEND:.0%} of the price"
         else:
-            kept[session, action.kind] = replace(action, session=session)
+            shown: date | None = session
+            if action.kind == ActionKind.SPLIT:
+                shown = _shown(bars, session, action.value)
+            if shown != session:
+                findings.append(not_shown(session, action.value, shown))
+            if shown is not None:
+                kept[shown, action.kind] = replace(action, session=shown)
             continue
         text = f"{named} {fault}: not used"
         threshold = most if action.kind == ActionKind.DIVIDEND else None
         findings.append(warning(_BAD[action.kind], session, text, action.value, threshold))
     return tuple(kept[key] for key in sorted(kept)), findings
+
+
+def _shown(bars: Bars, session: date, ratio: float) -> date | None:
+    """Return the session whose prices show a split: its own, unless they clearly do not.
+
+    None where those of its neighbours do not either.
+    """
+    here = int(np.searchsorted(bars.sessions, np.datetime64(session, "D")))
+    if not 0 < here < len(bars):
+        return session
+    near = np.arange(max(here - NEIGHBOURS, 1), min(here + NEIGHBOURS + 1, len(bars)))
+    moved = np.log(np.stack([bars.close[near], bars.open[near]]) / bars.close[near - 1])
+    if not undone(moved[:, near == here], ratio).all():
+        return session
+    elsewhere = near[undone(moved + np.log(ratio), ratio)]
+    return as_date(bars.sessions[elsewhere[0]]) if len(elsewhere) == 1 else None
+
+
+def undone(left: Floats, ratio: float) -> Mask:
+    """Tell where little of a split is left, of shape (n,).
+
+    `left` are the log returns from a close to the next close and open, of shape (2, n), without it.
+    """
+    size = abs(np.log(ratio))
+    if size < np.log(SMALLEST_SPLIT):
+        return np.zeros(left.shape[1], bool)
+    return np.asarray((np.abs(left) <= UNDONE * size).all(axis=0))
+
+
+def not_shown(session: date, ratio: float, instead: date | None = None) -> Finding:
+    """Say that the prices of a session do not show the split stated for it."""
+    what = "not used" if instead is None else f"those of {instead} do, where it is used"
+    text = f"a split of {ratio:g} is stated, which the prices do not show: {what}"
+    return warning(Check.SPLIT_NOT_SHOWN, session, text, ratio)
 
 
 def _effective(day: date, sessions: Sessions) -> date | None:

@@ -37,6 +37,8 @@ class Frames:
     corrects_overnight: bool = False
     calendar: str = "XNYS"
     currency: str | None = None
+    bases: Mapping[str, PriceBasis] = field(default_factory=dict)
+    """By ticker, what its prices are adjusted for where that is not the `price_basis` of all."""
     failures: dict[str, ProviderError] = field(default_factory=dict)
     """By ticker, what is answered instead of its bars."""
     asked: list[BarRequest] = field(default_factory=list)
@@ -94,7 +96,11 @@ class Frames:
             if value not in nothing and not np.isnan(value)
         ]
         return FetchedBars(
-            symbol=request.symbol, bars=bars, actions=tuple(actions), currency=self.currency
+            symbol=request.symbol,
+            bars=bars,
+            actions=tuple(actions),
+            currency=self.currency,
+            price_basis=self.bases.get(request.symbol),
         )
 
 

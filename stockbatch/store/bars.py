@@ -1,18 +1,20 @@
 """Bars, corporate actions and what the checks found in them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import NOW, BarRow, CorporateActionRow, DataIssueRow
-from stockbatch.market.sessions import columns
+from stockbatch.market.sessions import as_date, columns
 from stockbatch.records import (
+    ADJUSTED_FOR,
     ActionKind,
     Bars,
     BarState,
@@ -26,9 +28,10 @@ from stockbatch.records import (
     PriceBasis,
     Sessions,
     Severity,
-    StoredCloses,
+    StoredBars,
 )
 from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
+from stockbatch.store.text import storable
 
 PRICES = ("open", "high", "low", "close")
 
@@ -86,7 +89,8 @@ UPDATE stockbatch.bars AS b SET
     revision = b.revision + CASE WHEN {_DIFFERS} THEN 1 ELSE 0 END
 FROM staged_bars AS s
 WHERE {_STORED}
-    AND ({_DIFFERS} OR (b.volume, b.state) IS DISTINCT FROM (nullif(s.volume, 'NaN'), {_STATE}))
+    AND ({_DIFFERS} OR (b.volume, b.state, b.price_basis)
+        IS DISTINCT FROM (nullif(s.volume, 'NaN'), {_STATE}, :price_basis))
 """)
 
 # No ON CONFLICT: who writes bars holds the lock on their calendar, and it would cost a third more.
@@ -151,43 +155,95 @@ def _arrays(bars: Mapping[int, Bars], state: BarState, provisional: date | None)
 
 # Of each ticker the index is read backwards from `through` and left after `count` rows; one query
 # over all would sort every bar there is.
-_RECENT = """
-SELECT i.id, b.session - date '1970-01-01' AS day, b.close, b.own
+_RECENT = f"""
+SELECT i.id, b.session - date '1970-01-01' AS day, {", ".join(f"b.{price}" for price in PRICES)},
+    b.final, b.own, b.basis, newest.session - date '1970-01-01' AS newest
 FROM unnest(cast(%(ids)s AS int[])) AS i (id) CROSS JOIN LATERAL (
-    SELECT session, close, (provider = %(provider)s)::int AS own
+    SELECT session, {", ".join(PRICES)}, (state = %(final)s)::int AS final,
+        (provider = %(provider)s)::int AS own,
+        array_position(cast(%(bases)s AS text[]), price_basis) AS basis
     FROM stockbatch.bars
-    WHERE instrument_id = i.id AND session <= %(through)s AND state = %(final)s
+    WHERE instrument_id = i.id AND session <= %(through)s AND state <> %(quarantined)s
     ORDER BY session DESC LIMIT %(count)s
-) AS b
+) AS b CROSS JOIN LATERAL (
+    SELECT session FROM stockbatch.bars
+    WHERE instrument_id = i.id AND state <> %(quarantined)s
+    ORDER BY session DESC LIMIT 1
+) AS newest
 """
+_BASES = list(PriceBasis)
+"""What `basis` numbers, from 1."""
 
 
 def recent(
     db: Session, instrument_ids: Sequence[int], through: date, count: int, *, provider: str
-) -> dict[int, StoredCloses]:
-    """Return the last `count` final closes up to `through`, oldest first, by instrument id."""
+) -> dict[int, StoredBars]:
+    """Return the last `count` final bars up to `through` and provisional ones after the oldest.
+
+    By instrument id, oldest first; of an instrument without a final bar nothing is told.
+    """
     rows = matrix(
         db,
         _RECENT,
         {
             "ids": list(instrument_ids),
             "through": through,
-            "count": count,
+            "count": count + 1,
             "provider": provider,
+            "bases": _BASES,
             "final": BarState.FINAL,
+            "quarantined": BarState.QUARANTINED,
         },
     )
     # By ticker, then by session: each ticker is one slice of the table.
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     ids, starts = np.unique(rows[:, 0], return_index=True)
     ends = [*starts, len(rows)][1:]
-    sessions = days(rows[:, 1])
-    return {
-        int(id_): StoredCloses(
-            sessions=sessions[start:end], close=rows[start:end, 2], own=rows[start:end, 3] == 1
+    restated = _restatements(db, instrument_ids)
+    found = {}
+    for id_, start, end in zip(ids.astype(int).tolist(), starts, ends, strict=True):
+        stored = _stored(rows[start:end])
+        # The newest may be provisional, and is told beside those that are counted.
+        stored = stored.where(np.cumsum(stored.final[::-1])[::-1] <= count)
+        if not stored.final.any():
+            continue
+        later = [a for a in restated.get(id_, ()) if a.session > as_date(stored.sessions[0])]
+        found[id_] = replace(stored, restatements=tuple(later))
+    return found
+
+
+def _stored(rows: Floats) -> StoredBars:
+    _, day, opened, high, low, close, final, own, basis, newest = rows.T
+    return StoredBars(
+        bars=Bars(
+            sessions=days(day),
+            open=opened,
+            high=high,
+            low=low,
+            close=close,
+            volume=np.full(len(rows), np.nan),
+        ),
+        final=final == 1,
+        own=own == 1,
+        basis=tuple(_BASES[number - 1] for number in basis.astype(int).tolist()),
+        newest=as_date(days(newest)[-1]),
+    )
+
+
+def _restatements(db: Session, instrument_ids: Sequence[int]) -> dict[int, list[CorporateAction]]:
+    """Return the restatements that hold, by instrument id."""
+    found = db.execute(
+        select(CorporateActionRow).where(
+            CorporateActionRow.instrument_id.in_(instrument_ids),
+            CorporateActionRow.kind == ActionKind.RESTATEMENT,
+            CorporateActionRow.retracted_at.is_(None),
         )
-        for id_, start, end in zip(ids, starts, ends, strict=True)
-    }
+    )
+    restated: dict[int, list[CorporateAction]] = {}
+    for row in found.scalars():
+        action = CorporateAction(session=row.session, kind=ActionKind.RESTATEMENT, value=row.value)
+        restated.setdefault(row.instrument_id, []).append(action)
+    return restated
 
 
 def states(db: Session, instrument_ids: Sequence[int], session: date) -> dict[int, BarState]:
@@ -227,6 +283,15 @@ def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> 
     return {row.id: row.session for row in found}
 
 
+def span(db: Session, instrument_ids: Sequence[int]) -> tuple[date, date] | None:
+    """Return the first and the last session with a bar that is used; None where there is none."""
+    query = select(func.min(BarRow.session), func.max(BarRow.session)).where(
+        BarRow.instrument_id.in_(instrument_ids), BarRow.state != BarState.QUARANTINED
+    )
+    first, last = db.execute(query).one()
+    return None if first is None else (first, last)
+
+
 def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[int]:
     """Return the ids of the instruments that have a usable bar of `session`."""
     found = states(db, instrument_ids, session)
@@ -242,7 +307,7 @@ WHERE {_WITHIN} AND state <> %(quarantined)s
 """
 _ACTIONS = f"""
 SELECT {_PLACE}, value FROM stockbatch.corporate_actions
-WHERE {_WITHIN} AND kind = %(kind)s AND retracted_at IS NULL
+WHERE {_WITHIN} AND kind = %(kind)s AND NOT in_prices AND retracted_at IS NULL
 """
 _FOUND = f"SELECT {_PLACE} FROM stockbatch.data_issues WHERE {_WITHIN} AND check_name = %(check)s"
 
@@ -256,8 +321,12 @@ def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Session
     )
     prices[:, row, column] = values.T
     # Where nothing went ex, a price times 1 plus 0 is itself: no return needs a case of its own.
-    split, dividend = np.ones(shape), np.zeros(shape)
-    for kind, actions in ((ActionKind.SPLIT, split), (ActionKind.DIVIDEND, dividend)):
+    split, restatement, dividend = np.ones(shape), np.ones(shape), np.zeros(shape)
+    for kind, actions in (
+        (ActionKind.SPLIT, split),
+        (ActionKind.RESTATEMENT, restatement),
+        (ActionKind.DIVIDEND, dividend),
+    ):
         values, place = _placed(db, _ACTIONS, instruments, sessions, kind=kind)
         actions[place] = values[:, 0]
     confirmed = np.zeros(shape, bool)
@@ -266,7 +335,7 @@ def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Session
     return Panel(
         tickers=tuple(instrument.ticker for instrument in instruments),
         sessions=sessions,
-        split=split,
+        split=split * restatement,
         dividend=dividend,
         confirmed=confirmed,
         **dict(zip(PRICES, prices, strict=True)),
@@ -302,6 +371,7 @@ def add_actions(
             "kind": action.kind,
             "value": action.value,
             "provider": provider,
+            "in_prices": action.in_prices,
         }
         for instrument_id, of_one in actions.items()
         for action in of_one
@@ -311,7 +381,11 @@ def add_actions(
         db.execute(
             statement.on_conflict_do_update(
                 index_elements=["instrument_id", "session", "kind"],
-                set_={"value": statement.excluded.value, "retracted_at": None},
+                set_={
+                    "value": statement.excluded.value,
+                    "in_prices": statement.excluded.in_prices,
+                    "retracted_at": None,
+                },
             ),
             rows,
         )
@@ -337,6 +411,7 @@ def retract_actions(
             "   AS span (id, first, last)"
             " WHERE a.instrument_id = span.id AND a.session BETWEEN span.first AND span.last"
             " AND a.provider = :provider AND a.retracted_at IS NULL"
+            " AND a.kind <> :restatement"
             " AND NOT EXISTS (SELECT FROM"
             "   unnest(cast(:of AS int[]), cast(:days AS date[]), cast(:kinds AS text[]))"
             "   AS now (id, session, kind)"
@@ -350,9 +425,37 @@ def retract_actions(
             "days": [session for _, session, _ in keys],
             "kinds": [kind for _, _, kind in keys],
             "provider": provider,
+            "restatement": ActionKind.RESTATEMENT,
         },
     )
     return int(result.rowcount)
+
+
+# A restatement said how older prices differ from newer ones: now all come on one basis.
+_REBASE = text("""
+UPDATE stockbatch.corporate_actions AS a SET
+    in_prices = a.kind = ANY(cast(:contained AS text[])),
+    retracted_at = CASE a.kind WHEN :restatement THEN clock_timestamp() ELSE a.retracted_at END
+FROM unnest(cast(:ids AS int[]), cast(:firsts AS date[])) AS span (id, first)
+WHERE a.instrument_id = span.id AND a.session >= span.first
+    AND (a.kind = ANY(cast(:contained AS text[])) <> a.in_prices
+        OR a.kind = :restatement AND a.retracted_at IS NULL)
+""").bindparams(restatement=ActionKind.RESTATEMENT)
+
+
+def rebase(db: Session, firsts: Mapping[int, date], basis: PriceBasis) -> None:
+    """Let all actions of instruments mean what they do beside a whole history on one `basis`.
+
+    `firsts` are the first sessions of those histories, by instrument id.
+    """
+    db.execute(
+        _REBASE,
+        {
+            "ids": list(firsts),
+            "firsts": list(firsts.values()),
+            "contained": sorted(ADJUSTED_FOR[basis]),
+        },
+    )
 
 
 def add_findings(
@@ -368,7 +471,7 @@ def add_findings(
             "session": finding.session,
             "check_name": finding.check,
             "severity": finding.severity,
-            "message": finding.message,
+            "message": storable(finding.message),
             "observed": finding.observed,
             "threshold": finding.threshold,
             "run_id": run_id,

@@ -15,6 +15,7 @@ from stockbatch.exceptions import (
     TickerTaken,
     UnknownInstrument,
 )
+from stockbatch.market.sessions import DEFAULT_CALENDAR
 from stockbatch.records import Instrument, Listing, Source
 
 
@@ -36,10 +37,12 @@ def add(
             "ticker": listing.ticker,
             "symbol": listing.symbol,
             "provider": provider,
-            "calendar": listing.calendar,
+            "calendar": listing.calendar or DEFAULT_CALENDAR,
             "name": listing.name,
             "currency": listing.currency,
             "asset_class": listing.asset_class,
+            "sector": listing.sector,
+            "industry": listing.industry,
             "demo": demo,
         }
         for listing in listings

@@ -3,15 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, text
+import numpy as np
+from sqlalchemy import delete, insert, text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
 from stockbatch.exceptions import NothingToDecide, UnknownIssue
-from stockbatch.records import BarState, Check, Decision, Severity
+from stockbatch.records import BarState, Check, Decision, Sessions, Severity
 
 OF_HISTORY = (Check.CHANGED_CURRENCY, Check.RESTATED_HISTORY)
 """Checks of a whole history: accepting one has it fetched again, bars stay aside until then."""
+OF_RETURN = (
+    Check.JUMP_PENDING,
+    Check.JUMP_SPLIT_LIKE,
+    Check.JUMP_SPLIT_STATED,
+    Check.JUMP_TENFOLD,
+    Check.JUMP_UNIT_LIKE,
+)
+"""Checks of a return that is not used, though its bar is: accepting one confirms the return."""
 MOST = "most tickers of the exchange have a bar"
 """Who decides on a bar of a day without a session, where no person does."""
 FEWEST = 5
@@ -92,17 +101,18 @@ def counts(db: Session, ticker: str | None) -> dict[str, int]:
 
 
 def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
-    """Record a decision on a quarantined finding, let its bar follow it, and say what it was about.
+    """Record a decision on a finding, let its bar or return follow it, and say what it was about.
 
-    Raises UnknownIssue, and NothingToDecide for a finding that set no bar aside.
+    Raises UnknownIssue, and NothingToDecide for a finding that set neither aside.
     """
     issue = db.get(DataIssueRow, issue_id)
     if issue is None:
         raise UnknownIssue(issue_id=issue_id)
-    if issue.severity != Severity.QUARANTINED:
+    of_return = issue.check_name in OF_RETURN
+    if issue.severity != Severity.QUARANTINED and not of_return:
         raise NothingToDecide(issue_id=issue_id, check=issue.check_name, severity=issue.severity)
     bar = None
-    if issue.check_name not in OF_HISTORY and issue.session is not None:
+    if issue.check_name not in (*OF_HISTORY, *OF_RETURN) and issue.session is not None:
         bar = db.get(BarRow, (issue.instrument_id, issue.session))
     prices = {} if bar is None else {n: getattr(bar, n) for n in ("open", "high", "low", "close")}
     db.execute(
@@ -115,12 +125,35 @@ def decide(db: Session, issue_id: int, decision: Decision, *, by: str) -> str:
             **prices,
         )
     )
+    if of_return:
+        _confirm(db, issue, decision, by)
     if bar is not None:
         accepted = decision is Decision.ACCEPTED
         bar.state = BarState.FINAL if accepted else BarState.QUARANTINED
     db.flush()
     ticker = db.get_one(InstrumentRow, issue.instrument_id).ticker
     return f"{ticker} {issue.session}: {issue.message}"
+
+
+def _confirm(db: Session, issue: DataIssueRow, decision: Decision, by: str) -> None:
+    """Let a jump count as a second provider's word would, or no longer."""
+    of_jump = {
+        "instrument_id": issue.instrument_id,
+        "session": issue.session,
+        "check_name": Check.JUMP_CONFIRMED,
+    }
+    db.execute(delete(DataIssueRow).filter_by(**of_jump))
+    if decision is Decision.ACCEPTED:
+        size, _, _ = issue.message.partition(":")
+        db.execute(
+            insert(DataIssueRow).values(
+                **of_jump,
+                severity=Severity.WARNING,
+                message=f"{size}: accepted by {by}: used",
+                observed=issue.observed,
+                threshold=issue.threshold,
+            )
+        )
 
 
 # An accepted history is fetched again whole: once it is there, the next difference is a new one.
@@ -151,15 +184,22 @@ def agreed(db: Session, instrument_ids: Sequence[int]) -> Mapping[int, frozenset
 
 
 # Most, but of no fewer than FEWEST tickers: below that, `greatest` asks for as many bars as most of
-# FEWEST would be, of which there are too few. What somebody decided on is left to them.
+# FEWEST would be, of which there are too few. What somebody decided on is left to them. A day that
+# comes again after a week or two is no special session: the calendar is wrong, or the zone of days.
 _ACCEPT_COMMON_DAYS = text("""
 WITH member AS (
     SELECT id FROM stockbatch.instruments WHERE calendar = :calendar AND active AND NOT demo
-), common AS (
+), most AS (
     SELECT session FROM stockbatch.data_issues
     WHERE check_name = :off_calendar AND instrument_id IN (SELECT id FROM member)
     GROUP BY session
     HAVING 2 * count(*) > (SELECT greatest(count(*), 2 * :fewest - 1) FROM member)
+), common AS (
+    SELECT session FROM most AS m WHERE NOT EXISTS (
+        SELECT FROM stockbatch.data_issues AS d
+        WHERE d.check_name = :off_calendar AND d.instrument_id IN (SELECT id FROM member)
+            AND abs(d.session - m.session) IN (7, 14)
+    )
 ), fresh AS (
     INSERT INTO stockbatch.decisions
         (issue_id, instrument_id, session, decision, decided_by, open, high, low, close)
@@ -183,10 +223,30 @@ WHERE (b.instrument_id, b.session) = (f.instrument_id, f.session)
 )
 
 
+_OFF_CALENDAR = text("""
+SELECT i.calendar, i.ticker, array_agg(b.session) AS days
+FROM stockbatch.instruments AS i JOIN stockbatch.bars AS b ON b.instrument_id = i.id
+WHERE i.active AND i.id IN (
+    SELECT instrument_id FROM stockbatch.data_issues
+    WHERE check_name = :off_calendar GROUP BY instrument_id HAVING count(*) >= :few
+) AND (cast(:calendar AS text) IS NULL OR i.calendar = :calendar)
+GROUP BY i.calendar, i.ticker ORDER BY i.calendar, i.ticker
+""").bindparams(off_calendar=Check.OFF_CALENDAR, few=3)
+
+
+def off_calendar(db: Session, calendar: str | None = None) -> dict[tuple[str, str], Sessions]:
+    """Return the days of all bars, by calendar and ticker, of which several are of closed days."""
+    return {
+        (row.calendar, row.ticker): np.array(row.days, "datetime64[D]")
+        for row in db.execute(_OFF_CALENDAR, {"calendar": calendar})
+    }
+
+
 def accept_common_days(db: Session, calendar: str) -> int:
     """Accept the bars of days without a session on which most of an exchange traded.
 
-    Special sessions, on a weekend say, are in no calendar. Return the number of bars accepted.
+    Special sessions, on a weekend say, are in no calendar; what recurs every week is none. Return
+    the number of bars accepted.
     """
     accepted: Any = db.execute(_ACCEPT_COMMON_DAYS, {"calendar": calendar})
     return int(accepted.rowcount)

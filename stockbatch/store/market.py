@@ -31,15 +31,19 @@ ORDER BY a.session
 
 _PRICES = """
 SELECT b.instrument_id, b.session - date '1970-01-01' AS day, b.close,
-    coalesce(split.value, 1) AS split, coalesce(dividend.value, 0) AS dividend
+    coalesce(split.value, 1) * coalesce(restatement.value, 1) AS split,
+    coalesce(dividend.value, 0) AS dividend
 FROM stockbatch.bars AS b
 JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
 LEFT JOIN stockbatch.corporate_actions AS split
     ON split.instrument_id = b.instrument_id AND split.session = b.session
-    AND split.kind = %(split)s AND split.retracted_at IS NULL
+    AND split.kind = %(split)s AND NOT split.in_prices AND split.retracted_at IS NULL
+LEFT JOIN stockbatch.corporate_actions AS restatement
+    ON restatement.instrument_id = b.instrument_id AND restatement.session = b.session
+    AND restatement.kind = %(restatement)s AND restatement.retracted_at IS NULL
 LEFT JOIN stockbatch.corporate_actions AS dividend
     ON dividend.instrument_id = b.instrument_id AND dividend.session = b.session
-    AND dividend.kind = %(dividend)s AND dividend.retracted_at IS NULL
+    AND dividend.kind = %(dividend)s AND NOT dividend.in_prices AND dividend.retracted_at IS NULL
 WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> %(quarantined)s
     AND b.session BETWEEN %(first)s AND %(last)s
 """
@@ -47,6 +51,7 @@ WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> %(qua
 _KINDS = {
     "quarantined": BarState.QUARANTINED,
     "split": ActionKind.SPLIT,
+    "restatement": ActionKind.RESTATEMENT,
     "dividend": ActionKind.DIVIDEND,
 }
 

@@ -13,6 +13,7 @@ from stockbatch.database.tables import OutcomeRow, RunRow
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run, RunStatus, Trigger
 from stockbatch.store import lease
+from stockbatch.store.text import storable
 
 UNFINISHED = frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.STOPPED})
 """Statuses of runs that have to be resumed."""
@@ -166,7 +167,7 @@ def _end_run(db: Session, run: Run, status: RunStatus, message: str | None) -> N
             **{str(action): tickers for action, tickers in counts.items()},
             instruments=sum(counts.values()),
             status=status,
-            message=message,
+            message=message if message is None else storable(message),
             finished_at=func.clock_timestamp(),
         )
     )
@@ -358,7 +359,7 @@ def add_outcomes(
                 "run_id": run.id,
                 "action": outcome.action,
                 "reason": outcome.reason,
-                "message": outcome.message,
+                "message": storable(outcome.message),
                 "seconds": outcome.seconds,
             }
             for outcome in fresh

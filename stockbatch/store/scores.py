@@ -15,6 +15,7 @@ from stockbatch.records import (
     Floats,
     Instrument,
     ModelKind,
+    PriceBasis,
     Run,
     ScoreStatus,
 )
@@ -43,21 +44,26 @@ PENDING = (
     "dividend",
     "origin_close",
     "origin_now",
+    "restates",
     "close",
     "log_return",
     "probability_of_rise",
     *QUANTILE_COLUMNS,
 )
-"""Columns of `pending`; days count from 1970-01-01, `origin_now` is the close stored by now."""
+"""Columns of `pending`; days count from 1970-01-01, `origin_now` is the close stored by now.
+
+`restates` is 1 where it is adjusted for dividends, so that each restates it.
+"""
 
 # The close of the origin is read again: a split since may have restated all bars, this actual too.
 # A revision is scored once, a newer one anew, so that only what has no score that new is found.
 _PENDING = f"""
 SELECT f.id AS forecast_id, f.instrument_id, f.target_session - date '1970-01-01' AS target_day,
     b.revision, b.close AS actual_close,
-    coalesce(split.value, 1) AS split, coalesce(dividend.value, 0) AS dividend,
-    f.origin_close, o.close AS origin_now, f.close, f.log_return, f.probability_of_rise,
-    {", ".join(QUANTILE_COLUMNS)}
+    coalesce(split.value, 1) * coalesce(restatement.value, 1) AS split,
+    coalesce(dividend.value, 0) AS dividend, f.origin_close, o.close AS origin_now,
+    (o.price_basis = %(total_return)s)::int AS restates,
+    f.close, f.log_return, f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
 FROM stockbatch.forecasts AS f
 JOIN stockbatch.bars AS b
     ON b.instrument_id = f.instrument_id AND b.session = f.target_session
@@ -66,10 +72,13 @@ LEFT JOIN stockbatch.bars AS o
     ON o.instrument_id = f.instrument_id AND o.session = f.origin_session
 LEFT JOIN stockbatch.corporate_actions AS split
     ON split.instrument_id = f.instrument_id AND split.session = f.target_session
-    AND split.kind = %(split)s AND split.retracted_at IS NULL
+    AND split.kind = %(split)s AND NOT split.in_prices AND split.retracted_at IS NULL
+LEFT JOIN stockbatch.corporate_actions AS restatement
+    ON restatement.instrument_id = f.instrument_id AND restatement.session = f.target_session
+    AND restatement.kind = %(restatement)s AND restatement.retracted_at IS NULL
 LEFT JOIN stockbatch.corporate_actions AS dividend
     ON dividend.instrument_id = f.instrument_id AND dividend.session = f.target_session
-    AND dividend.kind = %(dividend)s AND dividend.retracted_at IS NULL
+    AND dividend.kind = %(dividend)s AND NOT dividend.in_prices AND dividend.retracted_at IS NULL
 WHERE f.instrument_id = ANY(%(ids)s) AND f.target_session <= %(through)s AND f.horizon = 1
     AND NOT EXISTS (
         SELECT FROM stockbatch.scores AS s WHERE s.forecast_id = f.id AND s.revision >= b.revision
@@ -92,7 +101,9 @@ def pending(db: Session, instruments: Sequence[Instrument], through: date) -> di
             "through": through,
             "quarantined": BarState.QUARANTINED,
             "split": ActionKind.SPLIT,
+            "restatement": ActionKind.RESTATEMENT,
             "dividend": ActionKind.DIVIDEND,
+            "total_return": PriceBasis.TOTAL_RETURN,
         },
     )
     return dict(zip(PENDING, rows.T, strict=True))

@@ -5,29 +5,26 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stockbatch.exceptions import BadAnswer, NoCalendar
+from stockbatch.market.quality import undone, warning
 from stockbatch.providers.base import wanted
+from stockbatch.providers.yahoo.exchanges import PROVIDER, calendar_of
 from stockbatch.records import (
     ActionKind,
     BarRequest,
     Bars,
+    Check,
     CorporateAction,
     FetchedBars,
+    Finding,
     Floats,
     Listing,
     Sessions,
 )
 
-NAME = "yfinance"
-_SUFFIXES = """
-L XLON, DE XETR, F XFRA, PA XPAR, AS XAMS, BR XBRU, MI XMIL, MC XMAD, LS XLIS, SW XSWX, VI XWBO,
-AT ASEX, ST XSTO, HE XHEL, CO XCSE, OL XOSL, WA XWAR, IS XIST, TA XTAE, SR XSAU, JO XJSE, T XTKS,
-HK XHKG, SS XSHG, SZ XSHG, TW XTAI, TWO XTAI, KS XKRX, KQ XKRX, SI XSES, KL XKLS, BK XBKK, JK XIDX,
-NS XBOM, BO XBOM, AX XASX, NZ XNZE, TO XTSE, V XTSE, CN XTSE, NE XTSE, SA BVMF, MX XMEX
-"""
-CALENDARS: dict[str, str] = dict(pair.split() for pair in _SUFFIXES.split(","))
-"""The calendar of an exchange, after what follows the dot of Yahoo's symbols."""
+NAME = PROVIDER
 KINDS = {
     "EQUITY": "equity",
     "ETF": "etf",
@@ -40,8 +37,6 @@ KINDS = {
 WITHOUT_PAUSE = {"CRYPTOCURRENCY": "24/7", "CURRENCY": "24/5"}
 WITHOUT_VOLUME = ("CURRENCY", "INDEX")
 """Kinds of which a volume of 0 means that it is unknown."""
-NEW_YORK = ("America/New_York", "America/Chicago")
-"""Zones in which a symbol without a suffix trades by the New York calendar."""
 _COLUMNS = ("Open", "High", "Low", "Close", "Volume", "Stock Splits", "Dividends")
 
 
@@ -65,10 +60,7 @@ def listing(ticker: str, about: Mapping[str, Any]) -> Listing:
 
 def _calendar(symbol: str, about: Mapping[str, Any]) -> str:
     """Return the calendar of what trades with pauses; raises NoCalendar."""
-    if "." in symbol:
-        calendar = CALENDARS.get(symbol.rpartition(".")[2])
-    else:
-        calendar = "XNYS" if about.get("exchangeTimezoneName") in NEW_YORK else None
+    calendar = calendar_of(symbol, about.get("exchangeTimezoneName"))
     if calendar is None:
         exchange = about.get("fullExchangeName") or about.get("exchangeName")
         raise NoCalendar(ticker=symbol, exchange=exchange)
@@ -86,7 +78,7 @@ def fetched_bars(request: BarRequest, frame: pd.DataFrame, about: Mapping[str, A
         reason = f"its bars are of {granularity}, not of a day"
         raise BadAnswer(provider=NAME, ticker=request.symbol, reason=reason)
     with np.errstate(all="ignore"):
-        bars, actions = _as_traded(request.symbol, frame)
+        bars, actions, findings = _as_traded(request.symbol, frame)
     if about.get("instrumentType") in WITHOUT_VOLUME:
         bars.volume[bars.volume == 0] = np.nan
     currency = about.get("currency")
@@ -95,19 +87,24 @@ def fetched_bars(request: BarRequest, frame: pd.DataFrame, about: Mapping[str, A
         bars=bars.where(wanted(bars.sessions, request)),
         actions=tuple(action for action in actions if action.session <= request.last),
         currency=currency if isinstance(currency, str) else None,
+        findings=tuple(findings),
     )
 
 
-def _as_traded(symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[CorporateAction]]:
+def _as_traded(
+    symbol: str, frame: pd.DataFrame
+) -> tuple[Bars, list[CorporateAction], list[Finding]]:
     """Undo the splits in yfinance's prices, volumes and dividends, through the newest it states.
 
-    Where a split is no positive number, nothing is known about the prices before it: they go.
+    Where a split is no positive number, nothing is known about the prices before it: they go. Where
+    the prices before it were never divided by it, they are as traded already.
     """
     sessions, numbers = _sorted(symbol, frame)
     opened, high, low, close, volume, split, dividend = numbers
     stated = (split != 0) & ~np.isnan(split)
     usable = (split > 0) & (split < np.inf)
-    ratio = np.where(usable, split, 1.0)
+    divided, findings = _divided(sessions, numbers, np.where(usable, split, 1.0))
+    ratio = np.where(divided, np.where(usable, split, 1.0), 1.0)
     # The product of all splits from a row on, and 1 after the last: `side="right"` skips the row's
     # own, which its prices have had already.
     onwards = np.append(np.cumprod(ratio[::-1])[::-1], 1.0)
@@ -130,7 +127,32 @@ def _as_traded(symbol: str, frame: pd.DataFrame) -> tuple[Bars, list[CorporateAc
         *_actions(sessions, ActionKind.SPLIT, np.where(split == 1, 0, split)),
         *_actions(sessions, ActionKind.DIVIDEND, np.where(known, dividend * later, 0)),
     ]
-    return bars.where(priced & known), actions
+    return bars.where(priced & known), actions, findings
+
+
+def _divided(
+    sessions: Sessions, numbers: Floats, ratio: Floats
+) -> tuple[NDArray[np.bool_], list[Finding]]:
+    """Tell by which ratios, of shape (sessions,), the prices before were divided; report the rest.
+
+    Prices that Yahoo has divided go on smoothly; others jump by the split, and by little else.
+    """
+    opened, close = numbers[0], numbers[3]
+    divided, findings = np.ones(len(sessions), bool), []
+    priced = np.isfinite(opened) & (opened > 0) & np.isfinite(close) & (close > 0)
+    for row in np.flatnonzero(ratio != 1).tolist():
+        before = np.flatnonzero(priced & (sessions < sessions[row]))
+        since = np.flatnonzero(priced & (sessions >= sessions[row]))
+        if not len(before) or not len(since):
+            continue
+        now = np.array([[close[since[0]]], [opened[since[0]]]])
+        left = np.log(now / close[before[-1]] * ratio[row])
+        if undone(left, float(ratio[row])).all():
+            divided[row] = False
+            text = f"the prices before the split of {ratio[row]:g} are not divided by it: as traded"
+            day = sessions[row].item()
+            findings.append(warning(Check.SPLIT_NOT_SHOWN, day, text, float(ratio[row])))
+    return divided, findings
 
 
 def _sorted(symbol: str, frame: pd.DataFrame) -> tuple[Sessions, Floats]:

@@ -121,15 +121,16 @@ def _fingerprints(db: Session, relation: Relation) -> Fingerprints:
 def _of_prices(db: Session, bars: Fingerprints, forecasts: Fingerprints) -> Fingerprints:
     """Derive those of `bi.price_and_forecast`, whose averages take long.
 
-    A row depends on the bars up to its session, on its forecast, and on every split.
+    A row depends on the bars up to its session, on its forecast, and on all that restates prices.
     """
     splits = db.scalar(
         text(
             "SELECT string_agg(concat_ws(' ', instrument_id, session, value), ','"
             " ORDER BY instrument_id, session)"
-            " FROM stockbatch.corporate_actions WHERE kind = :split AND retracted_at IS NULL"
+            " FROM stockbatch.corporate_actions"
+            " WHERE kind <> :dividend AND NOT in_prices AND retracted_at IS NULL"
         ),
-        {"split": ActionKind.SPLIT},
+        {"dividend": ActionKind.DIVIDEND},
     )
     # Averages reach back over months, so that the hash of a month takes in all bars before it; a
     # split restates what came before, so that any split changes every month.

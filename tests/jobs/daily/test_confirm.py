@@ -8,7 +8,7 @@ import pytest
 from jobs.api.sent_bars import predict
 from stockbatch.engine.material import prepare, sessions_needed
 from stockbatch.exceptions import ProviderUnavailable, UnknownProvider
-from stockbatch.records import QUANTILES, Action, BarRequest
+from stockbatch.records import QUANTILES, Action, BarRequest, Decision
 from stockbatch.store import bars, instruments, issues, market
 from tests.support.feed import Feed, copy, feed
 from tests.support.market import (
@@ -109,7 +109,7 @@ def test_a_crash_that_a_fallback_confirms_is_used_and_scored_at_once(app, live, 
     assert (row["check_name"], row["severity"]) == ("jump_confirmed", "warning")
     assert row["observed"] == pytest.approx(log_return(live))
     assert row["threshold"] >= 0.25
-    assert row["message"].endswith("another provider has it too: used (second)")
+    assert row["message"].endswith("says the same: used (second)")
     assert row["status"] == "finished"
     assert [(r.symbol, r.last) for r in second.asked] == [("AAA", JUMP)]
     assert statuses(app) == {("scored", log_return(live))}
@@ -177,6 +177,71 @@ def test_what_looks_like_a_split_is_not_asked_about(app, live, second):
     assert checks(app) == [("AAA", JUMP, "jump_pending")]
     walk(app, 2, 2)
     assert {status for status, _ in statuses(app)} == {"masked"}
+
+
+@pytest.fixture
+def fortyfold(live):
+    """Every price from the jump on forty times as high, as after a reverse split nobody states."""
+    live.market.multiply("AAA", 40 / 0.6, JUMP, date.max)
+
+
+def finding(app, check):
+    (row,) = fetch(
+        app.engine, "SELECT id FROM stockbatch.data_issues WHERE check_name = :name", name=check
+    )
+    return row["id"]
+
+
+def decide(app, decision, check="jump_tenfold"):
+    with app.transaction() as db:
+        return issues.decide(db, finding(app, check), decision, by="ops")
+
+
+def test_forty_times_is_used_on_no_next_bars_word_but_on_a_persons(app, live, fortyfold):
+    walk(app, 0, 1)
+    assert checks(app) == [("AAA", JUMP, "jump_pending")]
+    walk(app, 2, 3)
+    assert ("AAA", JUMP, "jump_tenfold") in checks(app)
+    assert {status for status, _ in statuses(app)} == {"masked"}
+    assert np.isnan(material(app, session(3)).features.returns[0, -3])
+
+    assert "+3" in decide(app, Decision.ACCEPTED)
+    judged = material(app, session(3))
+    assert judged.features.returns[0, -3] == pytest.approx(log_return(live))
+    assert "jump_confirmed" in {found.check for found in judged.findings[0]}
+    (row,) = [row for row in found(app) if row["check_name"] == "jump_confirmed"]
+    assert row["message"].endswith(": accepted by ops: used")
+    assert (row["session"], row["observed"]) == (JUMP, pytest.approx(log_return(live)))
+
+    walk(app, 4, 4)
+    decide(app, Decision.REJECTED)
+    assert np.isnan(material(app, session(3)).features.returns[0, -3])
+    assert "jump_confirmed" not in {name for *_, name in checks(app)}
+    decide(app, Decision.ACCEPTED)
+    decide(app, Decision.ACCEPTED)
+    assert np.isfinite(material(app, session(3)).features.returns[0, -3])
+    closes = fetch(
+        app.engine,
+        "SELECT state FROM stockbatch.bars AS b JOIN stockbatch.instruments AS i"
+        " ON i.id = instrument_id WHERE ticker = 'AAA' AND session = :day",
+        day=JUMP,
+    )
+    assert closes == [{"state": "final"}], "the bar itself was never in doubt"
+
+
+def test_a_person_may_say_so_before_the_next_bar(app, live, fortyfold):
+    walk(app, 0, 1)
+    decide(app, Decision.ACCEPTED, "jump_pending")
+    walk(app, 2, 2)
+    assert statuses(app) == {("scored", log_return(live))}
+    assert "jump_tenfold" not in {name for *_, name in checks(app)}
+
+
+def test_another_provider_that_has_forty_times_is_believed(app, live, second, fortyfold):
+    second.market.multiply("AAA", 40 / 0.6, JUMP, date.max)
+    walk(app, 0, 2)
+    assert checks(app) == [("AAA", JUMP, "jump_confirmed")]
+    assert statuses(app) == {("scored", log_return(live))}
 
 
 def test_the_interval_after_a_confirmed_crash_is_wider(app, make_app, live, second, tmp_path):

@@ -1,6 +1,6 @@
 """What is stored of what providers say, from session to session."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -600,6 +600,53 @@ def test_a_ticker_without_bars_for_five_sessions_may_be_delisted(app, live, mark
     assert listed(app, "suspected_delisted") == []
 
 
+def test_what_is_traded_no_more_gets_a_proposal(app, live, market):
+    fetch_walk(app, 0, 0)
+    market.drop("BBB", *[day for day in market.bars["BBB"] if day > ORIGIN])
+    fetch_walk(app, 5, 5)
+    (found,) = findings(app, "suspected_delisted")
+    assert "`stockbatch tickers rename BBB NEW`" in found["message"]
+    assert "`stockbatch tickers remove BBB`" in found["message"]
+
+
+def test_a_ticker_that_another_company_takes_over_is_told(app, live, market):
+    """The provider has forgotten the bars of the first company."""
+    bars = market.bars["BBB"]
+    old = calendar().window(session(-400), 20).tolist()
+    market.bars["BBB"] = dict(zip(old, bars.values(), strict=False))
+    fetch_walk(app, -399, -399)
+    assert findings(app, "another_company") == []
+    market.bars["BBB"] = {ORIGIN: bars[ORIGIN]}
+    fetch_walk(app, 0, 0)
+    (found,) = findings(app, "another_company")
+    assert (found["ticker"], found["session"]) == ("BBB", ORIGIN)
+    assert found["observed"] == 399
+    assert f"since {old[-1]}" in found["message"]
+
+
+@pytest.mark.parametrize("shown", [None, 2, -2])
+def test_a_split_that_prices_do_not_show_stays_what_it_was_found_to_be(app, live, market, shown):
+    """Also while the bars that told so leave the sessions asked for again, one by one."""
+    fetch_walk(app, 0, 3)
+    stated = session(6)
+    market.bars["AAA"][stated]["split_coefficient"] = 7.5
+    market.write()
+    if shown is not None:
+        market.multiply("AAA", 1 / 7.5, session(6 + shown), date.max)
+    for offset in range(6, 20):
+        fetch_walk(app, offset, offset)
+        if offset < 8:
+            continue
+        usable = fetch(
+            app.engine,
+            "SELECT session, value FROM stockbatch.corporate_actions WHERE retracted_at IS NULL",
+        )
+        expected = [] if shown is None else [{"session": session(6 + shown), "value": 7.5}]
+        assert usable == expected, offset
+    (found,) = findings(app, "split_not_shown")
+    assert (found["ticker"], found["session"], found["observed"]) == ("AAA", stated, 7.5)
+
+
 def test_an_outage_of_an_exchange_delists_nobody(make_app, tmp_path):
     app, one, market = many(make_app, tmp_path, 6)
     fetch_walk(app, 0, 0)
@@ -632,3 +679,16 @@ def test_a_special_session_of_most_tickers_is_accepted(make_app, tmp_path):
     assert {
         row["decided_by"] for row in fetch(app.engine, "SELECT * FROM stockbatch.decisions")
     } == {issues.MOST}
+
+
+def test_special_sessions_that_come_every_week_are_a_wrong_calendar(make_app, tmp_path):
+    app, _, market = many(make_app, tmp_path, 6)
+    sundays = [ORIGIN - timedelta(days=1 + 7 * week) for week in range(3)]
+    for number in range(6):
+        bars = market.bars[f"T{number:02}"]
+        bars |= {sunday: dict(bars[session(-1)]) for sunday in sundays}
+        market.bars[f"T{number:02}"] = dict(sorted(bars.items()))
+    fetch_walk(app, 0, 0)
+    for sunday in sundays:
+        assert {bar(app, f"T{n:02}", sunday)["state"] for n in range(6)} == {"quarantined"}
+    assert fetch(app.engine, "SELECT * FROM stockbatch.decisions") == []

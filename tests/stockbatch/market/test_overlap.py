@@ -12,7 +12,7 @@ from stockbatch.market.overlap import (
     restated_by_split,
 )
 from stockbatch.market.quality import Checked
-from stockbatch.records import Check, CorporateAction, PriceBasis, Severity, StoredCloses
+from stockbatch.records import Check, CorporateAction, PriceBasis, Severity, StoredBars
 from tests.support.ledger import bars_of
 
 DAYS = np.arange("2024-01-01", "2024-01-14", dtype="datetime64[D]")
@@ -21,9 +21,15 @@ LAST = date(2024, 1, 13)
 NONE = np.array([])
 
 
-def stored(count=11, own=True):
-    return StoredCloses(
-        sessions=DAYS[:count], close=CLOSES[:count], own=np.full(count, own, dtype=bool)
+def stored(count=11, own=True, basis=PriceBasis.AS_TRADED, restatements=()):
+    """The first days as they are stored, all final."""
+    return StoredBars(
+        bars=bars_of(DAYS[:count].tolist(), CLOSES[:count]),
+        final=np.ones(count, dtype=bool),
+        own=np.full(count, own, dtype=bool),
+        basis=(basis,) * count,
+        newest=DAYS[count - 1].item(),
+        restatements=tuple(restatements),
     )
 
 

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -174,9 +175,82 @@ def test_a_feed_that_stands_still():
 
 def test_many_findings_of_one_check_are_counted():
     calendar = np.arange("2020-01-01", "2024-02-17", dtype="datetime64[D]")
-    checked = check(fetched([(date(2020, 1, 1), *GOOD), (LAST, *GOOD)]), calendar, LAST)
-    assert len(checked.findings) == quality.MOST_FINDINGS + 1
-    assert checked.findings[-1].observed == len(calendar) - 2 - quality.MOST_FINDINGS
+    rows = [(day.item(), *GOOD) for day in calendar[::251]]
+    checked = check(fetched(rows), calendar, LAST)
+    missing = [finding for finding in checked.findings if finding.check == "missing_session"]
+    assert len(missing) == quality.MOST_FINDINGS + 1
+    assert missing[-1].observed == 250 * (len(rows) - 1) - quality.MOST_FINDINGS
+
+
+def test_years_without_bars_are_told_as_another_company():
+    calendar = np.arange("2020-01-01", "2024-02-17", dtype="datetime64[D]")
+    again = calendar[252].item()
+    rows = [(calendar[0].item(), *GOOD), (again, *GOOD), (calendar[254].item(), *GOOD)]
+    first, missing = check(fetched(rows), calendar, LAST).findings
+    assert (first.check, first.severity) == ("another_company", Severity.WARNING)
+    assert (first.session, first.observed, first.threshold) == (again, 251, 250)
+    assert first.message.startswith("251 sessions without a bar since 2020-01-01: another company")
+    for proposal in ("tickers rename", "remove", "add"):
+        assert proposal in first.message
+    assert (missing.check, missing.session) == ("missing_session", calendar[253].item())
+
+
+def continuous(ratio, shown=None, count=12, wiggle=0.01):
+    """As-traded bars; those from `shown` on are on the basis after a split, opens within a cent."""
+    rows = []
+    for i, day in enumerate(days(count)):
+        level = 10 * (1 + wiggle * math.sin(i)) / (ratio if shown is not None and i >= shown else 1)
+        rows.append((day, level * 1.001, level * 1.02, level * 0.98, level, 1000 + i))
+    return rows
+
+
+@pytest.mark.parametrize("ratio", [190, 2, 1.25, 7.5, 1 / 40, 1 / 190])
+def test_a_split_that_prices_show_is_used(ratio):
+    stated = split(ratio, days(12)[6])
+    checked = check(fetched(continuous(ratio, shown=6), [stated]), CALENDAR, LAST)
+    assert checked.actions == (stated,)
+    assert checked.findings == ()
+
+
+@pytest.mark.parametrize("ratio", [190, 2, 1.25, 7.5, 1 / 40, 1 / 190])
+def test_a_split_that_prices_do_not_show_is_told_and_not_used(ratio):
+    stated = [split(ratio, days(12)[6]), dividend(0.1, days(12)[6])]
+    checked = check(fetched(continuous(ratio), stated), CALENDAR, LAST)
+    assert [action.kind for action in checked.actions] == ["dividend"]
+    (finding,) = checked.findings
+    assert (finding.check, finding.severity) == ("split_not_shown", Severity.WARNING)
+    assert (finding.session, finding.observed) == (days(12)[6], ratio)
+    assert (
+        finding.message == f"a split of {ratio:g} is stated, which the prices do not show: not used"
+    )
+
+
+@pytest.mark.parametrize("ratio", [190, 2, 9, 1 / 40])
+@pytest.mark.parametrize("shown", [3, 5, 7, 9])
+def test_a_split_that_neighbouring_prices_show_is_used_there(ratio, shown):
+    rows = continuous(ratio, shown=shown)
+    checked = check(fetched(rows, [split(ratio, days(12)[6])]), CALENDAR, LAST)
+    assert checked.actions == (split(ratio, days(12)[shown]),)
+    (finding,) = checked.findings
+    assert finding.check == "split_not_shown"
+    assert finding.message.endswith(f"those of {days(12)[shown]} do, where it is used")
+
+
+def test_small_splits_and_unclear_ones_are_used_as_stated():
+    small = split(1.1, days(12)[6])
+    assert check(fetched(continuous(1.1), [small]), CALENDAR, LAST).actions == (small,)
+    rows = continuous(2)
+    rows[6] = (rows[6][0], 5, 10.2, 4.9, rows[6][4], 1000)  # its open shows it
+    unclear = split(2, days(12)[6])
+    assert check(fetched(rows, [unclear]), CALENDAR, LAST).actions == (unclear,)
+    newest = split(2, days(13)[-1])  # without a bar of its session nothing is shown yet
+    assert check(fetched(continuous(2), [newest]), CALENDAR, LAST).actions == (newest,)
+
+
+def test_what_the_provider_found_is_reported_with_the_rest():
+    answer = fetched(rising(3))
+    said = quality.not_shown(MONDAY, 4.0)
+    assert check(replace(answer, findings=(said,)), CALENDAR, LAST).findings == (said,)
 
 
 def dividend(value, session=MONDAY):

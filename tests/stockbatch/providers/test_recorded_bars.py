@@ -141,8 +141,9 @@ def test_jumps_of_sp500(sp500):
 def test_the_reversal_of_lnt_is_seen_in_its_closes_alone():
     closes = np.array([[35.35, 17.87, 35.91, 35.75]])
     returns = np.insert(np.diff(np.log(closes)), 0, math.nan, axis=1)
-    following = np.roll(returns, -1, axis=1)
-    assert jumps(Moves(returns, returns, following)).masked.tolist() == [[False, True, True, False]]
+    following, split = np.roll(returns, -1, axis=1), np.zeros_like(returns)
+    of_one = Moves(returns, returns, following, split, closes)
+    assert jumps(of_one).masked.tolist() == [[False, True, True, False]]
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,11 @@ from stockbatch.market.quality import check
 from stockbatch.providers import registry
 from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.providers.pacing import TokenBucket
+from stockbatch.providers.yahoo import exchanges
 from stockbatch.providers.yahoo.provider import WORKERS, Yahoo
 from stockbatch.records import BarRequest, CorporateAction, Listing, Panel, PriceBasis
 from tests.support.loopback import Reply
-from tests.support.places import DATA
+from tests.support.places import CASES, DATA
 
 RECORDED = DATA / "yahoo_chart_json"
 recorded = pytest.mark.skipif(
@@ -162,6 +163,50 @@ def test_a_split_after_the_last_session_asked_for_is_taken_out_too(yahoo, yahoo_
     assert first.date() == week()[1]
 
 
+@pytest.mark.parametrize(("up", "down"), [(1, 190), (4, 1), (1, 40), (190, 1), (5, 4)])
+def test_prices_that_were_never_divided_by_a_split_are_as_traded(yahoo, yahoo_server, up, down):
+    ratio = up / down
+    before, after = [10, 10.1, 10.05], [10.02 / ratio, 10.1 / ratio]
+    yahoo_server.charts["TEST"] = chart(
+        week(), [*before, *after], splits=[(week()[3], up, down)], dividends=[(week()[4], 0.25)]
+    )
+    answer = fetch(yahoo)
+    assert_allclose(answer.bars.close, [*before, *after])
+    assert answer.bars.volume.tolist() == [1000] * 5
+    split = CorporateAction(session=week()[3], kind="split", value=ratio)
+    assert split in answer.actions
+    (finding,) = answer.findings
+    assert (finding.check, finding.session) == ("split_not_shown", week()[3])
+    assert finding.observed == ratio
+    assert "are not divided by it" in finding.message
+
+
+def test_each_split_is_looked_at_by_itself(yahoo, yahoo_server):
+    """Of two splits the older was divided by, the newer not yet."""
+    yahoo_server.charts["TEST"] = chart(
+        week(), [10, 10, 10.1, 10.1, 1], splits=[(week()[2], 3, 1), (week()[4], 10, 1)]
+    )
+    answer = fetch(yahoo)
+    assert answer.bars.close.tolist() == [30, 30, 10.1, 10.1, 1]
+    assert [finding.session for finding in answer.findings] == [week()[4]]
+
+
+UNDIVIDED = CASES / "stated-split-not-applied" / "BCAX.json"
+
+
+@pytest.mark.skipif(not UNDIVIDED.exists(), reason=f"needs the case in {UNDIVIDED}")
+def test_the_reverse_split_of_a_case_is_no_rise_of_13110_percent(yahoo, yahoo_server):
+    yahoo_server.charts["BCAX"] = json.loads(UNDIVIDED.read_text())
+    last = date(2026, 11, 27)
+    answer = fetch(yahoo, "BCAX", last=last)
+    checked = check(answer, sessions.load("XNYS", last).sessions, last)
+    assert [finding.check for finding in checked.findings] == ["split_not_shown"]
+    (split,) = checked.actions
+    assert split.value == pytest.approx(1 / 190)
+    at = int(np.searchsorted(checked.accepted.sessions, np.datetime64(split.session)))
+    assert_allclose(checked.accepted.close[at - 1 : at + 1], [0.019, 2.51])
+
+
 def test_an_event_without_prices_is_an_action_only(yahoo, yahoo_server):
     yahoo_server.charts["TEST"] = chart(
         week(4), [10, 11, 12, 13], dividends=[(week()[4], 0.5)], splits=[(week()[4], 2, 1)]
@@ -203,6 +248,14 @@ def test_unknown_prices_stay_unknown(yahoo, yahoo_server):
         ("EURUSD=X", ("CURRENCY", "USD", "Europe/London"), "24/5", "currency"),
         ("OCDO.L", ("EQUITY", "GBp", "Europe/London"), "XLON", "equity"),
         ("7203.T", ("EQUITY", "JPY", "Asia/Tokyo"), "XTKS", "equity"),
+        ("^N225", ("INDEX", "JPY", "Asia/Tokyo"), "XTKS", "index"),
+        ("^FTSE", ("INDEX", "GBP", "Europe/London"), "XLON", "index"),
+        ("^STOXX50E", ("INDEX", "EUR", "Europe/Zurich"), "XPAR", "index"),
+        ("^TA35.TA", ("INDEX", "ILS", "Asia/Jerusalem"), "XTAE", "index"),
+        ("OTP.BD", ("EQUITY", "HUF", "Europe/Budapest"), "XBUD", "equity"),
+        ("COPEC.SN", ("EQUITY", "CLP", "America/Santiago"), "XSGO", "equity"),
+        ("GGAL.BA", ("EQUITY", "ARS", "America/Buenos_Aires"), "XBUE", "equity"),
+        ("CEZ.PR", ("EQUITY", "CZK", "Europe/Prague"), "XPRA", "equity"),
     ],
 )
 def test_listings(yahoo, yahoo_server, symbol, meta, calendar, kind):
@@ -219,7 +272,18 @@ def test_listings(yahoo, yahoo_server, symbol, meta, calendar, kind):
     )
 
 
-@pytest.mark.parametrize("symbol", ["X.QA", "^N225"])
+def test_every_calendar_has_a_suffix_or_a_reason_why_not():
+    import exchange_calendars
+
+    known = set(exchange_calendars.get_calendar_names(include_aliases=False))
+    by_suffix = set(exchanges.CALENDARS.values())
+    assert by_suffix | exchanges.WITHOUT_SUFFIX.keys() == known
+    assert not by_suffix & exchanges.WITHOUT_SUFFIX.keys()
+    for table in (exchanges.INDICES, exchanges.EXCHANGES, exchanges.ZONES):
+        assert set(table.values()) <= known
+
+
+@pytest.mark.parametrize("symbol", ["X.QA", "^MADE.UP"])
 def test_an_exchange_without_a_calendar_is_refused(yahoo, yahoo_server, symbol):
     yahoo_server.charts[symbol] = chart(
         week(), [1, 2, 3, 4, 5], symbol=symbol, exchangeTimezoneName="Asia/Tokyo"
