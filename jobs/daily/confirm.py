@@ -17,6 +17,7 @@ from stockbatch.market.adjustments import moves, restate, total_log_returns
 from stockbatch.market.jumps import SMALLEST_JUMP, jump_findings, unexplained
 from stockbatch.market.overlap import APART
 from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.providers.base import identity
 from stockbatch.records import (
     ActionKind,
     BarRequest,
@@ -107,7 +108,7 @@ def _answers(
     requests = [
         BarRequest(symbol=symbol, first=first, last=run.session)
         for symbol, instrument in fed.items()
-        if origins[instrument.id] != source.name
+        if origins[instrument.id] != identity(source.specification)
     ]
     for answer in answers(source, requests) if requests else ():
         if isinstance(answer, ProviderError):

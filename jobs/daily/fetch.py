@@ -21,7 +21,7 @@ from stockbatch.exceptions import (
 from stockbatch.market import overlap, quality
 from stockbatch.market.overlap import Admitted
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.providers.base import BarProvider
+from stockbatch.providers.base import BarProvider, identity
 from stockbatch.records import (
     Action,
     BarRequest,
@@ -149,7 +149,8 @@ def _ask(
         return {i.id: _failure(i, error) for i in fed.values()}
     ids = [instrument.id for instrument in fed.values()]
     with app.transaction() as db:
-        stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=source.name)
+        own = identity(source.specification)
+        stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=own)
         agreed = issues.agreed(db, ids)
     feed = _Feed(
         run=run,
@@ -329,7 +330,7 @@ def _save_bars(
     db: Session, feed: _Feed, kept: Mapping[int, Admitted], basis: PriceBasis, *, whole: bool
 ) -> None:
     """Store the bars and actions of those tickers whose prices are of one basis."""
-    name = feed.source.name
+    name = identity(feed.source.specification)
     bar_store.add(
         db,
         {id_: one.accepted for id_, one in kept.items()},

@@ -52,7 +52,7 @@ def make_forecasts(
     # What is late anyhow may as well be trained: nobody waits for it.
     train_until = deadline - margin if app.clock() < deadline else None
     sessions = calendar.window(run.session, sessions_needed(app.settings))
-    known = _market(app, run, sessions)
+    known = _market(app, run, calendar, sessions)
     left_out: dict[int, Exception] = {}
     with app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
@@ -83,12 +83,12 @@ def make_forecasts(
     _give_up(app, run, instruments, left_out)
 
 
-def _market(app: App, run: Run, sessions: Sessions) -> Market:
+def _market(app: App, run: Run, calendar: TradingCalendar, sessions: Sessions) -> Market:
     """Return what all tickers did, summed up first; methods new to the database are named there."""
     with app.transaction() as db:
         runs.lock(db, run)
         methods.add_missing(db, registry.described())
-        market.update(db, run.calendar, sessions)
+        market.update(db, calendar, sessions)
         return market.load(db, run.calendar, sessions)
 
 

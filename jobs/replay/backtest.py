@@ -113,7 +113,7 @@ def _block(
         return 0
     window = calendar.window(as_date(origins[-1]), sessions_needed(app.settings) + len(origins) - 1)
     with app.transaction() as db:
-        market.update(db, calendar.code, window)
+        market.update(db, calendar, window)
         known = market.load(db, calendar.code, window)
     # Models see the market as it was at the first origin; forecasts of later ones see it as it was
     # then.

@@ -164,7 +164,7 @@ def _load(
         last = as_date(calendar.between(sessions.FIRST_DAY, end)[-1])
         window = calendar.window(last, sessions_needed(app.settings) + 2 * judging)
         chosen = sample(chosen, most_tickers, app.settings.model.seed)
-        market.update(db, calendar.code, window)
+        market.update(db, calendar, window)
         known = market.load(db, calendar.code, window)
         panel = bars.load_panel(db, chosen, window)
     cut = len(window) - 2 * judging

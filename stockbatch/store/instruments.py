@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.database.tables import FallbackRow, InstrumentRow, RenameRow
+from stockbatch.database.tables import FallbackRow, InstrumentRow, MembershipRow, RenameRow
 from stockbatch.exceptions import (
     DuplicateInstrument,
     NoInstruments,
@@ -72,6 +72,12 @@ def add(
         ),
         rows,
     )
+    stays = select(InstrumentRow.id, InstrumentRow.active_since)
+    db.execute(
+        insert(MembershipRow).from_select(
+            ["instrument_id", "added_at"], stays.where(InstrumentRow.ticker.in_(tickers))
+        )
+    )
     _set_fallbacks(db, tickers, fallbacks or {})
     return len(rows)
 
@@ -131,8 +137,13 @@ def rename(db: Session, old: str, new: str, *, symbol: str | None = None) -> Non
 
 def remove(db: Session, tickers: Sequence[str]) -> None:
     """Take tickers off the watchlist; their history stays. Raises UnknownInstrument."""
-    find(db, tickers)
-    db.execute(update(InstrumentRow).where(InstrumentRow.ticker.in_(tickers)).values(active=False))
+    ids = [instrument.id for instrument in find(db, tickers)]
+    db.execute(update(InstrumentRow).where(InstrumentRow.id.in_(ids)).values(active=False))
+    db.execute(
+        update(MembershipRow)
+        .where(MembershipRow.instrument_id.in_(ids), MembershipRow.removed_at.is_(None))
+        .values(removed_at=func.clock_timestamp())
+    )
 
 
 def set_currencies(db: Session, currencies: Mapping[int, str]) -> None:
