@@ -13,8 +13,11 @@ import typer
 from jobs.commands import context, options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from jobs.watchlist import Added, Choose
     from stockbatch.exceptions import WrongCalendar
+    from stockbatch.records import Instrument, Listing
 
 tickers = typer.Typer(name="tickers", no_args_is_help=True, help="Keep the watchlist.")
 ProviderOption = Annotated[
@@ -157,13 +160,23 @@ def list_() -> None:
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         known = instruments.active(db)
-    headings = ("ticker", "exchange", "currency", "prices", "provider", "name", "understood")
+    headings = ("ticker", "exchange", "currency", "prices", "provider", "name")
     columns = [(heading, "left") for heading in headings]
-    rows = [
-        (i.ticker, i.calendar, i.currency, i.price_basis, i.provider, i.name, i.understood)
-        for i in known
-    ]
+    rows = [(i.ticker, i.calendar, i.currency, i.price_basis, i.provider, i.name) for i in known]
     context.show_table(f"{len(rows)} tickers", columns, rows)
+    for line in _understood(known):
+        typer.echo(line)
+
+
+def _understood(listed: Iterable[Listing | Instrument]) -> Iterator[str]:
+    """Yield how files are read: once for all that are alike, of which there may be hundreds."""
+    alike: dict[str, list[str]] = {}
+    for one in listed:
+        if one.understood:
+            alike.setdefault(one.understood, []).append(one.ticker)
+    for understood, names in alike.items():
+        whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        yield f"{whose}: {understood}"
 
 
 def _chooser() -> Choose | None:
@@ -196,14 +209,8 @@ def _tell(result: Added, *, fallbacks: bool) -> None:
         if known and fallbacks:
             known += ": to change their fallbacks, remove them and add them again"
         typer.echo(f"{result.added} added{known}")
-    # Said once of files that are alike, of which there may be hundreds.
-    alike: dict[str, list[str]] = {}
-    for listing in result.listings:
-        if listing.understood:
-            alike.setdefault(listing.understood, []).append(listing.ticker)
-    for understood, names in alike.items():
-        whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        typer.echo(f"{whose}: {understood}", err=True)
+    for line in _understood(result.listings):
+        typer.echo(line, err=True)
     for failure in result.failures:
         typer.echo(f"error: {failure}", err=True)
     if result.failures:

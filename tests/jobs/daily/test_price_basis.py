@@ -11,7 +11,7 @@ from jobs.daily.fetch_only import fetch_session
 from stockbatch.market.adjustments import total_log_returns
 from stockbatch.providers.frames import Frames
 from stockbatch.records import Action, PriceBasis, Reason
-from stockbatch.store import bars, instruments
+from stockbatch.store import bars, instruments, sources
 from tests.support.market import CODE, ORIGIN, TICKERS, calendar, fetch, outcomes, run, session
 from tests.support.places import DATA
 
