@@ -23,6 +23,7 @@ from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
 from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
+from jobs.commands.providers import providers
 from jobs.commands.prune import prune
 from jobs.commands.quality import quality
 from jobs.commands.report import report
@@ -50,7 +51,7 @@ for command in (
     *(report, dashboard, export, api, doctor, migrate, prune),
 ):
     app.command()(command)
-for group in (tickers, quality, models, tokens, alerts, db, config):
+for group in (tickers, providers, quality, models, tokens, alerts, db, config):
     app.add_typer(group)
 
 

@@ -54,6 +54,8 @@ class Added:
     added: int
     known: int
     failures: tuple[ProviderError, ...]
+    listings: tuple[Listing, ...] = ()
+    """What was added."""
 
 
 def add(
@@ -84,7 +86,7 @@ def add(
     # The calendar is all a run cannot do without: of whom it is told, nobody is asked.
     described = [one for one in fresh if "calendar" in one.told]
     asked = [one for one in fresh if "calendar" not in one.told]
-    added, failures = 0, list[ProviderError]()
+    added, failures, stored = 0, list[ProviderError](), list[Listing]()
     lacking: dict[str, list[Listing]] = {}
     for name, provider in providers.items():
         listings = [
@@ -93,6 +95,7 @@ def add(
             if one.provider == name
         ]
         added += _store(app, provider, listings, fallbacks)
+        stored += listings
     with app.progress() as progress:
         for one in progress.track(asked, description="tickers"):
             provider = providers[one.provider]
@@ -108,11 +111,18 @@ def add(
                     lacking.setdefault(one.provider, []).append(listing)
                 else:
                     added += _store(app, provider, [listing], fallbacks)
+                    stored.append(listing)
     for name, listings in lacking.items():
         placed, bad = _placed(app, providers[name], listings, choose)
         added += _store(app, providers[name], placed, fallbacks)
+        stored += placed
         failures += bad
-    return Added(added=added, known=len(wanted) - len(fresh), failures=tuple(failures))
+    return Added(
+        added=added,
+        known=len(wanted) - len(fresh),
+        failures=tuple(failures),
+        listings=tuple(stored),
+    )
 
 
 def add_all(
@@ -138,7 +148,12 @@ def add_all(
         fresh = [replace(one, calendar=calendar) for one in fresh]
     placed, bad = _placed(app, source, fresh, choose)
     added = _store(app, source, placed, fallbacks)
-    return Added(added=added, known=len(listings) - len(fresh), failures=(*failures, *bad))
+    return Added(
+        added=added,
+        known=len(listings) - len(fresh),
+        failures=(*failures, *bad),
+        listings=tuple(placed),
+    )
 
 
 def add_demo(app: App, provider: str) -> list[Listing]:

@@ -44,6 +44,7 @@ StockbatchError
 ├── ProviderError
 │   ├── UnknownProvider
 │   ├── BrokenProvider
+│   ├── BadOption
 │   ├── UnknownTicker
 │   ├── CannotList
 │   ├── NoData
@@ -83,7 +84,10 @@ The docstring of an exception is its message; the braces name the values it carr
 "AAPL is not on the watchlist: 'stockbatch tickers add AAPL' adds it"
 """
 
+import re
 from typing import Any
+
+_STRAY = re.compile("[\ud800-\udfff]")
 
 
 class StockbatchError(Exception):
@@ -93,10 +97,18 @@ class StockbatchError(Exception):
 
     def __init__(self, **values: Any) -> None:
         self.values = values
-        super().__init__(" ".join((self.__doc__ or "").format(**values).split()))
+        message = " ".join((self.__doc__ or "").format(**values).split())
+        # A file name need not be UTF-8, but whatever prints, logs or stores this needs text.
+        super().__init__(_STRAY.sub(_escaped, message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.values)
+
+
+def _escaped(stray: re.Match[str]) -> str:
+    """Return the byte that Python holds for a character of a file name, as \\xc6."""
+    code = ord(stray[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def _rebuild(kind: type[StockbatchError], values: dict[str, Any]) -> StockbatchError:
@@ -300,6 +312,12 @@ class UnknownProvider(ProviderError):
 
 class BrokenProvider(ProviderError):
     """{provider}, which the package {package} offers, cannot be used: {reason}"""
+
+
+class BadOption(ProviderError):
+    """{provider} has no option {option}: {known}"""
+
+    exit_code = 2
 
 
 class UnknownTicker(ProviderError):

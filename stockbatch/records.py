@@ -76,6 +76,7 @@ class Check(StrEnum):
     OUTSIDE_RANGE = "outside_range"
     ZERO_VOLUME = "zero_volume"
     BAD_VOLUME = "bad_volume"
+    UNREADABLE_LINE = "unreadable_line"
     BAD_SPLIT = "bad_split"
     BAD_DIVIDEND = "bad_dividend"
     SPLIT_NOT_SHOWN = "split_not_shown"
@@ -269,6 +270,9 @@ class Instrument:
     asset_class: str = "equity"
     active: bool = True
     demo: bool = False
+    price_basis: PriceBasis | None = None
+    """As understood when it was added, as `understood` says in words; None: the provider's own."""
+    understood: str | None = None
     fallbacks: tuple[Source, ...] = ()
     """Asked in this order where its own provider fails."""
 

@@ -74,6 +74,38 @@ Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
 AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER", help="Default: all tickers.")]
 """One ticker, or all where none is named."""
 Session = Annotated[date | None, day("--session", about="Default: the last one closed.")]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT=NAME", help="What a column of your file is, where its name does not say it."
+    ),
+]
+Decimal = Annotated[
+    Literal["point", "comma"] | None, typer.Option(help="What marks decimals in your file.")
+]
+Dates = Annotated[
+    Literal["exchange", "written"] | None,
+    typer.Option(help="Whether its stamps are days as written, or instants of the exchange's day."),
+]
+Basis = Annotated[
+    Literal["as_traded", "split_adjusted", "total_return"] | None,
+    typer.Option(help="What the prices of your file are adjusted for."),
+]
+
+
+def of_file(
+    column: list[str] | None, decimal: str | None, dates: str | None, basis: str | None
+) -> dict[str, str]:
+    """Return what is chosen of how a file is read, by the names a specification has for it."""
+    chosen = {"decimal": decimal, "dates": dates, "basis": basis}
+    for pair in column or []:
+        name, equals, heading = pair.partition("=")
+        if not equals or not heading.strip() or name != "ticker" or name in chosen:
+            raise typer.BadParameter(f"write --column once, as ticker=NAME, not as {pair!r}")
+        chosen[name] = heading
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
 FetchFrom = Annotated[
     str | None, typer.Option("--provider", help="Fetch from here instead, e.g. csv:bars.csv.gz.")
 ]

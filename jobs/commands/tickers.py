@@ -13,8 +13,11 @@ import typer
 from jobs.commands import context, options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from jobs.watchlist import Added, Choose
     from stockbatch.exceptions import WrongCalendar
+    from stockbatch.records import Instrument, Listing
 
 tickers = typer.Typer(name="tickers", no_args_is_help=True, help="Keep the watchlist.")
 ProviderOption = Annotated[
@@ -51,11 +54,16 @@ def add(
         bool, typer.Option("--all", help="Every ticker the provider lists.")
     ] = False,
     calendar: CalendarOption = None,
+    column: options.Column = None,
+    decimal: options.Decimal = None,
+    dates: options.Dates = None,
+    basis: options.Basis = None,
 ) -> None:
     """Put tickers on the watchlist."""
     from jobs import watchlist
     from jobs.app import running
     from jobs.watchlist import Fallback, Wanted
+    from stockbatch.providers import registry
 
     if bool(names) == everything:
         raise typer.BadParameter("name tickers, or give --all")
@@ -63,7 +71,8 @@ def add(
     if symbols and (len(symbols) != len(fallback or []) or len(names or []) != 1):
         raise typer.BadParameter("name one ticker, and a --fallback-symbol for each --fallback")
     settings = context.settings()
-    usual = provider or settings.provider
+    chosen = options.of_file(column, decimal, dates, basis)
+    usual = registry.with_options(provider or settings.provider, chosen)
     others = [
         Fallback(provider=name, symbol=symbol)
         for name, symbol in zip_longest(fallback or [], symbols)
@@ -89,13 +98,19 @@ def import_(
     provider: ProviderOption = None,
     fallback: FallbackOption = None,
     calendar: CalendarOption = None,
+    column: options.Column = None,
+    decimal: options.Decimal = None,
+    dates: options.Dates = None,
+    basis: options.Basis = None,
 ) -> None:
     """Put the tickers of a file on the watchlist; those on it already stay as they are."""
     from jobs import symbols, watchlist
     from jobs.app import running
+    from stockbatch.providers import registry
 
     settings = context.settings()
-    found = symbols.read(file, provider or settings.provider)
+    chosen = options.of_file(column, decimal, dates, basis)
+    found = symbols.read(file, registry.with_options(provider or settings.provider, chosen))
     for listed, name in found.renamed.items():
         typer.echo(f"{listed} is called {name} by Yahoo, and added under that name")
     if found.tests:
@@ -145,9 +160,23 @@ def list_() -> None:
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         known = instruments.active(db)
-    columns = [(c, "left") for c in ("ticker", "exchange", "currency", "provider", "name")]
-    rows = [(i.ticker, i.calendar, i.currency, i.provider, i.name) for i in known]
+    headings = ("ticker", "exchange", "currency", "prices", "provider", "name")
+    columns = [(heading, "left") for heading in headings]
+    rows = [(i.ticker, i.calendar, i.currency, i.price_basis, i.provider, i.name) for i in known]
     context.show_table(f"{len(rows)} tickers", columns, rows)
+    for line in _understood(known):
+        typer.echo(line)
+
+
+def _understood(listed: Iterable[Listing | Instrument]) -> Iterator[str]:
+    """Yield how files are read: once for all that are alike, of which there may be hundreds."""
+    alike: dict[str, list[str]] = {}
+    for one in listed:
+        if one.understood:
+            alike.setdefault(one.understood, []).append(one.ticker)
+    for understood, names in alike.items():
+        whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        yield f"{whose}: {understood}"
 
 
 def _chooser() -> Choose | None:
@@ -180,6 +209,8 @@ def _tell(result: Added, *, fallbacks: bool) -> None:
         if known and fallbacks:
             known += ": to change their fallbacks, remove them and add them again"
         typer.echo(f"{result.added} added{known}")
+    for line in _understood(result.listings):
+        typer.echo(line, err=True)
     for failure in result.failures:
         typer.echo(f"error: {failure}", err=True)
     if result.failures:

@@ -185,6 +185,7 @@ def _fetch(
             symbol=symbol,
             first=as_date(feed.stored[i.id].sessions[0]) if i.id in feed.stored else None,
             last=session,
+            calendar=i.calendar,
         )
         for symbol, i in fed.items()
     ]

@@ -128,7 +128,7 @@ class InstrumentRow(Base):
     """One row per ticker ever put on the watchlist; removing deactivates, history stays."""
 
     __tablename__ = "instruments"
-    __table_args__ = (UniqueConstraint("ticker"),)
+    __table_args__ = (UniqueConstraint("ticker"), _one_of("price_basis", PriceBasis))
 
     id: Mapped[int] = mapped_column(
         Integer, Identity(always=True), primary_key=True, comment="surrogate key"
@@ -144,6 +144,12 @@ class InstrumentRow(Base):
         comment="sector, in the words of the list it is from"
     )
     industry: Mapped[str | None] = mapped_column(comment="industry, likewise")
+    price_basis: Mapped[str | None] = mapped_column(
+        comment="what its prices were adjusted for when it was added; null: the provider's own"
+    )
+    understood: Mapped[str | None] = mapped_column(
+        comment="how its file was read when it was added"
+    )
     active: Mapped[bool] = mapped_column(server_default="true", comment="handled by runs")
     demo: Mapped[bool] = mapped_column(
         server_default="false", comment="demonstration data: never due, in no metric over ALL"

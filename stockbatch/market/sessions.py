@@ -194,12 +194,22 @@ def canonical(code: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _build(code: str, last: date) -> TradingCalendar:
-    """Build the calendar of a canonical code from FIRST_DAY to `last`."""
+def zone(code: str) -> str:
+    """Return the name of the zone whose midnight begins a session; raises UnknownCalendar."""
+    return str(_kind(canonical(code)).tz)
+
+
+def _kind(code: str) -> Any:
     import exchange_calendars
 
     # A short calendar tells the class, which alone knows the bounds.
-    kind = type(exchange_calendars.get_calendar(code, start="2022-01-03", end="2022-02-01"))
+    return type(exchange_calendars.get_calendar(code, start="2022-01-03", end="2022-02-01"))
+
+
+@lru_cache(maxsize=64)
+def _build(code: str, last: date) -> TradingCalendar:
+    """Build the calendar of a canonical code from FIRST_DAY to `last`."""
+    kind = _kind(code)
     known_first = _later(FIRST_DAY, kind.bound_min())
     known_last = _earlier(last, kind.bound_max())
     exchange = kind(start=known_first.isoformat(), end=known_last.isoformat())

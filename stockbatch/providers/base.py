@@ -1,7 +1,7 @@
 """What a source of daily bars is, what its package says of it, and what most sources need."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -110,6 +110,10 @@ class ProviderKind:
     settings: type[ProviderSettings] = ProviderSettings
     argument: str = ""
     """What a specification must have after a colon, in capitals: PATH for csv:PATH."""
+    about: str = ""
+    """What it gives, in a line."""
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What may follow a # behind the argument, and its values; none where it may be any text."""
 
 
 def identity(specification: str) -> str:

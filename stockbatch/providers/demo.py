@@ -69,4 +69,4 @@ def _load(ticker: str) -> Bars:
     )
 
 
-KIND = ProviderKind(make=lambda _setup: Demo())
+KIND = ProviderKind(make=lambda _setup: Demo(), about="the two indices of the demo")

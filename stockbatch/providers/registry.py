@@ -4,6 +4,7 @@ Another package adds one by an entry point of the group `stockbatch.providers` t
 ProviderKind. None is imported before it is needed, and one that cannot be keeps no other out.
 """
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,7 @@ from stockbatch.exceptions import (
     StockbatchError,
     UnknownProvider,
 )
+from stockbatch.providers import options
 from stockbatch.providers.base import BarProvider, ProviderKind, ProviderSettings, Quota, Setup
 
 GROUP = "stockbatch.providers"
@@ -49,6 +51,33 @@ def create(specification: str, settings: Settings, quota: Quota | None = None) -
             quota=quota,
         )
     )
+
+
+def with_options(specification: str, chosen: Mapping[str, str]) -> str:
+    """Return a specification with more options behind it, which replace those of the same name.
+
+    Raises BadOption for what its provider does not have; UnknownProvider, BrokenProvider.
+    """
+    if not chosen:
+        return specification
+    name, _, argument = specification.partition(":")
+    entry = _entries().get(name)
+    if entry is None:
+        raise UnknownProvider(provider=specification or "''", known=known())
+    possible = _kind(entry).options
+    options.check(name, chosen, possible)
+    path, before = options.split(name, argument, possible)
+    return f"{name}:{options.joined(path, {**before, **chosen}, possible)}"
+
+
+def forms() -> Iterator[tuple[str, str]]:
+    """Yield how each provider is written, and what it gives or why it cannot be used."""
+    for entry in _entries().values():
+        try:
+            about = _kind(entry).about
+        except BrokenProvider as error:
+            about = str(error)
+        yield _form(entry), about
 
 
 def known() -> str:

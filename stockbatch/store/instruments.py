@@ -16,7 +16,7 @@ from stockbatch.exceptions import (
     UnknownInstrument,
 )
 from stockbatch.market.sessions import DEFAULT_CALENDAR
-from stockbatch.records import Instrument, Listing, Source
+from stockbatch.records import Instrument, Listing, PriceBasis, Source
 
 
 def add(
@@ -43,6 +43,8 @@ def add(
             "asset_class": listing.asset_class,
             "sector": listing.sector,
             "industry": listing.industry,
+            "price_basis": listing.price_basis,
+            "understood": listing.understood,
             "demo": demo,
         }
         for listing in listings
@@ -228,6 +230,8 @@ def _record(row: InstrumentRow, fallbacks: tuple[Source, ...]) -> Instrument:
         name=row.name,
         currency=row.currency,
         asset_class=row.asset_class,
+        price_basis=PriceBasis(row.price_basis) if row.price_basis else None,
+        understood=row.understood,
         active=row.active,
         demo=row.demo,
         fallbacks=fallbacks,

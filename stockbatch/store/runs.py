@@ -231,8 +231,15 @@ def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     }
 
 
+# Whoever runs an exchange holds its lock: a run that nobody holds has no process any more.
 _HISTORY = text("""
-SELECT id, calendar, session, attempt, trigger, status, started_at, finished_at, tries,
+SELECT id, calendar, session, attempt, trigger,
+    CASE WHEN status = 'running' AND NOT EXISTS (
+        SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND d.datname = current_database()
+            AND (l.classid::bigint << 32) | l.objid::bigint
+                = hashtextextended('stockbatch run ' || calendar, 0)
+    ) THEN 'interrupted' ELSE status END AS status, started_at, finished_at, tries,
     instruments, trained, reused, base, naive, none, message
 FROM stockbatch.runs
 WHERE cast(:id AS bigint) IS NULL OR id = :id
@@ -251,7 +258,11 @@ GROUP BY o.action, o.reason ORDER BY tickers DESC, o.action, o.reason
 
 
 def history(db: Session, limit: int, run_id: int | None = None) -> list[dict[str, Any]]:
-    """Return the runs begun last, or the one asked for."""
+    """Return the runs begun last, or the one asked for.
+
+    The status of one that was killed, which the next run of its session takes over, is
+    `interrupted`.
+    """
     rows = db.execute(_HISTORY, {"limit": limit, "id": run_id})
     return [dict(row) for row in rows.mappings()]
 

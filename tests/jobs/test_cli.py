@@ -232,8 +232,9 @@ def test_every_extra_that_users_may_need_is_in_all_and_in_the_tests():
     assert f"stockbatch[{','.join(sorted(for_users - {'notebooks'}))}]" in extras["test"]
     asked_for = {
         found
-        for file in (ROOT / "jobs").rglob("*.py")
-        for found in re.findall(r'require\([^)]*extra="(\w+)"\)', file.read_text())
+        for folder in ("jobs", "stockbatch")
+        for file in (ROOT / folder).rglob("*.py")
+        for found in re.findall(r'(?:require|MissingExtra)\([^)]*extra="(\w+)"\)', file.read_text())
     }
     assert asked_for == for_users - {"notebooks"}
 
@@ -324,7 +325,7 @@ def test_an_unknown_ticker_keeps_no_other_from_being_added(fresh, market):
     market.list("GOOGL")
     answer = fresh("tickers", "add", "AAA", "GOGL", "BBB", "--provider", market.specification)
     assert (answer.status, answer.out) == (4, "2 added\n")
-    assert answer.err == "error: csv does not know GOGL: did you mean GOOGL?\n"
+    assert answer.err.endswith("error: csv does not know GOGL: did you mean GOOGL?\n")
     answer = fresh("tickers", "add", "GOGL", "--provider", market.specification)
     says(answer, 4, "csv does not know GOGL")
 
@@ -346,7 +347,7 @@ def test_a_bad_file_of_a_folder_keeps_no_other_ticker_from_being_added(fresh, tm
         (folder / f"{name}.csv").write_text(written)
     answer = fresh("tickers", "add", "--all", "--provider", f"csv:{folder}")
     assert (answer.status, answer.out) == (4, "2 added\n")
-    assert answer.err == f"error: {folder}/BBB.csv, line 1, column 1: the file is empty\n"
+    assert answer.err.endswith(f"error: {folder}/BBB.csv, line 1, column 1: the file is empty\n")
 
 
 def test_adding_stops_where_the_provider_fails_and_goes_on_there(
@@ -368,7 +369,8 @@ def test_adding_stops_where_the_provider_fails_and_goes_on_there(
 
     monkeypatch.setattr(CsvFiles, "listing", failing(refused))
     answer = fresh(*names)
-    assert (answer.status, answer.out, answer.err) == (4, "1 added\n", f"error: {refused}\n")
+    assert (answer.status, answer.out) == (4, "1 added\n")
+    assert answer.err.endswith(f"error: {refused}\n")
     monkeypatch.setattr(CsvFiles, "listing", failing(KeyboardInterrupt()))
     says(fresh(*names), 130, "interrupted")
     monkeypatch.setattr(CsvFiles, "listing", failing(None))
@@ -1012,3 +1014,93 @@ def test_backup_and_restore(stockbatch, use, app, empty_settings, tmp_path):
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.endswith(f"is restored from {file}\n")
     assert "AAA" in stockbatch("tickers", "list").out
+
+
+# ---- how files are understood
+
+BARS_OF_A_FILE = (
+    "Date,Open,High,Low,Close,Volume\n2024-05-01,1,2,1,1.5,100\n2024-05-02,1.5,3,1,2.125,90\n"
+)
+
+
+def test_providers_are_listed(stockbatch):
+    answer = stockbatch("providers")
+    assert answer.status == 0
+    for name in ("csv:PATH", "demo", "yfinance", "alpha_vantage"):
+        assert name in answer.out
+
+
+def test_how_a_file_is_understood_is_shown_and_nothing_made(stockbatch, tmp_path):
+    home = tmp_path / "home"
+    file = tmp_path / "AAA.csv"
+    file.write_text(BARS_OF_A_FILE)
+    answer = stockbatch("providers", "csv", file)
+    assert (answer.status, answer.err) == (0, "")
+    assert "session is Date, open is Open" in answer.out
+    assert "prices      split_adjusted" in answer.out
+    assert "first       AAA 2024-05-01: open 1, high 2, low 1, close 1.5, volume 100" in answer.out
+    assert "last        AAA 2024-05-02: open 1.5, high 3, low 1, close 2.125" in answer.out
+    assert not home.exists()
+    other = stockbatch("providers", "csv", file, "--basis", "total_return")
+    assert "prices      total_return" in other.out
+
+
+def test_of_files_that_are_alike_one_is_shown_and_every_bad_one(stockbatch, tmp_path):
+    for number in range(5):
+        (tmp_path / f"T{number}.csv").write_text(BARS_OF_A_FILE)
+    (tmp_path / os.fsdecode(b"\xc6\xc6.csv")).write_text(BARS_OF_A_FILE)
+    answer = stockbatch("providers", "csv", tmp_path)
+    assert answer.status == 4
+    assert answer.out.count("understood  ") == 1
+    assert "4 more files are understood like these" in answer.out
+    assert answer.err.count("error:") == 1
+    assert r"\xc6\xc6.csv cannot be read" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--column", "close=Last"), "write --column once, as ticker=NAME"),
+        (("--column", "ticker="), "write --column once, as ticker=NAME"),
+        (("--column", "ticker=a", "--column", "ticker=b"), "write --column once"),
+        (("--provider", "demo", "--basis", "as_traded"), "demo has no option basis: it takes none"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(stockbatch, options, reason):
+    answer = stockbatch("tickers", "add", "AAA", *options)
+    assert answer.status == 2
+    assert reason in answer.err
+
+
+def test_what_was_understood_is_said_once_and_kept(fresh, engine, tmp_path):
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"T{number}.csv").write_text(BARS_OF_A_FILE)
+    answer = fresh("tickers", "add", "--all", "--provider", f"csv:{folder}")
+    assert answer.out == "5 added\n"
+    (said,) = answer.err.splitlines()
+    assert said.startswith("T0 and 4 more: prices adjusted for splits")
+    kept = fetch(engine, "SELECT DISTINCT price_basis, understood FROM stockbatch.instruments")
+    assert kept == [
+        {"price_basis": "split_adjusted", "understood": said.removeprefix("T0 and 4 more: ")}
+    ]
+    assert "split_adjusted" in fresh("tickers", "list").out
+
+
+def test_options_of_a_file_are_kept_in_its_specification(fresh, engine, tmp_path):
+    file = tmp_path / "all.csv"
+    file.write_text("Stock,date,open,high,low,close,volume\nA,2024-05-01,1,2,1,1.5,100\n")
+    listed = tmp_path / "mine.txt"
+    listed.write_text("A\n")
+    chosen = ("--column", "ticker=Stock", "--basis", "total_return", "--provider", f"csv:{file}")
+    assert fresh("tickers", "add", "A", *chosen).status == 0
+    assert fetch(engine, "SELECT ticker, provider, price_basis FROM stockbatch.instruments") == [
+        {
+            "ticker": "A",
+            "provider": f"csv:{file}#ticker=Stock&basis=total_return",
+            "price_basis": "total_return",
+        }
+    ]
+    again = fresh("tickers", "import", listed, *chosen)
+    assert again.out == "0 added, 1 on the watchlist already\n"

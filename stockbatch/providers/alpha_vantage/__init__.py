@@ -10,4 +10,8 @@ def _make(setup: Setup) -> BarProvider:
     return AlphaVantage(setup.settings, setup.quota)
 
 
-KIND = ProviderKind(make=_make, settings=AlphaVantageSettings)
+KIND = ProviderKind(
+    make=_make,
+    settings=AlphaVantageSettings,
+    about="as traded, with a key; a free one asks 25 times a day",
+)

@@ -10,7 +10,8 @@ import numpy as np
 from stockbatch.exceptions import BadAnswer, NoCalendar
 from stockbatch.providers.alpha_vantage.client import NAME
 from stockbatch.providers.base import unknown_ticker
-from stockbatch.providers.csv.cells import as_number, as_session, simple_ratios
+from stockbatch.providers.csv.cells import as_number, simple_ratios
+from stockbatch.providers.csv.dates import as_session
 from stockbatch.records import (
     ActionKind,
     BarRequest,

@@ -1,24 +1,35 @@
-"""What the cells of a table of bars say: numbers, sessions, split ratios. Nothing is guessed."""
+"""What the cells of a table of bars say in numbers, and how a whole file writes its numbers."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from datetime import date
 from fractions import Fraction
 
 import numpy as np
 
 from stockbatch.records import Floats
 
-UNKNOWN = ("", "NaN", "nan", "null", "NULL", "None", "NA", "N/A", "-")
+UNKNOWN = (
+    *("", "NaN", "nan", "NAN", "null", "NULL", "Null", "None", "none", "NA", "N/A", "n/a", "#N/A"),
+    *("#N/A N/A", "<NA>", "NaT", "nil", "(null)", r"\N", "-", "--", "---", "\u2013", "\u2014"),
+)
 """Cells that state no number."""
 SIMPLE_RATIO_ERROR = 1e-4
 """A split ratio so close to a fraction of small numbers is taken for it: 7.000007 is 7."""
 
 _PLAIN = r"(?:\d+{mark}?\d*|{mark}\d+)(?:e[+-]?\d+)?|inf(?:inity)?"
 _GROUPED = r"[1-9]\d{{0,2}}(?:{group}\d{{3}})+(?:{mark}\d*)?"
+_LAKHS = r"[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d*)?"
+"""As India groups: 1,00,123.45."""
 _SPACES = (" ", "\u00a0", "\u202f", "'", "\u2019")
 """What groups thousands whatever marks the decimals."""
 _GROUPS = {".": (",", *_SPACES), ",": (".", *_SPACES)}
+_CURRENCY = re.compile(
+    r"^(?:[A-Z]{1,3})?[$\u00a2-\u00a5\u20a0-\u20c0\uffe5]\s*|\s*[$\u00a2-\u00a5\u20a0-\u20c0]$"
+)
+_SIZES = {"k": 3, "m": 6, "b": 9, "t": 12}
+_SIZED = re.compile(r"(.*\d[.,]?)\s*([kmbt])n?", re.IGNORECASE)
+_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|/|-?\s*for\s*-?)\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 
 
 class AmbiguousNumber(ValueError):  # noqa: N818 (named like those of exceptions.py)
@@ -30,41 +41,105 @@ def _pattern(mark: str) -> re.Pattern[str]:
     kinds += [
         _GROUPED.format(mark=re.escape(mark), group=re.escape(group)) for group in _GROUPS[mark]
     ]
+    kinds += [_LAKHS] if mark == "." else []
     return re.compile(f"[+-]?(?:{'|'.join(kinds)})", re.IGNORECASE | re.ASCII)
 
 
 _NUMBERS = {mark: _pattern(mark) for mark in _GROUPS}
 _REMOVED = {mark: str.maketrans("", "", "".join(groups)) for mark, groups in _GROUPS.items()}
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_TIME = r"(?:[T ]\s*\d.*)?"
-_YEAR_FIRST = re.compile(
-    rf"(\d{{4}})([-/.])(\d\d?)\2(\d\d?){_TIME}|(\d{{4}})(\d\d)(\d\d)", re.ASCII
-)
-_YEAR_LAST = re.compile(rf"(\d\d?)([-/.])(\d\d?)\2(\d{{4}}){_TIME}", re.ASCII)
-_DAY_MONTH = re.compile(r"(\d\d?)[- ]([a-z]{3})[a-z]*\.?[- ,]\s*(\d{4})", re.ASCII | re.IGNORECASE)
-_MONTH_DAY = re.compile(r"([a-z]{3})[a-z]*\.? (\d\d?),? (\d{4})", re.ASCII | re.IGNORECASE)
-
 
 def as_number(text: str, mark: str | None = ".") -> float:
     """Read a number, thousands grouped or not, a cell of UNKNOWN as NaN; raises ValueError.
 
-    The decimals follow `mark`; where it is None, raises AmbiguousNumber for what has two readings.
+    A sign of a currency around it does not matter. The decimals follow `mark`; where it is None,
+    raises AmbiguousNumber for what has two readings.
     """
     plain = text.strip()
     if plain in UNKNOWN:
         return float("nan")
-    values = {
+    values = _readings(plain, mark) or _readings(_CURRENCY.sub("", plain), mark)
+    if len(values) > 1:
+        raise AmbiguousNumber(f"{shown(text)} can be read as two numbers")
+    if not values:
+        raise ValueError(f"{shown(text)} is not a number")
+    return values.pop()
+
+
+def _readings(plain: str, mark: str | None) -> set[float]:
+    return {
         float(plain.translate(_REMOVED[possible]).replace(possible, "."))
         for possible in (_NUMBERS if mark is None else mark)
         if _NUMBERS[possible].fullmatch(plain)
     }
-    if len(values) > 1:
-        reason = "can be read as two numbers: write it without a comma"
-        raise AmbiguousNumber(f"{shown(text)} {reason}")
-    if not values:
-        raise ValueError(f"{shown(text)} is not a number")
-    return values.pop()
+
+
+def as_volume(text: str, mark: str | None = ".") -> float:
+    """Read a number of shares as `as_number` does, 55.74M too; raises ValueError."""
+    sized = _SIZED.fullmatch(text.strip())
+    if sized is None:
+        return as_number(text, mark)
+    # Behind a size, the one point or comma there is marks decimals: nobody writes 1.234.567M.
+    number = as_number(sized[1].replace(",", ".") if mark is None else sized[1], mark or ".")
+    return float(f"{number!r}e{_SIZES[sized[2].lower()]}")
+
+
+def as_split(text: str, mark: str | None = ".") -> float:
+    """Read how many shares one becomes, 4 or 4:1 or 4-for-1; raises ValueError."""
+    ratio = _RATIO.fullmatch(text.strip())
+    if ratio is None or not float(ratio[2]):
+        return as_number(text, mark)
+    return float(ratio[1]) / float(ratio[2])
+
+
+class Marks:
+    """Counts what shows whether a point or a comma marks the decimals of a file's numbers."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def see(self, texts: Iterable[str]) -> None:
+        """Count some more of the file's cells."""
+        self._seen.update(shape for text in texts if (shape := _shape(text)))
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether one number was seen that cannot be read with the other mark."""
+        return self._seen["."] != self._seen[","]
+
+    @property
+    def grouped(self) -> bool:
+        """Tell whether there is a number that is another one if its mark groups thousands."""
+        return bool(self._seen["?."] + self._seen["?,"])
+
+    def mark(self, *, long_settles: bool = False) -> str | None:
+        """Return the mark; None where the numbers read either way, but differently.
+
+        `long_settles` says that who writes 12345 without a group groups no other number.
+        """
+        # One number such as 1.234,5 tells: of the marks, that which reads more numbers is meant.
+        if self.settled:
+            return "." if self._seen["."] > self._seen[","] else ","
+        if not self._seen["?,"] and long_settles and self._seen["long"]:
+            return "."
+        return None if self.grouped else "."
+
+
+def _shape(text: str) -> str | None:
+    """Say which mark a number tells of; with ? before it where it tells of none, but has one."""
+    plain = _CURRENCY.sub("", text.strip())
+    if sized := _SIZED.fullmatch(plain):
+        plain = sized[1]
+        return next((mark for mark in ".," if mark in plain), None)
+    fits = [mark for mark, pattern in _NUMBERS.items() if pattern.fullmatch(plain)]
+    if len(fits) == 1:
+        return fits[0]
+    if len(fits) == 2:
+        if mark := next((mark for mark in ".," if mark in plain), None):
+            return f"?{mark}"
+        if plain.isdecimal() and len(plain) > 3:
+            return "long"
+    return None
 
 
 def decimal_mark(texts: Iterable[str]) -> str | None:
@@ -73,56 +148,9 @@ def decimal_mark(texts: Iterable[str]) -> str | None:
     >>> decimal_mark(["1.234,5"]), decimal_mark(["1,234"]), decimal_mark(["7", "8.25"])
     (',', None, '.')
     """
-    numbers = [text.strip() for text in texts if text.strip() not in UNKNOWN]
-    fits = {
-        mark: sum(pattern.fullmatch(text) is not None for text in numbers)
-        for mark, pattern in _NUMBERS.items()
-    }
-    # One number such as 1.234,5 tells: of the marks, that which reads more numbers is meant.
-    if fits["."] != fits[","]:
-        return max(fits, key=fits.__getitem__)
-    both = [text for text in numbers if all(p.fullmatch(text) for p in _NUMBERS.values())]
-    grouped = any("," in text for text in both)  # a point alone is the usual mark of decimals
-    return None if grouped else "."
-
-
-def day_first(texts: Iterable[str]) -> bool | None:
-    """Tell whether dates like 3/12/2024 begin with the day; None where nothing shows it."""
-    pairs = [(int(found[1]), int(found[3])) for text in texts if (found := _slashed(text))]
-    if any(first > 12 for first, _ in pairs):
-        return True
-    return False if any(second > 12 for _, second in pairs) else None
-
-
-def _slashed(text: str) -> re.Match[str] | None:
-    found = _YEAR_LAST.fullmatch(text.strip())
-    return found if found and found[2] != "." else None
-
-
-def as_session(text: str, days_first: bool | None = None) -> date:
-    """Read a date, with or without a time behind it; raises ValueError.
-
-    Year first (2024-12-31, 20241231), day first with dots (31.12.2024), or with an English month;
-    12/31/2024 only where `days_first` tells which of its numbers is the day.
-    """
-    plain = text.strip()
-    if found := _YEAR_FIRST.fullmatch(plain):
-        year, month, day = (found[1], found[3], found[4]) if found[1] else found.group(5, 6, 7)
-    elif found := _YEAR_LAST.fullmatch(plain):
-        first, second, year = found[1], found[3], found[4]
-        if found[2] != "." and days_first is None:
-            raise ValueError(f"{shown(text)} can be read as two dates: write it as 2024-12-31")
-        day, month = (first, second) if found[2] == "." or days_first else (second, first)
-    elif (found := _DAY_MONTH.fullmatch(plain)) and found[2].lower() in _MONTHS:
-        day, month, year = found[1], str(_MONTHS.index(found[2].lower()) + 1), found[3]
-    elif (found := _MONTH_DAY.fullmatch(plain)) and found[1].lower() in _MONTHS:
-        month, day, year = str(_MONTHS.index(found[1].lower()) + 1), found[2], found[3]
-    else:
-        raise ValueError(f"{shown(text)} is not a date like 2024-12-31")
-    try:
-        return date(int(year), int(month), int(day))
-    except ValueError:
-        raise ValueError(f"{shown(text)} is not a date of the calendar") from None
+    marks = Marks()
+    marks.see(texts)
+    return marks.mark()
 
 
 def simple_ratios(ratios: Floats) -> Floats:

@@ -1,48 +1,61 @@
-"""Where a CSV file is wrong: found slowly, cell by cell, once the fast parser has given up."""
+"""What cannot be read of a CSV file: told line by line, as long as it is not most of the file."""
 
-from collections.abc import Iterable
-from contextlib import closing
-from itertools import islice
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from stockbatch.providers.csv.cells import AmbiguousNumber, as_number, as_session, day_first
-from stockbatch.providers.csv.header import Header
-from stockbatch.providers.csv.lines import read_rows, refuse
+from stockbatch.providers.csv.lines import refuse
+from stockbatch.records import Check
+
+MOST = 100
+"""So many lines are named, the others counted."""
 
 
-def locate(path: Path, header: Header, mark: str | None, strict: Iterable[str]) -> None:
-    """Read row by row and raise BadFile at the first cell the parser cannot have read.
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line that is no bar, or one of its cells that says nothing."""
 
-    In columns that are not `strict`, that is a number that can be read as two.
-    """
-    # Dates are read as the parser has read them, by what all of them together show.
-    names = sorted((position, name) for name, position in header.columns.items())
-    at = header.columns["session"]
-    with closing(read_rows(path, header.delimiter)) as rows:
-        days_first = day_first({row[at] for _, row in islice(rows, 1, None) if at < len(row)})
-    with closing(read_rows(path, header.delimiter)) as rows:
-        for line, row in islice(rows, 1, None):
-            if "".join(row[len(header.cells) :]).strip():
-                reason = f"there are {len(row)} cells below {len(header.cells)} headings"
-                refuse(path, line, len(header.cells) + 1, reason)
-            for position, name in names:
-                cell = row[position] if position < len(row) else ""
-                if fault := _fault(name, cell, mark, days_first, strict=name in strict):
-                    refuse(path, line, header.cells[position], fault)
+    line: int
+    column: int | str
+    reason: str
+    check: Check
+    ticker: str | None = None
+    """Where the line tells it, though it is left out."""
 
 
-def _fault(
-    name: str, cell: str, mark: str | None, days_first: bool | None, *, strict: bool
-) -> str | None:
-    """Say what is wrong with a cell of the column `name`."""
-    if name == "ticker":
-        plain = cell.strip()
-        return None if plain and plain.isprintable() else "there is no ticker"
-    try:
-        if name == "session":
-            as_session(cell, days_first)
-        else:
-            as_number(cell, mark)
-    except ValueError as error:
-        return str(error) if strict or isinstance(error, AmbiguousNumber) else None
-    return None
+class Faults:
+    """Gathers what cannot be read of one file while it is."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, Fault] = {}
+        """Lines left out, by number: the first MOST."""
+        self.cells: dict[int, Fault] = {}
+        """Of lines that are kept, one cell each."""
+        self.left_out = 0
+        self.unread: Counter[str] = Counter()
+        self._first: dict[str, Fault] = {}
+
+    def line(self, fault: Fault) -> None:
+        """Note a line that is left out."""
+        self.left_out += 1
+        self.cells.pop(fault.line, None)
+        if len(self.lines) < MOST:
+            self.lines[fault.line] = fault
+
+    def cell(self, fault: Fault) -> None:
+        """Note a cell that says nothing, of a line that is kept."""
+        column = str(fault.column)
+        self.unread[column] += 1
+        self._first.setdefault(column, fault)
+        if len(self.cells) < MOST:
+            self.cells.setdefault(fault.line, fault)
+
+    def judge(self, path: Path, rows: int) -> None:
+        """Raise BadFile where most lines, or most cells of a column, cannot be read."""
+        if 2 * self.left_out > rows + self.left_out:
+            first = min(self.lines.values(), key=lambda fault: fault.line)
+            refuse(path, first.line, first.column, first.reason)
+        for column, count in self.unread.items():
+            if 2 * count > rows + self.left_out:
+                first = self._first[column]
+                refuse(path, first.line, column, first.reason)

@@ -1,37 +1,111 @@
-"""Which columns a CSV file of daily bars has, and where."""
+"""Which columns a CSV file of daily bars has, and where: how its layout is recognised."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Literal, NoReturn
 from urllib.parse import unquote
 
 from stockbatch.exceptions import BadFile
+from stockbatch.providers.csv.cells import as_number
+from stockbatch.providers.csv.dates import as_session
 from stockbatch.providers.csv.lines import read_rows, refuse
+from stockbatch.records import PriceBasis
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "ticker": ("ticker", "symbol", "name"),
-    "session": ("date", "timestamp", "session"),
-    "open": ("open",),
-    "high": ("high",),
-    "low": ("low",),
-    "close": ("close",),
-    "volume": ("volume", "vol"),
-    "dividend": ("dividend_amount", "dividends", "dividend"),
-    "split": ("split_coefficient", "split_ratio"),
+    "ticker": (
+        *("ticker", "symbol", "tscode", "stockcode", "stocksymbol", "actsymbol", "secid"),
+        *("tickersymbol", "tradingsymbol", "securitycode", "code", "stock", "instrument", "ric"),
+        *("股票代码", "证券代码", "代码", "股票代號", "證券代號", "代號", "代碼"),
+        *("銘柄コード", "証券コード", "コード", "종목코드", "index", "name"),
+    ),
+    "session": (
+        *("date", "timestamp", "session", "datetime", "day", "tradedate", "tradingdate"),
+        *("tradingday", "pricedate", "timestamps", "time", "t", "opentime", "unix"),
+        *(
+            "交易日期",
+            "日期",
+            "交易日",
+            "日期时间",
+            "时间",
+            "日付",
+            "日付け",
+            "日時",
+            "날짜",
+            "일자",
+        ),
+    ),
+    "open": (
+        "open",
+        "openprice",
+        "openingprice",
+        "o",
+        "开盘",
+        "开盘价",
+        "開盤",
+        "開盤價",
+        "始値",
+        "시가",
+    ),
+    "high": ("high", "highprice", "h", "最高", "最高价", "最高價", "高値", "고가", "高"),
+    "low": ("low", "lowprice", "l", "最低", "最低价", "最低價", "安値", "저가", "低"),
+    "close": (
+        *("close", "closelast", "closeprice", "closingprice", "last", "lastprice", "price", "c"),
+        *("收盘", "收盘价", "收盤", "收盤價", "終値", "종가"),
+    ),
+    "volume": (
+        *("volume", "vol", "v", "totaltradedquantity", "totaltradequantity", "sharestraded"),
+        *("noofshares", "tradedvolume", "tickvol", "tickvolume"),
+        *("成交量", "交易量", "出来高", "거래량"),
+    ),
+    "dividend": (
+        *("dividendamount", "dividends", "dividend", "divcash", "exdividend", "cashdividend"),
+        *("cashdividends", "dividendcash"),
+    ),
+    "split": (
+        *("splitcoefficient", "splitratio", "splitfactor", "stocksplits", "stocksplit"),
+        *("splits", "split"),
+    ),
+    "adjusted": ("adjclose", "adjustedclose", "closeadj", "adjcloseprice", "closeadjusted"),
 }
-"""What a column may be called, best name first; case, blanks and <> around it do not matter.
-
-Yahoo's "Stock Splits" is left out on purpose: the prices beside it are adjusted for them already.
-"""
+"""What a column may be called, best name first, in small letters and nothing but letters."""
 REQUIRED = ("session", "open", "high", "low", "close")
 DELIMITERS = ",;\t|"
+AS_TRADED_SETS = ("original", "unadjusted", "unadj", "raw")
+"""What stands before Open, High, Low and Close where those of the day stand beside others."""
 
-TEXTS = ("session", "ticker")
+TEXTS = ("session", "ticker", "time")
 ONE_BAR = ("open", "high", "low", "close", "volume")
-"""Columns where a cell that is no number costs one bar at most."""
-NUMBERS = (*ONE_BAR, "dividend", "split")
+NUMBERS = (*ONE_BAR, "dividend", "split", "adjusted")
+FIRST_ROWS = 60
+"""The header is one of so many rows, and so many below it show what an unknown column holds."""
+
+_META_TRADER = re.compile(r"\d{4}\.\d\d\.\d\d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What somebody states of a file that it does not tell itself; None: it does."""
+
+    ticker: str | None = None
+    """Name of the column that holds the ticker; empty: none does."""
+    decimal: Literal["point", "comma"] | None = None
+    dates: Literal["exchange", "written"] | None = None
+    """Whether a stamp means the day that is written or the exchange's own."""
+    basis: PriceBasis | None = None
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, str]) -> "Reading":
+        """Return what options say that are valid."""
+        basis = PriceBasis(chosen["basis"]) if "basis" in chosen else None
+        return cls(**{**chosen, "basis": basis})  # type: ignore[arg-type]
+
+
+AS_IT_IS = Reading()
+"""Nothing is said beside the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,50 +117,250 @@ class Header:
     delimiter: str
     lines: int
     """Physical lines through the header."""
+    by_ticker: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The columns of each ticker, where every one has its own beside those of the others."""
+    unknown: tuple[int, ...] = ()
+    """Columns that may hold text and stand for nothing known."""
 
     @property
-    def as_traded(self) -> bool:
-        """Tell whether the file states its splits, so that its prices need not contain them."""
-        return "split" in self.columns
+    def names_tickers(self) -> bool:
+        """Tell whether the file says which tickers its bars are of."""
+        return "ticker" in self.columns or bool(self.by_ticker)
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, int]]:
+        """The columns of numbers of each ticker; of all of them by "" where they share them."""
+        return self.by_ticker or {"": self.columns}
+
+    @property
+    def numbers(self) -> dict[int, str]:
+        """What the columns of numbers hold, by their positions."""
+        parts = self.parts.values()
+        return {part[name]: name for part in parts for name in NUMBERS if name in part}
+
+    def named(self, key: str) -> str:
+        """Return what the file calls a column."""
+        return self.cells[self.columns[key]].strip()
 
 
-def read_header(path: Path) -> Header:
-    """Read the first line that is not blank; raises BadFile unless it names what is needed."""
+Rows = Sequence[tuple[int, list[str]]]
+"""Rows with the line each ends on."""
+
+
+def read_header(path: Path, reading: Reading = AS_IT_IS) -> Header:
+    """Find the row that names what is needed; raises BadFile where there is none."""
     # No sniffing: a delimiter is right if the names it separates are those that are needed.
-    refusals = []
+    best: tuple[int, int, list[str]] = 0, 1, []
     for delimiter in DELIMITERS:
+        rows = list(islice(rows_until_broken(path, delimiter), FIRST_ROWS))
+        for at, (line, cells) in enumerate(rows):
+            below = rows[at + 1 :]
+            if header := _several_rows(rows[at : at + 3], delimiter):
+                return header
+            columns = _columns(cells, below)
+            if columns.keys() >= set(REQUIRED):
+                return _header(path, (line, cells), columns, below, delimiter, reading)
+            if len(columns) > best[0]:
+                best = len(columns), line, cells
+            elif not best[2]:
+                best = 0, line, cells
+        if header := _without_names(rows, delimiter):
+            return header
+    return _refuse(path, best[1], best[2])
+
+
+def rows_until_broken(path: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
+    """Yield the rows of a file up to one that cannot be read; raises BadFile if that is the first.
+
+    Good for looking at what a file is like; whoever reads its bars leaves such a row out.
+    """
+    begun = False
+    with closing(read_rows(path, delimiter)) as rows:
         try:
-            return _header(path, delimiter)
-        except BadFile as error:
-            refusals.append(error)
-    raise refusals[0]
+            for row in rows:
+                begun = True
+                yield row
+        except BadFile:
+            if not begun:
+                raise
 
 
-def _header(path: Path, delimiter: str) -> Header:
-    with closing(read_rows(path, delimiter)) as lines:
-        line, cells = next(lines, (1, []))
+def _refuse(path: Path, line: int, cells: list[str]) -> NoReturn:
     if not cells:
         refuse(path, 1, 1, "the file is empty")
-    columns = _columns(path, line, cells)
-    return Header(cells=tuple(cells), columns=columns, delimiter=delimiter, lines=line)
+    columns = _columns(cells, ())
+    if "session" in columns and len(columns) == 1 and len(cells) > 2:
+        names = ", ".join(cell.strip() for cell in cells[1:4])
+        reason = (
+            f"a column for each ticker ({names} …) holds one price only: bars need rows of"
+            " date, ticker, open, high, low, close; pandas' stack() makes them of four such tables"
+        )
+        refuse(path, line, cells[1].strip() or 2, reason)
+    lacking = next(name for name in REQUIRED if name not in columns)
+    names = " or ".join(name for name in NAMES[lacking] if name.isascii())
+    refuse(
+        path, line, NAMES[lacking][0], f"there is no column {names}; there are {', '.join(cells)}"
+    )
 
 
-def _columns(path: Path, line: int, cells: list[str]) -> dict[str, int]:
-    plain = [re.sub(r"[ -]+", "_", cell.strip(" <>").lower()) for cell in cells]
+def _header(
+    path: Path,
+    row: tuple[int, list[str]],
+    columns: dict[str, int],
+    below: Rows,
+    delimiter: str,
+    reading: Reading,
+) -> Header:
+    line, cells = row
+    plain = [_plain(cell) for cell in cells]
+    for at in columns.values():
+        if plain[at] and plain.count(plain[at]) > 1:
+            refuse(path, line, plain[at], "the column is there twice")
+    if reading.ticker is not None:
+        columns.pop("ticker", None)
+    if reading.ticker:
+        wanted = [cell.strip().casefold() for cell in cells]
+        if reading.ticker.casefold() not in wanted:
+            reason = f"there is no such column for the ticker; there are {', '.join(cells)}"
+            refuse(path, line, reading.ticker, reason)
+        columns["ticker"] = wanted.index(reading.ticker.casefold())
+    unknown: list[int] = []
+    if "ticker" not in columns and reading.ticker is None:
+        taken = set(columns.values())
+        unknown = [at for at in range(len(cells)) if at not in taken and _texts(below, at)]
+    return Header(
+        cells=tuple(cells),
+        columns=columns,
+        delimiter=delimiter,
+        lines=line,
+        unknown=tuple(unknown),
+    )
+
+
+def _columns(cells: Sequence[str], below: Rows) -> dict[str, int]:
+    """Return which keys of NAMES are where; of several sets of prices one whole set."""
+    plain = [_plain(cell) for cell in cells]
     columns = {}
     for column, names in NAMES.items():
-        name = next((name for name in names if name in plain), None)
-        if name is None:
-            if column in REQUIRED:
-                reason = f"there is no column {' or '.join(names)}; there are {', '.join(cells)}"
-                refuse(path, line, names[0], reason)
-            continue
-        if plain.count(name) > 1:
-            refuse(path, line, name, "the column is there twice")
-        columns[column] = plain.index(name)
+        present = [name for name in names if name in plain]
+        if column == "ticker":
+            present = [name for name in present if name != "index" or not _counts(below, plain)]
+        if present:
+            columns[column] = plain.index(present[0])
+    if "volume" not in columns:  # Volume BTC, Volume USD
+        at = next((at for at, name in enumerate(plain) if name.startswith("volume")), None)
+        columns |= {} if at is None else {"volume": at}
+    if "time" in plain and plain.index("time") != columns.get("session"):
+        columns["time"] = plain.index("time")
+    if "session" not in columns and plain and not plain[0] and any(_dates(below, 0)):
+        columns["session"] = 0
+    for kind in AS_TRADED_SETS:
+        found = {
+            name: plain.index(full)
+            for name in ONE_BAR
+            for full in (kind + name, name + kind)
+            if full in plain
+        }
+        if found.keys() >= set(ONE_BAR[:4]):
+            return columns | found
     return columns
+
+
+def _plain(heading: str) -> str:
+    """Return a heading without what does not matter: case, blanks, signs, (units), a number."""
+    bare = re.sub(r"^\s*\d+\.\s*|[(\uff08][^)\uff09]*[)\uff09]", "", heading)
+    return re.sub(r"[\W_]+", "", bare).lower()
+
+
+def _counts(below: Rows, plain: Sequence[str]) -> bool:
+    """Tell whether the column "index" only counts the rows."""
+    at = plain.index("index")
+    cells = [row[at].strip() for _, row in below if at < len(row)]
+    first = int(cells[0]) if cells and cells[0].isdecimal() else -1
+    return first in (0, 1) and cells == [str(first + place) for place in range(len(cells))]
+
+
+def _dates(below: Rows, at: int) -> list[bool]:
+    return [_is_date(row[at]) for _, row in below if at < len(row)]
+
+
+def _is_date(cell: str) -> bool:
+    try:
+        as_session(cell, days_first=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _texts(below: Rows, at: int) -> bool:
+    """Tell whether a column may hold text: it does, or it is empty in the first rows."""
+    cells = [row[at] for _, row in below if at < len(row) and row[at].strip()]
+    return not cells or any(is_text(cell) for cell in cells)
+
+
+def is_text(cell: str) -> bool:
+    """Tell whether a cell is neither empty nor a number, a percentage, a date or a time."""
+    plain = cell.strip().rstrip("%").strip()
+    if re.fullmatch(r"[\d.,:+\-\s]*[kmbt]?|true|false", plain, re.IGNORECASE):
+        return False
+    try:
+        as_number(plain)
+    except ValueError:
+        return not _is_date(plain)
+    return False
+
+
+def _several_rows(rows: Rows, delimiter: str) -> Header | None:
+    """Recognise the two or three rows that yfinance writes: prices, tickers, and "Date" alone."""
+    if len(rows) < 2 or len(rows[0][1]) != len(rows[1][1]):
+        return None
+    for names, tickers in ((rows[0][1], rows[1][1]), (rows[1][1], rows[0][1])):
+        keys = {name: key for key in NUMBERS for name in NAMES[key]}
+        kinds = [keys.get(_plain(name)) for name in names[1:]]
+        if "close" not in kinds or not all(ticker.strip() for ticker in tickers[1:]):
+            continue
+        if any(_plain(ticker) in keys for ticker in tickers[1:]) or _is_number(tickers[1]):
+            continue
+        parts: dict[str, dict[str, int]] = {}
+        for at, (kind, ticker) in enumerate(zip(kinds, tickers[1:], strict=True), 1):
+            if kind is not None:
+                parts.setdefault(ticker.strip(), {})[kind] = at
+        if not all(part.keys() >= set(ONE_BAR[:4]) for part in parts.values()):
+            continue
+        alone = len(rows) > 2 and not "".join(rows[2][1][1:]).strip()
+        cells = (rows[2][1][0] if alone else "Date", *names[1:])
+        line = rows[2 if alone else 1][0]
+        columns = {"session": 0, **next(iter(parts.values()))}
+        return Header(
+            cells=cells, columns=columns, delimiter=delimiter, lines=line, by_ticker=parts
+        )
+    return None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        as_number(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _without_names(rows: Rows, delimiter: str) -> Header | None:
+    """Recognise what MetaTrader exports: 2024.01.02,00:00,open,high,low,close,volume."""
+    first = rows[0][1] if rows else []
+    if len(first) != 7 or not _META_TRADER.fullmatch(first[0]) or ":" not in first[1]:
+        return None
+    names = ("session", "time", *ONE_BAR)
+    return Header(
+        cells=("Date", "Time", "Open", "High", "Low", "Close", "Volume"),
+        columns={name: at for at, name in enumerate(names)},
+        delimiter=delimiter,
+        lines=0,
+    )
 
 
 def ticker_of(path: Path) -> str:
     """Return the ticker a file is named after, percent-decoded: %5EGSPC.csv.gz holds ^GSPC."""
-    return unquote(re.sub(r"(\.csv|\.txt)?(\.gz)?$", "", path.name, flags=re.IGNORECASE))
+    return unquote(
+        re.sub(r"(\.(csv|txt|xlsx|parquet))?(\.(gz|zip))?$", "", path.name, flags=re.IGNORECASE)
+    )

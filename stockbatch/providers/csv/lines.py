@@ -1,18 +1,18 @@
-"""The rows of a CSV file, plain or gzip, UTF-8, nearly so, or UTF-16; or what is wrong with it."""
+"""The rows of a file, packed or plain, UTF-8, nearly so, or UTF-16; or what is wrong with it."""
 
 import codecs
 import csv
 import gzip
-import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 from stockbatch.exceptions import BadFile, UnreadableFile
+from stockbatch.providers.csv import containers
 
-BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
-"""What reading a damaged gzip file raises."""
+BROKEN = (*containers.BROKEN, gzip.BadGzipFile)
+"""What reading a damaged gzip file, or one in an archive, raises."""
 
 
 def read_rows(path: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
@@ -29,13 +29,13 @@ def read_rows(path: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading what is in it: unpacked if it begins like gzip, UTF-16 as UTF-8."""
+    """Open a file for reading what is in it: unpacked, a workbook as CSV, UTF-16 as UTF-8."""
     try:
-        with path.open("rb") as raw:
+        with containers.unpacked(path) as raw:
             # By what is in it, not by its name: browsers unpack .csv.gz and keep the name.
             if raw.peek(2)[:2] == b"\x1f\x8b":
-                with gzip.open(raw) as unpacked:
-                    yield _as_utf_8(cast(Any, unpacked))
+                with gzip.open(raw) as unzipped:
+                    yield _as_utf_8(cast(Any, unzipped))
             else:
                 yield _as_utf_8(raw)
     except gzip.BadGzipFile:

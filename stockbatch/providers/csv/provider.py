@@ -1,23 +1,38 @@
-"""Bars from CSV files: one long file with a ticker column, or a folder with a file per ticker."""
+"""Bars from CSV files: long ones with a ticker column, a folder or an archive of one per ticker."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from stockbatch.exceptions import BadFile, ProviderError, UnreadableFile
+import numpy as np
+
+from stockbatch.exceptions import BadFile, ProviderError, UnknownCalendar, UnreadableFile
 from stockbatch.providers.base import answers, no_data, unknown_ticker
-from stockbatch.providers.csv.header import Header, read_header, ticker_of
+from stockbatch.providers.csv import OPTIONS, containers
+from stockbatch.providers.csv.containers import Stamp
+from stockbatch.providers.csv.header import Reading, read_header, ticker_of
 from stockbatch.providers.csv.parser import read
 from stockbatch.providers.csv.table import Table
-from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
+from stockbatch.providers.options import joined, split
+from stockbatch.records import BarRequest, Bars, FetchedBars, Listing, PriceBasis
 
-SUFFIXES = (".csv", ".csv.gz")
-"""Of the files of a folder; a pattern may name any."""
+SUFFIXES = (".csv", ".csv.gz", ".zip", ".xlsx", ".parquet")
+"""Of the files of a folder or an archive; a pattern may name any."""
+FEWEST_SHARED, UNLIKE = 4, 1.2
+"""Closes of so many sessions whose ratio between two files varies so much are two companies'."""
 
-Stamp = tuple[int, int]
-"""When a file was last changed, and its size."""
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A file, in an archive or not, that has bars."""
+
+    path: Path
+    tickers: tuple[str, ...]
+    understood: tuple[PriceBasis, str] | None
+    """None where the file's name is the ticker, and nothing but its headings was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,161 +40,391 @@ class _Known:
     """What is remembered of a file while its stamp stays the same."""
 
     stamp: Stamp
-    header: Header
-    tickers: tuple[str, ...]
+    parts: tuple[_Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Contents:
-    """Which file holds which ticker, or what is wrong with the file."""
+    """Which files hold which ticker, in their order; by their names, what is wrong with others."""
 
-    files: Mapping[str, Path | ProviderError]
-    as_traded: bool
+    files: dict[str, tuple[Path, ...]]
+    parts: dict[Path, _Part]
+    errors: dict[str, ProviderError]
 
-    def file_of(self, ticker: str) -> Path:
-        file = self.files.get(ticker)
-        if file is None:
-            bad = [error for error in self.files.values() if isinstance(error, ProviderError)]
-            raise bad[0] if bad else unknown_ticker(CsvFiles.name, ticker, self.files)
-        if isinstance(file, ProviderError):
-            raise file
-        return file
+    def of(self, ticker: str) -> tuple[Path, ...]:
+        """Return the files of a ticker; raises UnknownTicker, or what is wrong with its file."""
+        if ticker in self.errors:
+            raise self.errors[ticker]
+        if ticker not in self.files:
+            # Whoever cannot read a file does not know which tickers are in it.
+            for error in self.errors.values():
+                raise error
+            raise unknown_ticker(CsvFiles.name, ticker, self.files)
+        return self.files[ticker]
 
 
 class CsvFiles:
-    """The bars of a file, of the CSV files of a folder, or of the files a pattern with * names.
+    """The bars of a file, of the files of a folder or archive, or of those a pattern with * names.
 
-    A file that states its splits holds prices as traded; the prices of any other are taken to be
-    adjusted for splits. All files are of one kind. The one read last stays in memory.
+    Of a ticker in several files with a column of tickers, the later file's bar of a session counts.
+    Each file has prices on a basis of its own. The file read last stays in memory.
     """
 
     name = "csv"
     corrects_overnight = False
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, argument: str) -> None:
+        path, chosen = split(self.name, argument, OPTIONS)
         self._path = Path(os.path.normpath(Path(path).expanduser().absolute()))
-        self.specification = f"csv:{self._path}"
+        if not _is_text(str(self._path)):
+            raise UnreadableFile(path=self._path, reason="its name is not UTF-8: rename it")
+        self._reading = Reading.of(chosen)
+        self.specification = f"csv:{joined(str(self._path), chosen, OPTIONS)}"
         self._known: dict[Path, _Known] = {}
         self._last: tuple[Path, Stamp, Table] | None = None
+        self._seen: tuple[Stamp | None, _Contents] | None = None
+        self._basis: PriceBasis | None = self._reading.basis
 
     @property
     def price_basis(self) -> PriceBasis:
-        """Tell by the first good file; raises BadFile or UnreadableFile where there is none."""
-        as_traded = self._contents().as_traded
-        return PriceBasis.AS_TRADED if as_traded else PriceBasis.SPLIT_ADJUSTED
+        """Tell by the first good file; raises BadFile or UnreadableFile where there is none.
+
+        Each answer says its own.
+        """
+        if self._basis is None:
+            self._basis = next(t.basis for _, t in self.tables() if isinstance(t, Table))
+        return self._basis
 
     def state(self) -> str:
         """Say how many tickers there are; raises what is wrong with a file."""
-        listed = self.listings()
-        for one in listed:
-            if isinstance(one, ProviderError):
-                raise one
-        return f"lists {len(listed)} tickers"
+        contents = self._contents()
+        for error in contents.errors.values():
+            raise error
+        return f"lists {len(contents.files)} tickers"
 
     def listings(self) -> list[Listing | ProviderError]:
         """Return every ticker, and what is wrong with bad files; raises that if all are bad."""
-        return [
-            file if isinstance(file, ProviderError) else Listing(ticker=ticker, symbol=ticker)
-            for ticker, file in sorted(self._contents().files.items())
-        ]
+        contents = self._contents()
+        found: dict[str, Listing | ProviderError] = {**contents.errors}
+        for path, tickers in _by_file(contents.files).items():
+            last = [ticker for ticker in tickers if contents.files[ticker][-1] == path]
+            last = [ticker for ticker in last if ticker not in contents.errors]
+            if not last:
+                continue
+            try:
+                basis, words = contents.parts[path].understood or self._understood(path)
+            except ProviderError as error:
+                found[last[0]] = error
+                continue
+            for one in last:
+                found[one] = Listing(ticker=one, symbol=one, price_basis=basis, understood=words)
+        if not any(isinstance(one, Listing) for one in found.values()):
+            raise next(error for error in found.values() if isinstance(error, ProviderError))
+        return [one for _, one in sorted(found.items())]
 
     def listing(self, ticker: str) -> Listing:
         """Return one ticker; raises UnknownTicker, or what is wrong with the file it may be in."""
-        self._contents().file_of(ticker)
-        return Listing(ticker=ticker, symbol=ticker)
+        # Asked for many tickers, one by one: the folder is not looked through for each.
+        now = _stamp_of_folder(self._path)
+        if self._seen is None or self._seen[0] != now:
+            self._contents()
+        assert self._seen is not None
+        basis, words = self._understood(self._seen[1].of(ticker)[-1])
+        return Listing(ticker=ticker, symbol=ticker, price_basis=basis, understood=words)
+
+    def tables(self) -> Iterator[tuple[Path, Table | ProviderError]]:
+        """Yield each file with its bars or what is wrong with it; raises that if all are bad."""
+        contents = self._contents()
+        found = False
+        for path in _by_file(contents.files):
+            try:
+                table = self._table(path)
+            except ProviderError as error:
+                contents.errors.setdefault(str(path), error)
+                continue
+            found = True
+            yield path, table
+        for bad in contents.errors.values():
+            if not found:
+                raise bad
+            yield Path(bad.values["path"]), bad
 
     def fetch(self, requests: Sequence[BarRequest]) -> Iterator[FetchedBars | ProviderError]:
         """Yield one answer per request, file by file."""
         try:
             contents = self._contents()
         except ProviderError as error:
-            contents = _Contents({request.symbol: error for request in requests}, as_traded=False)
+            contents = _Contents({}, {}, {request.symbol: error for request in requests})
         # File by file, so that each is read once although only one is in memory.
-        by_file: dict[Path | ProviderError | None, list[BarRequest]] = {}
+        by_file: dict[Path | None, list[BarRequest]] = {}
+        several: list[BarRequest] = []
         for request in requests:
-            by_file.setdefault(contents.files.get(request.symbol), []).append(request)
+            files = contents.files.get(request.symbol, ())
+            if len(files) > 1 and request.symbol not in contents.errors:
+                several.append(request)
+            else:
+                by_file.setdefault(files[0] if files else None, []).append(request)
         for of_one in by_file.values():
             yield from answers(of_one, partial(self._bars, contents))
+        yield from self._joined(contents, several)
 
     def close(self) -> None:
         """Forget the file read last."""
         self._last = None
+        containers.forget()
 
     def _bars(self, contents: _Contents, request: BarRequest) -> FetchedBars:
-        file = contents.file_of(request.symbol)
-        table = self._table(file)
-        if table.as_traded != contents.as_traded:
-            reason = "some files of the folder have a column of splits and some have none"
-            raise BadFile(path=file, line=1, column=1, reason=reason)
-        rows = table.rows(request.symbol, request.first, request.last)
-        if rows.start == rows.stop:
+        found = self._part(contents.of(request.symbol)[-1], request)
+        if not len(found.bars):
             raise no_data(self.name, request)
-        bars, actions = table.bars(rows), table.actions(rows)
-        return FetchedBars(symbol=request.symbol, bars=bars, actions=actions)
+        return found
+
+    def _part(self, file: Path, request: BarRequest) -> FetchedBars:
+        """Return what one file has of a request, be it nothing."""
+        try:
+            table = self._table(file).on(request.calendar)
+        except (ValueError, UnknownCalendar) as error:
+            raise BadFile(path=file, line=1, column=1, reason=error) from None
+        rows = table.rows(request.symbol, request.first, request.last)
+        return FetchedBars(
+            symbol=request.symbol,
+            bars=table.bars(rows),
+            actions=table.actions(rows),
+            price_basis=table.basis,
+            findings=table.findings.get(request.symbol, ()),
+        )
+
+    def _joined(
+        self, contents: _Contents, requests: Sequence[BarRequest]
+    ) -> Iterator[FetchedBars | ProviderError]:
+        """Yield the answers of tickers that are in several files, of which each is read once."""
+        asked = {request.symbol: request for request in requests}
+        parts: dict[str, dict[Path, FetchedBars]] = {symbol: {} for symbol in asked}
+        errors: dict[str, ProviderError] = {}
+        for file, symbols in _by_file({s: contents.files[s] for s in asked}).items():
+            for symbol in symbols:
+                try:
+                    part = self._part(file, asked[symbol])
+                except ProviderError as error:
+                    errors[symbol] = error
+                    continue
+                if len(part.bars):
+                    # Copied: a view would keep the whole file in memory.
+                    bars = part.bars.where(np.ones(len(part.bars), bool))
+                    # A file of two sessions without a split does not tell what others do.
+                    stated = self._reading.basis or self._table(file).basis_stated
+                    basis = part.price_basis if stated else None
+                    parts[symbol][file] = replace(part, bars=bars, price_basis=basis)
+
+        def answer(request: BarRequest) -> FetchedBars:
+            found = parts.pop(request.symbol)
+            if request.symbol in errors:
+                raise errors[request.symbol]
+            if not found:
+                raise no_data(self.name, request)
+            return _united(found)
+
+        yield from answers(requests, answer)
 
     def _contents(self) -> _Contents:
-        """Look which file holds which ticker, reading no more than that takes."""
-        files: dict[str, Path | ProviderError] = {}
-        bases = []
+        """Look which files hold which ticker, reading no more than that takes."""
+        now = _stamp_of_folder(self._path)
+        files: dict[str, tuple[Path, ...]] = {}
+        errors: dict[str, ProviderError] = {}
+        named: set[str] = set()
+        parts: dict[Path, _Part] = {}
+        for part in self._parts(errors):
+            parts[part.path] = part
+            for ticker in part.tickers:
+                others = files.get(ticker, ())
+                if others and (part.understood is None or ticker in named):
+                    reason = f"{ticker} is in {others[-1]} already"
+                    errors[ticker] = BadFile(path=part.path, line=1, column=1, reason=reason)
+                files[ticker] = (*others, part.path)
+                if part.understood is None:
+                    named.add(ticker)
+        if not files:
+            raise next(iter(errors.values()))
+        contents = _Contents(files, parts, errors)
+        self._seen = now, contents
+        return contents
+
+    def _parts(self, errors: dict[str, ProviderError]) -> Iterator[_Part]:
+        """Yield the good files, in the order of their names; put what others lack in `errors`."""
         for file in self._files():
-            stem = ticker_of(file)
             try:
-                known = self._look(file)
-                bases.append(known.header.as_traded)
+                stamp = containers.stamp(file)
+                known = self._known.get(file)
+                if known is None or known.stamp != stamp:
+                    self._known.pop(file, None)
+                    bad = len(errors)
+                    parts = []
+                    for path in self._tables_in(file):
+                        try:
+                            parts.append(self._look(path))
+                        except ProviderError as error:
+                            errors[ticker_of(path)] = error
+                    known = _Known(stamp, tuple(parts))
+                    if len(errors) == bad:  # rights may be given without a trace on the file
+                        self._known[file] = known
+                yield from known.parts
             except ProviderError as error:
-                files[stem] = error
-                continue
-            for ticker in known.tickers:
-                reason = f"{ticker} is in {files.get(ticker)} already"
-                twice = BadFile(path=file, line=1, column=1, reason=reason)
-                files[ticker] = twice if ticker in files else file
-        if not bases:
-            raise next(error for error in files.values() if isinstance(error, ProviderError))
-        return _Contents(files, as_traded=bases[0])
+                errors[ticker_of(file)] = error
+
+    def _tables_in(self, file: Path) -> Iterable[Path]:
+        """Return the files of an archive, else the file itself."""
+        inside = containers.members(file)
+        if inside is None:
+            return [file]
+        tables = _tables(inside, file)
+        if not tables:
+            raise UnreadableFile(path=file, reason="it has no CSV files")
+        return tables
+
+    def _look(self, path: Path) -> _Part:
+        """Look into a file as far as it takes to tell its tickers."""
+        header = read_header(path, self._reading)
+        if header.names_tickers:
+            return _Part(path, self._table(path).tickers, self._understood(path))
+        ticker = ticker_of(path)
+        if not ticker.strip() or not ticker.isprintable() or "\ufffd" in ticker:
+            reason = "its name is to be its ticker, and is not printable UTF-8: rename it"
+            raise UnreadableFile(path=path, reason=reason)
+        return _Part(path, (ticker,), None)
 
     def _files(self) -> list[Path]:
         if self._path.is_dir():
-            files = [f for f in _content(self._path) if f.name.lower().endswith(SUFFIXES)]
+            files = _tables(_content(self._path), self._path)
             lacking = "it has no CSV files"
         elif set("*?[") & set(str(self._path)) and not self._path.exists():
             pattern = str(self._path.relative_to(self._path.anchor))
-            files = [file for file in Path(self._path.anchor).glob(pattern) if file.is_file()]
+            hidden = self._path.name.startswith(".")
+            files = [
+                file
+                for file in Path(self._path.anchor).glob(pattern)
+                if file.is_file() and (hidden or not file.name.startswith("."))
+            ]
+            files.sort(key=_order)
             lacking = "it fits no file"
         else:
             return [self._path]
         if not files:
             raise UnreadableFile(path=self._path, reason=lacking)
-        return sorted(files)
+        return files
 
-    def _look(self, file: Path) -> _Known:
-        """Return what is known of a file, looking into it if it has changed."""
-        known = self._known.get(file)
-        stamp = _stamp(file)
-        if known is None or known.stamp != stamp:
-            header = read_header(file)
-            long = "ticker" in header.columns
-            tickers = self._table(file).tickers if long else (ticker_of(file),)
-            self._known[file] = known = _Known(stamp, header, tickers)
-        return known
+    def _understood(self, file: Path) -> tuple[PriceBasis, str]:
+        table = self._table(file)
+        return table.basis, table.understood
 
     def _table(self, file: Path) -> Table:
-        stamp = _stamp(file)
+        stamp = containers.stamp(file)
         if self._last is None or self._last[:2] != (file, stamp):
             self._last = None  # two are never in memory
-            self._last = file, stamp, read(file)
+            self._last = file, stamp, read(file, self._reading)
         return self._last[2]
+
+
+def _by_file(files: Mapping[str, Sequence[Path]]) -> dict[Path, list[str]]:
+    """Return the tickers of every file, the files in their order."""
+    by_file: dict[Path, list[str]] = {}
+    for ticker, paths in files.items():
+        for path in paths:
+            by_file.setdefault(path, []).append(ticker)
+    return dict(sorted(by_file.items(), key=lambda pair: _order(pair[0])))
+
+
+def _united(parts: Mapping[Path, FetchedBars]) -> FetchedBars:
+    """Join what several files have of a ticker: of a session in two, the later file's bar counts.
+
+    Raises BadFile where the files are not of one company, or not on one basis.
+    """
+    *before, last = parts
+    found = parts[last]
+    bases = {part.price_basis: path for path, part in parts.items() if part.price_basis}
+    if len(bases) > 1:
+        where = " and ".join(f"{basis} in {path.name}" for basis, path in bases.items())
+        reason = f"the prices of {found.symbol} are {where}: say which is right by --basis"
+        raise BadFile(path=last, line=1, column=1, reason=reason)
+    found = replace(found, price_basis=next(iter(bases), PriceBasis.SPLIT_ADJUSTED))
+    for path in reversed(before):
+        earlier = parts[path]
+        if _unlike(earlier.bars, found.bars):
+            reason = f"{found.symbol} is another company here than in {last}"
+            raise BadFile(path=path, line=1, column=1, reason=reason)
+        new = ~np.isin(earlier.bars.sessions, found.bars.sessions)
+        replaced = set(found.bars.sessions.tolist())
+        bars = earlier.bars.where(new)
+        found = replace(
+            found,
+            bars=_sorted(bars, found.bars),
+            actions=(
+                *(action for action in earlier.actions if action.session not in replaced),
+                *found.actions,
+            ),
+            findings=(*earlier.findings, *found.findings),
+        )
+    return found
+
+
+def _sorted(earlier: Bars, later: Bars) -> Bars:
+    columns = {
+        name: np.concatenate([getattr(earlier, name), getattr(later, name)])
+        for name in ("sessions", "open", "high", "low", "close", "volume")
+    }
+    order = np.argsort(columns["sessions"], kind="stable")
+    return Bars(**{name: values[order] for name, values in columns.items()})
+
+
+def _unlike(one: Bars, other: Bars) -> bool:
+    """Tell whether the closes of the sessions that both have cannot be of one company."""
+    shared, at, there = np.intersect1d(one.sessions, other.sessions, return_indices=True)
+    if len(shared) < FEWEST_SHARED:
+        return False
+    # A split that one file contains and the other does not leaves their ratio constant.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = one.close[at] / other.close[there]
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    if len(ratios) < FEWEST_SHARED:
+        return False
+    low, high = np.quantile(ratios, [0.25, 0.75])
+    return bool(high > UNLIKE * low)
+
+
+def _tables(paths: Iterable[Path], folder: Path) -> list[Path]:
+    """Return those paths that are tables by their names, in order; hidden ones are left out."""
+    seen = [path for path in paths if not _is_hidden(path.relative_to(folder))]
+    for suffixes in (SUFFIXES, (".txt",)):
+        if tables := [path for path in seen if path.name.lower().endswith(suffixes)]:
+            return sorted(tables, key=_order)
+    return []
+
+
+def _is_hidden(path: Path) -> bool:
+    """Tell what systems put beside files: ._AAPL.csv, __MACOSX, ~$book.xlsx."""
+    return any(part.startswith((".", "~$", "__MACOSX")) for part in path.parts)
+
+
+def _order(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Order by name, numbers in it by their values: 9.csv is before 10.csv."""
+    pieces = re.findall(r"[0-9]+|[^0-9]+", str(path))
+    return tuple((0, int(p), p) if p[0] in "0123456789" else (1, 0, p) for p in pieces)
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name is UTF-8: else nothing can print or store it."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _content(folder: Path) -> list[Path]:
     try:
-        return list(folder.iterdir())
+        with os.scandir(folder) as entries:
+            return [folder / entry.name for entry in entries if not entry.is_dir()]
     except OSError as error:
         raise UnreadableFile(path=folder, reason=error.strerror) from None
 
 
-def _stamp(file: Path) -> Stamp:
+def _stamp_of_folder(path: Path) -> Stamp | None:
     try:
-        status = file.stat()
-    except OSError as error:
-        raise UnreadableFile(path=file, reason=error.strerror) from None
-    return status.st_mtime_ns, status.st_size
+        return containers.stamp(path)
+    except UnreadableFile:  # a pattern
+        return None

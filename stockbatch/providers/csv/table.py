@@ -1,30 +1,90 @@
 """The bars of one CSV file, in arrays sorted by ticker and session."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stockbatch.providers.csv.cells import as_session, day_first, simple_ratios
-from stockbatch.providers.csv.header import NUMBERS, TEXTS, Header
-from stockbatch.records import ActionKind, Bars, CorporateAction, Floats, Sessions
+from stockbatch.market import sessions as calendars
+from stockbatch.providers.csv.dates import Instants
+from stockbatch.providers.csv.lines import refuse
+from stockbatch.records import (
+    ActionKind,
+    Bars,
+    CorporateAction,
+    Finding,
+    Floats,
+    PriceBasis,
+    Sessions,
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
     """The bars of one file, sorted by ticker and session, in arrays of shape (rows,)."""
 
+    path: Path
     tickers: tuple[str, ...]
     offsets: NDArray[np.intp]
     """Where each ticker's rows begin, and the end: shape (tickers + 1,)."""
     sessions: Sessions
+    """The days as they are written; of UTC where there are instants: see `on`."""
     numbers: Mapping[str, Floats]
-    as_traded: bool
+    basis: PriceBasis
+    understood: str
+    """How the basis was told, and which columns were ignored."""
+    basis_stated: bool
+    """Whether the file says its basis; False: it states no split, and none is seen."""
+    findings: Mapping[str, tuple[Finding, ...]]
+    """What could not be read, by ticker."""
+    instants: Instants | None = None
+    """When each bar was stamped, where its day depends on the exchange's zone."""
+    dates_stated: bool = False
+    """Whether the user says that instants mean the exchange's days."""
+    _on: dict[str, "Table"] = field(default_factory=dict, repr=False)
+
+    @property
+    def as_traded(self) -> bool:
+        """Tell whether the prices are as traded, the splits beside them."""
+        return self.basis is PriceBasis.AS_TRADED
+
+    def on(self, calendar: str | None) -> "Table":
+        """Return the table with the days of an exchange where it has instants.
+
+        Where all are midnight of UTC, that may be a plain date as well: the reading whose days are
+        sessions is taken. Raises BadFile where both are, and UnknownCalendar.
+        """
+        if self.instants is None or calendar is None:
+            return self
+        if calendar not in self._on:
+            self._on[calendar] = replace(self, sessions=self._days(calendar), instants=None)
+        return self._on[calendar]
+
+    def _days(self, calendar: str) -> Sessions:
+        assert self.instants is not None
+        instants, places = np.unique(self.instants, return_inverse=True)
+        zone = calendars.zone(calendar)
+        local = pd.DatetimeIndex(instants, tz="UTC").tz_convert(zone).tz_localize(None)
+        days = local.to_numpy().astype("datetime64[D]")
+        written = instants.astype("datetime64[D]")
+        if not self.dates_stated and (instants == written).all() and (days != written).any():
+            last = calendars.as_date(max(days[-1], written[-1]))
+            known = calendars.load(calendar, last).sessions
+            closed, closed_as_written = (int((~np.isin(d, known)).sum()) for d in (days, written))
+            if closed == closed_as_written:
+                reason = (
+                    f"midnight of UTC can be the day that is written or that of {calendar}, and"
+                    " both are sessions: say which by --dates written or --dates exchange"
+                )
+                refuse(self.path, 1, 1, reason)
+            days = days if closed < closed_as_written else written
+        return frozen(days[places])
 
     def rows(self, ticker: str, first: date | None, last: date) -> slice:
         """Return where the rows of `ticker` from `first` to `last` are, both included."""
@@ -62,77 +122,8 @@ class Table:
         return tuple(found)
 
 
-def table_of(frames: Iterable[pd.DataFrame], header: Header, ticker: str) -> Table:
-    """Sort the rows by ticker and session; raises ValueError for a bad date or no ticker."""
-    texts: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
-    if "ticker" not in header.columns:
-        texts["ticker"][ticker] = 0
-    columns = _columns_of(frames, header, texts)
-    rows = len(columns["session"])
-    if not all(name.isprintable() and name for name in texts["ticker"]):
-        raise ValueError("there is a row without a ticker")
-    tickers = sorted(texts["ticker"])
-    ranks = {name: rank for rank, name in enumerate(tickers)}
-    rank = np.array([ranks[name] for name in texts["ticker"]], np.int32)[columns.pop("ticker")]
-    sessions = _sessions(texts["session"])[columns.pop("session")]
-    # One whole number orders by ticker, then session: days since 1970 fit into its lower half.
-    key = (rank.astype(np.int64) << 32) + sessions.astype(np.int64)
-    order: Any = slice(None)  # most files are in order, and are then not copied
-    if (key[1:] < key[:-1]).any():
-        order = np.argsort(key, kind="stable")
-    offsets = np.searchsorted(rank[order], np.arange(len(tickers) + 1))
-    numbers = {name: _frozen(columns.pop(name)[order]) for name in list(columns)}
-    numbers.setdefault("volume", _frozen(np.full(rows, np.nan)))
-    if "split" in numbers:
-        numbers["split"] = _frozen(simple_ratios(numbers["split"]))
-    return Table(
-        tickers=tuple(tickers),
-        offsets=offsets,
-        sessions=_frozen(sessions[order]),
-        numbers=numbers,
-        as_traded=header.as_traded,
-    )
-
-
-def _columns_of(
-    frames: Iterable[pd.DataFrame], header: Header, texts: Mapping[str, dict[str, int]]
-) -> dict[str, NDArray[Any]]:
-    """Return arrays of shape (rows,) by the keys of NAMES: numbers, and numbers for the texts.
-
-    `texts` is filled with what these stand for.
-    """
-    names = (*texts, *(name for name in NUMBERS if name in header.columns))
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-    for frame in frames:  # of which one is in memory at a time
-        for name in names:
-            if name not in header.columns:
-                part: NDArray[Any] = np.zeros(len(frame), np.int32)
-            elif name in texts:
-                part = _codes(frame[header.columns[name]], texts[name])
-            else:
-                part = frame[header.columns[name]].to_numpy(float)
-            parts[name].append(part)
-    empty = {name: np.empty(0, np.int32 if name in texts else float) for name in names}
-    return {name: np.concatenate([empty[name], *parts.pop(name)]) for name in names}
-
-
-def _codes(column: "pd.Series[Any]", known: dict[str, int]) -> NDArray[np.int32]:
-    """Return a number for each text of a categorical column; new texts are added to `known`."""
-    written = [str(text).strip() for text in column.cat.categories]
-    codes = np.array([known.setdefault(text, len(known)) for text in written], np.int32)
-    places = column.cat.codes.to_numpy()
-    if (places < 0).any():  # the row ends before this column
-        codes = np.append(codes, known.setdefault("", len(known))).astype(np.int32)
-    return codes[places]
-
-
-def _sessions(texts: Iterable[str]) -> Sessions:
-    # Of all dates of the file at once: a single 13/01/2024 tells how all the others are meant.
-    days_first = day_first(texts)
-    return np.array([as_session(text, days_first) for text in texts], "datetime64[D]")
-
-
-def _frozen(values: NDArray[Any]) -> NDArray[Any]:
+def frozen(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that cannot be written to."""
     # The bars handed out are views: whoever changed them would change the table for all others.
     values.flags.writeable = False
     return values

@@ -14,4 +14,4 @@ def _make(setup: Setup) -> BarProvider:
     return Yahoo(setup.folder, session, patience=settings.longest_wait)
 
 
-KIND = ProviderKind(make=_make, settings=YahooSettings)
+KIND = ProviderKind(make=_make, settings=YahooSettings, about="Yahoo's bars, by yfinance")

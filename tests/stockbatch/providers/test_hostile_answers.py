@@ -17,7 +17,8 @@ from stockbatch.exceptions import BadAnswer, BadFile, ProviderError
 from stockbatch.providers.alpha_vantage import answers
 from stockbatch.providers.alpha_vantage.client import Client
 from stockbatch.providers.alpha_vantage.settings import AlphaVantageSettings
-from stockbatch.providers.csv.cells import as_number, as_session, decimal_mark
+from stockbatch.providers.csv.cells import as_number, decimal_mark
+from stockbatch.providers.csv.dates import as_session
 from stockbatch.providers.csv.parser import read
 from stockbatch.providers.yahoo import chart as yahoo_chart
 from stockbatch.records import BarRequest
@@ -257,9 +258,7 @@ def plain(cell, mark="."):
     return True
 
 
-@pytest.mark.parametrize(
-    "text", ["1_000", "0x10", "\uff11", "1e", "--5", "1.2.3", "1,23,456", "$5"]
-)
+@pytest.mark.parametrize("text", ["1_000", "0x10", "\uff11", "1e", "--5", "1.2.3", "1,23,45", "5%"])
 def test_what_only_looks_like_a_number(text):
     for mark in (".", ",", None):
         with pytest.raises(ValueError, match="not a number"):

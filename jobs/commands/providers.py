@@ -1,0 +1,105 @@
+"""`stockbatch providers`: where bars can come from, and how a file of them is understood."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.commands import context, options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stockbatch.providers.csv.header import Header
+    from stockbatch.providers.csv.table import Table
+
+FINDINGS_SHOWN = 10
+TICKERS_SHOWN = 10
+
+providers = typer.Typer(
+    name="providers",
+    invoke_without_command=True,
+    help="List the providers of bars, or show how one understands a file.",
+)
+
+
+@providers.callback()
+def list_(asked: typer.Context) -> None:
+    """List the providers of bars."""
+    from stockbatch.providers import registry
+
+    if asked.invoked_subcommand is None:
+        columns = [("provider", "left"), ("what it gives", "left")]
+        rows = list(registry.forms())
+        context.show_table(f"{len(rows)} providers", columns, rows)
+
+
+@providers.command()
+def csv(
+    file: Annotated[str, typer.Argument(help="A file, folder, archive or pattern.")],
+    column: options.Column = None,
+    decimal: options.Decimal = None,
+    dates: options.Dates = None,
+    basis: options.Basis = None,
+) -> None:
+    """Show how a file of bars is understood; nothing is stored."""
+    from stockbatch.exceptions import ProviderError
+    from stockbatch.providers import registry
+    from stockbatch.providers.csv.header import Reading, read_header
+    from stockbatch.providers.csv.provider import CsvFiles
+
+    chosen = options.of_file(column, decimal, dates, basis)
+    specification = registry.with_options(f"csv:{file}", chosen)
+    alike: dict[tuple[str, str], int] = {}
+    bad: list[ProviderError] = []
+    with closing(CsvFiles(specification.partition(":")[2])) as source:
+        for path, table in source.tables():
+            if isinstance(table, ProviderError):
+                bad.append(table)
+                continue
+            # Of the files of a folder that are alike, one is shown, and any with odd lines.
+            kind = (table.basis.value, table.understood)
+            alike[kind] = alike.get(kind, 0) + 1
+            if alike[kind] == 1 or any(table.findings.values()):
+                _show(path, table, read_header(path, Reading.of(chosen)))
+    if others := sum(alike.values()) - len(alike):
+        typer.echo(f"{others} more files are understood like these")
+    for error in bad:
+        typer.echo(f"error: {error}", err=True)
+    if bad:
+        raise typer.Exit(bad[0].exit_code)
+
+
+def _show(path: Path, table: Table, header: Header) -> None:
+    """Print what a file was understood to say."""
+    names = ", ".join(table.tickers[:TICKERS_SHOWN])
+    more = len(table.tickers) - TICKERS_SHOWN
+    typer.echo(path)
+    used = {name: header.cells[at] for name, at in header.columns.items() if at < len(header.cells)}
+    typer.echo(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
+    typer.echo(f"  understood  {table.understood}")
+    typer.echo(f"  prices      {table.basis}")
+    typer.echo(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
+    typer.echo(f"  bars        {len(table.sessions)}")
+    first, last = table.tickers[0], table.tickers[-1]
+    typer.echo(f"  first       {_bar(table, first, 0)}")
+    typer.echo(f"  last        {_bar(table, last, -1)}")
+    odd = [finding for of_one in table.findings.values() for finding in of_one]
+    for finding in odd[:FINDINGS_SHOWN]:
+        typer.echo(f"  odd         {finding.message}")
+    if (hidden := len(odd) - FINDINGS_SHOWN) > 0:
+        typer.echo(f"  odd         and {hidden} more lines")
+
+
+def _bar(table: Table, ticker: str, at: int) -> str:
+    """Return a bar of a ticker in words, with all digits that its file states."""
+    from datetime import date
+
+    bars = table.bars(table.rows(ticker, None, date.max))
+    values = [
+        f"{name} {getattr(bars, name)[at]:.15g}"
+        for name in ("open", "high", "low", "close", "volume")
+    ]
+    return f"{ticker} {bars.sessions[at]}: {', '.join(values)}"
