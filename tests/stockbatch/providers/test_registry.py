@@ -141,7 +141,7 @@ def test_a_package_adds_a_provider(stockbatch, install, engine, monkeypatch):
     assert (status, err) == (0, ""), out
     stored = fetch(
         engine,
-        "SELECT ticker, i.provider, currency, price_basis, count(*) AS bars,"
+        "SELECT ticker, i.provider, currency, b.price_basis, count(*) AS bars,"
         " (array_agg(close ORDER BY session))[1] BETWEEN 76 AND 84 AS begins_at_80"
         " FROM stockbatch.bars AS b JOIN stockbatch.instruments AS i ON i.id = instrument_id"
         " JOIN stockbatch.sources AS s ON s.id = source_id"
