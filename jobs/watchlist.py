@@ -1,9 +1,7 @@
-"""The watchlist: put tickers on it, one by one or from a file, rename them, take them off."""
+"""The watchlist: put tickers on it, rename them, take them off."""
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from jobs.app import App
@@ -13,22 +11,19 @@ from stockbatch.exceptions import (
     NoCalendar,
     NoData,
     ProviderError,
-    UnknownCalendar,
     UnknownTicker,
-    UnreadableFile,
+    WrongCalendar,
 )
-from stockbatch.market import sessions
+from stockbatch.market import calendars
+from stockbatch.market.sessions import DEFAULT_CALENDAR
 from stockbatch.providers.base import BarProvider
-from stockbatch.records import Listing, Source
+from stockbatch.records import BarRequest, Listing, Source
 from stockbatch.store import instruments
 
-OF_ONE_TICKER = (UnknownTicker, NoCalendar, NoData, BadFile)
+OF_ONE_TICKER = (UnknownTicker, NoCalendar, WrongCalendar, NoData, BadFile)
 """What keeps one ticker off the watchlist; after any other failure, nobody else is asked for."""
-TOLD = ("name", "calendar", "currency", "asset_class", "symbol")
-COLUMNS = (*TOLD, "provider")
-"""What a file of tickers may say beside `ticker`; what it does not say the provider is asked."""
-ALSO_CALLED = {"ticker": ("symbol",), "name": ("security", "company")}
-"""What lists of constituents call a column, where none has the name it has here."""
+Choose = Callable[[WrongCalendar], str | None]
+"""Asks somebody for the calendar of a ticker whose bars do not fit; None: it is not added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +63,15 @@ def add(
     wanted: Sequence[Wanted],
     fallbacks: Sequence[Fallback] = (),
     *,
+    calendar: str | None = None,
+    choose: Choose | None = None,
     keep_known: bool = False,
 ) -> Added:
     """Add tickers, each in a transaction of its own as soon as its provider has said what it is.
 
-    Tickers on the watchlist already are left alone. Raises UnknownProvider; unless `keep_known`,
+    `calendar` is that of all of them that are not told one; without it, the bars of what the
+    provider names no calendar for have to fit the usual one, or `choose` is asked. Tickers on the
+    watchlist already are left alone. Raises UnknownProvider; unless `keep_known`,
     DuplicateInstrument for one that another provider feeds. Nothing is added then.
     """
     providers = {one.provider: app.provider(one.provider) for one in wanted}
@@ -88,6 +87,7 @@ def add(
     described = [one for one in fresh if "calendar" in one.told]
     asked = [one for one in fresh if "calendar" not in one.told]
     added, failures, stored = 0, list[ProviderError](), list[Listing]()
+    lacking: dict[str, list[Listing]] = {}
     for name, provider in providers.items():
         listings = [
             one.over(Listing(ticker=one.ticker, symbol=one.ticker))
@@ -100,15 +100,23 @@ def add(
         for one in progress.track(asked, description="tickers"):
             provider = providers[one.provider]
             try:
-                listing = provider.listing(one.told.get("symbol", one.ticker))
+                listing = one.over(_listing(provider, one, calendar))
             except OF_ONE_TICKER as error:
                 failures.append(error)
             except ProviderError as error:
                 failures.append(error)
                 break  # refused or out of reach, it would be so for the others, too
             else:
-                added += _store(app, provider, [one.over(listing)], fallbacks)
-                stored.append(one.over(listing))
+                if listing.calendar is None:
+                    lacking.setdefault(one.provider, []).append(listing)
+                else:
+                    added += _store(app, provider, [listing], fallbacks)
+                    stored.append(listing)
+    for name, listings in lacking.items():
+        placed, bad = _placed(app, providers[name], listings, choose)
+        added += _store(app, providers[name], placed, fallbacks)
+        stored += placed
+        failures += bad
     return Added(
         added=added,
         known=len(wanted) - len(fresh),
@@ -117,21 +125,34 @@ def add(
     )
 
 
-def add_all(app: App, provider: str, fallbacks: Sequence[Fallback] = ()) -> Added:
-    """Add every ticker a provider lists; raises CannotList, and what keeps it from listing any."""
+def add_all(
+    app: App,
+    provider: str,
+    fallbacks: Sequence[Fallback] = (),
+    *,
+    calendar: str | None = None,
+    choose: Choose | None = None,
+) -> Added:
+    """Add every ticker a provider lists, as `add` does.
+
+    Raises CannotList, and what keeps it from listing any.
+    """
     source = app.provider(provider)
     fallbacks = _resolved(app, fallbacks)
     listed = source.listings()
-    failures = tuple(one for one in listed if isinstance(one, ProviderError))
+    failures = [one for one in listed if isinstance(one, ProviderError)]
     listings = [one for one in listed if isinstance(one, Listing)]
     known = _known(app)
     fresh = [one for one in listings if one.ticker not in known]
-    added = _store(app, source, fresh, fallbacks)
+    if calendar is not None:
+        fresh = [replace(one, calendar=calendar) for one in fresh]
+    placed, bad = _placed(app, source, fresh, choose)
+    added = _store(app, source, placed, fallbacks)
     return Added(
         added=added,
         known=len(listings) - len(fresh),
-        failures=failures,
-        listings=tuple(fresh),
+        failures=(*failures, *bad),
+        listings=tuple(placed),
     )
 
 
@@ -162,60 +183,56 @@ def remove(app: App, tickers: Sequence[str]) -> None:
         instruments.remove(db, tickers)
 
 
-def read(file: Path, provider: str) -> list[Wanted]:
-    """Return the tickers a file names, each once, of `provider` where it names no other.
-
-    It has a ticker per line, or is a CSV whose first line has the headings `ticker` and COLUMNS, in
-    any order; lines that begin with # are left out. Raises UnreadableFile and BadFile.
-    """
-    lines = _lines(file)
-    headings = ["ticker"]
-    if lines:
-        first = [cell.lower() for cell in lines[0][1]]
-        if {"ticker", "symbol"} & set(first):
-            headings, lines = _headings(first), lines[1:]
-    wanted: dict[str, Wanted] = {}
-    for number, cells in lines:
-        row = {name: cell for name, cell in zip(headings, cells, strict=False) if cell}
-        if "calendar" in row:
-            try:
-                row["calendar"] = sessions.canonical(row["calendar"])
-            except UnknownCalendar as error:
-                column = headings.index("calendar") + 1
-                raise BadFile(path=file, line=number, column=column, reason=error) from None
-        if "ticker" in row:
-            told = {name: row[name] for name in TOLD if name in row}
-            one = Wanted(ticker=row["ticker"], provider=row.get("provider", provider), told=told)
-            wanted.setdefault(one.ticker, one)
-    if not wanted:
-        raise BadFile(path=file, line=1, column=1, reason="it names no ticker")
-    return list(wanted.values())
-
-
-def _lines(file: Path) -> list[tuple[int, list[str]]]:
-    """Return the cells of every line that says something, with its number."""
+def _listing(provider: BarProvider, one: Wanted, calendar: str | None) -> Listing:
+    """Return what a provider says of a ticker, with `calendar` in the place of its own."""
+    symbol = one.told.get("symbol", one.ticker)
     try:
-        # Spreadsheets begin a file with a byte-order mark, which is no part of the first heading.
-        lines = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
-    except OSError as error:
-        raise UnreadableFile(path=file, reason=error.strerror) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadFile(path=file, line=1, column=1, reason=error) from None
-    return [
-        (number, [cell.strip() for cell in line])
-        for number, line in enumerate(lines, 1)
-        if line and line[0].strip() and not line[0].startswith("#")
-    ]
+        listing = provider.listing(symbol)
+    except NoCalendar:
+        if calendar is None:
+            raise
+        return Listing(ticker=one.ticker, symbol=symbol, calendar=calendar)
+    return listing if calendar is None else replace(listing, calendar=calendar)
 
 
-def _headings(cells: Sequence[str]) -> list[str]:
-    """Return the headings of a file by the names they have here."""
-    headings = list(cells)
-    for name, others in ALSO_CALLED.items():
-        called = next((other for other in others if other in headings), None)
-        if name not in headings and called:
-            headings[headings.index(called)] = name
-    return headings
+def _placed(
+    app: App, provider: BarProvider, listings: Sequence[Listing], choose: Choose | None
+) -> tuple[list[Listing], list[ProviderError]]:
+    """Return listings with their calendars, and why others have none.
+
+    Where nobody named one, the days of the bars have to be those of the usual calendar.
+    """
+    placed = [one for one in listings if one.calendar is not None]
+    failures: list[ProviderError] = []
+    by_symbol = {one.symbol: one for one in listings if one.calendar is None}
+    today = app.clock().date()
+    requests = [BarRequest(symbol=symbol, first=None, last=today) for symbol in by_symbol]
+    with app.progress() as progress:
+        answers = provider.fetch(requests) if requests else iter(())
+        for answer in progress.track(answers, total=len(requests), description="calendars"):
+            if isinstance(answer, NoData):  # bars that are yet to come will tell
+                listing = by_symbol[answer.values["ticker"]]
+                placed.append(replace(listing, calendar=DEFAULT_CALENDAR))
+            elif isinstance(answer, ProviderError):
+                failures.append(answer)
+            else:
+                doubt = calendars.doubt(answer.bars.sessions)
+                try:
+                    placed.append(_judged(by_symbol[answer.symbol], doubt, choose))
+                except WrongCalendar as error:
+                    failures.append(error)
+    return placed, failures
+
+
+def _judged(listing: Listing, doubt: calendars.Doubt | None, choose: Choose | None) -> Listing:
+    """Return a listing with the usual calendar, or the one chosen instead; raises WrongCalendar."""
+    if doubt is None:
+        return replace(listing, calendar=DEFAULT_CALENDAR)
+    wrong = WrongCalendar(ticker=listing.ticker, doubt=doubt, advice=doubt.advice)
+    chosen = choose(wrong) if choose is not None else None
+    if chosen is None:
+        raise wrong
+    return replace(listing, calendar=chosen)
 
 
 def _known(app: App) -> dict[str, str]:

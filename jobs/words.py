@@ -17,3 +17,16 @@ KINDS: dict[str, str] = {
     Kind.BACKTEST: "backtest: a simulation of the past",
 }
 """The preferred kind first."""
+DIGITS = 5
+"""Significant digits that a price has at least."""
+
+
+def price(value: float) -> str:
+    """Return a price as people read it, 187.23 or 12,345.67, and 1.0846 or 0.0000086183.
+
+    Two decimals, and more where they are fewer than DIGITS significant digits.
+    """
+    if value == 0 or not 1e-12 <= abs(value) < 1e15:  # of such sizes zeros say nothing
+        return f"{value:.2f}" if value == 0 else f"{value:.{DIGITS}g}"
+    exponent = int(f"{value:.{DIGITS - 1}e}".partition("e")[2])
+    return f"{value:,.{max(2, DIGITS - 1 - exponent)}f}"

@@ -8,6 +8,8 @@ StockbatchError
 │   ├── UnknownCalendar
 │   ├── NotASession
 │   ├── OutsideCalendar
+│   ├── NoBarsThen
+│   ├── DoubtfulCalendar
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -54,6 +56,7 @@ StockbatchError
 │   │   └── NoKey
 │   ├── PremiumOnly
 │   ├── NoCalendar
+│   ├── WrongCalendar
 │   ├── UnreadableFile
 │   └── BadFile
 ├── ModelError
@@ -62,6 +65,7 @@ StockbatchError
 │   ├── UnsuitableModel
 │   ├── NothingToRollBack
 │   ├── NothingToTrain
+│   ├── NoFit
 │   ├── TrainingFailed
 │   └── TrainingOverdue
 ├── ServiceError
@@ -146,6 +150,14 @@ class NotASession(SessionError):
 
 class OutsideCalendar(SessionError):
     """{day} leads outside the calendar {calendar}, which knows {first} to {last}"""
+
+
+class DoubtfulCalendar(SessionError):
+    """{reason}"""
+
+
+class NoBarsThen(SessionError):
+    """{day} is {where} the bars of {calendar}: {known}"""
 
 
 class SessionNotClosed(SessionError):
@@ -354,6 +366,10 @@ class NoCalendar(ProviderError):
     """{ticker} trades on {exchange}, of which no calendar is known"""
 
 
+class WrongCalendar(ProviderError):
+    """{ticker}: {doubt}: give --calendar {advice}, or a column `calendar` in the list imported"""
+
+
 class UnreadableFile(ProviderError):
     """{path} cannot be read: {reason}"""
 
@@ -392,6 +408,10 @@ class NothingToTrain(ModelError):
     """No ticker has {bars} bars up to {session}: choose a later date or load more history"""
 
     exit_code = 2
+
+
+class NoFit(ModelError):
+    """no plausible fit: {reason}"""
 
 
 class TrainingFailed(ModelError):

@@ -96,6 +96,7 @@ class Check(StrEnum):
     JUMP_RELEASED = "jump_released"
     JUMP_CONFIRMED = "jump_confirmed"
     IMPLAUSIBLE_FORECAST = "implausible_forecast"
+    NO_FORECAST = "no_forecast"
 
 
 class ActionKind(StrEnum):
@@ -235,7 +236,8 @@ class Listing:
     ticker: str
     symbol: str
     name: str | None = None
-    calendar: str = "XNYS"
+    calendar: str | None = None
+    """None where the provider does not say."""
     currency: str | None = None
     asset_class: str = "equity"
     sector: str | None = None

@@ -17,6 +17,8 @@ BLACK, ORANGE, BLUE, GREEN, RED, PINK = (
     *("#555555", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7"),
 )
 """Colours of Okabe and Ito, which the colour-blind tell apart."""
+PRICES = ("last close", "forecast", "low 80 %", "high 80 %", "low 95 %", "high 95 %")
+"""Columns of forecasts that are prices."""
 DAYS = {
     "matcher": {"id": "byRegexp", "options": "/^(session|last bar|last forecast)$/"},
     "properties": [{"id": "unit", "value": "time:YYYY-MM-DD"}],
@@ -77,6 +79,16 @@ def band(percent: int, opacity: int) -> list[Json]:
         colour(f"low {percent} %", BLUE, **plain),
         colour(f"high {percent} %", BLUE, **plain, **fill),
     ]
+
+
+def price(column: str, name: str) -> str:
+    """Return a price under another name, of five significant digits and two decimals at least.
+
+    Shown with the unit `string`, it is not rounded again: Grafana's own decimals would leave two
+    digits of it.
+    """
+    digits = f"greatest(2, 4 - floor(log({column}))::int)"
+    return f'round({column}::numeric, {digits})::float8 AS "{name}"'
 
 
 def link(column: str) -> Json:
@@ -211,22 +223,22 @@ def market() -> Json:
     tomorrow = panel(
         "table",
         "Next session, LSTM (skill of ${kind} forecasts, last ${window} sessions)",
-        """
+        f"""
         SELECT f.ticker, f.name, f.session, f.kind, f.is_current AS current, f.currency,
-            f.origin_close AS "last close", f.forecast_close AS forecast,
+            {price("f.origin_close", "last close")}, {price("f.forecast_close", "forecast")},
             f.forecast_return_pct AS "change %",
-            f.close_low_80 AS "low 80 %", f.close_high_80 AS "high 80 %",
-            f.close_low_95 AS "low 95 %", f.close_high_95 AS "high 95 %",
+            {price("f.close_low_80", "low 80 %")}, {price("f.close_high_80", "high 80 %")},
+            {price("f.close_low_95", "low 95 %")}, {price("f.close_high_95", "high 95 %")},
             f.probability_of_rise_pct AS "P(rise) %", f.is_trusted AS trusted,
             a.skill_pct AS "skill %", c.coverage_pct AS "inside 80 %"
         FROM bi.next_session_forecast AS f
         LEFT JOIN bi.accuracy AS a
             ON a.scope = 'ticker' AND a.ticker = f.ticker AND a.method = f.method
-            AND a.kind = ${kind:sqlstring} AND a.window_sessions = ${window}
+            AND a.kind = ${{kind:sqlstring}} AND a.window_sessions = ${{window}}
             AND a.metric = 'pinball'
         LEFT JOIN bi.interval_coverage AS c
             ON c.scope = 'ticker' AND c.ticker = f.ticker AND c.method = f.method
-            AND c.kind = ${kind:sqlstring} AND c.window_sessions = ${window}
+            AND c.kind = ${{kind:sqlstring}} AND c.window_sessions = ${{window}}
             AND c.interval_pct = 80
         WHERE f.method = 'lstm'
         ORDER BY f.forecast_return_pct DESC, f.ticker
@@ -235,7 +247,12 @@ def market() -> Json:
         + NOTICE,
         height=18,
         decimals=2,
-        overrides=[link("ticker"), of("inside 80 %", decimals=1), of("P(rise) %", decimals=1)],
+        overrides=[
+            link("ticker"),
+            of("inside 80 %", decimals=1),
+            of("P(rise) %", decimals=1),
+            *(of(name, unit="string") for name in PRICES),
+        ],
     )
     return dashboard("market", "Market overview", [KIND, WINDOW], [ready, tomorrow])
 
@@ -253,11 +270,11 @@ def candles() -> Json:
         "candlestick",
         "${ticker}: prices, moving averages and the forecast of each session (${kind})",
         f"""
-        SELECT {TIME}, open, high, low, close, volume,
-            average_20 AS "mean of 20", average_50 AS "mean of 50", average_200 AS "mean of 200",
-            CASE WHEN {OF_KIND} THEN forecast_close END AS forecast,
-            CASE WHEN {OF_KIND} THEN close_low_80 END AS "low 80 %",
-            CASE WHEN {OF_KIND} THEN close_high_80 END AS "high 80 %"
+        SELECT {TIME}, {", ".join(price(name, name) for name in ("open", "high", "low", "close"))},
+            volume, {", ".join(price(f"average_{n}", f"mean of {n}") for n in (20, 50, 200))},
+            {price(f"CASE WHEN {OF_KIND} THEN forecast_close END", "forecast")},
+            {price(f"CASE WHEN {OF_KIND} THEN close_low_80 END", "low 80 %")},
+            {price(f"CASE WHEN {OF_KIND} THEN close_high_80 END", "high 80 %")}
         FROM bi.price_and_forecast
         WHERE ticker = ${{ticker:sqlstring}} AND {SHOWN}
         ORDER BY session
@@ -278,6 +295,9 @@ def candles() -> Json:
             colour("mean of 20", ORANGE),
             colour("mean of 50", GREEN),
             colour("mean of 200", PINK),
+            *(of(name, unit="string") for name in ("open", "high", "low", "close")),
+            *(of(f"mean of {n}", unit="string") for n in (20, 50, 200)),
+            *(of(name, unit="string") for name in PRICES),
             colour("forecast", BLACK, custom_lineStyle={"fill": "dash", "dash": [4, 4]}),
             *band(80, 15),
         ],
@@ -291,10 +311,9 @@ def fan() -> Json:
         "${ticker}: forecast and actual close, last weeks (${kind}) and next session",
         f"""
         SELECT extract(epoch FROM session)::double precision * 1000 AS session,
-            close AS actual, forecast_close AS forecast,
-            close_low_50 AS "low 50 %", close_high_50 AS "high 50 %",
-            close_low_80 AS "low 80 %", close_high_80 AS "high 80 %",
-            close_low_95 AS "low 95 %", close_high_95 AS "high 95 %"
+            {price("close", "actual")}, {price("forecast_close", "forecast")},
+            {", ".join(price(f"close_low_{p}", f"low {p} %") for p in (50, 80, 95))},
+            {", ".join(price(f"close_high_{p}", f"high {p} %") for p in (50, 80, 95))}
         FROM (
             SELECT * FROM bi.price_and_forecast
             WHERE ticker = ${{ticker:sqlstring}} AND {OF_KIND} AND session > (
@@ -311,6 +330,7 @@ def fan() -> Json:
         width=12,
         options={"xField": "session"},
         overrides=[
+            *(of(name, unit="string") for name in ("actual", "low 50 %", "high 50 %", *PRICES)),
             *band(95, 10),
             *band(80, 15),
             *band(50, 20),
@@ -382,9 +402,9 @@ def own_accuracy() -> Json:
     return panel(
         "table",
         "${ticker}: accuracy by method, last ${window} sessions (${kind})",
-        """
+        f"""
         SELECT method, max(n) AS forecasts,
-            max(value) FILTER (WHERE metric = 'mae') AS "mean error",
+            {price("max(value) FILTER (WHERE metric = 'mae' AND value > 0)", "mean error")},
             max(skill_pct) FILTER (WHERE metric = 'mae') AS "skill vs naive %",
             max(value) FILTER (WHERE metric = 'pinball') AS pinball,
             max(skill_pct) FILTER (WHERE metric = 'pinball') AS "skill vs rolling quantile %",
@@ -392,13 +412,13 @@ def own_accuracy() -> Json:
             100 * max(value) FILTER (WHERE metric = 'coverage_95') AS "inside 95 %",
             100 * max(value) FILTER (WHERE metric = 'directional_accuracy') AS "direction right %"
         FROM bi.accuracy
-        WHERE ticker = ${ticker:sqlstring} AND kind = ${kind:sqlstring}
-            AND window_sessions = ${window}
+        WHERE ticker = ${{ticker:sqlstring}} AND kind = ${{kind:sqlstring}}
+            AND window_sessions = ${{window}}
         GROUP BY method
         ORDER BY method
         """,
         decimals=2,
-        overrides=[of("pinball", decimals=5)],
+        overrides=[of("pinball", decimals=5), of("mean error", unit="string")],
     )
 
 

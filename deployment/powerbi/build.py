@@ -5,6 +5,7 @@ all views of schema `bi` share; those are hidden in the facts, so that reports s
 dimensions.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import indent
@@ -24,6 +25,7 @@ TYPES = {
     "double precision": ("double", "#,0.######"),
     "boolean": ("boolean", None),
 }
+PRICE = re.compile(r"(^|_)close(_|$)|^(open|high|low|average_[0-9]+|(absolute_)?error)$")
 KEYS = {"ticker": "Instruments", "calendar": "Exchanges", "session": "Sessions"}
 """Columns of the facts, and the dimensions whose key they are."""
 TECHNICAL = {"alert_id", "base_model_id", "issue_id", "model_id", "run_id", "session_close_at"}
@@ -116,6 +118,8 @@ def _column(table: Table, column: Column) -> Iterator[str]:
     kind, form = TYPES[column.type]
     if column.name.endswith("_pct"):
         form = r"0.00\%"
+    elif kind == "double" and PRICE.search(column.name):
+        form = "#,0.00########"  # of a coin at 0.0000086183, six decimals would leave one digit
     yield from _described(column.meaning, f"column {column.name}")
     yield f"\t\tdataType: {kind}"
     if table in DIMENSIONS and KEYS.get(column.name) == table.name:

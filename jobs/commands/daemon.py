@@ -78,7 +78,7 @@ def pause(exchange: options.ExchangeArgument = None) -> None:
     from jobs.app import running
     from stockbatch.store import pauses
 
-    code = _known(exchange)
+    code = exchange or pauses.ALL
     with running(context.settings()) as app, app.transaction() as db:
         pauses.begin(db, code)
     typer.echo(f"paused: {code} ('stockbatch resume' ends it)")
@@ -89,20 +89,8 @@ def resume(exchange: options.ExchangeArgument = None) -> None:
     from jobs.app import running
     from stockbatch.store import pauses
 
-    code = _known(exchange)
+    code = exchange or pauses.ALL
     with running(context.settings()) as app, app.transaction() as db:
         pauses.end(db, code)
         left = pauses.since(db)
     typer.echo(f"still paused: {', '.join(left)}" if left else "nothing is paused")
-
-
-def _known(exchange: str | None) -> str:
-    """Return the code of an exchange as the watchlist has it. Raises UnknownCalendar."""
-    from datetime import UTC, datetime
-
-    from stockbatch.market import sessions
-    from stockbatch.store.pauses import ALL
-
-    if exchange is None or exchange == ALL:
-        return ALL
-    return sessions.load(exchange, datetime.now(UTC).date()).code

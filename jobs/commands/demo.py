@@ -36,7 +36,9 @@ def demo() -> None:
         typer.echo(f"database: {database.redacted(app.engine.url)}")
         listings = watchlist.add_demo(app, PROVIDER)
         tickers = [listing.ticker for listing in listings]
-        calendar = sessions.load(listings[0].calendar, app.clock().date())
+        calendar = sessions.load(
+            listings[0].calendar or sessions.DEFAULT_CALENDAR, app.clock().date()
+        )
         last = _last_session(app.provider(PROVIDER), tickers, app.clock().date())
         first = calendar.previous(last, WALK)
         typer.echo(f"bars of {', '.join(tickers)}: real, shipped with the package arch")

@@ -61,7 +61,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     for specification in sorted(sources):
         yield f"provider {specification}", partial(_provider, settings, specification)
     for code in sorted({i.calendar for i in watchlist} | {settings.exchange or XNYS}):
-        yield f"calendar {code}", partial(_calendar, code)
+        yield f"calendar {code}", partial(_calendar, settings, code)
 
 
 def _providers() -> str:
@@ -145,9 +145,17 @@ def _provider(settings: Settings, specification: str) -> str:
         return provider.state()
 
 
-def _calendar(code: str) -> str:
-    from stockbatch.market import sessions
+def _calendar(settings: Settings, code: str) -> str:
+    from sqlalchemy.orm import Session
 
+    from stockbatch.exceptions import DoubtfulCalendar
+    from stockbatch.market import calendars, sessions
+    from stockbatch.store import issues
+
+    with _engine(settings) as engine, Session(engine) as db:
+        off = issues.off_calendar(db, sessions.canonical(code))
+    if doubts := calendars.doubts(off):
+        raise DoubtfulCalendar(reason=doubts[0])
     now = datetime.now(UTC)
     calendar = sessions.load(code, now.date())
     last = calendar.last_closed(now)

@@ -3,10 +3,12 @@
 import csv
 import json
 import sys
+from typing import Any
 
 import typer
 
 from jobs.commands import context, options
+from jobs.words import price
 
 
 def forecasts(
@@ -33,7 +35,7 @@ def forecasts(
         writer.writerows(rows)
 
 
-def views_table(rows: list[dict[str, object]]) -> None:
+def views_table(rows: list[dict[str, Any]]) -> None:
     """Print rows of bi.next_session_forecast for people."""
     columns = [("ticker", "left"), ("session", "left"), ("method", "left"), ("kind", "left")]
     columns += [(name, "right") for name in ("last close", "forecast", "change", "80 % interval")]
@@ -47,8 +49,8 @@ def views_table(rows: list[dict[str, object]]) -> None:
                 row["session"],
                 row["method"],
                 row["kind"] if row["is_current"] else f"{row['kind']}, session over",
-                f"{row['origin_close']:.2f}",
-                f"{row['forecast_close']:.2f}",
+                price(row["origin_close"]),
+                price(row["forecast_close"]),
                 f"{row['forecast_return_pct']:+.2f} %",
                 _interval(row["close_low_80"], row["close_high_80"]),
                 _interval(row["close_low_95"], row["close_high_95"]),
@@ -60,8 +62,8 @@ def views_table(rows: list[dict[str, object]]) -> None:
     )
 
 
-def _interval(low: object, high: object) -> str:
-    return "" if low is None else f"{low:.2f} … {high:.2f}"
+def _interval(low: Any, high: Any) -> str:
+    return "" if low is None else f"{price(low)} … {price(high)}"
 
 
 def _percent(value: object) -> str:

@@ -52,10 +52,11 @@ def retry(exchange: options.ExchangeArgument = None) -> None:
     """Run what failed or waits for bars now, without waiting for its turn."""
     from jobs.app import running
     from jobs.replay import backfill as job
+    from stockbatch.store.pauses import ALL
 
     done = 0
     with running(context.settings()) as app:
-        for summary in job.retry(app, exchange):
+        for summary in job.retry(app, None if exchange == ALL else exchange):
             typer.echo(summary)
             done += 1
     if not done:

@@ -28,10 +28,44 @@ def _ticker_names(text: str) -> TickerNames | None:
     return TickerNames(filter(None, map(str.strip, text.split(",")))) or None
 
 
+def exchange(text: str) -> str:
+    """Return the code of a calendar named in any way people do; raises BadParameter."""
+    from stockbatch.exceptions import UnknownCalendar
+    from stockbatch.market import sessions
+    from stockbatch.providers.yahoo.exchanges import CALENDARS, EXCHANGES
+
+    try:
+        return sessions.canonical(text)
+    except UnknownCalendar as error:
+        name = text.strip().upper()
+        code = CALENDARS.get(name.removeprefix(".")) or EXCHANGES.get(name)
+        if code is None:
+            raise typer.BadParameter(str(error)) from None
+        return code
+
+
+def _exchange_or_all(text: str) -> str:
+    from stockbatch.store.pauses import ALL
+
+    return ALL if text.upper() == ALL else exchange(text)
+
+
 Exchange = Annotated[
-    str | None, typer.Option(help="Exchange calendar; default: all of the watchlist.")
+    str | None,
+    typer.Option(
+        parser=exchange,
+        metavar="EXCHANGE",
+        help="Code or name of its calendar; default: all of the watchlist.",
+    ),
 ]
-ExchangeArgument = Annotated[str | None, typer.Argument(help="Exchange calendar; default: all.")]
+ExchangeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        parser=_exchange_or_all,
+        metavar="EXCHANGE",
+        help="Code or name of its calendar; default: all.",
+    ),
+]
 Tickers = Annotated[
     TickerNames | None,
     typer.Option(parser=_ticker_names, metavar="TICKERS", help="Only these, separated by commas."),

@@ -14,8 +14,9 @@ def status() -> None:
     """Show the database in use, the watchlist, the last runs and the accuracy so far."""
     from jobs.app import running
     from stockbatch import database
+    from stockbatch.market import calendars
     from stockbatch.records import Action
-    from stockbatch.store import bi
+    from stockbatch.store import bi, issues
     from stockbatch.store.totals import totals
 
     settings = context.settings()
@@ -25,6 +26,9 @@ def status() -> None:
             typer.echo(f"{name}: {value}")
         runs = bi.runs.latest(db, 10).rows()
         accuracy = bi.accuracy.of_calendars(db, WINDOW).rows()
+        off = issues.off_calendar(db)
+    for sentence in calendars.doubts(off):
+        typer.echo(f"warning: {sentence}")
     columns = [("exchange", "left"), ("session", "left"), ("status", "left"), ("started", "left")]
     columns += [(c, "right") for c in ("seconds", "tickers", *Action)]
     context.show_table(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +15,8 @@ from jobs.commands import context, options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobs.watchlist import Added
+    from jobs.watchlist import Added, Choose
+    from stockbatch.exceptions import WrongCalendar
     from stockbatch.records import Instrument, Listing
 
 tickers = typer.Typer(name="tickers", no_args_is_help=True, help="Keep the watchlist.")
@@ -26,6 +29,15 @@ ProviderOption = Annotated[
 FallbackOption = Annotated[
     list[str] | None,
     typer.Option(metavar="PROVIDER", help="Asked where the provider fails; may be repeated."),
+]
+CalendarOption = Annotated[
+    str | None,
+    typer.Option(
+        parser=options.exchange,
+        metavar="EXCHANGE",
+        help="Whose days they trade on: a code or name such as XLON, NSE, 24/7. Default: what the "
+        "provider says, else XNYS if their bars fit.",
+    ),
 ]
 
 
@@ -41,6 +53,7 @@ def add(
     everything: Annotated[
         bool, typer.Option("--all", help="Every ticker the provider lists.")
     ] = False,
+    calendar: CalendarOption = None,
     column: options.Column = None,
     decimal: options.Decimal = None,
     dates: options.Dates = None,
@@ -66,10 +79,10 @@ def add(
     ]
     with running(settings) as app:
         if everything:
-            added = watchlist.add_all(app, usual, others)
+            added = watchlist.add_all(app, usual, others, calendar=calendar, choose=_chooser())
         else:
             wanted = [Wanted(ticker=name, provider=usual) for name in dict.fromkeys(names or [])]
-            added = watchlist.add(app, wanted, others)
+            added = watchlist.add(app, wanted, others, calendar=calendar, choose=_chooser())
     _tell(added, fallbacks=bool(fallback))
 
 
@@ -79,27 +92,35 @@ def import_(
         Path,
         typer.Argument(
             help="A ticker per line, or a CSV: ticker, name, calendar, currency, asset_class, "
-            "symbol, provider."
+            "sector, industry, symbol, provider."
         ),
     ],
     provider: ProviderOption = None,
     fallback: FallbackOption = None,
+    calendar: CalendarOption = None,
     column: options.Column = None,
     decimal: options.Decimal = None,
     dates: options.Dates = None,
     basis: options.Basis = None,
 ) -> None:
     """Put the tickers of a file on the watchlist; those on it already stay as they are."""
-    from jobs import watchlist
+    from jobs import symbols, watchlist
     from jobs.app import running
     from stockbatch.providers import registry
 
     settings = context.settings()
     chosen = options.of_file(column, decimal, dates, basis)
-    wanted = watchlist.read(file, registry.with_options(provider or settings.provider, chosen))
+    found = symbols.read(file, registry.with_options(provider or settings.provider, chosen))
+    for listed, name in found.renamed.items():
+        typer.echo(f"{listed} is called {name} by Yahoo, and added under that name")
+    if found.tests:
+        typer.echo(f"{found.tests} test issues left out")
     others = [watchlist.Fallback(provider=name) for name in fallback or []]
     with running(settings) as app:
-        added = watchlist.add(app, wanted, others, keep_known=True)
+        added = watchlist.add(
+            app, found.wanted, others, calendar=calendar, choose=_chooser(), keep_known=True
+        )
+    added = replace(added, failures=(*found.failures, *added.failures))
     _tell(added, fallbacks=bool(fallback))
 
 
@@ -156,6 +177,29 @@ def _understood(listed: Iterable[Listing | Instrument]) -> Iterator[str]:
     for understood, names in alike.items():
         whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         yield f"{whose}: {understood}"
+
+
+def _chooser() -> Choose | None:
+    """Return who is asked for a calendar that bars do not fit; None where nobody is there."""
+    if not sys.stdin.isatty():
+        return None
+    answers: dict[str, str] = {}
+
+    def ask(wrong: WrongCalendar) -> str | None:
+        advice = str(wrong.values["advice"])
+        if advice not in answers:  # one answer is for all whose bars say the same
+            typer.echo(f"{wrong.values['ticker']}: {wrong.values['doubt']}", err=True)
+            text = f"its calendar ({advice}; empty: leave such tickers out)"
+            answers[advice] = typer.prompt(
+                text, default="", show_default=False, value_proc=_code, err=True
+            )
+        return answers[advice] or None
+
+    return ask
+
+
+def _code(text: str) -> str:
+    return options.exchange(text) if text.strip() else ""
 
 
 def _tell(result: Added, *, fallbacks: bool) -> None:

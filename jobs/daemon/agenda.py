@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 
 from jobs.app import App
 from stockbatch.config import Settings
-from stockbatch.exceptions import UnknownCalendar
+from stockbatch.exceptions import OutsideCalendar, UnknownCalendar
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import RunStatus, Trigger
@@ -90,21 +90,21 @@ class Agenda:
 
 
 def load(app: App) -> list[Exchange]:
-    """Load every exchange with tickers that are due; a calendar nobody knows is left out."""
+    """Load every exchange with tickers that are due; none whose calendar has no answer."""
     now = app.clock()
     with app.transaction() as db:
         paused = pauses.since(db)
         exchanges = []
         for code, active_since in instruments.exchanges(db).items():
+            delay = app.settings.close_delay(code)
             try:
                 calendar = sessions.load(code, now.date())
-            except UnknownCalendar as error:
+                window = _window(calendar, now, delay, app.settings)
+                first = min(window[0], calendar.previous(active_since.date(), 2))
+                deadlines = [calendar.deadline_from(session) for session in window]
+            except (UnknownCalendar, OutsideCalendar) as error:
                 log.error("%s", error)
                 continue
-            delay = app.settings.close_delay(code)
-            window = _window(calendar, now, delay, app.settings)
-            first = min(window[0], calendar.previous(active_since.date(), 2))
-            deadlines = [calendar.deadline_from(session) for session in window]
             exchanges.append(
                 Exchange(
                     calendar=calendar,

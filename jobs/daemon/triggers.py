@@ -12,7 +12,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from stockbatch.config import Settings
-from stockbatch.exceptions import ConfigurationError, UnknownCalendar
+from stockbatch.exceptions import ConfigurationError, OutsideCalendar, UnknownCalendar
 from stockbatch.market import sessions
 
 BASE_REFIT, MAINTENANCE = "base_refit", "maintenance"
@@ -73,7 +73,7 @@ class Schedule:
         """Have a trigger for every exchange; a calendar nobody knows is left out."""
         known = {job.id for job in self._scheduler.get_jobs()}
         for code in sorted(set(calendars) - known):
-            with suppress(UnknownCalendar):  # said where the agenda is made
+            with suppress(UnknownCalendar, OutsideCalendar):  # said where the agenda is made
                 self._add(SessionTrigger(code, self._settings.close_delay(code)), code)
 
     def _add(self, trigger: BaseTrigger, name: str) -> None:

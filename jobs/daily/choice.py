@@ -1,13 +1,16 @@
 """Which exchanges and which session are meant, where a command names none."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
+
+from sqlalchemy.orm import Session
 
 from jobs.app import App
-from stockbatch.exceptions import SessionNotClosed
+from stockbatch.exceptions import NoBarsThen, SessionNotClosed
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar
-from stockbatch.store import instruments
+from stockbatch.records import Instrument
+from stockbatch.store import bars, instruments
 
 
 def calendars_of(
@@ -45,3 +48,32 @@ def closed_session(
     if close > now:
         raise SessionNotClosed(session=session, calendar=calendar.code, close=close)
     return calendar, session
+
+
+def require_bars(
+    db: Session,
+    app: App,
+    calendar: TradingCalendar,
+    chosen: Sequence[Instrument],
+    first: date,
+    last: date,
+) -> None:
+    """Raise NoBarsThen where a replay from `first` to `last` would have nothing to look at.
+
+    The session after the last bar is allowed, and weekends and holidays with it.
+    """
+    span = bars.span(db, [instrument.id for instrument in chosen])
+    day, where = first, None
+    if first > app.clock().date() + timedelta(days=1):
+        where = "in the future, and after"
+    elif span is None:
+        where = "not among"
+    elif last <= span[0]:
+        day, where = last, "not after the first of"
+    elif first > calendar.next(span[1]):
+        where = "after the last of"
+    if where is not None:
+        known = "there are none: 'stockbatch fetch' brings them"
+        if span is not None:
+            known = f"they are from {span[0]} to {span[1]}"
+        raise NoBarsThen(day=day, where=where, calendar=calendar.code, known=known)

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from jobs.daily.fetch import OVERLAP, by_provider
+from jobs.daily.fetch import OVERLAP, answers, by_provider
 from stockbatch.engine.features import JUMP_REACH
 from stockbatch.exceptions import ConfigurationError, ProviderError
 from stockbatch.market import quality
@@ -17,6 +17,7 @@ from stockbatch.market.adjustments import moves, restate, total_log_returns
 from stockbatch.market.jumps import SMALLEST_JUMP, jump_findings, unexplained
 from stockbatch.market.overlap import APART
 from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.providers.base import identity
 from stockbatch.records import (
     ActionKind,
     BarRequest,
@@ -107,9 +108,9 @@ def _answers(
     requests = [
         BarRequest(symbol=symbol, first=first, last=run.session)
         for symbol, instrument in fed.items()
-        if origins[instrument.id] != source.name
+        if origins[instrument.id] != identity(source.specification)
     ]
-    for answer in source.fetch(requests) if requests else ():
+    for answer in answers(source, requests) if requests else ():
         if isinstance(answer, ProviderError):
             log.warning("%s %s: a jump is not confirmed: %s", run.calendar, run.session, answer)
         else:

@@ -4,11 +4,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from jobs.app import App
+from jobs.isolation import is_of_a_ticker, isolate, told
 from stockbatch.exceptions import (
+    BadAnswer,
     ConfigurationError,
     NoData,
     ProviderError,
@@ -18,7 +21,7 @@ from stockbatch.exceptions import (
 from stockbatch.market import overlap, quality
 from stockbatch.market.overlap import Admitted
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.providers.base import BarProvider
+from stockbatch.providers.base import BarProvider, identity
 from stockbatch.records import (
     Action,
     BarRequest,
@@ -146,7 +149,8 @@ def _ask(
         return {i.id: _failure(i, error) for i in fed.values()}
     ids = [instrument.id for instrument in fed.values()]
     with app.transaction() as db:
-        stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=source.name)
+        own = identity(source.specification)
+        stored = bar_store.recent(db, ids, run.session, OVERLAP + 1, provider=own)
         agreed = issues.agreed(db, ids)
     feed = _Feed(
         run=run,
@@ -187,37 +191,59 @@ def _fetch(
     ]
     problems: Problems = {}
     restated: dict[str, Instrument] = {}
-    for batch in _batches(feed.source.fetch(requests), fed):
+    for batch in _batches(answers(feed.source, requests), fed):
+        come = {i.id: (i, answer) for i, answer in batch if isinstance(answer, FetchedBars)}
         admitted: dict[int, Admitted] = {}
         for instrument, answer in batch:
             if isinstance(answer, ProviderError):
                 problems[instrument.id] = _failure(instrument, answer)
-                continue
-            one = admitted[instrument.id] = _admit(feed, instrument, answer, whole=whole)
-            if one.refetch:
+
+        keep = partial(_keep, app, feed, come, admitted, whole=whole)
+        answered = [instrument for instrument, _ in come.values()]
+        failed = isolate(f"{feed.run.calendar} {session} fetch", keep, [answered])
+        for id_, (instrument, answer) in come.items():
+            if id_ in failed:
+                problems[id_] = _problem(instrument, Reason.FAILED, told(failed[id_]))
+            elif admitted[id_].refetch:
                 restated[answer.symbol] = instrument
-            elif (why := _refusal(one, session)) is not None:
-                problems[instrument.id] = _problem(instrument, Reason.BAR_REFUSED, why)
-            elif not (one.accepted.sessions == session).any():
-                text = f"{feed.source.name} has no bar of this session"
-                if len(one.accepted):
-                    text += f", its last is of {one.accepted.sessions[-1]}"
-                problems[instrument.id] = _problem(instrument, Reason.NO_BAR, text)
-        if admitted:
-            _save(app, feed, batch, admitted, whole=whole)
+            elif (problem := _lack(feed, instrument, admitted[id_])) is not None:
+                problems[id_] = problem
         advance(len(batch))
         app.checkpoint()
     return problems, restated
 
 
+def answers(
+    source: BarProvider, requests: Sequence[BarRequest]
+) -> Iterator[FetchedBars | ProviderError]:
+    """Yield what a provider answers; one that breaks is asked for the rest by halves."""
+    waiting = {request.symbol: request for request in requests}
+    try:
+        for answer in source.fetch(requests):
+            symbol = answer.values["ticker"] if isinstance(answer, ProviderError) else answer.symbol
+            if waiting.pop(symbol, None) is not None:
+                yield answer
+    except Exception as error:
+        if not is_of_a_ticker(error):
+            raise
+        rest = list(waiting.values())
+        if len(rest) == 1:
+            yield BadAnswer(provider=source.name, ticker=rest[0].symbol, reason=told(error))
+            return
+        middle = len(rest) // 2
+        for half in (rest[:middle], rest[middle:]):
+            if half:
+                yield from answers(source, half)
+
+
 def _batches(
-    answers: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
+    come: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
 ) -> Iterator[list[Answer]]:
     """Yield the answers in batches to commit; after Ctrl-C, what has come is the last one."""
     batch: list[Answer] = []
     bars, begun = 0, time.monotonic()
     try:
-        for answer in answers:
+        for answer in come:
             if isinstance(answer, ProviderError):
                 batch.append((instruments[answer.values["ticker"]], answer))
             else:
@@ -255,29 +281,43 @@ def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: b
     )
 
 
+def _keep(
+    app: App,
+    feed: _Feed,
+    come: Mapping[int, tuple[Instrument, FetchedBars]],
+    admitted: dict[int, Admitted],
+    instruments: Sequence[Instrument],
+    *,
+    whole: bool,
+) -> None:
+    """Check and store what came of some instruments, and add it to what is admitted."""
+    found = {i.id: _admit(feed, *come[i.id], whole=whole) for i in instruments}
+    _save(app, feed, come, found, whole=whole)
+    admitted.update(found)
+
+
 def _save(
     app: App,
     feed: _Feed,
-    batch: Sequence[Answer],
+    come: Mapping[int, tuple[Instrument, FetchedBars]],
     admitted: Mapping[int, Admitted],
     *,
     whole: bool,
 ) -> None:
-    """Store one batch in one transaction."""
+    """Store what was admitted of one batch in one transaction."""
     kept = {id_: one for id_, one in admitted.items() if not one.refetch}
-    answers = {i.id: (i, a) for i, a in batch if isinstance(a, FetchedBars) and i.id in kept}
     currencies = {
         id_: answer.currency
-        for id_, (instrument, answer) in answers.items()
-        if answer.currency and (whole or instrument.currency is None)
+        for id_, (instrument, answer) in come.items()
+        if id_ in kept and answer.currency and (whole or instrument.currency is None)
     }
     with app.transaction() as db:
         runs.lock(db, feed.run)
         for basis in PriceBasis:
             of_basis = {
                 id_: kept[id_]
-                for id_, (_, answer) in answers.items()
-                if (answer.price_basis or feed.source.price_basis) is basis
+                for id_, (_, answer) in come.items()
+                if id_ in kept and (answer.price_basis or feed.source.price_basis) is basis
             }
             if of_basis:
                 _save_bars(db, feed, of_basis, basis, whole=whole)
@@ -290,7 +330,7 @@ def _save_bars(
     db: Session, feed: _Feed, kept: Mapping[int, Admitted], basis: PriceBasis, *, whole: bool
 ) -> None:
     """Store the bars and actions of those tickers whose prices are of one basis."""
-    name = feed.source.name
+    name = identity(feed.source.specification)
     bar_store.add(
         db,
         {id_: one.accepted for id_, one in kept.items()},
@@ -374,6 +414,19 @@ def _refusal(admitted: Admitted, session: date) -> str | None:
         if finding.session == session and finding.severity != Severity.WARNING:
             return finding.message
     return None
+
+
+def _lack(feed: _Feed, instrument: Instrument, admitted: Admitted) -> Outcome | None:
+    """Return why there is no bar of the run's session to use, None where there is one."""
+    session = feed.run.session
+    if (why := _refusal(admitted, session)) is not None:
+        return _problem(instrument, Reason.BAR_REFUSED, why)
+    if (admitted.accepted.sessions == session).any():
+        return None
+    text = f"{feed.source.name} has no bar of this session"
+    if len(admitted.accepted):
+        text += f", its last is of {admitted.accepted.sessions[-1]}"
+    return _problem(instrument, Reason.NO_BAR, text)
 
 
 def _failure(instrument: Instrument, error: ProviderError | ConfigurationError) -> Outcome:

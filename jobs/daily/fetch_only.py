@@ -8,8 +8,9 @@ from itertools import islice
 from jobs.app import App
 from jobs.daily.choice import closed_session
 from jobs.daily.fetch import fetch_bars
+from stockbatch.market import calendars
 from stockbatch.records import Run
-from stockbatch.store import instruments, runs
+from stockbatch.store import instruments, issues, runs
 
 NAMED, SHOWN = 10, 20
 """Tickers named of those that have the same problem, and problems told."""
@@ -24,6 +25,8 @@ class Fetched:
     tickers: int
     problems: Mapping[str, str]
     """What is wrong, by ticker."""
+    doubts: Sequence[str] = ()
+    """What speaks for another calendar."""
 
     def __str__(self) -> str:
         have = self.tickers - len(self.problems)
@@ -34,7 +37,7 @@ class Fetched:
         lines += [f"{_some(of)}: {why}" for why, of in islice(by_reason.items(), SHOWN)]
         if rest := sum(map(len, islice(by_reason.values(), SHOWN, None))):
             lines.append(f"and {rest} more, each with another problem")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.doubts])
 
 
 def _some(tickers: Sequence[str]) -> str:
@@ -62,5 +65,13 @@ def fetch_session(
         with app.transaction() as db:
             chosen = instruments.work_list(db, calendar.code, tickers)
         problems = fetch_bars(app, nobody, calendar, chosen, provider=provider)
+        with app.transaction() as db:
+            off = issues.off_calendar(db, calendar.code)
     named = {i.ticker: problems[i.id].message for i in chosen if i.id in problems}
-    return Fetched(calendar=calendar.code, session=session, tickers=len(chosen), problems=named)
+    return Fetched(
+        calendar=calendar.code,
+        session=session,
+        tickers=len(chosen),
+        problems=named,
+        doubts=calendars.doubts(off),
+    )

@@ -3,20 +3,21 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 
-from sqlalchemy.exc import OperationalError
 from structlog.contextvars import bound_contextvars
 
 from jobs.app import App
-from jobs.daily.outcomes import outcomes
+from jobs.daily.outcomes import no_forecast, outcomes, without_forecast
+from jobs.isolation import MOST, is_of_a_ticker, isolate, told
 from jobs.models.base import train_base
 from jobs.models.pooled import fit_pooled
-from jobs.models.tickers import ISOLATING_TRY, Around, given, load, parameters, save, train
+from jobs.models.tickers import LAST_TRY, Around, given, load, parameters, save, train
 from stockbatch.engine import learning
 from stockbatch.engine.material import sessions_needed
-from stockbatch.exceptions import DatabaseError, StockbatchError
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST
@@ -35,13 +36,15 @@ def make_forecasts(
     instruments: Sequence[Instrument],
     problems: Mapping[int, Outcome],
     *,
+    failures: Mapping[int, str] = MappingProxyType({}),
     retrain: bool = False,
 ) -> None:
     """Forecast the session after the run's and record an outcome for every instrument.
 
-    `problems` says, by instrument id, why a ticker has no bar. Chunks of tickers are committed one
-    by one, each with its models, forecasts and outcomes. Training ends when forecasts that can
-    still be live are due: then the models in use make them.
+    `problems` says, by instrument id, why a ticker has no bar, and `failures` what has failed with
+    it before. Chunks of tickers are committed one by one, each with its models, forecasts and
+    outcomes. Training ends when forecasts that can still be live are due: then the models in use
+    make them. A ticker that its chunk fails with has no forecast, and stops no other.
     """
     target = calendar.next(run.session)
     deadline = calendar.deadline(target)
@@ -49,7 +52,8 @@ def make_forecasts(
     # What is late anyhow may as well be trained: nobody waits for it.
     train_until = deadline - margin if app.clock() < deadline else None
     sessions = calendar.window(run.session, sessions_needed(app.settings))
-    known = _market(app, run, sessions)
+    known = _market(app, run, calendar, sessions)
+    left_out: dict[int, Exception] = {}
     with app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
         # Demonstration tickers have a base of their own, so that neither learns from the other.
@@ -63,21 +67,28 @@ def make_forecasts(
                 ),
                 targets={run.session: (target, deadline)},
                 problems=problems,
+                failures=failures,
                 retrain=retrain,
             )
             for start in range(0, len(mine), app.settings.chunk_tickers):
                 app.checkpoint()
                 tickers = mine[start : start + app.settings.chunk_tickers]
-                _make_or_isolate(app, run, work, tickers)
+                left_out |= isolate(
+                    f"{run.calendar} {run.session}", partial(_make, app, run, work), [tickers]
+                )
                 progress.advance(task, len(tickers))
+    # What every ticker fails with is nobody's row: the run has failed, and is tried again.
+    if len(left_out) == len(instruments) > 1 and run.tries < LAST_TRY:
+        raise next(iter(left_out.values()))
+    _give_up(app, run, instruments, left_out)
 
 
-def _market(app: App, run: Run, sessions: Sessions) -> Market:
+def _market(app: App, run: Run, calendar: TradingCalendar, sessions: Sessions) -> Market:
     """Return what all tickers did, summed up first; methods new to the database are named there."""
     with app.transaction() as db:
         runs.lock(db, run)
         methods.add_missing(db, registry.described())
-        market.update(db, run.calendar, sessions)
+        market.update(db, calendar, sessions)
         return market.load(db, run.calendar, sessions)
 
 
@@ -110,47 +121,45 @@ class _Work:
     around: Around
     targets: Targets
     problems: Mapping[int, Outcome]
+    failures: Mapping[int, str]
     retrain: bool
+    spoilt: list[str] = field(default_factory=list)
+    """Why tickers could not be trained, each alone, since the last chunk that could."""
 
 
-def _make_or_isolate(
-    app: App, run: Run, work: _Work, tickers: Sequence[Instrument], failure: str | None = None
-) -> None:
-    """Make a chunk; where that fails again and again, find the ticker to blame, and do without.
+def _make(app: App, run: Run, work: _Work, tickers: Sequence[Instrument]) -> None:
+    """Make a chunk; a ticker that fails alone is forecast with the model in use.
 
-    A ticker that fails alone is forecast with the model in use; if that fails too, it has none.
+    Once that was so of MOST in a row, nobody's rows are to blame, and no more is trained.
     """
+    if len(work.spoilt) >= MOST:
+        _make_chunk(app, run, work, tickers, work.spoilt[-1])
+        return
     try:
-        _make_chunk(app, run, work, tickers, failure)
-    except (DatabaseError, OperationalError):
-        raise
+        _make_chunk(app, run, work, tickers, None)
     except Exception as error:
-        # What fails once may succeed the next time, and then for all of the chunk.
-        if run.tries < ISOLATING_TRY:
+        if len(tickers) > 1 or not is_of_a_ticker(error):
             raise
-        reason = str(error) if isinstance(error, StockbatchError) else repr(error)
-        names = tickers[0].ticker if len(tickers) == 1 else f"{len(tickers)} tickers"
-        with bound_contextvars(**({"ticker": names} if len(tickers) == 1 else {})):
-            log.warning("%s %s: %s: %s", run.calendar, run.session, names, reason)
-        if len(tickers) > 1:
-            # By halves: one bad ticker of 64 is found in six steps, and the others keep their
-            # forecasts.
-            middle = len(tickers) // 2
-            for half in (tickers[:middle], tickers[middle:]):
-                _make_or_isolate(app, run, work, half)
-        elif failure is None:
-            _make_or_isolate(app, run, work, tickers, reason)
-        else:
-            _give_up(app, run, tickers[0], reason)
+        name = tickers[0].ticker
+        with bound_contextvars(ticker=name):
+            log.warning("%s %s: %s: %s", run.calendar, run.session, name, told(error))
+        _make_chunk(app, run, work, tickers, told(error))
+        work.spoilt.append(told(error))
+    else:
+        work.spoilt.clear()
 
 
-def _give_up(app: App, run: Run, instrument: Instrument, reason: str) -> None:
-    outcome = Outcome(
-        instrument_id=instrument.id, action=Action.NONE, reason=Reason.FAILED, message=reason
-    )
-    with app.transaction() as db:
-        runs.lock(db, run)
-        runs.add_outcomes(db, run, [instrument], [outcome])
+def _give_up(
+    app: App, run: Run, instruments: Sequence[Instrument], left_out: Mapping[int, Exception]
+) -> None:
+    failed = [
+        Outcome(instrument_id=id_, action=Action.NONE, reason=Reason.FAILED, message=told(error))
+        for id_, error in left_out.items()
+    ]
+    if failed:
+        with app.transaction() as db:
+            runs.lock(db, run)
+            runs.add_outcomes(db, run, instruments, failed)
 
 
 def _make_chunk(
@@ -172,11 +181,16 @@ def _make_chunk(
     made = list(forecasts(material, stated, work.targets))
     # Of one ticker nobody can say it: a chunk is trained as one stack.
     seconds = (time.perf_counter() - started) / len(tickers)
-    ended = outcomes(material, trained, made, work.problems, seconds, failure)
+    lacking = without_forecast(trained, stated, len(tickers))
+    ended = outcomes(
+        material, trained, made, work.problems, work.failures, lacking, seconds, failure
+    )
     left_out = implausible(material, stated)
     found = {
-        ticker.id: of_bars + of_forecasts
-        for ticker, of_bars, of_forecasts in zip(tickers, material.findings, left_out, strict=True)
+        ticker.id: (*of_bars, *of_forecasts, *no_forecast(reasons))
+        for ticker, of_bars, of_forecasts, reasons in zip(
+            tickers, material.findings, left_out, lacking, strict=True
+        )
     }
 
     app.on_event("forecasts: save")

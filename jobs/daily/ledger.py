@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from structlog.contextvars import bound_contextvars
 
 from jobs.app import App
-from stockbatch.exceptions import DatabaseError, RunStopped, RunSuperseded, StockbatchError
+from jobs.isolation import told
+from stockbatch.exceptions import DatabaseError, RunStopped, RunSuperseded
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Run, Trigger
@@ -84,7 +85,7 @@ def _open(
 
 def _record(app: App, run: Run, error: Exception) -> None:
     """Record why a run ended early; where the database cannot, the run looks like a killed one."""
-    reason = str(error) if isinstance(error, StockbatchError) else repr(error)
+    reason = told(error)
     try:
         with app.transaction() as db:
             if isinstance(error, RunStopped):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.app import App
+from jobs.isolation import isolate
 from stockbatch import metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.market.sessions import TradingCalendar, as_date
@@ -46,20 +47,53 @@ Averages = Mapping[str, Average]
 def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
     """Compute and store the metrics of the windows that end at the run's session.
 
-    They are those of the whole watchlist, whichever part of it the run handled.
+    They are those of the whole watchlist, whichever part of it the run handled. Tickers whose
+    metrics cannot be stored keep those from before, and are in no total.
     """
-    instruments, losses = _load(app, calendar, calendar.window(run.session, max(WINDOWS)))
+    window = calendar.window(run.session, max(WINDOWS))
+    with app.transaction() as db:
+        instruments = instrument_store.active(db, calendar.code)
+    summed: list[tuple[Sequence[Instrument], ByKind]] = []
 
-    in_all = _in_all(instruments)
-    rows = list(_of_tickers(losses, [instrument.id for instrument in instruments]))
+    def sum_up(part: Sequence[Instrument]) -> None:
+        losses = _load(app, part, window)
+        rows = _of_tickers(losses, [instrument.id for instrument in part])
+        with app.transaction() as db:
+            runs.lock(db, run)
+            metric_store.save(db, run.calendar, run.session, rows)
+        summed.append((part, losses))
+
+    isolate(f"{run.calendar} {run.session} metrics", sum_up, [instruments])
+    in_all, losses = _put_together(summed)
     # Of demonstration tickers alone there is no total: it would be one of nothing.
     if in_all.any():
-        rows += _of_all(losses, in_all)
-        rows += _leaderboard(losses, in_all)
+        rows = [*_of_all(losses, in_all), *_leaderboard(losses, in_all)]
+        with app.transaction() as db:
+            runs.lock(db, run)
+            metric_store.save(db, run.calendar, run.session, rows)
 
-    with app.transaction() as db:
-        runs.lock(db, run)
-        metric_store.save(db, run.calendar, run.session, rows)
+
+def _put_together(
+    parts: Sequence[tuple[Sequence[Instrument], ByKind]],
+) -> tuple[NDArray[np.bool_], ByKind]:
+    """Return which of the tickers in all parts count in totals, and the losses of all of them."""
+    in_all = _in_all([instrument for instruments, _ in parts for instrument in instruments])
+    if len(parts) == 1:  # nearly always: nothing was left out, and nothing is copied
+        return in_all, parts[0][1]
+    names = {
+        (key, name) for _, losses in parts for key, of_one in losses.items() for name in of_one
+    }
+    together: dict[tuple[str, Kind], dict[str, Floats]] = {}
+    for key, name in sorted(names):
+        together.setdefault(key, {})[name] = np.concatenate(
+            [
+                losses[key][name]
+                if name in losses.get(key, {})
+                else np.full((len(instruments), max(WINDOWS)), np.nan)
+                for instruments, losses in parts
+            ]
+        )
+    return in_all, together
 
 
 def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -> None:
@@ -70,12 +104,14 @@ def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -
     # Windows of neighbouring sessions overlap: a block of them is loaded once and looked at through
     # one window after the other.
     ends = calendar.between(first, run.session)[:-1]
+    with app.transaction() as db:
+        instruments = instrument_store.active(db, calendar.code)
     with app.progress() as progress:
         task = progress.add_task("metrics", total=len(ends))
         for start in range(0, len(ends), HISTORY_AT_ONCE):
             block = ends[start : start + HISTORY_AT_ONCE]
             length = max(WINDOWS) + len(block) - 1
-            instruments, losses = _load(app, calendar, calendar.window(as_date(block[-1]), length))
+            losses = _load(app, instruments, calendar.window(as_date(block[-1]), length))
             in_all = _in_all(instruments)
             for number, end in enumerate(block if in_all.any() else ()):
                 seen = slice(number, number + max(WINDOWS))
@@ -91,14 +127,11 @@ def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -
                 progress.advance(task)
 
 
-def _load(
-    app: App, calendar: TradingCalendar, sessions: Sessions
-) -> tuple[Sequence[Instrument], ByKind]:
-    """Return the watchlist and the losses of its scored forecasts of `sessions`."""
+def _load(app: App, instruments: Sequence[Instrument], sessions: Sessions) -> ByKind:
+    """Return the losses of the scored forecasts of `sessions`."""
     with app.transaction() as db:
-        instruments = instrument_store.active(db, calendar.code)
         scored = metric_store.scored(db, instruments, sessions)
-    return instruments, {key: _losses(forecasts) for key, forecasts in scored.items()}
+    return {key: _losses(forecasts) for key, forecasts in scored.items()}
 
 
 def _in_all(instruments: Sequence[Instrument]) -> NDArray[np.bool_]:

@@ -7,13 +7,17 @@ import numpy as np
 from jobs.models.tickers import Trained
 from stockbatch.engine import learning
 from stockbatch.engine.material import Material
+from stockbatch.methods.base import Stated
 from stockbatch.records import (
     LSTM,
     Action,
+    Check,
+    Finding,
     Forecast,
     ModelKind,
     Outcome,
     Reason,
+    Severity,
     TrainedModel,
 )
 
@@ -30,10 +34,16 @@ def outcomes(
     trained: Trained,
     made: Sequence[Forecast],
     problems: Mapping[int, Outcome],
+    failures: Mapping[int, str],
+    lacking: Sequence[Sequence[str]],
     seconds: float,
     failure: str | None,
 ) -> list[Outcome]:
-    """Return one outcome per instrument."""
+    """Return one outcome per instrument.
+
+    By instrument id, `problems` are why there is no bar, and `failures` what has failed before; by
+    row, `lacking` is why a method has no forecast; `failure` is why nothing could be trained.
+    """
     by_lstm = {f.instrument_id for f in made if f.method == LSTM}
     found = []
     for row, instrument in enumerate(material.instruments):
@@ -49,6 +59,9 @@ def outcomes(
         action, reason, message = _what_was_done(material, trained, trained.used.get(row), row)
         if reason is Reason.FAILED and failure:
             message = failure
+        if instrument.id in failures:
+            reason, message = Reason.FAILED, _joined(failures[instrument.id], message)
+        message = _joined(message, *lacking[row])
         found.append(
             Outcome(
                 instrument_id=instrument.id,
@@ -59,6 +72,39 @@ def outcomes(
             )
         )
     return found
+
+
+def without_forecast(
+    trained: Trained, stated: Mapping[str, Stated], rows: int
+) -> list[tuple[str, ...]]:
+    """Return by row why methods have no forecast, though there was enough to forecast from."""
+    found: list[list[str]] = [[] for _ in range(rows)]
+    for method, reasons in trained.unfit.items():
+        for row, reason in reasons.items():
+            found[row].append(f"{method}: {reason}")
+    for method, of_all in stated.items():
+        if of_all.failure:
+            found[0].append(f"{method}: {of_all.failure}")  # a method fails with a chunk of one
+    for row, model in trained.used.items():
+        if LSTM in stated and np.isnan(stated[LSTM].log_return[row, -1]) and not _finite(model):
+            found[row].append(f"{LSTM}: the weights of its model are no numbers")
+    return [tuple(reasons) for reasons in found]
+
+
+def no_forecast(reasons: Sequence[str]) -> tuple[Finding, ...]:
+    """Return the finding that a ticker lacks forecasts: one of the series, made but once."""
+    if not reasons:
+        return ()
+    message = _joined(*reasons)
+    return (Finding(check=Check.NO_FORECAST, severity=Severity.WARNING, message=message),)
+
+
+def _finite(model: TrainedModel) -> bool:
+    return all(np.isfinite(weights).all() for weights in model.weights.values())
+
+
+def _joined(*texts: str) -> str:
+    return "; ".join(text for text in texts if text)
 
 
 def _what_was_done(

@@ -19,6 +19,7 @@ from jobs.daily.hold import hold_forecasts
 from jobs.daily.ledger import carry_out
 from jobs.daily.metrics import update_metrics
 from jobs.daily.score import score_forecasts
+from jobs.isolation import isolate, told
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Instrument, Outcome, Reason, Run, Trigger
@@ -134,14 +135,28 @@ def _take_steps(app: App, job: _DailyJob, run: Run) -> bool:
         return False
     if job.provider is None:  # else it stands in for the fallbacks too
         with _step(app, run, "confirm"):
-            if confirmed := confirm_jumps(app, run, calendar, instruments):
-                log.info("%s: %d jumps confirmed", name, confirmed)
+            confirmed: list[int] = []
+            isolate(
+                f"{name} confirm",
+                lambda part: confirmed.append(confirm_jumps(app, run, calendar, part)),
+                [instruments],
+            )
+            if any(confirmed):
+                log.info("%s: %d jumps confirmed", name, sum(confirmed))
     with _step(app, run, "score"):
-        scored = score_forecasts(app, run, calendar, instruments)
-        log.info("%s: %d forecasts scored", name, scored)
+        scored: list[int] = []
+        unscored = isolate(
+            f"{name} score",
+            lambda part: scored.append(score_forecasts(app, run, calendar, part)),
+            [instruments],
+        )
+        log.info("%s: %d forecasts scored", name, sum(scored))
     with _step(app, run, "forecast"):
         if not hold_forecasts(app, run, calendar, job.watched, instruments, problems):
-            make_forecasts(app, run, calendar, instruments, problems, retrain=job.retrain)
+            failures = {id_: f"not scored: {told(error)}" for id_, error in unscored.items()}
+            make_forecasts(
+                app, run, calendar, instruments, problems, failures=failures, retrain=job.retrain
+            )
             log.info("%s: forecasts made for %d tickers", name, len(instruments))
     with _step(app, run, "metrics"):
         update_metrics(app, run, calendar)

@@ -1,6 +1,7 @@
 """Score the forecasts whose target session is over."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,28 @@ def score_forecasts(
         actual_log_return = np.log(actual_close / forecasts["origin_close"])
         large = np.abs(actual_log_return) > SMALLEST_JUMP
         panel = _around(db, run, calendar, instruments, forecasts, large)
+        cancelled = _cancelled(db, run, calendar, [target for _, target in lost])
 
     masked, pending = _doubtful(panel, instruments, forecasts, large)
+    never_held = [forecast for forecast, target in lost if target in cancelled]
     columns = _columns(forecasts, actual_close, actual_log_return, masked, pending)
-    # A missing bar is no sign of it: it may come tomorrow.
-    never_held = [forecast for forecast, target in lost if not calendar.is_session(target)]
 
     with app.transaction() as db:
         runs.lock(db, run)
         return scores.add(db, columns, run) + scores.add(db, _no_session(never_held), run)
+
+
+def _cancelled(
+    db: Session, run: Run, calendar: TradingCalendar, targets: Sequence[date]
+) -> set[date]:
+    """Return those of `targets` that were never held: by the calendar, or by what was traded since.
+
+    One that has no bar of one ticker is no sign of it: it may come tomorrow, and is scored then, as
+    it is if bars come of a session that seemed to be cancelled.
+    """
+    closed = {target for target in targets if not calendar.is_session(target)}
+    rest = set(targets) - closed
+    return closed | (scores.never_held(db, calendar.code, rest, run.session) if rest else set())
 
 
 def _actual_closes(forecasts: Mapping[str, Floats]) -> Floats:
@@ -72,7 +86,9 @@ def _around(
     ids = set(forecasts["instrument_id"][large].astype(int).tolist())
     chosen = [instrument for instrument in instruments if instrument.id in ids]
     oldest = as_date(forecasts["target_day"][large].min().astype("datetime64[D]"))
-    window = calendar.between(calendar.previous(oldest, JUMP_REACH), run.session)
+    # Fewer where the calendar begins: that a run is of its first sessions is no reason to fail.
+    before = calendar.before(oldest, JUMP_REACH)
+    window = np.concatenate([before, calendar.between(oldest, run.session)])
     return bars.load_panel(db, chosen, window)
 
 

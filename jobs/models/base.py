@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 
 from jobs.app import App
-from jobs.models.tickers import ISOLATING_TRY, is_overdue
+from jobs.isolation import is_of_a_ticker, together, told
+from jobs.models.tickers import LAST_TRY, is_overdue
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import Overdue
-from stockbatch.exceptions import TrainingFailed, TrainingOverdue
+from stockbatch.exceptions import TrainingOverdue
 from stockbatch.records import Instrument, Market, Reason, Run, Sessions, TrainedModel
 from stockbatch.store import bars, models, runs
 from stockbatch.store import instruments as instrument_store
@@ -108,24 +109,32 @@ def _fit(
     reason: Reason,
     overdue: Overdue,
 ) -> TrainedModel | None:
-    """Fit a base, None where it is not done in time, cannot be, or has failed too often."""
+    """Fit a base, None where it is not done in time, cannot be, or has failed too often.
+
+    Tickers that it fails with are left out of what it learns from.
+    """
+    name = f"{run.calendar} {run.session} base model"
     try:
         with app.progress() as progress:
             task = progress.add_task("base model", total=None)
-            return learning.train_base(
-                list(materials(app, tickers, sessions, market)),
-                reason,
-                app.settings,
-                app.trainer,
-                on_epoch=lambda done, total: progress.update(task, completed=done, total=total),
-                overdue=overdue,
-            )
+
+            def fit(part: Sequence[Instrument]) -> TrainedModel | None:
+                return learning.train_base(
+                    list(materials(app, part, sessions, market)),
+                    reason,
+                    app.settings,
+                    app.trainer,
+                    on_epoch=lambda done, total: progress.update(task, completed=done, total=total),
+                    overdue=overdue,
+                )
+
+            return together(name, fit, tickers) if tickers else None
     except TrainingOverdue as error:
-        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
-    except TrainingFailed as error:
-        if run.tries < ISOLATING_TRY:
+        log.warning("%s: %s", name, error)
+    except Exception as error:
+        if not is_of_a_ticker(error) or run.tries < LAST_TRY:
             raise
-        log.warning("%s %s: base model: %s", run.calendar, run.session, error)
+        log.warning("%s: %s", name, told(error))
     return None
 
 

@@ -1,15 +1,20 @@
 """Fit the methods that learn from all tickers of a calendar together, before any chunk is made."""
 
+import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from jobs.app import App
+from jobs.isolation import is_of_a_ticker, together, told
 from jobs.models.base import learned_from, materials
 from jobs.models.tickers import is_overdue
 from stockbatch.engine import learning
 from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Scope
-from stockbatch.records import Market, Reason, Run, Sessions, TrainedModel
+from stockbatch.records import Instrument, Market, Reason, Run, Sessions, TrainedModel
 from stockbatch.store import models, runs
+
+log = logging.getLogger(__name__)
 
 
 def fit_pooled(
@@ -48,9 +53,8 @@ def fit_pooled(
         return known
 
     app.on_event("pooled: compute")
-    whole = list(materials(app, tickers, sessions, market))
     fits = {
-        name: fitting.of_calendar(registry.methods()[name], whole, reason, app.settings)
+        name: _fit(app, run, name, reason, tickers, sessions, market)
         for name, reason in due.items()
     }
     fitted = {name: model for name, model in fits.items() if model is not None}
@@ -60,3 +64,29 @@ def fit_pooled(
         runs.lock(db, run)
         stored = {n: models.add_base(db, model, run, demo=demo) for n, model in fitted.items()}
     return known | stored
+
+
+def _fit(
+    app: App,
+    run: Run,
+    name: str,
+    reason: Reason,
+    tickers: Sequence[Instrument],
+    sessions: Sessions,
+    market: Market,
+) -> TrainedModel | None:
+    """Fit one method without those it fails with; None where that fails, too: it stops no other."""
+    method = registry.methods()[name]
+
+    def fit(part: Sequence[Instrument]) -> TrainedModel | None:
+        return fitting.of_calendar(
+            method, list(materials(app, part, sessions, market)), reason, app.settings
+        )
+
+    try:
+        return together(f"{run.calendar} {run.session} {name}", fit, tickers)
+    except Exception as error:
+        if not is_of_a_ticker(error):
+            raise
+        log.warning("%s %s: %s cannot be fitted: %s", run.calendar, run.session, name, told(error))
+    return None

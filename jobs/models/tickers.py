@@ -1,6 +1,6 @@
 """Train or reuse the models of one chunk of tickers: shared by the daily run and the backtest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from jobs.app import App
+from jobs.isolation import told
 from stockbatch.config import Settings
 from stockbatch.engine import learning
 from stockbatch.engine.material import Material, prepare
@@ -29,8 +30,8 @@ from stockbatch.records import (
 )
 from stockbatch.store import bars, forecasts, models, promotions, scores
 
-ISOLATING_TRY = 3
-"""From this try of a run on, what fails again is left out rather than failing the run."""
+LAST_TRY = 3
+"""From this try of a run on, what fails for all tickers is done without, and the run ends."""
 Models = Mapping[int, TrainedModel]
 """By row of a chunk."""
 
@@ -74,6 +75,8 @@ class Trained:
     """The networks to forecast with, those that are new without their ids."""
     fitted: Mapping[str, Models]
     """By method, what was fitted just now."""
+    unfit: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """By method and row, why there is no fit: then one from before serves no more either."""
 
 
 def load(app: App, around: Around, tickers: Sequence[Instrument], targets: Sessions) -> Chunk:
@@ -118,7 +121,8 @@ def train(
     reasons = _reasons(app, around, chunk, force=force)
     due = {row: reason for row, reason in reasons.items() if reason in learning.TRAIN}
     new: Models = {}
-    fitted: Mapping[str, Models] = {}
+    fitted: dict[str, Models] = {}
+    unfit: dict[str, Mapping[int, str]] = {}
     overdue = partial(is_overdue, app, around.train_until)
     if overdue():
         instead = instead or Reason.DEADLINE
@@ -134,10 +138,8 @@ def train(
                     app.trainer,
                     overdue=overdue,
                 )
-            fitted = {
-                name: _fit(name, material, known, reasons, app.settings)
-                for name, known in chunk.fitted.items()
-            }
+            for name, known in chunk.fitted.items():
+                fitted[name], unfit[name] = _fit(name, material, known, reasons, app.settings)
         # What chunks before have trained is committed; this one goes on with the models in use.
         except TrainingOverdue:
             instead = Reason.DEADLINE
@@ -145,7 +147,7 @@ def train(
         reasons |= dict.fromkeys(due, instead)
     chosen = {row: _choose(new.get(row), chunk.champions.get(row), around.base) for row in reasons}
     used = {row: model for row, model in chosen.items() if model is not None}
-    return Trained(reasons=reasons, new=new, used=used, fitted=fitted)
+    return Trained(reasons=reasons, new=new, used=used, fitted=fitted, unfit=unfit)
 
 
 def _reasons(app: App, around: Around, chunk: Chunk, *, force: bool) -> dict[int, Reason]:
@@ -195,7 +197,11 @@ def parameters(around: Around, chunk: Chunk, trained: Trained) -> dict[str, dict
         name: dict.fromkeys(rows, model.weights) for name, model in around.pooled.items()
     }
     of_tickers = {
-        name: {row: one.weights for row, one in {**known, **trained.fitted.get(name, {})}.items()}
+        name: {
+            row: one.weights
+            for row, one in {**known, **trained.fitted.get(name, {})}.items()
+            if row not in trained.unfit.get(name, {})
+        }
         for name, known in chunk.fitted.items()
     }
     return of_calendar | of_tickers
@@ -257,14 +263,26 @@ def _choose(
 
 
 def _fit(
-    name: str, material: Material, known: Models, rows: Mapping[int, Reason], settings: Settings
-) -> Models:
-    """Fit a method where its parameters are missing or as old as a model that is retrained."""
+    name: str, material: Material, known: Models, rows: Iterable[int], settings: Settings
+) -> tuple[Models, Mapping[int, str]]:
+    """Fit a method where its parameters are missing or as old as a model that is retrained.
+
+    Return the fits by row, and why others have none.
+    """
     method = registry.methods()[name]
     sessions, after = material.panel.sessions, settings.retrain_after_sessions
-    fits = {
-        row: fitting.of_ticker(method, material, row, settings)
-        for row in rows
-        if row not in known or known[row].age(sessions) >= after
-    }
-    return {row: model for row, model in fits.items() if model is not None}
+    fits: dict[int, TrainedModel] = {}
+    unfit: dict[int, str] = {}
+    for row in rows:
+        if row in known and known[row].age(sessions) < after:
+            continue
+        try:
+            model = fitting.of_ticker(method, material, row, settings)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an optimizer makes of odd returns
+            unfit[row] = told(error)
+        else:
+            if model is not None:
+                fits[row] = model
+    return fits, unfit

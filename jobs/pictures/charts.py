@@ -30,6 +30,7 @@ from jobs.pictures.drawing import (
     title_of,
     together,
 )
+from jobs.words import price as written_price
 from stockbatch.records import POINT_BASELINE, Action, ModelKind
 from stockbatch.store.preference import HEADLINE
 
@@ -68,7 +69,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
     `data` is of `bi.prices.of_ticker`; sessions before the first forecast are left out.
     """
     known = data[data["forecast_close"].notna()].copy()
-    known["actual"] = known["close"].map("{:,.2f}".format).where(known["close"].notna(), "not yet")
+    known["actual"] = known["close"].map(written_price).where(known["close"].notna(), "not yet")
     # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
     series = {
@@ -126,7 +127,7 @@ def error(data: pd.DataFrame) -> Layers:
         .encode(
             x=session_axis("yearmonthdate(session)"),
             y=alt.Y("error_pct:Q", title="% of the close"),
-            tooltip=[day(), tip("error_pct", "error, %"), alt.Tooltip("kind:N")],
+            tooltip=[day(), tip("error_pct", "error, %", ",.2f"), alt.Tooltip("kind:N")],
         )
     )
     lines = [
@@ -215,9 +216,9 @@ def intervals(data: pd.DataFrame) -> Layers:
             tooltip=[
                 "ticker:N",
                 "kind:N",
-                tip("forecast_return_pct", "forecast, %"),
-                tip("return_low_80_pct", "low end, 80 %"),
-                tip("return_high_80_pct", "high end, 80 %"),
+                tip("forecast_return_pct", "forecast, %", ",.2f"),
+                tip("return_low_80_pct", "low end, 80 %", ",.2f"),
+                tip("return_high_80_pct", "high end, 80 %", ",.2f"),
                 tip("probability_of_rise_pct", "P(rise), %", ".1f"),
             ],
         )
@@ -245,7 +246,7 @@ def skill(data: pd.DataFrame) -> Layers:
         .encode(
             y=methods,
             x=alt.X("skill_vs_rolling_quantile_pct:Q", title="less pinball loss, %"),
-            tooltip=["method:N", tip("skill_vs_rolling_quantile_pct", "skill, %")],
+            tooltip=["method:N", tip("skill_vs_rolling_quantile_pct", "skill, %", ",.2f")],
         )
     )
     whiskers = alt.Chart(rows).mark_rule(color=BLUE).encode(y=methods, x="low:Q", x2="high:Q")

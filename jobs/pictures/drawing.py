@@ -16,6 +16,9 @@ Layers = alt.LayerChart
 Look = dict[str, tuple[str, list[int]]]
 """Names of series with their colour and dash."""
 
+PRICE = ",.7~r"
+"""Digits and not decimals, so that none of a coin's are lost."""
+
 
 def line(
     data: pd.DataFrame,
@@ -125,7 +128,7 @@ def day() -> alt.Tooltip:
     return alt.Tooltip("session:T", title="session", format="%Y-%m-%d")
 
 
-def tip(column: str, title: str, layout: str = ",.2f") -> alt.Tooltip:
+def tip(column: str, title: str, layout: str = PRICE) -> alt.Tooltip:
     """Return a number as the pointer shows it."""
     return alt.Tooltip(f"{column}:Q", title=title, format=layout)
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from jobs.pictures import charts
 from jobs.pictures.frames import best_first, own_or_demo
-from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS
+from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS, price
 from stockbatch.exceptions import NothingToReport, UnwritableFile
 from stockbatch.store import bi
 
@@ -119,13 +119,13 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
     texts = pd.DataFrame(
         {
             names: list(data[names]),
-            "naive": written("origin_close", "{:,.2f}".format),
-            "forecast": written("forecast_close", "{:,.2f}".format),
+            "naive": written("origin_close", price),
+            "forecast": written("forecast_close", price),
             "change": written("forecast_return_pct", "{:+.2f} %".format),
-            "80 % from": written("close_low_80", "{:,.2f}".format),
-            "80 % to": written("close_high_80", "{:,.2f}".format),
-            "95 % from": written("close_low_95", "{:,.2f}".format),
-            "95 % to": written("close_high_95", "{:,.2f}".format),
+            "80 % from": written("close_low_80", price),
+            "80 % to": written("close_high_80", price),
+            "95 % from": written("close_low_95", price),
+            "95 % to": written("close_high_95", price),
             "P(rise)": written("probability_of_rise_pct", "{:.0f} %".format),
         }
     )

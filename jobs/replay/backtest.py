@@ -11,6 +11,7 @@ from datetime import date
 import numpy as np
 
 from jobs.app import App
+from jobs.daily.choice import require_bars
 from jobs.daily.fetch import fetch_bars
 from jobs.daily.metrics import update_history, update_metrics
 from jobs.daily.score import score_forecasts
@@ -52,7 +53,7 @@ def backtest(
 
     Tickers are retrained, and the base refitted, as often as the settings say. What a killed
     backtest had committed is left alone. Raises NotASession, SessionNotClosed, RunInProgress,
-    UnknownInstrument, NoInstruments.
+    UnknownInstrument, NoInstruments, NoBarsThen.
     """
     calendar = sessions.load(calendar_code, app.clock().date())
     origins = _origins(app, calendar, first, last)
@@ -64,6 +65,8 @@ def backtest(
         through = _last_known(app, calendar, calendar.next(last))
         closing = Run.unrecorded(calendar.code, through)
         fetch_bars(app, closing, calendar, chosen)
+        with app.transaction() as db:
+            require_bars(db, app, calendar, chosen, first, last)
         length = app.settings.retrain_after_sessions
         for start in range(0, len(origins), length):
             block = origins[start : start + length]
@@ -110,7 +113,7 @@ def _block(
         return 0
     window = calendar.window(as_date(origins[-1]), sessions_needed(app.settings) + len(origins) - 1)
     with app.transaction() as db:
-        market.update(db, calendar.code, window)
+        market.update(db, calendar, window)
         known = market.load(db, calendar.code, window)
     # Models see the market as it was at the first origin; forecasts of later ones see it as it was
     # then.

@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 
 from jobs.app import App
+from jobs.daily.choice import require_bars
 from jobs.models.base import sample
 from jobs.models.tickers import Models
 from stockbatch import metrics
@@ -101,7 +102,7 @@ def tune(
     """Try `trials` settings on the last 2 x `judging` sessions before a date.
 
     Of very many tickers a random sample of `most_tickers` is taken. Raises UnknownInstrument,
-    NoInstruments, OutsideCalendar, NothingToTrain.
+    NoInstruments, NoBarsThen, NothingToTrain.
     """
     exam = _load(app, calendar_code, before, judging, most_tickers, tickers)
 
@@ -157,12 +158,13 @@ def _load(
     now = app.clock()
     calendar = sessions.load(calendar_code, now.date())
     end = min(before - timedelta(days=1), calendar.last_closed(now))
-    last = as_date(calendar.between(sessions.FIRST_DAY, end)[-1])
-    window = calendar.window(last, sessions_needed(app.settings) + 2 * judging)
     with app.transaction() as db:
         chosen = instrument_store.work_list(db, calendar.code, tickers)
+        require_bars(db, app, calendar, chosen, before, before)
+        last = as_date(calendar.between(sessions.FIRST_DAY, end)[-1])
+        window = calendar.window(last, sessions_needed(app.settings) + 2 * judging)
         chosen = sample(chosen, most_tickers, app.settings.model.seed)
-        market.update(db, calendar.code, window)
+        market.update(db, calendar, window)
         known = market.load(db, calendar.code, window)
         panel = bars.load_panel(db, chosen, window)
     cut = len(window) - 2 * judging

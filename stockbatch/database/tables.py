@@ -140,6 +140,10 @@ class InstrumentRow(Base):
     name: Mapped[str | None] = mapped_column(comment="long name")
     currency: Mapped[str | None] = mapped_column(comment="ISO 4217 code of its prices")
     asset_class: Mapped[str] = mapped_column(comment="equity, index, currency, crypto, …")
+    sector: Mapped[str | None] = mapped_column(
+        comment="sector, in the words of the list it is from"
+    )
+    industry: Mapped[str | None] = mapped_column(comment="industry, likewise")
     price_basis: Mapped[str | None] = mapped_column(
         comment="what its prices were adjusted for when it was added; null: the provider's own"
     )
@@ -182,6 +186,34 @@ class RenameRow(Base):
     renamed_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was renamed")
 
 
+class MembershipRow(Base):
+    """One row per stay of an instrument on the watchlist."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (CheckConstraint("removed_at >= added_at", name="order"),)
+
+    instrument_id: Mapped[int] = _instrument(primary_key=True)
+    added_at: Mapped[datetime] = mapped_column(primary_key=True, comment="when it began")
+    removed_at: Mapped[datetime | None] = mapped_column(comment="when it ended; NULL: it has not")
+
+
+class SourceRow(Base):
+    """One row per source that was ever asked for bars.
+
+    Bars name it by its number: there are millions of them, and a path is long.
+    """
+
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("specification"),)
+
+    id: Mapped[int] = mapped_column(
+        Integer, Identity(always=True), primary_key=True, comment="surrogate key"
+    )
+    specification: Mapped[str] = mapped_column(
+        comment="provider specification without options, e.g. csv:/data/bars.csv"
+    )
+
+
 class BarRow(Base):
     """One row per instrument and session: the bar as it is known now."""
 
@@ -215,7 +247,8 @@ class BarRow(Base):
     volume: Mapped[float | None] = mapped_column(comment="units traded; NULL: unknown")
     price_basis: Mapped[str] = mapped_column(comment="as_traded, or what could not be undone")
     state: Mapped[str] = mapped_column(comment="provisional, final or quarantined")
-    provider: Mapped[str] = mapped_column(comment="provider that delivered it")
+    # No foreign key: checking it for each of millions of bars would cost what inserting them does.
+    source_id: Mapped[int] = mapped_column(comment="source that delivered it")
     revision: Mapped[int] = mapped_column(server_default="1", comment="1, then one per restatement")
     fetched_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it came")
 
@@ -238,7 +271,9 @@ class CorporateActionRow(Base):
         comment="split: new shares per old one; dividend: cash per share on that session's basis;"
         " restatement: what divides the prices stored before it"
     )
-    provider: Mapped[str] = mapped_column(comment="provider that reported it")
+    source_id: Mapped[int] = mapped_column(
+        ForeignKey("stockbatch.sources.id", ondelete="RESTRICT"), comment="source that reported it"
+    )
     first_seen_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it came")
     retracted_at: Mapped[datetime | None] = mapped_column(comment="when the provider withdrew it")
     in_prices: Mapped[bool] = mapped_column(

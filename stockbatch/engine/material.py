@@ -48,10 +48,11 @@ def sessions_needed(settings: Settings) -> int:
     return settings.model.history_sessions + features.REACH + settings.retrain_after_sessions
 
 
-def first_session(material: Material, settings: Settings) -> date:
-    """Return the first session that anything trained on a material can depend on."""
+def first_session(material: Material, settings: Settings, rows: Sequence[int]) -> date:
+    """Return the first session with a bar that what is trained on some rows can depend on."""
     reach = settings.model.history_sessions + features.REACH
-    return as_date(material.panel.sessions[-reach:][0])
+    held = np.isfinite(material.panel.close[list(rows), -reach:]).any(axis=0)
+    return as_date(material.panel.sessions[-reach:][int(np.argmax(held))])
 
 
 def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:

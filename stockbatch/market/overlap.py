@@ -142,8 +142,12 @@ def compare_total_returns(
         return Overlap(match=Match.APART if another else Match.OTHER, ratio=np.nan)
     was, now = _prices(before)[:, old], _prices(fetched)[:, new]
     ratio = now[-1] / was[-1]
-    allowed = tolerance(now[-1], was[-1], rounding(fetched))
+    rounded = rounding(fetched)
+    allowed = tolerance(now[-1], was[-1], rounded)
     lowered = _lowered(was, now, ratio, allowed)
+    # So much of it may come from rounding alone: five standard deviations of the mean, and more.
+    if abs(lowered - 1) <= SAME + 5 * rounded * np.sqrt(was.size) / was.sum():
+        lowered = 1.0
     wrong = np.abs(ratio / lowered - 1) > allowed
     if another and wrong.any():
         return _compare_with_another(before, fetched)

@@ -292,7 +292,7 @@ def _actions(
             fault = f"is more than {LARGEST_DIVIDEND:.0%} of the price"
         else:
             shown: date | None = session
-            if action.kind == ActionKind.SPLIT:
+            if action.kind == ActionKind.SPLIT and not action.in_prices:
                 shown = _shown(bars, session, action.value)
             if shown != session:
                 findings.append(not_shown(session, action.value, shown))

@@ -45,6 +45,8 @@ class Stated:
     """Share of the median that the point forecast keeps."""
     dissimilarity: Floats | None = None
     """Distance of the inputs from those trained on; above 1: unlike 99 % of them."""
+    failure: str = ""
+    """Why nothing is stated, where the method failed with the only ticker of a chunk."""
 
     @classmethod
     def of(cls, quantiles: Floats) -> Self:
@@ -107,9 +109,11 @@ class Method(Protocol):
         row: int,  # noqa: ARG002
         settings: ModelSettings,  # noqa: ARG002
     ) -> Parameters | None:
-        """Fit one ticker on what its material holds; None where there is no plausible fit.
+        """Fit one ticker on what its material holds; None where that is too little.
 
-        Refitted when as old as a model that is retrained (`retrain_after_sessions`).
+        Raises NoFit where nothing plausible is found: then the ticker has no forecast by this
+        method, and its outcome and a finding say why. Refitted when as old as a model that is
+        retrained (`retrain_after_sessions`).
         """
         return None
 

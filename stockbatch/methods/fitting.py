@@ -18,7 +18,8 @@ def of_ticker(method: Method, chunk: Material, row: int, settings: Settings) -> 
     parameters = method.fit_ticker(chunk, row, settings.model)
     if parameters is None:
         return None
-    model = _model(method, ModelKind.TICKER, chunk, parameters, settings)
+    first = material.first_session(chunk, settings, [row])
+    model = _model(method, ModelKind.TICKER, chunk, first, parameters, settings)
     return replace(
         model,
         ticker=chunk.panel.tickers[row],
@@ -33,7 +34,10 @@ def of_calendar(
     parameters = method.fit_calendar(materials, settings.model)
     if parameters is None:
         return None
-    model = _model(method, ModelKind.BASE, materials[0], parameters, settings)
+    first = min(
+        material.first_session(one, settings, range(len(one.instruments))) for one in materials
+    )
+    model = _model(method, ModelKind.BASE, materials[0], first, parameters, settings)
     prints = [
         _fingerprint(one, row, model.first_session)
         for one in materials
@@ -48,14 +52,19 @@ def of_calendar(
 
 
 def _model(
-    method: Method, kind: ModelKind, chunk: Material, parameters: Parameters, settings: Settings
+    method: Method,
+    kind: ModelKind,
+    chunk: Material,
+    first: date,
+    parameters: Parameters,
+    settings: Settings,
 ) -> TrainedModel:
     """Return what fits of both kinds have in common."""
     return TrainedModel(
         method=method.name,
         kind=kind,
         ticker=None,
-        first_session=material.first_session(chunk, settings),
+        first_session=first,
         last_session=chunk.origin,
         fingerprint="",
         configuration=learning.configuration(settings),

@@ -33,20 +33,29 @@ Targets = Mapping[date, tuple[date, datetime]]
 def state(given: Given, parameters: Mapping[str, Mapping[int, Parameters]]) -> dict[str, Stated]:
     """Let every installed method forecast; `parameters` are those of each method, by row.
 
-    A method comes after those it needs, and is given no other's.
+    A method comes after those it needs, and is given no other's. One that fails with a ticker alone
+    states nothing about it, and keeps no other method from it; with several, nobody knows yet which
+    of them it fails with, and what it raises is raised.
     """
     methods = registry.methods()
     stated: dict[str, Stated] = {}
     for name in TopologicalSorter({m.name: m.needs for m in methods.values()}).static_order():
         method = methods[name]
-        stated[name] = method.forecast(
-            replace(
-                given,
-                parameters=parameters.get(name, {}),
-                others={needed: stated[needed] for needed in method.needs},
-                past={needed: given.past[needed] for needed in method.needs_past},
-            )
+        its_own = replace(
+            given,
+            parameters=parameters.get(name, {}),
+            others={needed: stated[needed] for needed in method.needs},
+            past={needed: given.past[needed] for needed in method.needs_past},
         )
+        try:
+            stated[name] = method.forecast(its_own)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if len(given.material.instruments) > 1:
+                raise
+            nothing = np.full((1, given.origins), np.nan)
+            stated[name] = Stated(log_return=nothing, failure=repr(error))
     return stated
 
 
@@ -128,10 +137,21 @@ def _limits(material: Material, origins: int) -> Floats:
 
 
 def _sizes(stated: Stated) -> Floats:
-    """Return the largest size of what is stated, (tickers, origins), NaN where nothing is."""
+    """Return the largest size of what is stated, (tickers, origins), NaN where nothing is.
+
+    Infinite is also what comes with numbers that no forecast can have.
+    """
     sizes: Floats = np.abs(stated.log_return)
     if stated.quantiles is not None:
         sizes = np.maximum(sizes, np.abs(stated.quantiles).max(axis=-1))
+    raw = stated.raw_quantiles
+    for beside in (
+        None if raw is None else raw.sum(axis=-1),
+        stated.shrinkage,
+        stated.dissimilarity,
+    ):
+        if beside is not None:
+            sizes = np.where(np.isfinite(beside), sizes, sizes + np.inf)
     return sizes
 
 

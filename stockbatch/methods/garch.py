@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.material import Material
+from stockbatch.exceptions import NoFit
 from stockbatch.methods.base import Given, Method, Parameters, Scope, Stated
 from stockbatch.records import QUANTILES, Floats
 
@@ -32,6 +33,9 @@ LARGEST_PERSISTENCE = 1 + 1e-9
 LARGEST_MEAN, LARGEST_SCALE = 1.0, 5.0
 """Sample deviations. A likelihood of many zeros and few moves can have its maximum where the mean
 is a day's crash or the usual variance hundreds of times that of the sample: no such fit is one."""
+YEAR = 250
+"""Sessions ahead for which a variance must not explode. A persistence of just 1, which ordinary
+shares have now and then, has no limit to compare with, but it has next year's variance."""
 _STARTS = (None, np.array([0.0, 0.05, 0.05, 0.90, 6.0]), np.array([0.0, 0.2, 0.1, 0.7, 5.0]))
 
 
@@ -67,8 +71,8 @@ def fit_garch(returns: Floats) -> Floats | None:
     """Return the PARAMETERS of one ticker's log returns, of shape (sessions,), NaN where unknown.
 
     Sessions without a return are left out as if they had not been. None where fewer than MINIMUM
-    returns are known, where they do not vary, where no start leads to a maximum inside the bounds,
-    and where that is implausible: such a ticker has no GARCH forecast. Nothing is warned about.
+    returns are known, and where they do not vary. Raises NoFit where no start leads to a maximum
+    inside the bounds, and where that is implausible. Nothing is warned about.
     """
     known = returns[np.isfinite(returns)]
     spread = float(np.std(known)) if len(known) >= MINIMUM else 0.0
@@ -89,12 +93,12 @@ def fit_garch(returns: Floats) -> Floats | None:
         deviations = np.asarray(fitted.conditional_volatility, dtype=np.float64)
         if fitted.convergence_flag == 0 and _usable(parameters):
             # The maximum counts: where it is absurd, a lesser one found from elsewhere is no fit.
-            if not _is_plausible(parameters, deviations):
-                return None
+            if (reason := _implausible(parameters, deviations)) is not None:
+                raise NoFit(reason=reason)
             # Back to log returns: a mean has their unit, a variance its square, the rest has none.
             units: Floats = np.array([spread, spread**2, 1, 1, 1])
             return parameters * units
-    return None
+    raise NoFit(reason="the search for one found no maximum")
 
 
 def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int) -> Floats:
@@ -138,9 +142,22 @@ def _variances(parameters: Floats, returns: Floats, origins: int) -> Floats:
     return variance
 
 
-def _is_plausible(parameters: NDArray[np.float64], deviations: NDArray[np.float64]) -> bool:
-    """Tell whether returns can be so, all in units of the sample's own deviation."""
-    return bool(abs(parameters[0]) <= LARGEST_MEAN and np.median(deviations) <= LARGEST_SCALE)
+def _implausible(parameters: NDArray[np.float64], deviations: NDArray[np.float64]) -> str | None:
+    """Return why returns cannot be so, all in units of the sample's own deviation; None: they can.
+
+    A year ahead, the variance expected is what the sample's becomes in so many steps.
+    """
+    mean, omega, alpha, beta, _ = parameters
+    kept = (alpha + beta) ** np.arange(YEAR + 1)
+    sizes = {
+        "a mean": (abs(mean), LARGEST_MEAN),
+        "a usual deviation": (np.median(deviations), LARGEST_SCALE),
+        "a deviation a year on": (np.sqrt(omega * kept[:-1].sum() + kept[-1]), LARGEST_SCALE),
+    }
+    for what, (size, largest) in sizes.items():
+        if not size <= largest:
+            return f"{what} of {size:.3g} times the deviation there was"
+    return None
 
 
 def _usable(parameters: NDArray[np.float64]) -> bool:

@@ -116,6 +116,12 @@ class ProviderKind:
     """What may follow a # behind the argument, and its values; none where it may be any text."""
 
 
+def identity(specification: str) -> str:
+    """Return which source a specification names: options behind a # only say how it is read."""
+    source, _, options = specification.rpartition("#")
+    return source if source and "=" in options else specification
+
+
 def wanted(sessions: Sessions, request: BarRequest) -> NDArray[np.bool_]:
     """Tell which sessions a request asks for, shape (sessions,)."""
     asked = sessions <= np.datetime64(request.last, "D")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.database.tables import NOW, BarRow, CorporateActionRow, DataIssueRow
+from stockbatch.database.tables import NOW, BarRow, CorporateActionRow, DataIssueRow, SourceRow
 from stockbatch.market.sessions import as_date, columns
 from stockbatch.records import (
     ADJUSTED_FOR,
@@ -30,7 +30,9 @@ from stockbatch.records import (
     Severity,
     StoredBars,
 )
+from stockbatch.store import sources
 from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
+from stockbatch.store.text import storable
 
 PRICES = ("open", "high", "low", "close")
 
@@ -71,9 +73,9 @@ WHERE (d.instrument_id, d.session) = (s.instrument_id, s.session)
 _KEEP_REVISIONS = text(f"""
 INSERT INTO stockbatch.bar_revisions
     (instrument_id, session, revision, open, high, low, close, volume,
-     price_basis, state, provider, fetched_at)
+     price_basis, state, source_id, fetched_at)
 SELECT b.instrument_id, b.session, b.revision, b.open, b.high, b.low, b.close, b.volume,
-       b.price_basis, b.state, b.provider, b.fetched_at
+       b.price_basis, b.state, b.source_id, b.fetched_at
 FROM stockbatch.bars AS b JOIN staged_bars AS s ON {_STORED}
 WHERE {_DIFFERS}
 """)
@@ -83,7 +85,7 @@ WHERE {_DIFFERS}
 _REPLACE = text(f"""
 UPDATE stockbatch.bars AS b SET
     open = s.open, high = s.high, low = s.low, close = s.close,
-    volume = nullif(s.volume, 'NaN'), state = {_STATE}, provider = :provider,
+    volume = nullif(s.volume, 'NaN'), state = {_STATE}, source_id = :source,
     price_basis = :price_basis, fetched_at = clock_timestamp(),
     revision = b.revision + CASE WHEN {_DIFFERS} THEN 1 ELSE 0 END
 FROM staged_bars AS s
@@ -95,9 +97,9 @@ WHERE {_STORED}
 # No ON CONFLICT: who writes bars holds the lock on their calendar, and it would cost a third more.
 _INSERT = text(f"""
 INSERT INTO stockbatch.bars
-    (instrument_id, session, open, high, low, close, volume, state, provider, price_basis)
+    (instrument_id, session, open, high, low, close, volume, state, source_id, price_basis)
 SELECT s.instrument_id, s.session, s.open, s.high, s.low, s.close, nullif(s.volume, 'NaN'),
-    {_STATE}, :provider, :price_basis
+    {_STATE}, :source, :price_basis
 FROM staged_bars AS s
 WHERE NOT EXISTS (
     SELECT FROM stockbatch.bars AS b WHERE {_STORED}
@@ -128,7 +130,8 @@ def add(
         "first": min(of_one.sessions.min() for of_one in filled.values()).item(),
         "last": max(of_one.sessions.max() for of_one in filled.values()).item(),
     }
-    given = {**stored, "provider": provider, "price_basis": price_basis, "states": _STATES}
+    source = sources.number(db, provider)
+    given = {**stored, "source": source, "price_basis": price_basis, "states": _STATES}
     db.execute(_FOLLOW_DECISIONS, {"states": _STATES})
     db.execute(_KEEP_REVISIONS, stored)
     results: list[Any] = [db.execute(statement, given) for statement in (_REPLACE, _INSERT)]
@@ -159,7 +162,7 @@ SELECT i.id, b.session - date '1970-01-01' AS day, {", ".join(f"b.{price}" for p
     b.final, b.own, b.basis, newest.session - date '1970-01-01' AS newest
 FROM unnest(cast(%(ids)s AS int[])) AS i (id) CROSS JOIN LATERAL (
     SELECT session, {", ".join(PRICES)}, (state = %(final)s)::int AS final,
-        (provider = %(provider)s)::int AS own,
+        (source_id = %(source)s)::int AS own,
         array_position(cast(%(bases)s AS text[]), price_basis) AS basis
     FROM stockbatch.bars
     WHERE instrument_id = i.id AND session <= %(through)s AND state <> %(quarantined)s
@@ -188,7 +191,7 @@ def recent(
             "ids": list(instrument_ids),
             "through": through,
             "count": count + 1,
-            "provider": provider,
+            "source": sources.number(db, provider),
             "bases": _BASES,
             "final": BarState.FINAL,
             "quarantined": BarState.QUARANTINED,
@@ -258,11 +261,11 @@ def states(db: Session, instrument_ids: Sequence[int], session: date) -> dict[in
 def providers(db: Session, instrument_ids: Sequence[int], session: date) -> dict[int, str]:
     """Return who the bars of `session` came from by instrument id, where there is a bar."""
     found = db.execute(
-        select(BarRow.instrument_id, BarRow.provider).where(
-            BarRow.instrument_id.in_(instrument_ids), BarRow.session == session
-        )
+        select(BarRow.instrument_id, SourceRow.specification)
+        .join(SourceRow, SourceRow.id == BarRow.source_id)
+        .where(BarRow.instrument_id.in_(instrument_ids), BarRow.session == session)
     )
-    return {row.instrument_id: row.provider for row in found}
+    return {row.instrument_id: row.specification for row in found}
 
 
 # As with `recent`, the index gives the newest bar of each ticker without reading the others.
@@ -280,6 +283,15 @@ def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> 
     """Return the last session with a final bar, not after `through`, by instrument id."""
     found = db.execute(_LAST, {"ids": list(instrument_ids), "through": through})
     return {row.id: row.session for row in found}
+
+
+def span(db: Session, instrument_ids: Sequence[int]) -> tuple[date, date] | None:
+    """Return the first and the last session with a bar that is used; None where there is none."""
+    query = select(func.min(BarRow.session), func.max(BarRow.session)).where(
+        BarRow.instrument_id.in_(instrument_ids), BarRow.state != BarState.QUARANTINED
+    )
+    first, last = db.execute(query).one()
+    return None if first is None else (first, last)
 
 
 def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[int]:
@@ -354,13 +366,14 @@ def add_actions(
     db: Session, actions: Mapping[int, Sequence[CorporateAction]], *, provider: str
 ) -> None:
     """Store corporate actions by instrument id; a known one keeps its first sighting."""
+    source = sources.number(db, provider)
     rows = [
         {
             "instrument_id": instrument_id,
             "session": action.session,
             "kind": action.kind,
             "value": action.value,
-            "provider": provider,
+            "source_id": source,
             "in_prices": action.in_prices,
         }
         for instrument_id, of_one in actions.items()
@@ -400,7 +413,7 @@ def retract_actions(
             " FROM unnest(cast(:ids AS int[]), cast(:firsts AS date[]), cast(:lasts AS date[]))"
             "   AS span (id, first, last)"
             " WHERE a.instrument_id = span.id AND a.session BETWEEN span.first AND span.last"
-            " AND a.provider = :provider AND a.retracted_at IS NULL"
+            " AND a.source_id = :source AND a.retracted_at IS NULL"
             " AND a.kind <> :restatement"
             " AND NOT EXISTS (SELECT FROM"
             "   unnest(cast(:of AS int[]), cast(:days AS date[]), cast(:kinds AS text[]))"
@@ -414,7 +427,7 @@ def retract_actions(
             "of": [id_ for id_, _, _ in keys],
             "days": [session for _, session, _ in keys],
             "kinds": [kind for _, _, kind in keys],
-            "provider": provider,
+            "source": sources.number(db, provider),
             "restatement": ActionKind.RESTATEMENT,
         },
     )
@@ -461,7 +474,7 @@ def add_findings(
             "session": finding.session,
             "check_name": finding.check,
             "severity": finding.severity,
-            "message": finding.message,
+            "message": storable(finding.message),
             "observed": finding.observed,
             "threshold": finding.threshold,
             "run_id": run_id,

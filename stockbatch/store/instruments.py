@@ -8,13 +8,14 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from stockbatch.database.tables import FallbackRow, InstrumentRow, RenameRow
+from stockbatch.database.tables import FallbackRow, InstrumentRow, MembershipRow, RenameRow
 from stockbatch.exceptions import (
     DuplicateInstrument,
     NoInstruments,
     TickerTaken,
     UnknownInstrument,
 )
+from stockbatch.market.sessions import DEFAULT_CALENDAR
 from stockbatch.records import Instrument, Listing, PriceBasis, Source
 
 
@@ -36,10 +37,12 @@ def add(
             "ticker": listing.ticker,
             "symbol": listing.symbol,
             "provider": provider,
-            "calendar": listing.calendar,
+            "calendar": listing.calendar or DEFAULT_CALENDAR,
             "name": listing.name,
             "currency": listing.currency,
             "asset_class": listing.asset_class,
+            "sector": listing.sector,
+            "industry": listing.industry,
             "price_basis": listing.price_basis,
             "understood": listing.understood,
             "demo": demo,
@@ -68,6 +71,12 @@ def add(
             set_={**fresh, "active": True, "active_since": func.clock_timestamp()},
         ),
         rows,
+    )
+    stays = select(InstrumentRow.id, InstrumentRow.active_since)
+    db.execute(
+        insert(MembershipRow).from_select(
+            ["instrument_id", "added_at"], stays.where(InstrumentRow.ticker.in_(tickers))
+        )
     )
     _set_fallbacks(db, tickers, fallbacks or {})
     return len(rows)
@@ -128,8 +137,13 @@ def rename(db: Session, old: str, new: str, *, symbol: str | None = None) -> Non
 
 def remove(db: Session, tickers: Sequence[str]) -> None:
     """Take tickers off the watchlist; their history stays. Raises UnknownInstrument."""
-    find(db, tickers)
-    db.execute(update(InstrumentRow).where(InstrumentRow.ticker.in_(tickers)).values(active=False))
+    ids = [instrument.id for instrument in find(db, tickers)]
+    db.execute(update(InstrumentRow).where(InstrumentRow.id.in_(ids)).values(active=False))
+    db.execute(
+        update(MembershipRow)
+        .where(MembershipRow.instrument_id.in_(ids), MembershipRow.removed_at.is_(None))
+        .values(removed_at=func.clock_timestamp())
+    )
 
 
 def set_currencies(db: Session, currencies: Mapping[int, str]) -> None:

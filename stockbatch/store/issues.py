@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import delete, insert, text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import BarRow, DataIssueRow, DecisionRow, InstrumentRow
 from stockbatch.exceptions import NothingToDecide, UnknownIssue
-from stockbatch.records import BarState, Check, Decision, Severity
+from stockbatch.records import BarState, Check, Decision, Sessions, Severity
 
 OF_HISTORY = (Check.CHANGED_CURRENCY, Check.RESTATED_HISTORY)
 """Checks of a whole history: accepting one has it fetched again, bars stay aside until then."""
@@ -183,15 +184,22 @@ def agreed(db: Session, instrument_ids: Sequence[int]) -> Mapping[int, frozenset
 
 
 # Most, but of no fewer than FEWEST tickers: below that, `greatest` asks for as many bars as most of
-# FEWEST would be, of which there are too few. What somebody decided on is left to them.
+# FEWEST would be, of which there are too few. What somebody decided on is left to them. A day that
+# comes again after a week or two is no special session: the calendar is wrong, or the zone of days.
 _ACCEPT_COMMON_DAYS = text("""
 WITH member AS (
     SELECT id FROM stockbatch.instruments WHERE calendar = :calendar AND active AND NOT demo
-), common AS (
+), most AS (
     SELECT session FROM stockbatch.data_issues
     WHERE check_name = :off_calendar AND instrument_id IN (SELECT id FROM member)
     GROUP BY session
     HAVING 2 * count(*) > (SELECT greatest(count(*), 2 * :fewest - 1) FROM member)
+), common AS (
+    SELECT session FROM most AS m WHERE NOT EXISTS (
+        SELECT FROM stockbatch.data_issues AS d
+        WHERE d.check_name = :off_calendar AND d.instrument_id IN (SELECT id FROM member)
+            AND abs(d.session - m.session) IN (7, 14)
+    )
 ), fresh AS (
     INSERT INTO stockbatch.decisions
         (issue_id, instrument_id, session, decision, decided_by, open, high, low, close)
@@ -215,10 +223,30 @@ WHERE (b.instrument_id, b.session) = (f.instrument_id, f.session)
 )
 
 
+_OFF_CALENDAR = text("""
+SELECT i.calendar, i.ticker, array_agg(b.session) AS days
+FROM stockbatch.instruments AS i JOIN stockbatch.bars AS b ON b.instrument_id = i.id
+WHERE i.active AND i.id IN (
+    SELECT instrument_id FROM stockbatch.data_issues
+    WHERE check_name = :off_calendar GROUP BY instrument_id HAVING count(*) >= :few
+) AND (cast(:calendar AS text) IS NULL OR i.calendar = :calendar)
+GROUP BY i.calendar, i.ticker ORDER BY i.calendar, i.ticker
+""").bindparams(off_calendar=Check.OFF_CALENDAR, few=3)
+
+
+def off_calendar(db: Session, calendar: str | None = None) -> dict[tuple[str, str], Sessions]:
+    """Return the days of all bars, by calendar and ticker, of which several are of closed days."""
+    return {
+        (row.calendar, row.ticker): np.array(row.days, "datetime64[D]")
+        for row in db.execute(_OFF_CALENDAR, {"calendar": calendar})
+    }
+
+
 def accept_common_days(db: Session, calendar: str) -> int:
     """Accept the bars of days without a session on which most of an exchange traded.
 
-    Special sessions, on a weekend say, are in no calendar. Return the number of bars accepted.
+    Special sessions, on a weekend say, are in no calendar; what recurs every week is none. Return
+    the number of bars accepted.
     """
     accepted: Any = db.execute(_ACCEPT_COMMON_DAYS, {"calendar": calendar})
     return int(accepted.rowcount)

@@ -1,32 +1,62 @@
 """What all tickers of a calendar did together."""
 
+from hashlib import blake2b
+
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.market.adjustments import restate
-from stockbatch.market.sessions import columns
+from stockbatch.market.sessions import TradingCalendar, columns
 from stockbatch.records import ActionKind, BarState, Floats, Market, Sessions
 from stockbatch.store.bulk import days, matrix
 
 FEWEST = 5
 """Tickers with a return that a session needs to count as known."""
 
-# The number of bars is stored beside each sum: where it still holds, no bar came or went since. A
-# bar that was corrected changes nothing: what forecasts were made of stays as it was that night.
-_CHANGED = """
-SELECT a.session - date '1970-01-01' AS day, a.tickers
-FROM (
-    SELECT b.session, count(*) AS tickers
-    FROM stockbatch.bars AS b
-    JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
-    WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> %(quarantined)s
-        AND b.session BETWEEN %(first)s AND %(last)s
-    GROUP BY b.session
-) AS a
-LEFT JOIN stockbatch.market_inputs AS m ON m.calendar = %(calendar)s AND m.session = a.session
-WHERE m.instruments IS DISTINCT FROM a.tickers
-ORDER BY a.session
+_DIGITS = 2**52 - 1
+"""Hashes keep so many bits, because a float8, as `matrix` returns it, is exact for them."""
+
+# What the bars of a session are, in one number and in any order. Of each ticker no more than the
+# close counts, which an index holds: no bar itself is read. Volumes change no return.
+_CLOSES = f"""
+SELECT b.session - date '1970-01-01' AS day,
+    bit_xor(hashfloat8extended(b.close, b.instrument_id) & {_DIGITS}) AS hash
+FROM stockbatch.bars AS b
+JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+WHERE i.calendar = %(calendar)s AND NOT i.demo AND b.state <> %(quarantined)s
+    AND b.session BETWEEN %(first)s AND %(last)s
+GROUP BY b.session
+"""
+_ACTIONS = f"""
+SELECT a.session - date '1970-01-01' AS day,
+    bit_xor(hashtextextended(a.kind, hashfloat8extended(a.value, a.instrument_id)) & {_DIGITS})
+        AS hash
+FROM stockbatch.corporate_actions AS a
+JOIN stockbatch.instruments AS i ON i.id = a.instrument_id
+WHERE i.calendar = %(calendar)s AND NOT i.demo AND NOT a.in_prices AND a.retracted_at IS NULL
+    AND a.session BETWEEN %(first)s AND %(last)s
+GROUP BY a.session
+"""
+_STORED = """
+SELECT session - date '1970-01-01' AS day, digest FROM stockbatch.market_inputs
+WHERE calendar = %(calendar)s AND session BETWEEN %(first)s AND %(last)s AND digest IS NOT NULL
+"""
+
+_WATCHED = """
+SELECT id, active::int AS active FROM stockbatch.instruments
+WHERE calendar = %(calendar)s AND NOT demo ORDER BY id
+"""
+_STAYS = """
+SELECT m.instrument_id, extract(epoch FROM m.added_at) AS since,
+    extract(epoch FROM coalesce(m.removed_at, 'infinity')) AS until
+FROM stockbatch.memberships AS m JOIN stockbatch.instruments AS i ON i.id = m.instrument_id
+WHERE i.calendar = %(calendar)s AND NOT i.demo
+"""
+_FIRST_RUN = """
+SELECT extract(epoch FROM coalesce(min(started_at), 'infinity')) AS since
+FROM stockbatch.runs WHERE calendar = %(calendar)s
 """
 
 _PRICES = """
@@ -44,7 +74,7 @@ LEFT JOIN stockbatch.corporate_actions AS restatement
 LEFT JOIN stockbatch.corporate_actions AS dividend
     ON dividend.instrument_id = b.instrument_id AND dividend.session = b.session
     AND dividend.kind = %(dividend)s AND NOT dividend.in_prices AND dividend.retracted_at IS NULL
-WHERE i.calendar = %(calendar)s AND i.active AND NOT i.demo AND b.state <> %(quarantined)s
+WHERE i.calendar = %(calendar)s AND NOT i.demo AND b.state <> %(quarantined)s
     AND b.session BETWEEN %(first)s AND %(last)s
 """
 
@@ -56,61 +86,126 @@ _KINDS = {
 }
 
 _SAVE = text("""
-INSERT INTO stockbatch.market_inputs (calendar, session, instruments, absolute_return)
+INSERT INTO stockbatch.market_inputs (calendar, session, instruments, absolute_return, digest)
 SELECT :calendar, n.* FROM unnest(
-    cast(:sessions AS date[]), cast(:tickers AS int[]), cast(:moves AS float8[])
+    cast(:sessions AS date[]), cast(:tickers AS int[]), cast(:moves AS float8[]),
+    cast(:digests AS bigint[])
 ) AS n
 ON CONFLICT (calendar, session) DO UPDATE SET
     instruments = excluded.instruments, absolute_return = excluded.absolute_return,
-    updated_at = clock_timestamp()
+    digest = excluded.digest, updated_at = clock_timestamp()
 """)
 
 
-def update(db: Session, calendar: str, sessions: Sessions) -> None:
-    """Sum up those of `sessions` that are not summed up yet, or were with other tickers.
+def update(db: Session, calendar: TradingCalendar, sessions: Sessions) -> None:
+    """Sum up those of `sessions` that are not summed up yet, or were from other bars or tickers.
 
-    Each is made of its own bars and those of the session before: nothing later is read.
+    Each is made of its own bars and those of the session before: nothing later is read. Its tickers
+    are those that were watched when it closed; before the calendar's first run, those of today.
     """
-    among = {"calendar": calendar, **_KINDS}
+    among = {"calendar": calendar.code, **_KINDS}
     span = {"first": sessions[0].item(), "last": sessions[-1].item()}
-    changed = matrix(db, _CHANGED, {**among, **span})
-    column, known = columns(sessions, days(changed[:, 0]))
-    known &= column > 0  # the first session is only there to be the one before
-    column, tickers = column[known], changed[known, 1]
-    if not len(column):
-        return
-    # Prices are read from before the first session to be summed up to the last, and no others.
-    begin, end = column[0] - 1, column[-1] + 1
-    span = {"first": sessions[begin].item(), "last": sessions[end - 1].item()}
-    prices = matrix(db, _PRICES, {**among, **span})
-    moves = _moves(prices, sessions[begin:end])[column - begin]
-    db.execute(
-        _SAVE,
-        {
-            "calendar": calendar,
-            "sessions": sessions[column].tolist(),
-            "tickers": tickers.astype(int).tolist(),
-            "moves": [None if np.isnan(move) else move for move in moves.tolist()],
-        },
+    ids, watched = _watched(db, calendar, sessions)
+    traded, digests = _digests(db, {**among, **span}, sessions, ids, watched)
+    stored = _by_session(matrix(db, _STORED, {**among, **span}), sessions)
+    changed = (traded | ~np.isnan(stored)) & (digests != stored)
+    changed[0] = False  # it is only there to be the one before
+    for begin, end in _stretches(changed):
+        days_read = slice(begin - 1, end)
+        span = {"first": sessions[begin - 1].item(), "last": sessions[end - 1].item()}
+        prices = matrix(db, _PRICES, {**among, **span})
+        tickers, moves = _moves(prices, sessions[days_read], ids, watched[:, days_read])
+        db.execute(
+            _SAVE,
+            {
+                "calendar": calendar.code,
+                "sessions": sessions[begin:end].tolist(),
+                "tickers": tickers.tolist(),
+                "moves": [None if np.isnan(move) else move for move in moves.tolist()],
+                "digests": digests[begin:end].astype(int).tolist(),
+            },
+        )
+
+
+def _watched(
+    db: Session, calendar: TradingCalendar, sessions: Sessions
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the ids of all tickers of a calendar, and whether they count in each session.
+
+    Shapes (tickers,) and (tickers, sessions).
+    """
+    among = {"calendar": calendar.code}
+    listed = matrix(db, _WATCHED, among)
+    ids = listed[:, 0].astype(np.int64)
+    at, _ = columns(calendar.sessions, sessions)
+    closes = calendar.closes[at].astype(np.int64)
+    ((first_run,),) = matrix(db, _FIRST_RUN, among)
+    # Of sessions before the first run nobody kept what was watched, if anything was.
+    watched = (listed[:, 1:] == 1) & (closes < first_run)
+    stays = matrix(db, _STAYS, among)
+    for id_, since, until in stays[stays[:, 2] > first_run].tolist():
+        kept = (closes >= first_run) & (since <= closes) & (closes < until)
+        watched[np.searchsorted(ids, id_)] |= kept
+    return ids, watched
+
+
+def _digests(
+    db: Session,
+    within: dict[str, object],
+    sessions: Sessions,
+    ids: NDArray[np.int64],
+    watched: NDArray[np.bool_],
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Return which sessions have bars, and of each the digest of what its sum is made from.
+
+    That of the first session says nothing, for want of the one before.
+    """
+    closes, actions = (
+        _by_session(matrix(db, query, within), sessions) for query in (_CLOSES, _ACTIONS)
     )
+    digests = np.full(len(sessions), np.nan)
+    for column in range(1, len(sessions)):
+        hashed = blake2b(ids[watched[:, column]].tobytes(), digest_size=6)
+        hashed.update(np.array([*closes[column - 1 : column + 1], actions[column]]).tobytes())
+        digests[column] = int.from_bytes(hashed.digest())
+    return ~np.isnan(closes), digests
 
 
-def _moves(prices: Floats, sessions: Sessions) -> Floats:
-    """Return the median size of the log returns of `sessions`, NaN of the first and of small ones.
+def _by_session(rows: Floats, sessions: Sessions) -> Floats:
+    """Return the numbers of rows of day and number as of `sessions`, NaN where there is none."""
+    column, known = columns(sessions, days(rows[:, 0]))
+    numbers = np.full(len(sessions), np.nan)
+    numbers[column[known]] = rows[known, 1]
+    return numbers
 
-    `prices` have columns instrument, day, close, split and dividend.
+
+def _stretches(changed: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return where runs of true begin and end: between two of them nothing needs to be read."""
+    edges = np.flatnonzero(np.diff(changed.astype(np.int8), prepend=0, append=0))
+    return [(begin, end) for begin, end in edges.reshape(-1, 2).tolist()]
+
+
+def _moves(
+    prices: Floats, sessions: Sessions, ids: NDArray[np.int64], watched: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return of all `sessions` but the first how many tickers have a bar, and the median move.
+
+    A move is the size of a log return; where too few have one, the median is NaN. `prices` have
+    columns instrument, day, close, split and dividend; `watched` says who counts, shape (tickers,
+    sessions).
     """
     column, known = columns(sessions, days(prices[:, 1]))
-    instruments, row = np.unique(prices[:, 0], return_inverse=True)
-    row, column = row[known], column[known]
-    close, restated = np.full((2, len(instruments), len(sessions)), np.nan)
+    row, column = np.searchsorted(ids, prices[known, 0]), column[known]
+    close, restated = np.full((2, len(ids), len(sessions)), np.nan)
     close[row, column] = prices[known, 2]
     restated[row, column] = restate(*prices[known, 2:].T)
+    restated[~watched] = np.nan
+    tickers = np.isfinite(restated[:, 1:]).sum(axis=0)
     size = np.abs(np.log(restated[:, 1:] / close[:, :-1]))
-    moves = np.full(len(sessions), np.nan)
+    moves = np.full(len(sessions) - 1, np.nan)
     enough = np.isfinite(size).sum(axis=0) >= FEWEST
-    moves[1:][enough] = np.nanmedian(size[:, enough], axis=0)
-    return moves
+    moves[enough] = np.nanmedian(size[:, enough], axis=0)
+    return tickers, moves
 
 
 def load(db: Session, calendar: str, sessions: Sessions) -> Market:
@@ -125,7 +220,4 @@ def load(db: Session, calendar: str, sessions: Sessions) -> Market:
             "last": sessions[-1].item(),
         },
     )
-    moves = np.full(len(sessions), np.nan)
-    column, known = columns(sessions, days(rows[:, 0]))
-    moves[column[known]] = rows[known, 1]
-    return Market(sessions=sessions, absolute_return=moves)
+    return Market(sessions=sessions, absolute_return=_by_session(rows, sessions))

@@ -20,7 +20,8 @@ RETURNING requests
 def spend(db: Session, provider: str, day: date, limit: int) -> bool:
     """Count one more request; False, and none counted, where `limit` were made that day.
 
-    Commit before the request is made: until then, others wait for the row.
+    `provider` is its name, whatever a specification adds: the limit is that of the account. Commit
+    before the request is made: until then, others wait for the row.
     """
     counted = db.scalar(_SPEND, {"provider": provider, "day": day, "limit": limit})
     return counted is not None

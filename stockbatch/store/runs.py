@@ -13,6 +13,7 @@ from stockbatch.database.tables import OutcomeRow, RunRow
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run, RunStatus, Trigger
 from stockbatch.store import lease
+from stockbatch.store.text import storable
 
 UNFINISHED = frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.STOPPED})
 """Statuses of runs that have to be resumed."""
@@ -166,7 +167,7 @@ def _end_run(db: Session, run: Run, status: RunStatus, message: str | None) -> N
             **{str(action): tickers for action, tickers in counts.items()},
             instruments=sum(counts.values()),
             status=status,
-            message=message,
+            message=message if message is None else storable(message),
             finished_at=func.clock_timestamp(),
         )
     )
@@ -230,8 +231,15 @@ def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     }
 
 
+# Whoever runs an exchange holds its lock: a run that nobody holds has no process any more.
 _HISTORY = text("""
-SELECT id, calendar, session, attempt, trigger, status, started_at, finished_at, tries,
+SELECT id, calendar, session, attempt, trigger,
+    CASE WHEN status = 'running' AND NOT EXISTS (
+        SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND d.datname = current_database()
+            AND (l.classid::bigint << 32) | l.objid::bigint
+                = hashtextextended('stockbatch run ' || calendar, 0)
+    ) THEN 'interrupted' ELSE status END AS status, started_at, finished_at, tries,
     instruments, trained, reused, base, naive, none, message
 FROM stockbatch.runs
 WHERE cast(:id AS bigint) IS NULL OR id = :id
@@ -250,7 +258,11 @@ GROUP BY o.action, o.reason ORDER BY tickers DESC, o.action, o.reason
 
 
 def history(db: Session, limit: int, run_id: int | None = None) -> list[dict[str, Any]]:
-    """Return the runs begun last, or the one asked for."""
+    """Return the runs begun last, or the one asked for.
+
+    The status of one that was killed, which the next run of its session takes over, is
+    `interrupted`.
+    """
     rows = db.execute(_HISTORY, {"limit": limit, "id": run_id})
     return [dict(row) for row in rows.mappings()]
 
@@ -347,7 +359,7 @@ def add_outcomes(
                 "run_id": run.id,
                 "action": outcome.action,
                 "reason": outcome.reason,
-                "message": outcome.message,
+                "message": storable(outcome.message),
                 "seconds": outcome.seconds,
             }
             for outcome in fresh

@@ -1,6 +1,6 @@
 """Scores: what became of the forecasts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -128,6 +128,37 @@ def without_session(
     ids = [instrument.id for instrument in instruments]
     found = db.execute(_WITHOUT_BAR, {"ids": ids, "through": through})
     return [(row.id, row.target_session) for row in found]
+
+
+# Any bar, in whatever state, may be a sign of trading. Few sessions are asked about, and of most of
+# them another ticker has a bar, so that nothing else is looked at.
+_NEVER_HELD = text("""
+SELECT t.session FROM unnest(cast(:targets AS date[])) AS t (session)
+WHERE NOT EXISTS (
+    SELECT FROM stockbatch.instruments AS i
+    JOIN stockbatch.bars AS b ON b.instrument_id = i.id AND b.session = t.session
+    WHERE i.calendar = :calendar
+) AND (
+    SELECT 2 * count(*) FILTER (WHERE traded) > count(*)
+    FROM (
+        SELECT EXISTS (
+            SELECT FROM stockbatch.bars AS b WHERE b.instrument_id = i.id
+                AND b.session > t.session AND b.session <= :through AND b.state <> :quarantined
+        ) AS traded
+        FROM stockbatch.instruments AS i
+        WHERE i.calendar = :calendar AND i.active AND NOT i.demo
+    ) AS tickers
+)
+""").bindparams(quarantined=BarState.QUARANTINED)
+
+
+def never_held(db: Session, calendar: str, targets: Iterable[date], through: date) -> set[date]:
+    """Return those of `targets` of which no ticker has a bar, while most have traded since.
+
+    Tickers are those of `calendar`; what they traded is read up to `through`.
+    """
+    given = {"calendar": calendar, "targets": sorted(set(targets)), "through": through}
+    return set(db.scalars(_NEVER_HELD, given))
 
 
 _COLUMNS = (

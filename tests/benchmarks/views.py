@@ -38,18 +38,23 @@ FILL = (
     FROM generate_series(1, :tickers) AS n
     """,
     """
+    INSERT INTO stockbatch.sources (specification) VALUES ('csv:bars.csv')
+    """,
+    """
     INSERT INTO stockbatch.bars
-        (instrument_id, session, open, high, low, close, volume, price_basis, state, provider)
+        (instrument_id, session, open, high, low, close, volume, price_basis, state, source_id)
     SELECT i.id, s.session, p.close, p.close * 1.01, p.close * 0.99, p.close, 1e6,
-        'as_traded', 'final', 'csv'
+        'as_traded', 'final', source.id
     FROM numbered AS s CROSS JOIN stockbatch.instruments AS i
+    CROSS JOIN stockbatch.sources AS source
     CROSS JOIN LATERAL (SELECT 100 * exp(0.2 * sin(i.id + s.number / 50.0)) AS close) AS p
     ORDER BY s.session, i.id
     """,
     """
-    INSERT INTO stockbatch.corporate_actions (instrument_id, session, kind, value, provider)
-    SELECT i.id, s.session, CASE WHEN s.number = 100 THEN 'split' ELSE 'dividend' END, 2, 'csv'
+    INSERT INTO stockbatch.corporate_actions (instrument_id, session, kind, value, source_id)
+    SELECT i.id, s.session, CASE WHEN s.number = 100 THEN 'split' ELSE 'dividend' END, 2, source.id
     FROM numbered AS s CROSS JOIN stockbatch.instruments AS i
+    CROSS JOIN stockbatch.sources AS source
     WHERE s.number % 63 = 0 OR (s.number = 100 AND i.id % 5 = 0)
     """,
     """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from jobs import cli, watchlist
+from jobs import cli, symbols
 from stockbatch.config import PREFIX
 from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
@@ -141,7 +141,7 @@ def test_every_command_has_help(stockbatch, command):
 
 def test_the_help_of_an_import_names_every_column(stockbatch):
     said = " ".join(stockbatch("tickers", "import", "--help").out.split())
-    assert f"ticker, {', '.join(watchlist.COLUMNS)}." in said
+    assert f"ticker, {', '.join(symbols.COLUMNS)}." in said
 
 
 @pytest.mark.parametrize("group", [(), ("tickers",), ("models",), ("db",), ("config",)])
@@ -433,6 +433,71 @@ def test_constituents_are_imported_with_what_the_file_says(fresh, market, engine
     ]
     file.write_text("ticker,calendar\nDDD,NYES\n")
     says(fresh("tickers", "import", file), 4, f"{file}, line 2, column 2: NYES", "did you mean")
+
+
+def coins(tmp_path):
+    """Return a folder with bars of a coin, for every day of half a year, and of a share."""
+    folder = tmp_path / "coins"
+    folder.mkdir()
+    days = {
+        "COIN": np.arange("2024-01-01", "2024-06-29", dtype="datetime64[D]"),
+        "SHARE": sessions.of_years("XNYS", 2024, 2024)[:120],
+    }
+    for name, of_one in days.items():
+        rows = [f"{day},{10 + i % 7},17,9,{10 + i % 5},{1000 + i}" for i, day in enumerate(of_one)]
+        text = "\n".join(["Date,Open,High,Low,Close,Volume", *rows])
+        (folder / f"{name}.csv").write_text(text + "\n")
+    return f"csv:{folder}"
+
+
+def test_a_calendar_that_bars_do_not_fit_is_never_given_in_silence(fresh, engine, tmp_path):
+    provider = ("--provider", coins(tmp_path))
+    answer = fresh("tickers", "add", "--all", *provider)
+    assert (answer.status, answer.out) == (4, "1 added\n")
+    doubt = "56 of 180 bars are of days on which XNYS is closed, the last of 2024-06-23"
+    assert answer.err.startswith(f"error: COIN: {doubt}: give --calendar 24/7")
+    says(fresh("tickers", "add", "COIN", *provider), 4, doubt)
+    says(fresh("tickers", "add", "COIN", *provider, "--calendar", "24/8"), 2, "24/8", "24/7")
+    says(fresh("tickers", "add", "NONE", *provider, "--calendar", "24/7"), 4, "NONE")
+    assert fresh("tickers", "add", "COIN", *provider, "--calendar", "24/7").out == "1 added\n"
+    rows = fetch(engine, "SELECT ticker, calendar FROM stockbatch.instruments ORDER BY ticker")
+    assert [tuple(row.values()) for row in rows] == [("COIN", "24/7"), ("SHARE", "XNYS")]
+    assert "does not fit" not in fresh("status").out
+
+
+def test_a_calendar_that_does_not_fit_is_told_everywhere(fresh, tmp_path):
+    fresh("tickers", "add", "--all", "--provider", coins(tmp_path), "--calendar", "nyse")
+    told = (
+        "XNYS does not fit COIN: 56 of 180 bars are of days on which XNYS is closed, the last of"
+        " 2024-06-23; remove what trades elsewhere and add it with --calendar 24/7"
+    )
+    assert told in fresh("fetch", "--session", "2024-06-28", "--exchange", "nasdaq").out
+    assert f"warning: {told}" in fresh("status").out
+    assert f"wrong  calendar XNYS: {told}" in fresh("doctor").out
+
+
+def test_exchanges_are_named_as_people_name_them(fresh, market):
+    fresh("tickers", "add", "AAA", "--provider", market.specification)
+    for name in ("xnys", "NYSE", "nasdaq", "NMS"):
+        assert fresh("retry", name).status == 0, name
+    says(fresh("retry", "XLNO"), 2, "XLNO", "did you mean XLON")
+    says(fresh("run", "--exchange", "Wallstreet"), 2, "Wallstreet")
+    assert "paused: XLON" in fresh("pause", "l").out
+
+
+def test_lines_that_are_no_symbol_are_told_and_the_others_are_added(
+    fresh, market, engine, tmp_path
+):
+    file = tmp_path / "index.csv"
+    file.write_text(
+        "Symbol;Security;GICS Sector;GICS Sub-Industry\nAAA;Alpha;Energy;Oil\nno symbol;;;\n",
+        encoding="utf-16",
+    )
+    answer = fresh("tickers", "import", file, "--provider", market.specification)
+    assert (answer.status, answer.out) == (4, "1 added\n")
+    assert answer.err == f"error: {file}, line 3, column 1: 'no symbol' is not a symbol\n"
+    [row] = fetch(engine, "SELECT ticker, name, sector, industry FROM bi.instruments")
+    assert tuple(row.values()) == ("AAA", "Alpha", "Energy", "Oil")
 
 
 def test_a_fallback_has_its_own_symbol(fresh, market, engine):

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs.pictures import charts
-from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.pictures.dashboard.page import PRICE, Columns, figures, nothing, plot, read, table
 from jobs.pictures.frames import own_or_demo
 from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.store import bi
@@ -94,11 +94,11 @@ def _table(data: pd.DataFrame) -> None:
     columns: Columns = {
         "ticker": st.column_config.TextColumn("ticker", pinned=True),
         "link": st.column_config.LinkColumn("", display_text="open", width="small"),
-        "forecast_close": number("forecast", format="%.2f"),
-        "origin_close": number("naive", format="%.2f", help="The naive forecast: the last close."),
+        "forecast_close": number("forecast", format=PRICE),
+        "origin_close": number("naive", format=PRICE, help="The naive forecast: the last close."),
         "forecast_return_pct": number("change", format="%+.2f %%"),
-        "close_low_80": number("80 % from", format="%.2f"),
-        "close_high_80": number("to", format="%.2f"),
+        "close_low_80": number("80 % from", format=PRICE),
+        "close_high_80": number("to", format=PRICE),
         "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
         "currency": "currency",
         "skill_pct": number(

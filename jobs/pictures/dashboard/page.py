@@ -61,6 +61,10 @@ def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) ->
     st.altair_chart(placed, width="stretch", theme=None)
 
 
+PRICE = "%.7g"
+"""Prices in a column: digits and not decimals, so that none of a coin's are lost."""
+
+
 def table(data: pd.DataFrame, columns: Columns, rows: int = 20) -> None:
     """Show those columns, at most so many rows at once; what is unknown stays empty."""
     st.dataframe(

@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from jobs.pictures import charts
-from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.pictures.dashboard.page import PRICE, Columns, figures, nothing, plot, read, table
 from jobs.pictures.frames import best_first
-from jobs.words import DEMONSTRATION, KINDS
+from jobs.words import DEMONSTRATION, KINDS, price
 from stockbatch.records import ModelKind
 from stockbatch.store import bi
 from stockbatch.store.bi.prices import MOST_SESSIONS
@@ -46,10 +46,10 @@ def _next_session(data: pd.DataFrame) -> None:
     figures(
         {
             "Target session": f"{best['session']:%Y-%m-%d}",
-            f"Forecast, {best['currency'] or 'currency unknown'}": f"{best['forecast_close']:,.2f}",
-            "Naive: the last close": f"{best['origin_close']:,.2f}",
+            f"Forecast, {best['currency'] or 'currency unknown'}": price(best["forecast_close"]),
+            "Naive: the last close": price(best["origin_close"]),
             "Change": f"{best['forecast_return_pct']:+.2f} %",
-            "80 % interval": "none" if pd.isna(low) else f"{low:,.2f} to {high:,.2f}",
+            "80 % interval": "none" if pd.isna(low) else f"{price(low)} to {price(high)}",
             "P(rise)": "unknown" if pd.isna(rise) else f"{rise:.0f} %",
         }
     )
@@ -63,12 +63,12 @@ def _next_session(data: pd.DataFrame) -> None:
         number = st.column_config.NumberColumn
         columns: Columns = {
             "method": "method",
-            "forecast_close": number("forecast", format="%.2f"),
+            "forecast_close": number("forecast", format=PRICE),
             "forecast_return_pct": number("change", format="%+.2f %%"),
-            "close_low_80": number("80 % from", format="%.2f"),
-            "close_high_80": number("to", format="%.2f"),
-            "close_low_95": number("95 % from", format="%.2f"),
-            "close_high_95": number("to ", format="%.2f"),
+            "close_low_80": number("80 % from", format=PRICE),
+            "close_high_80": number("to", format=PRICE),
+            "close_low_95": number("95 % from", format=PRICE),
+            "close_high_95": number("to ", format=PRICE),
             "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
             "kind": "kind",
         }

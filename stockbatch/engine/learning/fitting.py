@@ -76,13 +76,15 @@ def train_base(
     Raises what `Trainer.fit_pooled` raises.
     """
     newest = slice(-settings.model.history_sessions, None)
-    inputs, targets, prints = [], [], []
+    inputs, targets, prints, firsts = [], [], [], []
     for material in materials:
         # Short histories would fill the pool with windows that are mostly padding.
         rows = material.features.present[:, newest].sum(axis=1) >= settings.model.minimum_history
         inputs.append(material.features.inputs[rows, newest])
         targets.append(features.targets(material.features)[rows, newest])
-        prints += [_fingerprint(material, row, settings) for row in np.flatnonzero(rows).tolist()]
+        learned = np.flatnonzero(rows).tolist()
+        prints += [_fingerprint(material, row, settings) for row in learned]
+        firsts += [first_session(material, settings, learned)] if learned else []
     if not prints:
         return None
     history = _history(materials[0], np.concatenate(inputs), np.concatenate(targets), settings)
@@ -96,6 +98,7 @@ def train_base(
     seen = trust.moments(history.inputs[history.steps.fitting])
     return replace(
         model,
+        first_session=min(firsts),
         fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest(),
         tickers=len(prints),
         weights={**model.weights, **seen},
@@ -169,7 +172,8 @@ def _history(material: Material, inputs: Singles, targets: Floats, settings: Set
 
 
 def _fingerprint(material: Material, row: int, settings: Settings) -> str:
-    return fingerprint(material.panel, row, first_session(material, settings), material.origin)
+    first = first_session(material, settings, [row])
+    return fingerprint(material.panel, row, first, material.origin)
 
 
 def _model(
@@ -181,11 +185,12 @@ def _model(
     fitted: Fitted,
     position: int,
 ) -> TrainedModel:
+    rows = range(len(material.instruments)) if row is None else [row]
     ran = np.isfinite(fitted.validation_loss[position])  # epochs before the ticker stopped
     return TrainedModel(
         kind=kind,
         ticker=None if row is None else material.panel.tickers[row],
-        first_session=first_session(material, settings),
+        first_session=first_session(material, settings, rows),
         last_session=material.origin,
         fingerprint="" if row is None else _fingerprint(material, row, settings),
         configuration=configuration(settings),

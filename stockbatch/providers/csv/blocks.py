@@ -19,7 +19,7 @@ from stockbatch.records import Check
 
 BLOCK_BYTES = 2**20
 """So much text is parsed at a time, and given up by the fast parser for one odd line."""
-PIECES = 32
+PIECES = 8
 """Into so many such a block is cut: all but those with odd lines are then parsed fast."""
 MOST_LINES_OF_A_CELL = 100
 

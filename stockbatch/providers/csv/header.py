@@ -1,7 +1,7 @@
 """Which columns a CSV file of daily bars has, and where: how its layout is recognised."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 from urllib.parse import unquote
 
+from stockbatch.exceptions import BadFile
 from stockbatch.providers.csv.cells import as_number
 from stockbatch.providers.csv.dates import as_session
 from stockbatch.providers.csv.lines import read_rows, refuse
@@ -151,8 +152,7 @@ def read_header(path: Path, reading: Reading = AS_IT_IS) -> Header:
     # No sniffing: a delimiter is right if the names it separates are those that are needed.
     best: tuple[int, int, list[str]] = 0, 1, []
     for delimiter in DELIMITERS:
-        with closing(read_rows(path, delimiter)) as lines:
-            rows = list(islice(lines, FIRST_ROWS))
+        rows = list(islice(rows_until_broken(path, delimiter), FIRST_ROWS))
         for at, (line, cells) in enumerate(rows):
             below = rows[at + 1 :]
             if header := _several_rows(rows[at : at + 3], delimiter):
@@ -167,6 +167,22 @@ def read_header(path: Path, reading: Reading = AS_IT_IS) -> Header:
         if header := _without_names(rows, delimiter):
             return header
     return _refuse(path, best[1], best[2])
+
+
+def rows_until_broken(path: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
+    """Yield the rows of a file up to one that cannot be read; raises BadFile if that is the first.
+
+    Good for looking at what a file is like; whoever reads its bars leaves such a row out.
+    """
+    begun = False
+    with closing(read_rows(path, delimiter)) as rows:
+        try:
+            for row in rows:
+                begun = True
+                yield row
+        except BadFile:
+            if not begun:
+                raise
 
 
 def _refuse(path: Path, line: int, cells: list[str]) -> NoReturn:

@@ -10,14 +10,21 @@ import numpy as np
 from stockbatch.providers.csv.blocks import read_blocks
 from stockbatch.providers.csv.cells import UNKNOWN, Marks
 from stockbatch.providers.csv.faults import Faults
-from stockbatch.providers.csv.header import AS_IT_IS, Header, Reading, read_header, ticker_of
-from stockbatch.providers.csv.lines import read_rows, refuse
+from stockbatch.providers.csv.header import (
+    AS_IT_IS,
+    Header,
+    Reading,
+    read_header,
+    rows_until_broken,
+    ticker_of,
+)
+from stockbatch.providers.csv.lines import refuse
 from stockbatch.providers.csv.rows import gather, table_of
 from stockbatch.providers.csv.table import Table
 
 SAMPLE_ROWS = 1000
 """So many show how a file writes its numbers, if they show it."""
-OPEN_NUMBER = "can be read as two numbers: say what marks the decimals by --decimal"
+OPEN_NUMBER = "can be read as two numbers: say what marks the decimals by --decimal point or comma"
 
 
 def read(path: Path, reading: Reading = AS_IT_IS) -> Table:
@@ -47,7 +54,7 @@ def _table(path: Path, header: Header, reading: Reading, mark: str) -> Table:
     blocks = read_blocks(path, header, mark, faults, plain=plain)
     rows = gather(blocks, header, ticker_of(path))
     try:
-        table = table_of(rows, header, reading, faults)
+        table = table_of(path, rows, header, reading, faults)
     except ValueError as error:
         faults.judge(path, len(rows.lines))
         refuse(path, header.lines + 1, 1, str(error))
@@ -103,7 +110,7 @@ def _is_plain(cell: str) -> bool:
 def _cells(path: Path, header: Header) -> Generator[tuple[int, list[tuple[int, str]]]]:
     """Yield the cells of numbers of each row below the header, with its line."""
     positions = list(header.numbers)
-    with closing(read_rows(path, header.delimiter)) as rows:
+    with closing(rows_until_broken(path, header.delimiter)) as rows:
         for line, row in rows:
             if line > header.lines:
                 yield line, [(at, row[at]) for at in positions if at < len(row)]

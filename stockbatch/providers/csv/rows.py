@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def _codes(column: "pd.Series[Any]", known: dict[str, int]) -> NDArray[np.int32]
     return codes[places]
 
 
-def table_of(rows: Rows, header: Header, reading: Reading, faults: Faults) -> Table:
+def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: Faults) -> Table:
     """Sort rows by ticker and session, leaving out those without either, which go to `faults`.
 
     Raises ValueError where the file is not one of daily bars, or which ticker a row is of is open.
@@ -111,23 +112,25 @@ def table_of(rows: Rows, header: Header, reading: Reading, faults: Faults) -> Ta
     sessions = stamps.days[rows.codes["session"]]
     clock = stamps.clocks[rows.codes["session"]]
     if "time" in rows.codes:
-        clock = clock + np.array([_clock(text) for text in rows.texts["time"]])[rows.codes["time"]]
+        times = np.array([_clock(text) for text in rows.texts["time"]], np.int64)
+        clock = clock + times[rows.codes["time"]]
     # One whole number orders by ticker, then session, then time of day.
-    key = (rank << 40) + (sessions.astype(np.int64) + 10**6) * 2**18 + clock
+    key = (rank << 42) + (sessions.astype(np.int64) + 10**6) * 2**20 + clock
     order: Any = slice(None)  # most files are in order, and are then not copied
     if (key[1:] < key[:-1]).any():
         order = np.argsort(key, kind="stable")
     key = key[order]
-    same_session = key[1:] >> 18 == key[:-1] >> 18
+    same_session = key[1:] >> 20 == key[:-1] >> 20
     if (same_session & (key[1:] != key[:-1])).sum() > FEW * len(key):
         raise ValueError("there are several bars of a session: these are not daily bars")
     rank, sessions = rank[order], sessions[order]
-    numbers = {name: values[order] for name, values in rows.numbers.items()}
+    numbers = {name: rows.numbers.pop(name)[order] for name in list(rows.numbers)}
     numbers.setdefault("volume", np.full(len(key), np.nan))
     same_ticker = np.concatenate([[False], rank[1:] == rank[:-1]])[: len(rank)]
     basis = understand(header, numbers, sessions, same_ticker, reading.basis)
     instants = stamps.instants
     return Table(
+        path=path,
         tickers=tuple(tickers),
         offsets=np.searchsorted(rank, np.arange(len(tickers) + 1)),
         sessions=frozen(sessions),
@@ -191,7 +194,9 @@ def _findings(
     for fault in (*faults.lines.values(), *faults.cells.values()):
         ticker, session, done = fault.ticker, None, "is left out"
         if fault.line in faults.cells:
-            at = int(np.searchsorted(rows.lines, fault.line))
+            at = next(iter(np.flatnonzero(rows.lines == fault.line).tolist()), None)
+            if at is None:  # the line is blank but for this cell
+                continue
             ticker, done = rows.text("ticker", at), f"has no {fault.column}"
             session = stamps.days[rows.codes["session"][at]].item()
         message = f"line {fault.line} {done}: {fault.reason}"

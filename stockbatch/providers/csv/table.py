@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from stockbatch.market import sessions as calendars
 from stockbatch.providers.csv.dates import Instants
+from stockbatch.providers.csv.lines import refuse
 from stockbatch.records import (
     ActionKind,
     Bars,
@@ -27,6 +29,7 @@ from stockbatch.records import (
 class Table:
     """The bars of one file, sorted by ticker and session, in arrays of shape (rows,)."""
 
+    path: Path
     tickers: tuple[str, ...]
     offsets: NDArray[np.intp]
     """Where each ticker's rows begin, and the end: shape (tickers + 1,)."""
@@ -55,7 +58,7 @@ class Table:
         """Return the table with the days of an exchange where it has instants.
 
         Where all are midnight of UTC, that may be a plain date as well: the reading whose days are
-        sessions is taken. Raises ValueError where both are, and UnknownCalendar.
+        sessions is taken. Raises BadFile where both are, and UnknownCalendar.
         """
         if self.instants is None or calendar is None:
             return self
@@ -75,10 +78,11 @@ class Table:
             known = calendars.load(calendar, last).sessions
             closed, closed_as_written = (int((~np.isin(d, known)).sum()) for d in (days, written))
             if closed == closed_as_written:
-                raise ValueError(
+                reason = (
                     f"midnight of UTC can be the day that is written or that of {calendar}, and"
                     " both are sessions: say which by --dates written or --dates exchange"
                 )
+                refuse(self.path, 1, 1, reason)
             days = days if closed < closed_as_written else written
         return frozen(days[places])
 

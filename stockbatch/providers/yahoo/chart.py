@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stockbatch.exceptions import BadAnswer, NoCalendar
 from stockbatch.market.quality import undone, warning
 from stockbatch.providers.base import wanted
+from stockbatch.providers.yahoo.exchanges import PROVIDER, calendar_of
 from stockbatch.records import (
     ActionKind,
     BarRequest,
@@ -23,15 +24,7 @@ from stockbatch.records import (
     Sessions,
 )
 
-NAME = "yfinance"
-_SUFFIXES = """
-L XLON, DE XETR, F XFRA, PA XPAR, AS XAMS, BR XBRU, MI XMIL, MC XMAD, LS XLIS, SW XSWX, VI XWBO,
-AT ASEX, ST XSTO, HE XHEL, CO XCSE, OL XOSL, WA XWAR, IS XIST, TA XTAE, SR XSAU, JO XJSE, T XTKS,
-HK XHKG, SS XSHG, SZ XSHG, TW XTAI, TWO XTAI, KS XKRX, KQ XKRX, SI XSES, KL XKLS, BK XBKK, JK XIDX,
-NS XBOM, BO XBOM, AX XASX, NZ XNZE, TO XTSE, V XTSE, CN XTSE, NE XTSE, SA BVMF, MX XMEX
-"""
-CALENDARS: dict[str, str] = dict(pair.split() for pair in _SUFFIXES.split(","))
-"""The calendar of an exchange, after what follows the dot of Yahoo's symbols."""
+NAME = PROVIDER
 KINDS = {
     "EQUITY": "equity",
     "ETF": "etf",
@@ -44,8 +37,6 @@ KINDS = {
 WITHOUT_PAUSE = {"CRYPTOCURRENCY": "24/7", "CURRENCY": "24/5"}
 WITHOUT_VOLUME = ("CURRENCY", "INDEX")
 """Kinds of which a volume of 0 means that it is unknown."""
-NEW_YORK = ("America/New_York", "America/Chicago")
-"""Zones in which a symbol without a suffix trades by the New York calendar."""
 _COLUMNS = ("Open", "High", "Low", "Close", "Volume", "Stock Splits", "Dividends")
 
 
@@ -69,10 +60,7 @@ def listing(ticker: str, about: Mapping[str, Any]) -> Listing:
 
 def _calendar(symbol: str, about: Mapping[str, Any]) -> str:
     """Return the calendar of what trades with pauses; raises NoCalendar."""
-    if "." in symbol:
-        calendar = CALENDARS.get(symbol.rpartition(".")[2])
-    else:
-        calendar = "XNYS" if about.get("exchangeTimezoneName") in NEW_YORK else None
+    calendar = calendar_of(symbol, about.get("exchangeTimezoneName"))
     if calendar is None:
         exchange = about.get("fullExchangeName") or about.get("exchangeName")
         raise NoCalendar(ticker=symbol, exchange=exchange)

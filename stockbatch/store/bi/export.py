@@ -22,9 +22,10 @@ Fingerprints = dict[date | None, str]
 BARS = f"""
 SELECT b.session, s.close_at AS session_close_at, i.ticker, i.currency, i.calendar,
     i.demo AS is_demo, b.open, b.high, b.low, b.close, b.volume, b.price_basis, b.state,
-    b.provider, b.revision, b.fetched_at AS updated_at
+    split_part(source.specification, ':', 1) AS provider, b.revision, b.fetched_at AS updated_at
 FROM stockbatch.bars AS b
 JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+JOIN stockbatch.sources AS source ON source.id = b.source_id
 LEFT JOIN stockbatch.sessions AS s ON s.calendar = i.calendar AND s.session = b.session
 WHERE b.state <> '{BarState.QUARANTINED}'
 """

@@ -209,8 +209,9 @@ def test_a_restated_bar_changes_later_averages_and_a_split_all_prices(
         db.execute(
             text(
                 "INSERT INTO stockbatch.corporate_actions"
-                " (instrument_id, session, kind, value, provider)"
-                " SELECT id, :day, 'split', 3, 'csv' FROM stockbatch.instruments"
+                " (instrument_id, session, kind, value, source_id)"
+                " SELECT i.id, :day, 'split', 3, s.id"
+                " FROM stockbatch.instruments AS i, stockbatch.sources AS s"
             ),
             {"day": session(0)},
         )

@@ -125,6 +125,20 @@ def test_a_crash_that_a_fallback_confirms_is_used_and_scored_at_once(app, live, 
     assert later.scale[0, -2] == pytest.approx(at_once.features.scale[0, -1])
 
 
+@pytest.mark.parametrize(
+    ("behind", "confirmed"),
+    [("/b.csv", True), ("/a.csv#decimal=comma", False), ("/a.csv", False)],
+)
+def test_another_file_confirms_a_jump_and_the_same_one_never(app, live, second, behind, confirmed):
+    live.name, live.specification = "csv", "csv:/a.csv"
+    second.name, second.specification = "csv", f"csv:{behind}"
+    feed(app, live, second)
+    app.providers[live.specification] = live
+    walk(app, 0, 1)
+    assert checks(app) == [("AAA", JUMP, "jump_confirmed" if confirmed else "jump_pending")]
+    assert bool(second.asked) == confirmed
+
+
 def differs(second):
     second.market.multiply("AAA", 1.006, JUMP)
 

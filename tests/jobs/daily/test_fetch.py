@@ -77,8 +77,10 @@ def listed(app, check):
 def bar(app, ticker, day):
     rows = fetch(
         app.engine,
-        "SELECT b.* FROM stockbatch.bars AS b JOIN stockbatch.instruments AS i"
-        " ON i.id = instrument_id WHERE ticker = :ticker AND session = :day",
+        "SELECT b.*, specification AS provider FROM stockbatch.bars AS b"
+        " JOIN stockbatch.sources AS s ON s.id = source_id"
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id"
+        " WHERE ticker = :ticker AND session = :day",
         ticker=ticker,
         day=day,
     )
@@ -311,6 +313,55 @@ def test_the_second_provider_stands_in_where_the_first_fails(app, live, second):
     walk(app, 2, 2)
     assert bar(app, "BBB", session(2))["provider"] == "feed"
     assert findings(app) == []
+
+
+@pytest.fixture
+def files(app, market, tmp_path):
+    """Two CSV files with the same bars, of which the second is asked where the first has none."""
+    other = copy(market, tmp_path / "second.csv")
+    feed(app, *(app.provider(f"csv:{one.file}") for one in (market, other)))
+    at(app, ORIGIN)
+    return market, other
+
+
+def test_a_second_file_that_differs_is_another_source(app, files):
+    first, second = files
+    fetch_session(app, CODE, ORIGIN)
+    first.drop("AAA", session(1))
+    for offset in (-8, -5, -2):  # as many would be corrections of a provider's own
+        second.multiply("AAA", 1.02, session(offset))
+    fetch_walk(app, 1, 1)
+    (found,) = findings(app)
+    assert (found["ticker"], found["check_name"]) == ("AAA", "providers_apart")
+    assert found["observed"] == pytest.approx(1.02)
+    assert bar(app, "AAA", session(1))["state"] == "quarantined"
+    assert bar(app, "AAA", session(-2))["revision"] == 1
+    assert bar(app, "AAA", session(-2))["provider"] == f"csv:{first.file}"
+    assert bar(app, "AAA", session(1))["provider"] == f"csv:{second.file}"
+    (shown,) = fetch(app.engine, "SELECT bar_provider FROM bi.data_freshness WHERE ticker = 'AAA'")
+    assert shown == {"bar_provider": "csv"}
+
+
+def test_a_second_file_that_agrees_stands_in(app, files):
+    first, second = files
+    fetch_session(app, CODE, ORIGIN)
+    first.drop("AAA", session(1))
+    fetch_walk(app, 1, 1)
+    assert bar(app, "AAA", session(1))["provider"] == f"csv:{second.file}"
+    assert findings(app) == []
+
+
+def test_another_way_to_read_a_file_is_no_other_source(app, live):
+    live.name, live.specification = "csv", "csv:/data/bars.csv"
+    feed(app, live)
+    fetch_session(app, CODE, ORIGIN)
+    live.specification += "#decimal=comma&ticker=Stock"
+    feed(app, live)
+    live.times["AAA"] = 100.0
+    fetch_walk(app, 1, 1)
+    assert [found["check_name"] for found in findings(app)] == ["restated_history"]
+    assert bar(app, "BBB", session(1))["provider"] == "csv:/data/bars.csv"
+    assert fetch(app.engine, "SELECT count(*) AS n FROM stockbatch.sources") == [{"n": 1}]
 
 
 def test_a_second_provider_that_differs_is_not_spliced_in(app, live, second):
@@ -679,3 +730,16 @@ def test_a_special_session_of_most_tickers_is_accepted(make_app, tmp_path):
     assert {
         row["decided_by"] for row in fetch(app.engine, "SELECT * FROM stockbatch.decisions")
     } == {issues.MOST}
+
+
+def test_special_sessions_that_come_every_week_are_a_wrong_calendar(make_app, tmp_path):
+    app, _, market = many(make_app, tmp_path, 6)
+    sundays = [ORIGIN - timedelta(days=1 + 7 * week) for week in range(3)]
+    for number in range(6):
+        bars = market.bars[f"T{number:02}"]
+        bars |= {sunday: dict(bars[session(-1)]) for sunday in sundays}
+        market.bars[f"T{number:02}"] = dict(sorted(bars.items()))
+    fetch_walk(app, 0, 0)
+    for sunday in sundays:
+        assert {bar(app, f"T{n:02}", sunday)["state"] for n in range(6)} == {"quarantined"}
+    assert fetch(app.engine, "SELECT * FROM stockbatch.decisions") == []

@@ -11,7 +11,7 @@ from jobs.daily.fetch_only import fetch_session
 from stockbatch.market.adjustments import total_log_returns
 from stockbatch.providers.frames import Frames
 from stockbatch.records import Action, PriceBasis, Reason
-from stockbatch.store import bars, instruments
+from stockbatch.store import bars, instruments, sources
 from tests.support.market import CODE, ORIGIN, TICKERS, calendar, fetch, outcomes, run, session
 from tests.support.places import DATA
 
@@ -306,7 +306,8 @@ def test_another_basis_is_fetched_as_a_whole(app, market, adjusted, before, afte
 def test_another_providers_prices_as_traded_are_not_put_beside(app, market, adjusted):
     evening(app, adjusted, ORIGIN)
     with app.transaction() as db:
-        db.execute(text("UPDATE stockbatch.bars SET provider = 'another'"))
+        another = {"id": sources.number(db, "another")}
+        db.execute(text("UPDATE stockbatch.bars SET source_id = :id"), another)
     adjusted.bases = {"AAA": PriceBasis.AS_TRADED}
     evening(app, adjusted, session(1))
     (found,) = findings(app)

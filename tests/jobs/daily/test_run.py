@@ -12,12 +12,12 @@ from jobs.daily.run import run_session, run_sessions
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import (
+    DatabaseFull,
     NoInstruments,
     NotASession,
     RunInProgress,
     RunSuperseded,
     SessionNotClosed,
-    TrainingFailed,
     UnknownInstrument,
     UnknownProvider,
 )
@@ -623,8 +623,11 @@ class Failing(PlainTrainer):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (TrainingFailed(reason="killed"), "The training process ended early: killed"),
-        (ValueError("what?"), "ValueError('what?')"),
+        (
+            DatabaseFull(url="the database", reason="full"),
+            "the database has no space left: full",
+        ),
+        (MemoryError("what?"), "MemoryError('what?')"),
     ],
 )
 def test_a_failing_run_keeps_what_was_committed_and_can_be_resumed(

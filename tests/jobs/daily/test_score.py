@@ -202,6 +202,49 @@ def test_a_missing_bar_of_a_session_is_waited_for(app, one):
     assert [row["status"] for row in rows] == ["scored"]
 
 
+@pytest.fixture
+def exchange(app, one):
+    """Three tickers with a forecast each of TARGET, one of them for show."""
+    with app.transaction() as db:
+        others = [*listed(db, "BBB", "CCC"), *listed(db, "^DEMO", demo=True)]
+        for other in others:
+            store(db, other, bars_of(HISTORY, [100.0] * len(HISTORY)))
+    issue(app, *(forecast_of(each) for each in (one, *others[:2])))
+    return one, *others
+
+
+def test_a_session_that_no_ticker_has_while_most_have_traded_since_was_never_held(app, exchange):
+    """A typhoon closes the exchange, of which its calendar knows nothing."""
+    assert scored(app, *exchange, through=session(2)) == ([], 0), "nobody has traded since"
+    trade(app, exchange[0], 101.0, first=session(2))
+    trade(app, exchange[3], 101.0, first=session(2))  # the one for show is no sign
+    assert scored(app, *exchange, through=session(2)) == ([], 0), "most have not traded since"
+    trade(app, exchange[1], 101.0, first=session(2))
+    assert scored(app, *exchange, through=TARGET) == ([], 0), "later bars are not looked at"
+    rows, count = scored(app, *exchange, through=session(2))
+    assert [(row["status"], row["revision"]) for row in rows] == [("no_session", 0)] * 3
+    assert count == 3
+    assert scored(app, *exchange, through=session(3)) == (rows, 0)
+
+
+def test_a_session_that_one_ticker_has_was_held(app, exchange):
+    for each in exchange[:3]:
+        trade(app, each, 101.0, first=session(2))
+    with app.transaction() as db:  # a doubtful bar is a sign as well
+        store(db, exchange[2], bars_of([TARGET], [400.0]), state="quarantined")
+    assert scored(app, *exchange, through=session(3)) == ([], 0)
+
+
+def test_a_session_that_seemed_cancelled_is_scored_when_its_bars_come(app, exchange):
+    for each in exchange[:3]:
+        trade(app, each, 101.0, first=session(2))
+    before, _ = scored(app, *exchange, through=session(2))
+    trade(app, exchange[1], 101.0)
+    rows, count = scored(app, *exchange, through=session(2))
+    assert (rows[:3], count) == (before, 1)
+    assert (rows[3]["status"], rows[3]["actual_close"]) == ("scored", 101)
+
+
 # ---- metrics
 
 TICKERS = ("AAA", "BBB", "CCC")

@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from sqlalchemy import Engine
 
 from jobs.replay.backtest import backtest
-from jobs.words import DISCLAIMER
+from jobs.words import DISCLAIMER, price
 from stockbatch import database
 from stockbatch.config import PREFIX
 from tests.support.browser import (
@@ -115,10 +115,10 @@ def test_the_ticker_page_shows_forecast_prices_and_training(desktop):
     figures = shown_figures(desktop.browser)
     assert figures == {
         "Target session": str(session(2)),
-        "Forecast, currency unknown": f"{row['forecast_close']:,.2f}",
-        "Naive: the last close": f"{row['origin_close']:,.2f}",
+        "Forecast, currency unknown": price(row["forecast_close"]),
+        "Naive: the last close": price(row["origin_close"]),
         "Change": f"{row['forecast_return_pct']:+.2f} %",
-        "80 % interval": f"{row['close_low_80']:,.2f} to {row['close_high_80']:,.2f}",
+        "80 % interval": f"{price(row['close_low_80'])} to {price(row['close_high_80'])}",
         "P(rise)": f"{row['probability_of_rise_pct']:.0f} %",
     }
 
@@ -131,8 +131,8 @@ def test_the_pointer_shows_the_numbers_of_its_session(desktop):
         " WHERE ticker = 'BBB' AND session = :day",
         day=tips["session"],
     )
-    assert tips["close"] == f"{row['close']:,.2f}"
-    assert tips["average of 50"] == f"{row['average_50']:,.2f}"
+    assert tips["close"] == f"{row['close']:,.7g}"
+    assert tips["average of 50"] == f"{row['average_50']:,.7g}"
 
     (row,) = desktop.rows(
         "SELECT p.*, h.origin_close FROM bi.price_and_forecast AS p"
@@ -142,10 +142,10 @@ def test_the_pointer_shows_the_numbers_of_its_session(desktop):
     )
     tips = pointed_at(desktop.browser, "Predicted against actual", from_right=0.005)
     assert tips["session"] == str(session(2))
-    assert tips["forecast"] == f"{row['forecast_close']:,.2f}"
+    assert tips["forecast"] == f"{row['forecast_close']:,.7g}"
     assert tips["actual close"] == "not yet"
-    assert tips["naive forecast"] == f"{row['origin_close']:,.2f}"
-    assert tips["low end, 95 %"] == f"{row['close_low_95']:,.2f}"
+    assert tips["naive forecast"] == f"{row['origin_close']:,.7g}"
+    assert tips["low end, 95 %"] == f"{row['close_low_95']:,.7g}"
     assert tips["kind"] == "late"
 
 

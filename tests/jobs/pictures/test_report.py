@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from jobs import cli
 from jobs.pictures.drawing import BLUE, VERMILION
 from jobs.replay.backtest import backtest
+from jobs.words import price
 from stockbatch import database
 from stockbatch.config import PREFIX
 from stockbatch.store import forecasts as store
@@ -78,7 +79,7 @@ def test_a_page_needs_no_network(report, filled, browser, tmp_path):
     texts = drawn(browser, page)
     assert f"AAA: forecast of {session(1)}" in texts
     for column in ("forecast_close", "origin_close", "close_low_80", "close_high_95"):
-        assert f"{row[column]:,.2f}" in texts
+        assert price(row[column]) in texts
     for words in ("Closing price", "Predicted against actual", "Error over time"):
         assert words in texts
     assert "Training of its own model" in texts
@@ -101,7 +102,7 @@ def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
     assert len(rows) == 3
     for row in rows:
         assert row["ticker"] in texts
-        assert f"{row['close_high_80']:,.2f}" in texts
+        assert price(row["close_high_80"]) in texts
     assert any("last 250 sessions, backtest" in line for line in texts)
 
 
@@ -127,7 +128,7 @@ def test_a_pdf_holds_its_text(report, filled, tmp_path):
     (page,) = PdfReader(document).pages
     said = page.extract_text()
     assert f"AAA: forecast of {session(1)}" in said
-    assert f"{row['close_low_95']:,.2f}" in said
+    assert price(row["close_low_95"]) in said
     assert "Not investment advice." in said
 
 

@@ -1,6 +1,7 @@
 """The search for settings: it finds what is better, admits chance, and looks at nothing later."""
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from jobs.commands.tune import _conclusion
 from jobs.replay import tune as job
-from stockbatch.exceptions import NothingToTrain
+from stockbatch.exceptions import NoBarsThen, NothingToTrain
 from tests.support.market import CODE, MODEL, PlainTrainer, dump, session
 
 BEFORE = session(21)
@@ -92,6 +93,21 @@ def test_nothing_from_the_date_on_is_looked_at_and_nothing_is_stored(fetched, ma
 def test_too_little_history_is_said(fetched):
     with pytest.raises(NothingToTrain, match="No ticker has 60 bars up to"):
         tune(fetched, before=session(-80))
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (date(1980, 1, 1), "1980-01-01 is not after the first of the bars of XNYS: they are from"),
+        (
+            date(2200, 1, 1),
+            "2200-01-01 is in the future, and after the bars of XNYS",
+        ),
+    ],
+)
+def test_a_date_that_no_bars_lead_up_to_is_said(fetched, before, words):
+    with pytest.raises(NoBarsThen, match=words):
+        tune(fetched, before=before)
 
 
 def test_settings_tried_are_settings_allowed():

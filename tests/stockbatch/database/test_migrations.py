@@ -273,6 +273,78 @@ def test_migration_does_not_wait_for_a_lock_for_ever(empty, empty_settings, tmp_
     database.migrate(empty_settings)
 
 
+OLDER = """
+INSERT INTO stockbatch.instruments (ticker, symbol, provider, calendar, asset_class, active,
+    active_since) VALUES
+    ('AAA', 'AAA', 'csv:/data/a.csv', 'XNYS', 'equity', true, '2024-01-02 12:00+00'),
+    ('BBB', 'BBB', 'yfinance', 'XNYS', 'equity', false, '2024-01-02 12:00+00'),
+    ('CCC', 'CCC', 'csv:/data/c.csv', 'XNYS', 'equity', false, '2024-01-02 12:00+00');
+INSERT INTO stockbatch.fallbacks (instrument_id, position, provider, symbol)
+SELECT i.id, f.position, f.provider, ticker FROM stockbatch.instruments AS i,
+    (VALUES ('AAA', 1, 'csv:/data/b.csv'), ('BBB', 1, 'csv:/data/b.csv'),
+        ('BBB', 2, 'csv:/data/c.csv')) AS f (of, position, provider) WHERE of = ticker;
+INSERT INTO stockbatch.bars (instrument_id, session, open, high, low, close, price_basis, state,
+    provider)
+SELECT i.id, session::date, 1, 1, 1, 1, 'as_traded', 'final', b.provider
+FROM stockbatch.instruments AS i, (VALUES
+    ('AAA', '2024-01-02', 'csv'), ('AAA', '2024-01-03', 'alpha_vantage'),
+    ('BBB', '2024-01-02', 'csv'), ('BBB', '2024-01-03', 'yfinance')
+) AS b (of, session, provider) WHERE of = ticker;
+INSERT INTO stockbatch.bar_revisions (instrument_id, session, revision, open, high, low, close,
+    price_basis, state, provider, fetched_at)
+SELECT instrument_id, session, 1, 1, 1, 1, 1, 'as_traded', 'final', provider, now()
+FROM stockbatch.bars;
+INSERT INTO stockbatch.corporate_actions (instrument_id, session, kind, value, provider)
+SELECT instrument_id, session, 'split', 2, provider FROM stockbatch.bars;
+INSERT INTO stockbatch.market_inputs (calendar, session, instruments, absolute_return)
+VALUES ('XNYS', '2024-01-03', 2, 0.01)
+"""
+OF_BARS = "bars", "bar_revisions", "corporate_actions"
+
+
+def test_older_bars_come_from_their_instruments_source_of_that_provider(empty, empty_settings):
+    config = database.alembic_config(empty)
+    alembic.upgrade(config, "0011")
+    with empty.begin() as connection:
+        connection.exec_driver_sql(OLDER)
+    named = {
+        table: "SELECT ticker, session::text, b.provider FROM stockbatch.instruments AS i"
+        f" JOIN stockbatch.{table} AS b ON instrument_id = i.id"
+        for table in OF_BARS
+    }
+    before = {table: rows(empty, query) for table, query in named.items()}
+    database.migrate(empty_settings)
+    for table in OF_BARS:
+        query = (
+            "SELECT ticker, session::text, specification FROM stockbatch.instruments AS i"
+            f" JOIN stockbatch.{table} AS b ON instrument_id = i.id"
+            " JOIN stockbatch.sources AS s ON s.id = source_id"
+        )
+        assert rows(empty, query) == [
+            ("AAA", "2024-01-02", "csv:/data/a.csv"),
+            ("AAA", "2024-01-03", "alpha_vantage"),  # who fed it then is not known any more
+            ("BBB", "2024-01-02", "csv:/data/b.csv"),
+            ("BBB", "2024-01-03", "yfinance"),
+        ]
+    assert rows(empty, "SELECT ticker, bar_provider FROM bi.data_freshness") == [
+        ("AAA", "alpha_vantage")
+    ]
+    stays = (
+        "SELECT ticker, added_at = active_since, (removed_at AT TIME ZONE 'UTC')::text"
+        " FROM stockbatch.memberships JOIN stockbatch.instruments AS i ON i.id = instrument_id"
+    )
+    assert rows(empty, stays) == [
+        ("AAA", True, None),
+        ("BBB", True, "2024-01-04 00:00:00"),
+        ("CCC", True, "2024-01-02 12:00:00"),
+    ]
+    inputs = "SELECT absolute_return, digest FROM stockbatch.market_inputs"
+    assert rows(empty, inputs) == [(0.01, None)]
+    alembic.downgrade(config, "0011")
+    assert {table: rows(empty, query) for table, query in named.items()} == before
+    assert rows(empty, "SELECT bar_provider FROM bi.data_freshness") == [("alpha_vantage",)]
+
+
 def add_migrations(folder, monkeypatch, then):
     """Append a good migration and one that ends with `then`."""
     head = database.head()

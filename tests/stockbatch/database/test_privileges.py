@@ -26,6 +26,7 @@ WRITER = {
     "forecasts": READ,
     "instruments": CHANGE,
     "market_inputs": CHANGE,
+    "memberships": KEEP,
     "methods": ADD,
     "metrics": CHANGE,
     "models": ADD,
@@ -38,6 +39,7 @@ WRITER = {
     "runs": CHANGE,
     "scores": ADD,
     "sessions": CHANGE,
+    "sources": ADD,
     "training_curves": ADD,
 }
 """What the jobs may do to whole tables of schema stockbatch."""

@@ -1,5 +1,6 @@
 import math
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import t as student
 
+from stockbatch.exceptions import NoFit
 from stockbatch.methods.garch import (
     FEWEST_TO_FILTER,
     MINIMUM,
     PARAMETERS,
     REACH,
+    _implausible,
     fit_garch,
     garch_quantiles_by_origin,
 )
@@ -155,11 +158,25 @@ ODD = {
 def test_an_odd_history_has_a_usable_fit_or_none_and_warns_of_nothing(returns):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        parameters = fit_garch(returns)
-        if parameters is not None:
+        with suppress(NoFit):
+            parameters = fit_garch(returns)
             quantiles = garch_quantiles(parameters[None], returns[None])
             assert np.isfinite(quantiles).all()
             assert (np.diff(quantiles) > 0).all()
+
+
+def test_a_variance_that_explodes_or_an_absurd_mean_is_told_by_size():
+    calm = np.ones(300)
+    said = {
+        (0.0, 0.05, 0.05, 0.90, 6.0): None,
+        (0.0, 0.005, 0.05, 0.95, 6.0): None,  # a persistence of just one is nothing absurd
+        (-9.0, 0.05, 0.05, 0.90, 6.0): "a mean of 9 times the deviation there was",
+        (0.0, 0.5, 0.2, 0.8, 6.0): "a deviation a year on of 11.2 times the deviation there was",
+    }
+    for parameters, reason in said.items():
+        assert _implausible(np.array(parameters), calm) == reason
+    reason = _implausible(np.array([0.0, 0.05, 0.05, 0.90, 6.0]), 300 * calm)
+    assert reason == "a usual deviation of 300 times the deviation there was"
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from stockbatch.exceptions import BadFile, UnreadableFile
-from stockbatch.providers.csv import parser
+from stockbatch.providers.csv import blocks
 from stockbatch.providers.csv.header import REQUIRED, ticker_of
 from stockbatch.providers.csv.parser import read
 from stockbatch.records import CorporateAction
@@ -174,17 +174,22 @@ def test_other_alphabets_matter_only_where_they_are_read(file):
 
 
 def test_more_rows_than_are_read_at_a_time(file, monkeypatch):
-    monkeypatch.setattr(parser, "BLOCK_BYTES", 3 * len(ROW) - 5)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 3 * len(ROW) - 5)
     rows = [f"2018-02-{day:02},1,2,1,1.5,{day},{name}\n" for day in range(1, 8) for name in "BCA"]
     for odd in ("", '2018-02-08,1,2,1,1.5,"1,000",B\n'):
         table = read(file(HEADER + "".join(rows) + odd))
         assert table.tickers == ("A", "B", "C")
+        assert not table.findings
         assert bars(table, "A").volume.tolist() == [1, 2, 3, 4, 5, 6, 7]
         assert bars(table, "B").volume.tolist() == [1, 2, 3, 4, 5, 6, 7, 1000][: 7 + bool(odd)]
     for more in (",9", ",9,9", ",,9"):
-        for before in (20, 21):
-            text = HEADER + "".join(rows[:before]) + f"2018-02-08,1,2,1,1.5,1,A{more}\n"
-            assert problem(file(text))[:2] == (before + 2, 8)
+        for before in (0, 20, 21):
+            odd = f"2018-02-08,1,2,1,1.5,1,C{more}\n"
+            table = read(file(HEADER + "".join([*rows[:before], odd, *rows[before:]])))
+            assert len(table.sessions) == 21
+            ((ticker, (finding,)),) = table.findings.items()
+            assert (ticker, finding.check) == ("C", "unreadable_line")
+            assert f"line {before + 2} is left out: there are" in finding.message
     trailing = "".join(row.replace("\n", ",\n") for row in rows)
     assert bars(read(file(HEADER + trailing)), "A").volume.tolist() == [1, 2, 3, 4, 5, 6, 7]
 
@@ -234,24 +239,18 @@ ROW = "2018-02-05,1,2,1,1.5,100,A\n"
         ("date,open,high,low,close,Close\n", 1, "close", "twice"),
         (HEADER + "2018-02-06,1,2,x1,1.5,100,A\n", 2, "low", "'x1' is not a number"),
         (HEADER + "2018-02-06,1,2,1_0,1.5,100,A\n", 2, "low", "'1_0' is not a number"),
-        (HEADER + 2 * "2018-02-06,1,2,$1,1.5,100,A\n" + ROW, 2, "low", "not a number"),
-        (HEADER + "2018-02-05,1,2,x,1,1,A\n2018-02-30,1,2,1,1,1,A\n", 3, "date", "not a date"),
-        (TRADED + "2014-08-08,x,2,1,1,1,1,0,four\n", 5, "split_coefficient", "'four' is not a"),
-        (HEADER + ROW + "2018-02-30,1,2,1,1.5,100,A\n", 3, "date", "'2018-02-30' is not a date"),
-        (HEADER + ROW + "02/05/2018,1,2,1,1.5,100,A\n", 3, "date", "read as two dates"),
-        (HEADER + ROW + "13/13/2018,1,2,1,1.5,100,A\n", 3, "date", "not a date of the calendar"),
+        (HEADER + 2 * "2018-02-06,1,2,%1,1.5,100,A\n" + ROW, 2, "low", "not a number"),
+        (HEADER + 2 * "2018-02-30,1,2,1,1,1,A\n" + ROW, 2, "date", "not a date of the calendar"),
+        (HEADER + "02/05/2018,1,2,1,1.5,100,A\n", 2, "date", "read as two dates"),
+        (HEADER + "13/02/2018,1,2,1,1,1,A\n02/13/2018,1,2,1,1,1,A\n", 2, "date", "two dates"),
         (HEADER + '2018-02-06,1,2,"1,5",1.5,100,A\n', 2, "low", "'1,5' is not a number"),
-        (HEADER + '2018-02-06,1,2,1,"1,500",100,A\n', 2, "close", "read as two numbers"),
+        (HEADER + '2018-02-06,1,2,"1,500",1,100,A\n', 2, "low", "two numbers: say"),
         (HEADER.replace(",", ";") + "2018-02-06;1;2;1,5;1,5;1.000;A;B\n", 2, 8, "8 cells below 7"),
-        (HEADER + ROW + ",1,2,1,1.5,100,A\n", 3, "date", "not a date"),
-        (HEADER + ROW + "\n" + "2018-02-06,1,2,1,1.5,100,\n", 4, "Name", "no ticker"),
-        (HEADER + "2018-02-06,1,2,1,1,234.5,100,A\n" + ROW, 2, 8, "8 cells below 7 headings"),
-        (HEADER + ROW + "2018-02-06,1,2,1,1,234.5,100,A\n", 3, 8, "8 cells below 7 headings"),
+        (HEADER + 2 * "2018-02-06,1,2,1,1.5,100,\n" + ROW, 2, "Name", "no ticker"),
         (HEADER.encode() + b"2018-02-06,1,2,\xff,1,1,A\n", 2, "low", "not a number"),
-        (HEADER.encode() + ROW.encode() + b"2018-02-06,1,2,1,1,1,\xc4\n", 3, "Name", "no ticker"),
         (HEADER.encode("utf-16"), 2, 1, "no rows"),
-        (HEADER.encode() + ROW.encode() + b"2018-02-06,1,2\0\0\0\0", 3, 3, "NUL"),
-        (HEADER + ROW + '2018-02-06,"1,2,1,1,100,A\n', 3, "Name", "no ticker"),
+        ("Date,AAPL,MSFT,GOOG\n2018-02-06,1,2,3\n", 1, "AAPL", "a column for each ticker"),
+        (HEADER + ROW.replace("05", "05 10:00") + ROW.replace("05", "05 11:00"), 2, 1, "not daily"),
     ],
 )
 def test_a_bad_file_is_told_by_line_and_column(file, text, line, column, reason):
@@ -260,14 +259,71 @@ def test_a_bad_file_is_told_by_line_and_column(file, text, line, column, reason)
     assert reason in found[2]
 
 
+GOOD = [ROW.replace("05", f"{day:02}") for day in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (HEADER.encode(), "the header stands here again"),
+        (b"yesterday,1,2,1,1,1,A\n", "'yesterday' is not a date"),
+        (b"2018-02-30,1,2,1,1,1,A\n", "not a date of the calendar"),
+        (b"02/05/2018,1,2,1,1.5,100,A\n", "read as two dates"),
+        (b",1,2,1,1.5,100,A\n", "not a date"),
+        (b"2018-02-08,1,2,1,1.5,100,\n", "there is no ticker"),
+        (b"2018-02-08,1,2,1,1,1,\xc4\n", "there is no ticker"),
+        (b"2018-02-08,1,2,1,1,234.5,100,A\n", "8 cells below 7 headings"),
+        (b"2018-02-08,1,2\0\0\0\0\n", "there is a NUL byte"),
+        (b'2018-02-08,"1,2,1,1,100,A\n', "there is no ticker"),
+        (b"Source: a vendor, as is\n", "'Source: a vendor' is not a date"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_an_odd_line_costs_itself_only(file, odd, reason, place):
+    rows = [row.encode() for row in GOOD]
+    table = read(file(HEADER.encode() + b"".join([*rows[:place], odd, *rows[place:]])))
+    assert bars(table, "A").sessions.tolist() == [date(2018, 2, day) for day in range(1, 8)]
+    assert bars(table, "A").close.tolist() == [1.5] * 7
+    ((ticker, (finding,)),) = table.findings.items()
+    assert (ticker, finding.check, finding.session) == ("A", "unreadable_line", None)
+    assert finding.message.startswith(f"line {place + 2} is left out: ")
+    assert reason in finding.message
+
+
+def test_many_odd_lines_are_counted(file):
+    table = read(file(HEADER + (ROW + "never,1,2,1,1,1,A\n") * 300))
+    *named, more = table.findings["A"]
+    assert len(named) == 100
+    assert more.message == "200 more lines or cells could not be read"
+    assert len(table.sessions) == 300
+
+
 def test_a_cell_that_is_no_number_costs_its_bar_only(file):
-    table = read(file(HEADER + ROW * 2 + "2018-02-06,1,2,#N/A,$1.5,many,A\n"))
+    table = read(file(HEADER + ROW * 2 + "2018-02-06,1,2,#N/A,x1.5,many,A\n"))
     one = bars(table, "A")
     assert one.open.tolist()[-1] == 1
     for name in ("low", "close", "volume"):
         values = getattr(one, name)
         assert np.isfinite(values[:2]).all()
         assert np.isnan(values[2])
+    (finding,) = table.findings["A"]
+    assert finding.session == date(2018, 2, 6)
+    assert finding.message == "line 4 has no close: 'x1.5' is not a number"
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "check"),
+    [("volume", "many", "bad_volume"), ("dividend_amount", "x", "bad_dividend"),
+     ("split_coefficient", "four", "bad_split")],
+)  # fmt: skip
+def test_what_else_cannot_be_read_is_a_finding(file, name, cell, check):
+    header, *rows = TRADED.splitlines()
+    last = rows[-1].split(",")
+    last[header.split(",").index(name)] = cell
+    table = read(file("\n".join([header, *rows[:-1], ",".join(last)])))
+    (finding,) = table.findings["prices"]
+    assert (finding.check, finding.session) == (check, date(2014, 8, 7))
+    assert finding.message == f"line 4 has no {name}: {cell!r} is not a number"
 
 
 def test_a_gzip_file_cut_short(file):

@@ -96,9 +96,10 @@ def test_the_newest_bar_is_provisional_if_its_provider_corrects_it(app, market, 
     app.clock = lambda: calendar().close(ORIGIN) + timedelta(hours=1)
     fetch_session(app, CODE, ORIGIN)
     stored = (
-        "SELECT DISTINCT provider, price_basis, state FROM stockbatch.bars WHERE session = :day"
+        "SELECT DISTINCT specification, price_basis, state FROM stockbatch.bars"
+        " JOIN stockbatch.sources AS s ON s.id = source_id WHERE session = :day"
     )
-    newest = {"provider": "frames", "price_basis": "split_adjusted", "state": "final"}
+    newest = {"specification": "frames", "price_basis": "split_adjusted", "state": "final"}
     assert fetch(app.engine, stored, day=session(-1)) == [newest]
     newest["state"] = "provisional" if corrects else "final"
     assert fetch(app.engine, stored, day=ORIGIN) == [newest]

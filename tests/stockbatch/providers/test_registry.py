@@ -8,7 +8,7 @@ from jobs import cli
 from stockbatch.config import PREFIX, Settings
 from stockbatch.exceptions import BrokenProvider, ConfigurationError, UnknownProvider
 from stockbatch.providers import registry
-from stockbatch.providers.base import ProviderSettings
+from stockbatch.providers.base import ProviderSettings, identity
 from tests.support.market import PlainTrainer, fetch
 
 QUOTES = '''"""Quotes, as somebody else's package offers them."""
@@ -114,6 +114,21 @@ class _Plain(PlainTrainer):
         pass
 
 
+@pytest.mark.parametrize(
+    ("specification", "source"),
+    [
+        ("demo", "demo"),
+        ("csv:/data/bars.csv", "csv:/data/bars.csv"),
+        ("csv:/data/bars.csv#ticker=Stock&decimal=comma", "csv:/data/bars.csv"),
+        ("csv:/C#/bars.csv", "csv:/C#/bars.csv"),
+        ("csv:/C#/bars.csv#dates=exchange", "csv:/C#/bars.csv"),
+        ("alpha_vantage#basis=total_return", "alpha_vantage"),
+    ],
+)
+def test_options_do_not_make_another_source(specification, source):
+    assert identity(specification) == source
+
+
 def test_a_package_adds_a_provider(stockbatch, install, engine, monkeypatch):
     assert len(QUOTES.splitlines()) < 60
     install("quotes", QUOTES)
@@ -129,7 +144,8 @@ def test_a_package_adds_a_provider(stockbatch, install, engine, monkeypatch):
         "SELECT ticker, i.provider, currency, price_basis, count(*) AS bars,"
         " (array_agg(close ORDER BY session))[1] BETWEEN 76 AND 84 AS begins_at_80"
         " FROM stockbatch.bars AS b JOIN stockbatch.instruments AS i ON i.id = instrument_id"
-        " WHERE b.provider = 'quotes' GROUP BY 1, 2, 3, 4 ORDER BY 1",
+        " JOIN stockbatch.sources AS s ON s.id = source_id"
+        " WHERE specification = 'quotes' GROUP BY 1, 2, 3, 4 ORDER BY 1",
     )
     of_each = {
         "provider": "quotes",

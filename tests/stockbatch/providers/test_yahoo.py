@@ -30,6 +30,7 @@ from stockbatch.market.quality import check
 from stockbatch.providers import registry
 from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.providers.pacing import TokenBucket
+from stockbatch.providers.yahoo import exchanges
 from stockbatch.providers.yahoo.provider import WORKERS, Yahoo
 from stockbatch.records import BarRequest, CorporateAction, Listing, Panel, PriceBasis
 from tests.support.loopback import Reply
@@ -247,6 +248,14 @@ def test_unknown_prices_stay_unknown(yahoo, yahoo_server):
         ("EURUSD=X", ("CURRENCY", "USD", "Europe/London"), "24/5", "currency"),
         ("OCDO.L", ("EQUITY", "GBp", "Europe/London"), "XLON", "equity"),
         ("7203.T", ("EQUITY", "JPY", "Asia/Tokyo"), "XTKS", "equity"),
+        ("^N225", ("INDEX", "JPY", "Asia/Tokyo"), "XTKS", "index"),
+        ("^FTSE", ("INDEX", "GBP", "Europe/London"), "XLON", "index"),
+        ("^STOXX50E", ("INDEX", "EUR", "Europe/Zurich"), "XPAR", "index"),
+        ("^TA35.TA", ("INDEX", "ILS", "Asia/Jerusalem"), "XTAE", "index"),
+        ("OTP.BD", ("EQUITY", "HUF", "Europe/Budapest"), "XBUD", "equity"),
+        ("COPEC.SN", ("EQUITY", "CLP", "America/Santiago"), "XSGO", "equity"),
+        ("GGAL.BA", ("EQUITY", "ARS", "America/Buenos_Aires"), "XBUE", "equity"),
+        ("CEZ.PR", ("EQUITY", "CZK", "Europe/Prague"), "XPRA", "equity"),
     ],
 )
 def test_listings(yahoo, yahoo_server, symbol, meta, calendar, kind):
@@ -263,7 +272,18 @@ def test_listings(yahoo, yahoo_server, symbol, meta, calendar, kind):
     )
 
 
-@pytest.mark.parametrize("symbol", ["X.QA", "^N225"])
+def test_every_calendar_has_a_suffix_or_a_reason_why_not():
+    import exchange_calendars
+
+    known = set(exchange_calendars.get_calendar_names(include_aliases=False))
+    by_suffix = set(exchanges.CALENDARS.values())
+    assert by_suffix | exchanges.WITHOUT_SUFFIX.keys() == known
+    assert not by_suffix & exchanges.WITHOUT_SUFFIX.keys()
+    for table in (exchanges.INDICES, exchanges.EXCHANGES, exchanges.ZONES):
+        assert set(table.values()) <= known
+
+
+@pytest.mark.parametrize("symbol", ["X.QA", "^MADE.UP"])
 def test_an_exchange_without_a_calendar_is_refused(yahoo, yahoo_server, symbol):
     yahoo_server.charts[symbol] = chart(
         week(), [1, 2, 3, 4, 5], symbol=symbol, exchangeTimezoneName="Asia/Tokyo"

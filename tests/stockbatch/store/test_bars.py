@@ -14,7 +14,7 @@ from stockbatch.records import (
     PriceBasis,
     Severity,
 )
-from stockbatch.store import bars
+from stockbatch.store import bars, sources
 from tests.support.ledger import bars_of, listed, opened, store
 from tests.support.market import calendar, session
 
@@ -47,7 +47,8 @@ def test_bars_are_stored_as_they_came(db, one):
         assert [row[price] for row in stored] == getattr(given, price).tolist()
     assert [row["volume"] for row in stored] == [1e12, None]
     for row in stored:
-        assert (row["state"], row["provider"], row["revision"]) == ("final", "csv", 1)
+        assert (row["state"], row["revision"]) == ("final", 1)
+        assert row["source_id"] == sources.number(db, "csv")
         assert row["price_basis"] == "as_traded"
 
 
@@ -72,7 +73,8 @@ def test_a_bar_that_changed_keeps_what_it_was(db, one):
     ]
     first, second = rows(db, "SELECT * FROM stockbatch.bar_revisions ORDER BY revision")
     assert {name: first[name] for name in before} == before
-    assert (second["revision"], second["close"], second["provider"]) == (2, 2.5, "yfinance")
+    assert (second["revision"], second["close"]) == (2, 2.5)
+    assert second["source_id"] == sources.number(db, "yfinance")
     assert changed[0]["fetched_at"] > second["fetched_at"] > before["fetched_at"]
 
 

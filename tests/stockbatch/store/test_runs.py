@@ -44,6 +44,17 @@ def test_an_interrupted_run_is_resumed_and_superseded(db):
         runs.close_run(db, first)
 
 
+def test_a_run_that_nobody_holds_is_told_to_have_been_interrupted(own_db, engine):
+    opened(own_db)
+    own_db.commit()
+    with runs.exclusive(engine, "XNYS"):
+        assert [row["status"] for row in runs.history(own_db, 9)] == ["running"]
+    with runs.exclusive(engine, "XLON"):  # another exchange's is no sign of life
+        assert [row["status"] for row in runs.history(own_db, 9)] == ["interrupted"]
+    runs.close_run(own_db, opened(own_db))
+    assert [row["status"] for row in runs.history(own_db, 9)] == ["finished"]
+
+
 def test_a_failed_run_keeps_its_reason_until_it_is_resumed(db):
     run = opened(db)
     runs.close_run(db, run, failure="disk full")
