@@ -14,15 +14,14 @@ from stockbatch.providers.base import answers, no_data, unknown_ticker
 from stockbatch.providers.csv import OPTIONS, containers
 from stockbatch.providers.csv.containers import Stamp
 from stockbatch.providers.csv.header import Reading, read_header, ticker_of
+from stockbatch.providers.csv.joining import united
 from stockbatch.providers.csv.parser import read
 from stockbatch.providers.csv.table import Table
 from stockbatch.providers.options import joined, split
-from stockbatch.records import BarRequest, Bars, FetchedBars, Listing, PriceBasis
+from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
 SUFFIXES = (".csv", ".csv.gz", ".zip", ".xlsx", ".parquet")
 """Of the files of a folder or an archive; a pattern may name any."""
-FEWEST_SHARED, UNLIKE = 4, 1.2
-"""Closes of so many sessions whose ratio between two files varies so much are two companies'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +173,11 @@ class CsvFiles:
         containers.forget()
 
     def _bars(self, contents: _Contents, request: BarRequest) -> FetchedBars:
-        found = self._part(contents.of(request.symbol)[-1], request)
+        file = contents.of(request.symbol)[-1]
+        found = _part(self._table(file), file, request)
         if not len(found.bars):
             raise no_data(self.name, request)
         return found
-
-    def _part(self, file: Path, request: BarRequest) -> FetchedBars:
-        """Return what one file has of a request, be it nothing."""
-        try:
-            table = self._table(file).on(request.calendar)
-        except (ValueError, UnknownCalendar) as error:
-            raise BadFile(path=file, line=1, column=1, reason=error) from None
-        rows = table.rows(request.symbol, request.first, request.last)
-        return FetchedBars(
-            symbol=request.symbol,
-            bars=table.bars(rows),
-            actions=table.actions(rows),
-            price_basis=table.basis,
-            findings=table.findings.get(request.symbol, ()),
-        )
 
     def _joined(
         self, contents: _Contents, requests: Sequence[BarRequest]
@@ -202,17 +187,22 @@ class CsvFiles:
         parts: dict[str, dict[Path, FetchedBars]] = {symbol: {} for symbol in asked}
         errors: dict[str, ProviderError] = {}
         for file, symbols in _by_file({s: contents.files[s] for s in asked}).items():
+            try:
+                table = self._table(file)
+            except ProviderError as error:
+                errors |= dict.fromkeys(symbols, error)
+                continue
+            # A file of two sessions without a split does not tell what others do.
+            stated = self._reading.basis or table.basis_stated
             for symbol in symbols:
                 try:
-                    part = self._part(file, asked[symbol])
+                    part = _part(table, file, asked[symbol])
                 except ProviderError as error:
                     errors[symbol] = error
                     continue
                 if len(part.bars):
                     # Copied: a view would keep the whole file in memory.
                     bars = part.bars.where(np.ones(len(part.bars), bool))
-                    # A file of two sessions without a split does not tell what others do.
-                    stated = self._reading.basis or self._table(file).basis_stated
                     basis = part.price_basis if stated else None
                     parts[symbol][file] = replace(part, bars=bars, price_basis=basis)
 
@@ -222,7 +212,7 @@ class CsvFiles:
                 raise errors[request.symbol]
             if not found:
                 raise no_data(self.name, request)
-            return _united(found)
+            return united(found)
 
         yield from answers(requests, answer)
 
@@ -324,6 +314,22 @@ class CsvFiles:
         return self._last[2]
 
 
+def _part(table: Table, file: Path, request: BarRequest) -> FetchedBars:
+    """Return what one file has of a request, be it nothing."""
+    try:
+        table = table.on(request.calendar)
+    except (ValueError, UnknownCalendar) as error:
+        raise BadFile(path=file, line=1, column=1, reason=error) from None
+    rows = table.rows(request.symbol, request.first, request.last)
+    return FetchedBars(
+        symbol=request.symbol,
+        bars=table.bars(rows),
+        actions=table.actions(rows),
+        price_basis=table.basis,
+        findings=table.findings.get(request.symbol, ()),
+    )
+
+
 def _by_file(files: Mapping[str, Sequence[Path]]) -> dict[Path, list[str]]:
     """Return the tickers of every file, the files in their order."""
     by_file: dict[Path, list[str]] = {}
@@ -331,63 +337,6 @@ def _by_file(files: Mapping[str, Sequence[Path]]) -> dict[Path, list[str]]:
         for path in paths:
             by_file.setdefault(path, []).append(ticker)
     return dict(sorted(by_file.items(), key=lambda pair: _order(pair[0])))
-
-
-def _united(parts: Mapping[Path, FetchedBars]) -> FetchedBars:
-    """Join what several files have of a ticker: of a session in two, the later file's bar counts.
-
-    Raises BadFile where the files are not of one company, or not on one basis.
-    """
-    *before, last = parts
-    found = parts[last]
-    bases = {part.price_basis: path for path, part in parts.items() if part.price_basis}
-    if len(bases) > 1:
-        where = " and ".join(f"{basis} in {path.name}" for basis, path in bases.items())
-        reason = f"the prices of {found.symbol} are {where}: say which is right by --basis"
-        raise BadFile(path=last, line=1, column=1, reason=reason)
-    found = replace(found, price_basis=next(iter(bases), PriceBasis.SPLIT_ADJUSTED))
-    for path in reversed(before):
-        earlier = parts[path]
-        if _unlike(earlier.bars, found.bars):
-            reason = f"{found.symbol} is another company here than in {last}"
-            raise BadFile(path=path, line=1, column=1, reason=reason)
-        new = ~np.isin(earlier.bars.sessions, found.bars.sessions)
-        replaced = set(found.bars.sessions.tolist())
-        bars = earlier.bars.where(new)
-        found = replace(
-            found,
-            bars=_sorted(bars, found.bars),
-            actions=(
-                *(action for action in earlier.actions if action.session not in replaced),
-                *found.actions,
-            ),
-            findings=(*earlier.findings, *found.findings),
-        )
-    return found
-
-
-def _sorted(earlier: Bars, later: Bars) -> Bars:
-    columns = {
-        name: np.concatenate([getattr(earlier, name), getattr(later, name)])
-        for name in ("sessions", "open", "high", "low", "close", "volume")
-    }
-    order = np.argsort(columns["sessions"], kind="stable")
-    return Bars(**{name: values[order] for name, values in columns.items()})
-
-
-def _unlike(one: Bars, other: Bars) -> bool:
-    """Tell whether the closes of the sessions that both have cannot be of one company."""
-    shared, at, there = np.intersect1d(one.sessions, other.sessions, return_indices=True)
-    if len(shared) < FEWEST_SHARED:
-        return False
-    # A split that one file contains and the other does not leaves their ratio constant.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = one.close[at] / other.close[there]
-    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    if len(ratios) < FEWEST_SHARED:
-        return False
-    low, high = np.quantile(ratios, [0.25, 0.75])
-    return bool(high > UNLIKE * low)
 
 
 def _tables(paths: Iterable[Path], folder: Path) -> list[Path]:

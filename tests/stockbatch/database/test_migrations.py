@@ -77,6 +77,7 @@ LISTS = {
     "alert_messages_event_check": AlertEvent,
     "alerts_condition_check": Condition,
     "bars_price_basis_check": PriceBasis,
+    "instruments_price_basis_check": PriceBasis,
     "bars_state_check": BarState,
     "corporate_actions_kind_check": ActionKind,
     "data_issues_severity_check": Severity,
