@@ -204,7 +204,7 @@ def test_one_table_is_in_memory_at_a_time(folder, monkeypatch):
     assert read == ["long1.csv", "long2.csv"]
     answers = fetch(provider, "Y1", "X1", "Y2", "X2", "AAPL")
     assert {answer.symbol for answer in answers} == {"Y1", "X1", "Y2", "X2", "AAPL"}
-    assert read[4:] == ["long1.csv", "AAPL.csv"]
+    assert read[2:] == ["long1.csv", "AAPL.csv"]
 
 
 def test_specifications_are_absolute(long_file, monkeypatch):
