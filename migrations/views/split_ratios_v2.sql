@@ -40,12 +40,12 @@ COMMENT ON COLUMN stockbatch.split_ratios.shares IS 'at n + 1: how many of today
 -- Prices adjusted for dividends are restated at each: only what became of the close tells their
 -- basis. Of others only a split does it.
 CREATE OR REPLACE FUNCTION stockbatch.restated(before float8, now float8, price_basis text)
-RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE
-        WHEN price_basis = 'total_return' THEN before / now
-        ELSE stockbatch.restated_by_split(before, now)
-    END
-$$;
+RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Bound when it is made: by its text, readers of the views would need rights to the schema.
+RETURN CASE
+    WHEN price_basis = 'total_return' THEN before / now
+    ELSE stockbatch.restated_by_split(before, now)
+END;
 
 COMMENT ON FUNCTION stockbatch.restated IS
     'what became of the basis of a price, by what its prices are adjusted for; the rule that scores go by';

@@ -25,7 +25,7 @@ ACTIONS = (
     " WHERE ticker = :ticker AND retracted_at IS NULL ORDER BY session, kind"
 )
 CLOSES = (
-    "SELECT session, close, state, revision, price_basis FROM stockbatch.bars"
+    "SELECT session, close, state, revision, bars.price_basis FROM stockbatch.bars"
     " JOIN stockbatch.instruments AS i ON i.id = instrument_id"
     " WHERE ticker = :ticker ORDER BY session"
 )

@@ -172,7 +172,8 @@ def test_a_package_adds_a_provider(stockbatch, install, engine, monkeypatch):
 
 def test_its_settings_are_checked(stockbatch, install, monkeypatch):
     status, out, _ = stockbatch("--set", "providers.quotes.token=x", "config", "check")
-    assert (status, out) == (2, "wrong  options: providers.quotes: unknown\n")
+    known = "there are csv, demo, yfinance, alpha_vantage"
+    assert (status, out) == (2, f"wrong  options: providers.quotes: unknown; {known}\n")
     install("quotes", QUOTES)
     assert stockbatch("--set", "providers.quotes.token=x", "config", "check")[0] == 0
     monkeypatch.setenv(f"{PREFIX}PROVIDERS__QUOTES__PRICE", "-1")
