@@ -8,8 +8,8 @@ StockbatchError
 │   ├── UnknownCalendar
 │   ├── NotASession
 │   ├── OutsideCalendar
-│   ├── NoBarsThen
 │   ├── DoubtfulCalendar
+│   ├── NoBarsThen
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable

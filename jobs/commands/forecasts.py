@@ -8,7 +8,6 @@ from typing import Any
 import typer
 
 from jobs.commands import context, options
-from jobs.words import price
 
 
 def forecasts(
@@ -37,6 +36,8 @@ def forecasts(
 
 def views_table(rows: list[dict[str, Any]]) -> None:
     """Print rows of bi.next_session_forecast for people."""
+    from jobs.words import price
+
     columns = [("ticker", "left"), ("session", "left"), ("method", "left"), ("kind", "left")]
     columns += [(name, "right") for name in ("last close", "forecast", "change", "80 % interval")]
     columns += [("95 % interval", "right"), ("P(rise)", "right"), ("inputs", "left")]
@@ -63,6 +64,8 @@ def views_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _interval(low: Any, high: Any) -> str:
+    from jobs.words import price
+
     return "" if low is None else f"{price(low)} … {price(high)}"
 
 
