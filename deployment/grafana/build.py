@@ -297,7 +297,7 @@ def candles() -> Json:
             colour("mean of 200", PINK),
             *(of(name, unit="string") for name in ("open", "high", "low", "close")),
             *(of(f"mean of {n}", unit="string") for n in (20, 50, 200)),
-            *(of(name, unit="string") for name in PRICES),
+            *(of(name, unit="string") for name in ("forecast", "low 80 %", "high 80 %")),
             colour("forecast", BLACK, custom_lineStyle={"fill": "dash", "dash": [4, 4]}),
             *band(80, 15),
         ],
@@ -330,7 +330,7 @@ def fan() -> Json:
         width=12,
         options={"xField": "session"},
         overrides=[
-            *(of(name, unit="string") for name in ("actual", "low 50 %", "high 50 %", *PRICES)),
+            *(of(name, unit="string") for name in ("actual", "low 50 %", "high 50 %", *PRICES[1:])),
             *band(95, 10),
             *band(80, 15),
             *band(50, 20),
