@@ -46,6 +46,7 @@ def isolate(
                 with bound_contextvars(ticker=tickers[0].ticker):
                     log.warning("%s: %s is left out: %s", name, tickers[0].ticker, told(error))
                 return
+            log.warning("%s: %s; trying %d tickers by halves", name, told(error), len(tickers))
         else:
             return
         middle = len(tickers) // 2
