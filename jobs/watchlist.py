@@ -49,13 +49,11 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """How many tickers were added, how many were there already, and why others were not."""
+    """What was added, how many tickers were there already, and why others were not added."""
 
-    added: int
+    listings: tuple[Listing, ...]
     known: int
     failures: tuple[ProviderError, ...]
-    listings: tuple[Listing, ...] = ()
-    """What was added."""
 
 
 def add(
@@ -86,7 +84,7 @@ def add(
     # The calendar is all a run cannot do without: of whom it is told, nobody is asked.
     described = [one for one in fresh if "calendar" in one.told]
     asked = [one for one in fresh if "calendar" not in one.told]
-    added, failures, stored = 0, list[ProviderError](), list[Listing]()
+    failures, stored = list[ProviderError](), list[Listing]()
     lacking: dict[str, list[Listing]] = {}
     for name, provider in providers.items():
         listings = [
@@ -94,8 +92,7 @@ def add(
             for one in described
             if one.provider == name
         ]
-        added += _store(app, provider, listings, fallbacks)
-        stored += listings
+        stored += _store(app, provider, listings, fallbacks)
     with app.progress() as progress:
         for one in progress.track(asked, description="tickers"):
             provider = providers[one.provider]
@@ -110,19 +107,13 @@ def add(
                 if listing.calendar is None:
                     lacking.setdefault(one.provider, []).append(listing)
                 else:
-                    added += _store(app, provider, [listing], fallbacks)
-                    stored.append(listing)
+                    stored += _store(app, provider, [listing], fallbacks)
     for name, listings in lacking.items():
         placed, bad = _placed(app, providers[name], listings, choose)
-        added += _store(app, providers[name], placed, fallbacks)
-        stored += placed
+        stored += _store(app, providers[name], placed, fallbacks)
         failures += bad
-    return Added(
-        added=added,
-        known=len(wanted) - len(fresh),
-        failures=tuple(failures),
-        listings=tuple(stored),
-    )
+    known_already = len(wanted) - len(fresh)
+    return Added(listings=tuple(stored), known=known_already, failures=tuple(failures))
 
 
 def add_all(
@@ -147,12 +138,9 @@ def add_all(
     if calendar is not None:
         fresh = [replace(one, calendar=calendar) for one in fresh]
     placed, bad = _placed(app, source, fresh, choose)
-    added = _store(app, source, placed, fallbacks)
+    _store(app, source, placed, fallbacks)
     return Added(
-        added=added,
-        known=len(listings) - len(fresh),
-        failures=(*failures, *bad),
-        listings=tuple(placed),
+        listings=tuple(placed), known=len(listings) - len(fresh), failures=(*failures, *bad)
     )
 
 
@@ -248,7 +236,8 @@ def _resolved(app: App, fallbacks: Iterable[Fallback]) -> list[Fallback]:
 
 def _store(
     app: App, provider: BarProvider, listings: Sequence[Listing], fallbacks: Sequence[Fallback]
-) -> int:
+) -> Sequence[Listing]:
+    """Add what a provider is to feed, and return it."""
     sources = {
         listing.ticker: [
             Source(provider=one.provider, symbol=one.symbol or listing.ticker) for one in fallbacks
@@ -256,4 +245,5 @@ def _store(
         for listing in listings
     }
     with app.transaction() as db:
-        return instruments.add(db, listings, provider=provider.specification, fallbacks=sources)
+        instruments.add(db, listings, provider=provider.specification, fallbacks=sources)
+    return listings

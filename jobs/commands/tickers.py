@@ -204,11 +204,11 @@ def _code(text: str) -> str:
 
 def _tell(result: Added, *, fallbacks: bool) -> None:
     """Say what became of tickers to be added; end with an error where some were not."""
-    if result.added or result.known or not result.failures:
+    if result.listings or result.known or not result.failures:
         known = f", {result.known} on the watchlist already" if result.known else ""
         if known and fallbacks:
             known += ": to change their fallbacks, remove them and add them again"
-        typer.echo(f"{result.added} added{known}")
+        typer.echo(f"{len(result.listings)} added{known}")
     for line in _understood(result.listings):
         typer.echo(line, err=True)
     for failure in result.failures:

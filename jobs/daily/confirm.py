@@ -9,7 +9,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from jobs.daily.fetch import OVERLAP, answers, by_provider
+from jobs.daily.answers import answers, by_provider
+from jobs.daily.fetch import OVERLAP
 from stockbatch.engine.features import JUMP_REACH
 from stockbatch.exceptions import ConfigurationError, ProviderError
 from stockbatch.market import quality

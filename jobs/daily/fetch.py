@@ -1,7 +1,6 @@
 """Fetch the bars a session still lacks, check them, store what passes."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -9,9 +8,9 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from jobs.isolation import is_of_a_ticker, isolate, told
+from jobs.daily.answers import answers, batches, by_provider
+from jobs.isolation import isolate, told
 from stockbatch.exceptions import (
-    BadAnswer,
     ConfigurationError,
     NoData,
     ProviderError,
@@ -35,7 +34,6 @@ from stockbatch.records import (
     Reason,
     Run,
     Severity,
-    Source,
     StoredBars,
 )
 from stockbatch.store import bars as bar_store
@@ -44,12 +42,9 @@ from stockbatch.store import issues, runs
 
 OVERLAP = 10
 """Stored sessions asked for again, so that late corrections are seen."""
-COMMIT_BARS, COMMIT_SECONDS = 100_000, 5.0
-"""A batch is committed once it holds so many bars, or took so long to come."""
 STRIKES = 5
 """Sessions without a bar from any provider after which a ticker may be traded no more."""
 
-Answer = tuple[Instrument, FetchedBars | ProviderError]
 Problems = dict[int, Outcome]
 
 
@@ -107,28 +102,6 @@ def fetch_bars(
             progress.update(task, total=len(lacking) + len(asking))
     _finish(app, run, calendar, instruments, problems)
     return problems
-
-
-def by_provider(
-    instruments: Iterable[Instrument], provider: str | None, turn: int
-) -> list[tuple[str, dict[str, Instrument]]]:
-    """Return who is to be asked in this turn: pairs of a provider and instruments by symbol.
-
-    Turn 0 is that of their own providers, 1 that of the first fallbacks, and so on.
-    """
-    groups: list[tuple[str, dict[str, Instrument]]] = []
-    for instrument in instruments:
-        sources = [Source(provider=provider or instrument.provider, symbol=instrument.symbol)]
-        sources += () if provider else instrument.fallbacks
-        if turn < len(sources):
-            source = sources[turn]
-            for specification, fed in groups:
-                if specification == source.provider and source.symbol not in fed:
-                    fed[source.symbol] = instrument
-                    break
-            else:  # of instruments with the same symbol, each is asked for in a group of its own
-                groups.append((source.provider, {source.symbol: instrument}))
-    return groups
 
 
 def _ask(
@@ -191,13 +164,16 @@ def _fetch(
     ]
     problems: Problems = {}
     restated: dict[str, Instrument] = {}
-    for batch in _batches(answers(feed.source, requests), fed):
-        come = {i.id: (i, answer) for i, answer in batch if isinstance(answer, FetchedBars)}
+    for batch in batches(answers(feed.source, requests), fed):
+        come = {
+            i.id: (i, answer.understood(feed.source.price_basis))
+            for i, answer in batch
+            if isinstance(answer, FetchedBars)
+        }
         admitted: dict[int, Admitted] = {}
         for instrument, answer in batch:
             if isinstance(answer, ProviderError):
                 problems[instrument.id] = _failure(instrument, answer)
-
         keep = partial(_keep, app, feed, come, admitted, whole=whole)
         answered = [instrument for instrument, _ in come.values()]
         failed = isolate(f"{feed.run.calendar} {session} fetch", keep, [answered])
@@ -213,57 +189,10 @@ def _fetch(
     return problems, restated
 
 
-def answers(
-    source: BarProvider, requests: Sequence[BarRequest]
-) -> Iterator[FetchedBars | ProviderError]:
-    """Yield what a provider answers; one that breaks is asked for the rest by halves."""
-    waiting = {request.symbol: request for request in requests}
-    try:
-        for answer in source.fetch(requests):
-            symbol = answer.values["ticker"] if isinstance(answer, ProviderError) else answer.symbol
-            if waiting.pop(symbol, None) is not None:
-                yield answer
-    except Exception as error:
-        if not is_of_a_ticker(error):
-            raise
-        rest = list(waiting.values())
-        if len(rest) == 1:
-            yield BadAnswer(provider=source.name, ticker=rest[0].symbol, reason=told(error))
-            return
-        middle = len(rest) // 2
-        for half in (rest[:middle], rest[middle:]):
-            if half:
-                yield from answers(source, half)
-
-
-def _batches(
-    come: Iterable[FetchedBars | ProviderError], instruments: Mapping[str, Instrument]
-) -> Iterator[list[Answer]]:
-    """Yield the answers in batches to commit; after Ctrl-C, what has come is the last one."""
-    batch: list[Answer] = []
-    bars, begun = 0, time.monotonic()
-    try:
-        for answer in come:
-            if isinstance(answer, ProviderError):
-                batch.append((instruments[answer.values["ticker"]], answer))
-            else:
-                batch.append((instruments[answer.symbol], answer))
-                bars += len(answer.bars)
-            if bars >= COMMIT_BARS or time.monotonic() - begun >= COMMIT_SECONDS:
-                yield batch
-                batch, bars, begun = [], 0, time.monotonic()
-    except KeyboardInterrupt:
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
-
-
 def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: bool) -> Admitted:
     """Check one answer and compare it with what is stored."""
+    assert answer.price_basis is not None  # it is understood
     stored = feed.stored.get(instrument.id)
-    answer = answer.understood(feed.source.price_basis)
     checked = quality.check(answer, feed.calendar.sessions, feed.run.session)
     if stored is not None and len(stored.sessions) and len(checked.accepted):
         last, first = stored.sessions[-1], checked.accepted.sessions[0]
@@ -275,7 +204,7 @@ def _admit(feed: _Feed, instrument: Instrument, answer: FetchedBars, *, whole: b
         checked,
         stored,
         feed.run.session,
-        basis=answer.price_basis or feed.source.price_basis,
+        basis=answer.price_basis,
         currency=(None if whole else answer.currency, instrument.currency),
         agreed=feed.agreed.get(instrument.id, frozenset()),
     )
@@ -317,7 +246,7 @@ def _save(
             of_basis = {
                 id_: kept[id_]
                 for id_, (_, answer) in come.items()
-                if id_ in kept and (answer.price_basis or feed.source.price_basis) is basis
+                if id_ in kept and answer.price_basis is basis
             }
             if of_basis:
                 _save_bars(db, feed, of_basis, basis, whole=whole)

@@ -1,14 +1,16 @@
 """Fit the methods that learn from all tickers of a calendar together, before any chunk is made."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from jobs.app import App
 from jobs.isolation import is_of_a_ticker, together, told
 from jobs.models.base import learned_from, materials
 from jobs.models.tickers import is_overdue
 from stockbatch.engine import learning
+from stockbatch.engine.material import Material
 from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Scope
 from stockbatch.records import Instrument, Market, Reason, Run, Sessions, TrainedModel
@@ -53,10 +55,12 @@ def fit_pooled(
         return known
 
     app.on_event("pooled: compute")
-    fits = {
-        name: _fit(app, run, name, reason, tickers, sessions, market)
-        for name, reason in due.items()
-    }
+
+    @lru_cache(maxsize=1)  # all methods learn from the same tickers, unless one fails with some
+    def load(part: tuple[Instrument, ...]) -> list[Material]:
+        return list(materials(app, part, sessions, market))
+
+    fits = {name: _fit(app, run, name, reason, tickers, load) for name, reason in due.items()}
     fitted = {name: model for name, model in fits.items() if model is not None}
 
     app.on_event("pooled: save")
@@ -72,16 +76,13 @@ def _fit(
     name: str,
     reason: Reason,
     tickers: Sequence[Instrument],
-    sessions: Sessions,
-    market: Market,
+    load: Callable[[tuple[Instrument, ...]], list[Material]],
 ) -> TrainedModel | None:
     """Fit one method without those it fails with; None where that fails, too: it stops no other."""
     method = registry.methods()[name]
 
     def fit(part: Sequence[Instrument]) -> TrainedModel | None:
-        return fitting.of_calendar(
-            method, list(materials(app, part, sessions, market)), reason, app.settings
-        )
+        return fitting.of_calendar(method, load(tuple(part)), reason, app.settings)
 
     try:
         return together(f"{run.calendar} {run.session} {name}", fit, tickers)

@@ -52,7 +52,7 @@ def mornings(app: App, deliveries: Path, folder: Path) -> Iterator[tuple[date, f
         seconds = time.perf_counter() - started
         failures = "".join(f"; {failure}" for failure in added.failures)
         said = str(fetched).partition("\n")[0]
-        yield session, seconds, f"{added.added} added, {said}{failures}"
+        yield session, seconds, f"{len(added.listings)} added, {said}{failures}"
 
 
 @contextmanager
