@@ -74,6 +74,15 @@ Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
 AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER", help="Default: all tickers.")]
 """One ticker, or all where none is named."""
 Session = Annotated[date | None, day("--session", about="Default: the last one closed.")]
+Calendar = Annotated[
+    str | None,
+    typer.Option(
+        parser=exchange,
+        metavar="EXCHANGE",
+        help="Whose days they trade on: a code or name such as XLON, NSE, 24/7. Default: what the "
+        "provider says, else XNYS if their bars fit.",
+    ),
+]
 Column = Annotated[
     list[str] | None,
     typer.Option(

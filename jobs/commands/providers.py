@@ -43,6 +43,7 @@ def csv(
     decimal: options.Decimal = None,
     dates: options.Dates = None,
     basis: options.Basis = None,
+    calendar: options.Calendar = None,
 ) -> None:
     """Show how a file of bars is understood; nothing is stored."""
     from stockbatch.exceptions import ProviderError
@@ -59,6 +60,7 @@ def csv(
             if isinstance(table, ProviderError):
                 bad.append(table)
                 continue
+            table = table.on(calendar)
             # Of the files of a folder that are alike, one is shown, and any with odd lines.
             kind = (table.basis.value, table.understood)
             alike[kind] = alike.get(kind, 0) + 1
@@ -82,6 +84,8 @@ def _show(path: Path, table: Table, header: Header) -> None:
     typer.echo(f"  understood  {table.understood}")
     typer.echo(f"  prices      {table.basis}")
     typer.echo(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
+    if table.instants is not None:
+        typer.echo("  days        of UTC: for those of an exchange, give --calendar")
     typer.echo(f"  bars        {len(table.sessions)}")
     first, last = table.tickers[0], table.tickers[-1]
     typer.echo(f"  first       {_bar(table, first, 0)}")

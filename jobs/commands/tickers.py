@@ -30,15 +30,6 @@ FallbackOption = Annotated[
     list[str] | None,
     typer.Option(metavar="PROVIDER", help="Asked where the provider fails; may be repeated."),
 ]
-CalendarOption = Annotated[
-    str | None,
-    typer.Option(
-        parser=options.exchange,
-        metavar="EXCHANGE",
-        help="Whose days they trade on: a code or name such as XLON, NSE, 24/7. Default: what the "
-        "provider says, else XNYS if their bars fit.",
-    ),
-]
 
 
 @tickers.command()
@@ -53,7 +44,7 @@ def add(
     everything: Annotated[
         bool, typer.Option("--all", help="Every ticker the provider lists.")
     ] = False,
-    calendar: CalendarOption = None,
+    calendar: options.Calendar = None,
     column: options.Column = None,
     decimal: options.Decimal = None,
     dates: options.Dates = None,
@@ -97,7 +88,7 @@ def import_(
     ],
     provider: ProviderOption = None,
     fallback: FallbackOption = None,
-    calendar: CalendarOption = None,
+    calendar: options.Calendar = None,
     column: options.Column = None,
     decimal: options.Decimal = None,
     dates: options.Dates = None,

@@ -42,6 +42,9 @@ APART = 0.005
 """Relative difference of the closes from which two providers do not speak of the same thing."""
 LEAST_LEFT = 0.5
 """What dividends may leave of a price: with less of it, another series is more likely."""
+LARGEST_FALL = 0.5
+"""Ratio of new closes to stored ones below which no ordinary dividend has lowered them."""
+_HOW = "remove it and add it again with --basis total_return"
 FEWEST = 3
 """With fewer sessions in common, one wrong bar cannot be told from another history."""
 
@@ -254,6 +257,8 @@ def admit(
     if overlap.match is Match.OTHER:
         unit = _unit(overlap.ratio)
         text = f"closes are {overlap.ratio:.3g} times those stored{unit}: no split explains it"
+        if basis is PriceBasis.SPLIT_ADJUSTED and LARGEST_FALL < overlap.ratio < 1:
+            text += f"; if dividends do, {_HOW}"
         found = _history(Check.RESTATED_HISTORY, session, text, overlap.ratio, SAME)
         return _doubtful(checked, stored, found, agreed)
     if overlap.match is Match.APART:

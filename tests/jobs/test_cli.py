@@ -1045,6 +1045,18 @@ def test_how_a_file_is_understood_is_shown_and_nothing_made(stockbatch, tmp_path
     assert "prices      total_return" in other.out
 
 
+def test_stamps_are_shown_as_the_days_of_an_exchange(stockbatch, tmp_path):
+    file = tmp_path / "SAP.DE.csv"
+    bars = (f"2024-06-{day} 22:00:00+00:00,1,2,1,{1 + day / 100}\n" for day in (24, 25, 26))
+    file.write_text("Date,Open,High,Low,Close\n" + "".join(bars))
+    written = stockbatch("providers", "csv", file).out
+    assert "of UTC: for those of an exchange, give --calendar" in written
+    assert "last        SAP.DE 2024-06-26" in written
+    known = stockbatch("providers", "csv", file, "--calendar", "xetr").out
+    assert "of UTC" not in known
+    assert "last        SAP.DE 2024-06-27: open 1, high 2, low 1, close 1.26" in known
+
+
 def test_of_files_that_are_alike_one_is_shown_and_every_bad_one(stockbatch, tmp_path):
     for number in range(5):
         (tmp_path / f"T{number}.csv").write_text(BARS_OF_A_FILE)

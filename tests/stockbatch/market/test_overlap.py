@@ -143,6 +143,13 @@ def test_only_newer_bars_of_another_provider_are_taken():
             "1.3 times those stored: no split explains it",
         ),
         (
+            told(0.95),
+            stored(basis=PriceBasis.SPLIT_ADJUSTED),
+            {"basis": PriceBasis.SPLIT_ADJUSTED},
+            Check.RESTATED_HISTORY,
+            "no split explains it; if dividends do, remove it and add it again with --basis total",
+        ),
+        (
             told(1.01),
             stored(own=False),
             {},
