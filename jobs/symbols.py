@@ -117,11 +117,11 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
         rows = list(_rows(file, delimiter))
         for place, (_, cells) in enumerate(rows[:PREAMBLE]):
             columns = _columns(cells)
-            if columns and not _are_symbols(rows[:place]):
-                # That which separates most of the headings is the delimiter. Of the lines, that
-                # with most of them has the headings: before it, a fund sums up its stock and cash.
-                if best is None or len(columns) > len(best[1]):
-                    best = place, columns, rows
+            # That which separates most of the headings is the delimiter. Of the lines, that with
+            # most of them has the headings: before it, a fund sums up its stock and cash.
+            more = best is None or len(columns) > len(best[1])
+            if columns and more and not _are_symbols(rows[:place]):
+                best = place, columns, rows
     if best is None:
         return list(_rows(file, UNUSED)), {"ticker": 0}
     place, columns, rows = best
