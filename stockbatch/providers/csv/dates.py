@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +38,8 @@ _UNITS = {range(9, 12): 1, range(12, 15): 10**3, range(15, 18): 10**6, range(18,
 _MAJORITY = 10
 """So many times more dates must tell of one order of day and month than of the other."""
 
-_LEAST = 5
-"""Years change so many times less often than days."""
+_FEWER = 1.5
+"""Read right, dates are of so many times fewer months than read in another way."""
 
 
 class Stamp(NamedTuple):
@@ -91,18 +90,12 @@ def _slashed(text: str) -> re.Match[str] | None:
 
 
 def years_are_last(texts: Iterable[str]) -> bool:
-    """Tell whether the last of 31/12/24 is the year: from bar to bar it changes least."""
+    """Tell whether the last of 31/12/24 is the year: there are far fewer months than days then."""
     found = [match for text in texts if (match := _YEAR_LAST.fullmatch(text.strip()))]
-    parts = [(match[1], match[3], match[4]) for match in found if len(match[4]) == 2]
-    first, second, last = (
-        (
-            sum(one != next_ for one, next_ in pairwise(values))
-            for values in zip(*parts, strict=True)
-        )
-        if parts
-        else (0, 0, 0)
-    )
-    return _LEAST * last < max(first, second)
+    parts = {(match[1], match[3], match[4]) for match in found if len(match[4]) == 2}
+    last = min(len({(year, part[at]) for *part, year in parts}) for at in (0, 1))
+    first = len({(year, month) for year, month, _ in parts})
+    return _FEWER * last < first
 
 
 def as_session(text: str, days_first: bool | None = None, *, years_last: bool = False) -> date:

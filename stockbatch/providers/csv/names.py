@@ -1,4 +1,5 @@
 """What the columns of a file of bars are called, in the languages that files are written in."""
+# ruff: noqa: RUF001 (Turkish has letters that look like others)
 
 import codecs
 import re
