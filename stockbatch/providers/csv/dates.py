@@ -95,7 +95,7 @@ def years_are_last(texts: Iterable[str]) -> bool:
     parts = {(match[1], match[3], match[4]) for match in found if len(match[4]) == 2}
     last = min(len({(year, part[at]) for *part, year in parts}) for at in (0, 1))
     first = len({(year, month) for year, month, _ in parts})
-    return _FEWER * last < first
+    return _FEWER * last <= first
 
 
 def as_session(text: str, days_first: bool | None = None, *, years_last: bool = False) -> date:
