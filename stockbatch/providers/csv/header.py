@@ -4,7 +4,7 @@ import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal, NoReturn
 from urllib.parse import unquote
@@ -221,8 +221,9 @@ def _numbers_alone(below: Rows, headings: Sequence[str], name: str) -> bool:
     at = headings.index(name)
     cells = [row[at].strip() for _, row in below if at < len(row)]
     if name == "index":
-        first = int(cells[0]) if cells and cells[0].isdecimal() else -1
-        return first in (0, 1) and cells == [str(first + place) for place in range(len(cells))]
+        whole = [int(cell) for cell in cells if cell.isdecimal()]
+        steps = {later - earlier for earlier, later in pairwise(whole)}
+        return len(whole) == len(cells) > 0 and (steps in ({1}, {-1}) or whole in ([0], [1]))
     return name == "name" and bool(cells) and all(map(str.isdecimal, cells))
 
 

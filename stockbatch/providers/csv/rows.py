@@ -21,6 +21,7 @@ from stockbatch.records import Check, Finding, Floats, Sessions, Severity
 
 FEW = 0.1
 """More rows than this share on a session that has one already: these are no daily bars."""
+ASK = "say which by --column ticker=NAME, or by --column ticker= that all bars are of one"
 FEWEST_SESSIONS, MOST_LIKE = 6, 0.9
 """Of so many sessions or more, this share at one distance shows bars of weeks or months."""
 _STEPS = (("a week", 6, 8), ("a month", 28, 33), ("a quarter", 88, 94), ("a year", 363, 368))
@@ -116,6 +117,14 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     rows = _dated(rows, header, stamps, faults)
     _one_ticker(rows, header, stamps.days, reading)
     tickers = sorted({rows.texts["ticker"][code] for code in np.unique(rows.codes["ticker"])})
+    if (
+        "ticker" in header.columns
+        and reading.ticker is None
+        and len(tickers) > max(2, len(rows.lines) / 2)
+        and len(np.unique(stamps.days[rows.codes["session"]])) == len(rows.lines)
+    ):
+        name = header.named("ticker")
+        raise ValueError(f"{name} names another ticker each day: {ASK}")
     ranks = {name: rank for rank, name in enumerate(tickers)}
     ranked = [ranks.get(name, -1) for name in rows.texts["ticker"]]
     rank = np.array(ranked, np.int64)[rows.codes["ticker"]]
@@ -197,10 +206,7 @@ def _one_ticker(rows: Rows, header: Header, days: Sessions, reading: Reading) ->
         if named:
             asked.append(header.cells[at].strip() or f"column {at + 1}")
     if asked:
-        raise ValueError(
-            f"{' or '.join(asked)} may name the ticker: say which by --column ticker=NAME, or by"
-            " --column ticker= that all bars are of one"
-        )
+        raise ValueError(f"{' or '.join(asked)} may name the ticker: {ASK}")
     bars = np.stack([days[session].astype(float), rows.numbers["close"]])
     different_bars = np.unique(bars[:, ~np.isnan(bars[1])], axis=1).shape[1]
     if different_bars - held > max(2, FEW * count):
