@@ -24,6 +24,7 @@ from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, CorporateAction
 from stockbatch.store import bars, forecasts
+from stockbatch.store.calendar import extend
 from tests.support.ledger import (
     PAST,
     QUANTILES,
@@ -49,6 +50,7 @@ def app(settings, writer) -> App:
 def one(app):
     """A ticker that closed at 99, 100, 99, 100, … until ORIGIN."""
     with app.transaction() as db:
+        extend(db, calendar(), HISTORY[0], session(10))
         (instrument,) = listed(db, "AAA")
         store(db, instrument, bars_of(HISTORY, [100 - (n % 2) for n in range(len(HISTORY))]))
     return instrument
@@ -232,12 +234,22 @@ def test_a_session_that_no_ticker_has_while_most_have_traded_since_was_never_hel
 def test_shares_that_trade_on_some_days_only_do_not_tell_that_a_session_was_not_held(app, exchange):
     for each in exchange:
         trade(app, each, 101.0, first=session(2))
-    with app.transaction() as db:  # the fifth had no bar in the week before either
+    with app.transaction() as db:
         db.execute(
-            text("DELETE FROM stockbatch.bars WHERE instrument_id = :id AND session = :day"),
-            {"id": exchange[4].id, "day": HISTORY[-2]},
+            text("DELETE FROM stockbatch.bars WHERE session = ANY(:days)"),
+            {"days": [HISTORY[-2], HISTORY[-4]]},
         )
     assert scored(app, *exchange, through=session(3)) == ([], 0)
+
+
+def test_one_share_that_trades_every_day_tells_that_a_session_was_not_held(app, one):
+    with app.transaction() as db:
+        (some_days,) = listed(db, "BBB")
+        store(db, some_days, bars_of(HISTORY[::2], [100.0] * len(HISTORY[::2])))
+    issue(app, forecast_of(one))
+    trade(app, one, 101.0, first=session(2))
+    (row,), _ = scored(app, one, through=session(2))
+    assert row["status"] == "no_session"
 
 
 def test_a_session_that_one_ticker_has_was_held(app, exchange):
