@@ -88,9 +88,32 @@ def console() -> Console:
 
 
 def show_table(
-    title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[object]]
+    title: str,
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[Sequence[object]],
+    *,
+    narrow: Sequence[str] = (),
 ) -> None:
-    """Print a table; `columns` are pairs of a heading and `left` or `right`."""
+    """Print a table; `columns` are pairs of a heading and `left` or `right`.
+
+    On a terminal that is too narrow for it, only the columns named in `narrow`.
+    """
+    from rich.console import Console
+
+    lines = _lines(title, columns, rows)
+    screen = Console()
+    if narrow and screen.is_terminal and max(map(len, lines)) > screen.width:
+        kept = [at for at, (heading, _) in enumerate(columns) if heading in narrow]
+        fewer = [[row[at] for at in kept] for row in rows]
+        lines = _lines(title, [columns[at] for at in kept], fewer)
+        left_out = ", ".join(heading for heading, _ in columns if heading not in narrow)
+        lines.append(f"not shown for want of room: {left_out}")
+    typer.echo("\n".join(lines))
+
+
+def _lines(
+    title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[object]]
+) -> list[str]:
     from rich import box
     from rich.table import Table
 
@@ -102,4 +125,4 @@ def show_table(
     screen = console()
     with screen.capture() as printed:
         screen.print(table)
-    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+    return [line.rstrip() for line in printed.get().splitlines()]
