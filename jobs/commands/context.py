@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from stockbatch.config import Settings
     from stockbatch.exceptions import ConfigurationError
@@ -100,20 +101,23 @@ def show_table(
     """
     from rich.console import Console
 
-    lines = _lines(title, columns, rows)
-    screen = Console()
-    if narrow and screen.is_terminal and max(map(len, lines)) > screen.width:
+    table, note = _table(title, columns, rows), ""
+    terminal = Console()
+    if narrow and terminal.is_terminal and console().measure(table).maximum > terminal.width:
         kept = [at for at, (heading, _) in enumerate(columns) if heading in narrow]
         fewer = [[row[at] for at in kept] for row in rows]
-        lines = _lines(title, [columns[at] for at in kept], fewer)
+        table = _table(title, [columns[at] for at in kept], fewer)
         left_out = ", ".join(heading for heading, _ in columns if heading not in narrow)
-        lines.append(f"not shown for want of room: {left_out}")
-    typer.echo("\n".join(lines))
+        note = f"\nnot shown for want of room: {left_out}"
+    screen = console()
+    with screen.capture() as printed:
+        screen.print(table)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()) + note)
 
 
-def _lines(
+def _table(
     title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[object]]
-) -> list[str]:
+) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -122,7 +126,4 @@ def _lines(
         table.add_column(heading, justify="right" if side == "right" else "left")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    screen = console()
-    with screen.capture() as printed:
-        screen.print(table)
-    return [line.rstrip() for line in printed.get().splitlines()]
+    return table
