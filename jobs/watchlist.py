@@ -192,6 +192,7 @@ def _placed(
     """
     placed = [one for one in listings if one.calendar is not None]
     failures: list[ProviderError] = []
+    doubts: list[tuple[Listing, calendars.Doubt | None]] = []
     by_symbol = {one.symbol: one for one in listings if one.calendar is None}
     today = app.clock().date()
     requests = [BarRequest(symbol=symbol, first=None, last=today) for symbol in by_symbol]
@@ -204,11 +205,12 @@ def _placed(
             elif isinstance(answer, ProviderError):
                 failures.append(answer)
             else:
-                doubt = calendars.doubt(answer.bars.sessions)
-                try:
-                    placed.append(_judged(by_symbol[answer.symbol], doubt, choose))
-                except WrongCalendar as error:
-                    failures.append(error)
+                doubts.append((by_symbol[answer.symbol], calendars.doubt(answer.bars.sessions)))
+    for listing, doubt in doubts:  # whoever is asked has to see the question, not the progress
+        try:
+            placed.append(_judged(listing, doubt, choose))
+        except WrongCalendar as error:
+            failures.append(error)
     return placed, failures
 
 

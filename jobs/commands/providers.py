@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,7 +47,10 @@ def csv(
     calendar: options.Calendar = None,
 ) -> None:
     """Show how a file of bars is understood; nothing is stored."""
+    import numpy as np
+
     from stockbatch.exceptions import ProviderError
+    from stockbatch.market.sessions import as_date
     from stockbatch.providers import registry
     from stockbatch.providers.csv.header import Reading, read_header
     from stockbatch.providers.csv.provider import CsvFiles
@@ -55,6 +59,7 @@ def csv(
     specification = registry.with_options(f"csv:{file}", chosen)
     alike: dict[tuple[str, str], int] = {}
     bad: list[ProviderError] = []
+    tickers, bars, days = set[str](), 0, set[date]()
     with closing(CsvFiles(specification.partition(":")[2])) as source:
         for path, table in source.tables():
             if isinstance(table, ProviderError):
@@ -64,10 +69,14 @@ def csv(
             # Of the files of a folder that are alike, one is shown, and any with odd lines.
             kind = (table.basis.value, table.understood)
             alike[kind] = alike.get(kind, 0) + 1
+            tickers.update(table.tickers)
+            bars += len(table.sessions)
+            days |= {as_date(day(table.sessions)) for day in (np.min, np.max)}
             if alike[kind] == 1 or any(table.findings.values()):
                 _show(path, table, read_header(path, Reading.of(chosen)))
     if others := sum(alike.values()) - len(alike):
         typer.echo(f"{others} more files are understood like these")
+        typer.echo(f"in all {bars} bars of {len(tickers)} tickers, {min(days)} to {max(days)}")
     for error in bad:
         typer.echo(f"error: {error}", err=True)
     if bad:
@@ -103,11 +112,11 @@ def _show(path: Path, table: Table, header: Header) -> None:
 
 def _bar(table: Table, ticker: str, at: int) -> str:
     """Return a bar of a ticker in words, with all digits that its file states."""
-    from datetime import date
+    import numpy as np
 
     bars = table.bars(table.rows(ticker, None, date.max))
     values = [
-        f"{name} {getattr(bars, name)[at]:.15g}"
+        f"{name} {np.format_float_positional(getattr(bars, name)[at], trim='-')}"
         for name in ("open", "high", "low", "close", "volume")
     ]
     return f"{ticker} {bars.sessions[at]}: {', '.join(values)}"

@@ -180,7 +180,7 @@ def _chooser() -> Choose | None:
         advice = str(wrong.values["advice"])
         if advice not in answers:  # one answer is for all whose bars say the same
             typer.echo(f"{wrong.values['ticker']}: {wrong.values['doubt']}", err=True)
-            text = f"its calendar ({advice}; empty: leave such tickers out)"
+            text = f"its calendar ({advice}; n: leave such tickers out)"
             answers[advice] = typer.prompt(
                 text, default="", show_default=False, value_proc=_code, err=True
             )
@@ -190,7 +190,7 @@ def _chooser() -> Choose | None:
 
 
 def _code(text: str) -> str:
-    return options.exchange(text) if text.strip() else ""
+    return "" if text.strip().lower() in ("", "n", "no") else options.exchange(text)
 
 
 def _tell(result: Added, *, fallbacks: bool) -> None:

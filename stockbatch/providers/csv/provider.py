@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stockbatch.exceptions import BadFile, ProviderError, UnknownCalendar, UnreadableFile
+from stockbatch.exceptions import (
+    BadFile,
+    ProviderError,
+    UnknownCalendar,
+    UnknownTicker,
+    UnreadableFile,
+)
 from stockbatch.providers.base import answers, no_data, unknown_ticker
 from stockbatch.providers.csv import OPTIONS, containers
 from stockbatch.providers.csv.containers import Stamp
@@ -62,8 +68,16 @@ class _Contents:
             # Whoever cannot read a file does not know which tickers are in it.
             for error in self.errors.values():
                 raise error
-            raise unknown_ticker(CsvFiles.name, ticker, self.files)
+            raise self._unknown(ticker)
         return self.files[ticker]
+
+    def _unknown(self, ticker: str) -> UnknownTicker:
+        for only, files in self.files.items():
+            if len(self.files) == 1 and self.parts[files[0]].understood is None:
+                hint = f": by its name {files[0].name} has the bars of {only}; if they are of "
+                hint += f"{ticker}, name it {ticker}.csv"
+                return UnknownTicker(provider=CsvFiles.name, ticker=ticker, hint=hint)
+        return unknown_ticker(CsvFiles.name, ticker, self.files)
 
 
 class CsvFiles:

@@ -120,7 +120,7 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     if (
         "ticker" in header.columns
         and reading.ticker is None
-        and len(tickers) > max(2, len(rows.lines) / 2)
+        and len(tickers) > max(FEWEST_SESSIONS, len(rows.lines) / 2)
         and len(np.unique(stamps.days[rows.codes["session"]])) == len(rows.lines)
     ):
         name = header.named("ticker")
