@@ -27,6 +27,8 @@ StockbatchError
 │   ├── MigrationInProgress
 │   ├── RunInProgress
 │   ├── RunSuperseded
+│   ├── DeadlinePassed
+│   ├── ClocksApart
 │   ├── UnknownRun
 │   ├── BackupFailed
 │   ├── RestoreFailed
@@ -235,6 +237,15 @@ class RunInProgress(DatabaseError):
 
 class RunSuperseded(DatabaseError):
     """Run {run_id} was taken over by another process: this one has stopped writing"""
+
+
+class DeadlinePassed(DatabaseError):
+    """{url} took no forecast for live any more: {reason}"""
+
+
+class ClocksApart(DatabaseError):
+    """The clocks of {url} and of this machine are {minutes} minutes apart: until they agree, nothing
+    is skipped, pruned or archived, and forecasts go by the database's clock"""
 
 
 class UnknownRun(DatabaseError):
