@@ -28,6 +28,7 @@ StockbatchError
 │   ├── RunInProgress
 │   ├── RunSuperseded
 │   ├── DeadlinePassed
+│   ├── CommittedLate
 │   ├── ClocksApart
 │   ├── UnknownRun
 │   ├── BackupFailed
@@ -243,9 +244,13 @@ class DeadlinePassed(DatabaseError):
     """{url} took no forecast for live any more: {reason}"""
 
 
+class CommittedLate(DatabaseError):
+    """{found}: they count as live and are not; find out who wrote them"""
+
+
 class ClocksApart(DatabaseError):
-    """The clocks of {url} and of this machine are {minutes} minutes apart: until they agree, nothing
-    is skipped, pruned or archived, and forecasts go by the database's clock"""
+    """The clocks of {url} and of this machine are {minutes} minutes apart: set the wrong one; until
+    they agree, nothing is skipped or pruned, and forecasts go by the database's clock"""
 
 
 class UnknownRun(DatabaseError):

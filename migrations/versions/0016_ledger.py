@@ -246,6 +246,7 @@ def upgrade() -> None:
         op.execute(statements)
     for table, column in STAMPED.items():
         op.execute(STAMP_ONE.format(table=table, column=column))
+    op.execute("REVOKE INSERT (deadline_at) ON stockbatch.forecasts FROM stockbatch_writer")
     op.execute("REVOKE UPDATE (is_final) ON stockbatch.outcomes FROM stockbatch_writer")
     op.execute("REVOKE UPDATE (weights_sha256) ON stockbatch.models FROM stockbatch_writer")
     op.create_check_constraint(op.f("models_weights_check"), "models", WEIGHTS, schema="stockbatch")
@@ -270,6 +271,7 @@ def downgrade() -> None:
     op.execute("DROP VIEW stockbatch.false_skips")
     _replace_key(*MODEL_KEY)
     op.drop_constraint(op.f("models_weights_check"), "models", schema="stockbatch", type_="check")
+    op.execute("GRANT INSERT (deadline_at) ON stockbatch.forecasts TO stockbatch_writer")
     op.execute("GRANT UPDATE (weights_sha256) ON stockbatch.models TO stockbatch_writer")
     op.execute("GRANT UPDATE (is_final) ON stockbatch.outcomes TO stockbatch_writer")
     for table in STAMPED:

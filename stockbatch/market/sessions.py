@@ -147,7 +147,7 @@ class TradingCalendar:
             return self.opens
         # Before the first one there is no close to count from.
         before = np.concatenate([self.opens[:1], self.closes[:-1]])
-        return before + np.timedelta64(GRACE)
+        return np.asarray(before + np.timedelta64(GRACE), "datetime64[s]")
 
     def deadline_from(self, session: date) -> datetime:
         """Return the instant before which a forecast made from the bars of `session` is live."""

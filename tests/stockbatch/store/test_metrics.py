@@ -9,7 +9,15 @@ from sqlalchemy.exc import IntegrityError
 
 from stockbatch.records import POINT_BASELINE, QUANTILE_BASELINE, Kind
 from stockbatch.store import forecasts, metrics, scores
-from tests.support.ledger import FUTURE, QUANTILES, forecast_of, listed, naive_of, opened
+from tests.support.ledger import (
+    QUANTILES,
+    forecast_of,
+    in_time,
+    listed,
+    naive_of,
+    opened,
+    revised_at_will,
+)
 from tests.support.market import NOW, calendar, session
 
 DAYS = [session(offset) for offset in range(1, 4)]
@@ -24,6 +32,7 @@ def forecast(db, made, **options):
 
 
 def score(db, forecast_id, actual=None, revision=1, status="scored"):
+    revised_at_will(db)
     rows = {"forecast_id": [forecast_id], "revision": [revision], "status": [status]}
     if status == "scored":
         logarithm = float(np.log(actual / 100))
@@ -36,8 +45,8 @@ def test_scored_forecasts_are_laid_out_by_method_kind_ticker_and_session(db):
     score(db, forecast(db, forecast_of(one, target_session=DAYS[0])), 101.0)
     score(db, forecast(db, forecast_of(two, target_session=DAYS[2])), 99.0)
     score(db, forecast(db, naive_of(two, target_session=DAYS[2])), 99.0)
-    live = forecast_of(two, target_session=DAYS[1], deadline_at=FUTURE)
-    score(db, forecast(db, live), 98.0)
+    with in_time(db):
+        score(db, forecast(db, forecast_of(two, target_session=DAYS[1])), 98.0)
     forecast(db, forecast_of(one, target_session=DAYS[1]))
 
     found = metrics.scored(db, [two, one], WINDOW)

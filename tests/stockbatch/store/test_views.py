@@ -19,15 +19,16 @@ from stockbatch.records import (
 )
 from stockbatch.store import bars, forecasts, metrics, models, runs, scores
 from tests.support.ledger import (
-    FUTURE,
     PAST,
     QUANTILES,
     bars_of,
     forecast_of,
+    in_time,
     listed,
     model_of,
     naive_of,
     opened,
+    revised_at_will,
     rows,
     store,
 )
@@ -61,6 +62,7 @@ def issue(db, *made, **options):
 
 def score(db, method, **numbers):
     """Score the forecasts of a method."""
+    revised_at_will(db)
     ids = db.scalars(text("SELECT id FROM stockbatch.forecasts WHERE method = :m"), {"m": method})
     for forecast_id in ids.all():
         values = {"forecast_id": forecast_id, "revision": 1, "status": "scored"} | numbers
@@ -215,15 +217,15 @@ def test_live_comes_before_late_before_backtest_and_the_newest_first(db, one):
         ((row),) = rows(db, "SELECT kind, forecast_close FROM bi.forecast_history")
         return row["kind"], row["forecast_close"]
 
-    live = {"deadline_at": FUTURE}
     issue(db, forecast_of(one, close=1.0, fingerprint="1"), backtest=True)
     assert shown() == ("backtest", 1)
     issue(db, forecast_of(one, close=2.0, fingerprint="2"))
     issue(db, forecast_of(one, close=3.0, fingerprint="3"))
     issue(db, forecast_of(one, close=4.0, fingerprint="4"), backtest=True)
     assert shown() == ("late", 3)
-    issue(db, forecast_of(one, close=5.0, fingerprint="5", **live))
-    issue(db, forecast_of(one, close=6.0, fingerprint="6", **live))
+    with in_time(db):
+        issue(db, forecast_of(one, close=5.0, fingerprint="5"))
+        issue(db, forecast_of(one, close=6.0, fingerprint="6"))
     issue(db, forecast_of(one, close=7.0, fingerprint="7"))
     assert shown() == ("live", 6)
     issue(db, forecast_of(one, horizon=2))
@@ -255,7 +257,9 @@ def test_next_session_forecast_is_the_latest_target_of_active_tickers(db, one):
 
 def test_a_forecast_is_current_until_its_session_closes(db, one):
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    closes_soon = "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, now(), now() + :left)"
+    closes_soon = (
+        "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, now(), now() + :left, now())"
+    )
     db.execute(text(closes_soon), {"day": tomorrow, "left": timedelta(hours=1)})
     issue(db, forecast_of(one, target_session=tomorrow))
     assert rows(db, "SELECT is_current FROM bi.next_session_forecast") == [{"is_current": True}]
