@@ -17,7 +17,7 @@ def _now() -> datetime:
 
 
 class Clock:
-    """This machine's clock; the database's, where the two were far apart when last compared.
+    """The machine's clock; the database's, where the two were far apart when last compared.
 
     The database tells live from late, so that its word counts for what is due as well.
     """

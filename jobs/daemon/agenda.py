@@ -2,9 +2,9 @@
 
 A session of an exchange is due once it has closed, and its bars had time to appear, for as long as
 a ticker that was on the watchlist in time to be forecast from it has no final outcome, waits for
-its bar, or its run was interrupted. That it was skipped is no final word: a clock that was ahead may
-have said so of a session that turns out to be the current one. Forecasts that can still be live come first, nearest deadline
-first, over all exchanges; then what was missed, oldest first.
+its bar, or its run was interrupted. That it was skipped is no final word: a clock that was ahead
+may have said so of a session that turns out to be the current one. Forecasts that can still be live
+come first, nearest deadline first, over all exchanges; then what was missed, oldest first.
 """
 
 import logging

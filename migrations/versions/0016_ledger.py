@@ -220,6 +220,11 @@ CONDITIONS = (
     *("negative_skill", "provider_quota", "test"),
 )
 NEW_CONDITIONS = ("clocks_apart", "late_commit")
+FORGET = """
+DELETE FROM stockbatch.alert_messages AS m USING stockbatch.alerts AS a
+WHERE a.id = m.alert_id AND a.condition IN ('clocks_apart', 'late_commit');
+DELETE FROM stockbatch.alerts WHERE condition IN ('clocks_apart', 'late_commit')
+"""
 
 MODEL_KEY = (
     *("method", "kind", "instrument_id", "calendar", "demo", "last_session"),
@@ -260,10 +265,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    listed = ", ".join(f"'{condition}'" for condition in NEW_CONDITIONS)
-    gone = f"SELECT id FROM stockbatch.alerts WHERE condition IN ({listed})"
-    op.execute(f"DELETE FROM stockbatch.alert_messages WHERE alert_id IN ({gone})")
-    op.execute(f"DELETE FROM stockbatch.alerts WHERE condition IN ({listed})")
+    op.execute(FORGET)
     _list_conditions(*CONDITIONS)
     for view, version in (("outcomes", 1), ("run_history", 1), ("data_freshness", 2)):
         op.execute(f"DROP VIEW bi.{view}")

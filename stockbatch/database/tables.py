@@ -410,7 +410,7 @@ MODEL_KEY = (
     *("method", "kind", "instrument_id", "calendar", "demo", "last_session"),
     *("configuration", "fingerprint", "parent_id"),
 )
-"""Columns that make a model what it is: trained twice it is one row, if its weights are the same."""
+"""Columns that make a model what it is; if pruned, the same with other weights is another."""
 
 
 class ModelRow(Base):

@@ -265,6 +265,33 @@ def test_a_forecast_is_current_until_its_session_closes(db, one):
     assert rows(db, "SELECT is_current FROM bi.next_session_forecast") == [{"is_current": True}]
 
 
+def test_a_skip_of_a_session_that_is_not_over_is_hidden(db):
+    (one,) = listed(db, "AAA")
+    today = datetime.now(UTC).date()
+    insert = (
+        "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, :at, :at + interval '1 hour', :at)"
+    )
+    for age in (3, 2, 1, -1):
+        at = datetime.now(UTC) - timedelta(days=age)
+        db.execute(text(insert), {"day": at.date(), "at": at})
+    for age in (3, 2, 1, -1):
+        run = opened(db, today - timedelta(days=age))
+        runs.skip_run(db, run, [one], "too old")
+    last = today - timedelta(days=1)
+    for view in ("outcomes", "run_history"):
+        shown = rows(db, f"SELECT session FROM bi.{view} ORDER BY session")
+        assert [row["session"] for row in shown] == [today - timedelta(days=age) for age in (3, 2)]
+    (fresh,) = rows(db, "SELECT session, outcome_reason FROM bi.data_freshness")
+    assert fresh == {"session": last, "outcome_reason": None}
+    db.execute(text("UPDATE stockbatch.runs SET tried_at = clock_timestamp() + interval '1 day'"))
+    assert rows(db, "SELECT session FROM bi.outcomes") == []
+    run = opened(db, last)
+    runs.add_outcomes(db, run, [one], [outcome_of(one, "reused", "fresh")])
+    runs.close_run(db, run)
+    for view in ("outcomes", "run_history"):
+        assert rows(db, f"SELECT session FROM bi.{view}") == [{"session": last}]
+
+
 # ---- price_and_forecast
 
 
