@@ -65,9 +65,11 @@ def test_a_commit_held_over_the_deadline_is_refused_and_late_when_tried_again(
     one, run = given
     target, at = opening(own_db)
     made = forecast_of(one, target_session=target)
-    with pytest.raises(DeadlinePassed, match="the deadline"), Session(writer) as db, db.begin():
+    with Session(writer) as db:
         forecasts.add(db, [made], run, issued_at=NOW)
         wait_for(at)
+        with pytest.raises(DeadlinePassed, match="the deadline"):
+            db.commit()
     assert kinds(own_db) == []
     with Session(writer) as db, db.begin():
         forecasts.add(db, [made], run, issued_at=NOW)
@@ -125,12 +127,11 @@ def test_what_was_restored_is_not_called_forged(own_db, writer, given, at_once):
     ],
 )
 def test_the_instants_of_a_session_stay_within_two_days_of_it(own_db, writer, given, column, value):
-    with pytest.raises(IntegrityError, match="instants_check"), writer.begin() as connection:
+    move = text(f"UPDATE stockbatch.sessions SET {column} = '{value}' WHERE session = :day")
+    with writer.connect() as connection:
         connection.exec_driver_sql("SET LOCAL timezone = 'Pacific/Kiritimati'")
-        connection.execute(
-            text(f"UPDATE stockbatch.sessions SET {column} = '{value}' WHERE session = :day"),
-            {"day": session(1)},
-        )
+        with pytest.raises(IntegrityError, match="instants_check"):
+            connection.execute(move, {"day": session(1)})
 
 
 @pytest.mark.parametrize(

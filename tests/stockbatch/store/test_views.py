@@ -28,6 +28,7 @@ from tests.support.ledger import (
     model_of,
     naive_of,
     opened,
+    outcome_of,
     revised_at_will,
     rows,
     store,
@@ -268,12 +269,11 @@ def test_a_forecast_is_current_until_its_session_closes(db, one):
 def test_a_skip_of_a_session_that_is_not_over_is_hidden(db):
     (one,) = listed(db, "AAA")
     today = datetime.now(UTC).date()
-    insert = (
-        "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, :at, :at + interval '1 hour', :at)"
-    )
+    insert = "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, :at, :close, :at)"
     for age in (3, 2, 1, -1):
         at = datetime.now(UTC) - timedelta(days=age)
-        db.execute(text(insert), {"day": at.date(), "at": at})
+        values = {"day": at.date(), "at": at, "close": at + timedelta(hours=1)}
+        db.execute(text(insert), values)
     for age in (3, 2, 1, -1):
         run = opened(db, today - timedelta(days=age))
         runs.skip_run(db, run, [one], "too old")
