@@ -256,7 +256,7 @@ def test_what_is_trained_again_to_other_weights_is_another_model(own_db, given):
 SCORE = "INSERT INTO stockbatch.scores (forecast_id, revision, status) VALUES (:id, :n, 'masked')"
 
 
-@pytest.mark.parametrize("number", [2**31 - 1, 3, -1, -(2**31)])
+@pytest.mark.parametrize("number", [2**31 - 1, 4, -1, -(2**31)])
 def test_a_score_is_of_a_revision_that_its_bar_has(own_db, writer, given, number):
     one, run = given
     for close in (100.0, 101.0):

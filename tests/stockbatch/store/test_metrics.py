@@ -92,7 +92,9 @@ def test_of_several_forecasts_and_scores_of_a_session_the_newest_counts(db):
 
 def test_a_session_never_held_is_no_observation(db):
     (one,) = listed(db, "AAA")
-    sunday = DAYS[-1] + timedelta(days=2)
+    sunday = DAYS[-1] + timedelta(days=2)  # once thought to be one
+    thought = "INSERT INTO stockbatch.sessions VALUES ('XNYS', :d, :d, cast(:d AS date) + 1, :d)"
+    db.execute(text(thought), {"d": sunday})
     made = forecast(db, forecast_of(one, target_session=sunday))
     score(db, made, revision=0, status="no_session")
     assert metrics.scored(db, [one], calendar().between(DAYS[0], sunday)) == {}
