@@ -649,7 +649,6 @@ def test_a_failing_run_keeps_what_was_committed_and_can_be_resumed(
     assert_same(facts(app.engine), facts(undisturbed.engine))
 
 
-@pytest.mark.parametrize("event", ["score", "forecasts: save", "metrics", "finish"])
 def test_a_chunk_that_commits_too_late_is_saved_again_as_late_from_what_is_at_hand(app, change):
     app.settings = app.settings.model_copy(update={"chunk_tickers": 9})
     events = []
@@ -675,6 +674,7 @@ def test_a_chunk_that_commits_too_late_is_saved_again_as_late_from_what_is_at_ha
     assert made == [{"kind": "late", "n": len(TICKERS) * len(METHODS)}]
 
 
+@pytest.mark.parametrize("event", ["score", "forecasts: save", "metrics", "finish"])
 def test_a_superseded_process_stops_writing(app, event):
     seen = []
 
