@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -17,10 +17,11 @@ from rich.progress import (
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from jobs.clock import Clock
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
-from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
+from stockbatch.exceptions import ClocksApart, MigrationInProgress, SchemaOutOfDate
 from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota
@@ -39,10 +40,6 @@ class RequestLedger:
         """Count one more request; False, and none counted, where `limit` were made that day."""
         with Session(self.engine) as db, db.begin():
             return quota.spend(db, provider, day, limit)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _ignore(_event: str) -> None:
@@ -64,7 +61,7 @@ class App:
     engine: Engine
     trainer: TrainingProcess
     console: Console = field(default_factory=lambda: Console(stderr=True))
-    clock: Callable[[], datetime] = _now
+    clock: Callable[[], datetime] = field(default_factory=Clock)
     on_event: Callable[[str], None] = _ignore
     """Called with the name of each phase as it begins."""
     checkpoint: Callable[[], None] = _go_on
@@ -77,6 +74,23 @@ class App:
         """Open a session whose work is committed at the end, or undone by an exception."""
         with Session(self.engine) as db, db.begin():
             yield db
+
+    def compare_clocks(self) -> timedelta:
+        """Return how far this machine's clock is behind the database's, 0 where they agree.
+
+        From here on `clock` goes by the database's where they do not.
+        """
+        if not isinstance(self.clock, Clock):
+            return timedelta(0)  # simulated time is nobody's
+        self.clock.compare(self.engine)
+        return self.clock.behind
+
+    def require_one_time(self) -> None:
+        """Raise ClocksApart where the database's clock is far from this machine's."""
+        behind = self.compare_clocks()
+        if behind:
+            minutes = round(abs(behind) / timedelta(minutes=1))
+            raise ClocksApart(url=database.redacted(self.engine.url), minutes=minutes)
 
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""
@@ -122,6 +136,7 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
             ) as trainer,
             closing(App(settings=settings, engine=engine, trainer=trainer)) as app,
         ):
+            app.compare_clocks()
             yield app
     finally:
         engine.dispose()

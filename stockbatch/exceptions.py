@@ -27,6 +27,9 @@ StockbatchError
 │   ├── MigrationInProgress
 │   ├── RunInProgress
 │   ├── RunSuperseded
+│   ├── DeadlinePassed
+│   ├── CommittedLate
+│   ├── ClocksApart
 │   ├── UnknownRun
 │   ├── BackupFailed
 │   ├── RestoreFailed
@@ -235,6 +238,19 @@ class RunInProgress(DatabaseError):
 
 class RunSuperseded(DatabaseError):
     """Run {run_id} was taken over by another process: this one has stopped writing"""
+
+
+class DeadlinePassed(DatabaseError):
+    """{url} took no forecast for live any more: {reason}"""
+
+
+class CommittedLate(DatabaseError):
+    """{found}: they count as live and are not; find out who wrote them"""
+
+
+class ClocksApart(DatabaseError):
+    """The clocks of {url} and of this machine are {minutes} minutes apart: set the wrong one; until
+    they agree, nothing is skipped or pruned, and forecasts go by the database's clock"""
 
 
 class UnknownRun(DatabaseError):

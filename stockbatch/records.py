@@ -125,6 +125,8 @@ class Condition(StrEnum):
     INTERVAL_COVERAGE = "interval_coverage"
     NEGATIVE_SKILL = "negative_skill"
     PROVIDER_QUOTA = "provider_quota"
+    CLOCKS_APART = "clocks_apart"
+    LATE_COMMIT = "late_commit"
     TEST = "test"
 
 

@@ -29,7 +29,8 @@ class Pruned:
 
 
 def prune(app: App) -> list[Pruned]:
-    """Drop the weights of retired models and tidy up. Raises RunInProgress."""
+    """Drop the weights of retired models and tidy up. Raises RunInProgress, ClocksApart."""
+    app.require_one_time()
     pruned = []
     with app.transaction() as db:
         codes = retention.calendars(db)
@@ -47,8 +48,9 @@ def prune(app: App) -> list[Pruned]:
 def prune_backtests(app: App, before: date | None) -> Dropped:
     """Delete backtests of sessions before a date, by default all, as the owner of the ledger.
 
-    Raises AccessDenied where the login is not the owner.
+    Raises AccessDenied where the login is not the owner, and ClocksApart.
     """
+    app.require_one_time()
     owner = database.engine(app.settings, role="owner")
     try:
         with Session(owner) as db, db.begin():

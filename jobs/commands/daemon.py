@@ -1,13 +1,19 @@
 """`stockbatch daemon` and what steers it: schedule, pause, resume."""
 
+from __future__ import annotations
+
 import logging
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import typer
 
 from jobs.commands import context, options
+
+if TYPE_CHECKING:
+    from jobs.app import App
 
 FIRINGS = 3
 """Of every trigger, shown by `schedule`."""
@@ -34,7 +40,12 @@ def daemon() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(AT_ONCE))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    care = Care(review=alerts.review, serving=monitoring.serving, prune=prune.prune)
+
+    def tidy(app: App) -> None:
+        alerts.review_commits(app)
+        prune.prune(app)
+
+    care = Care(review=alerts.review, serving=monitoring.serving, prune=tidy)
     while True:
         try:
             with running(settings) as app:

@@ -3,21 +3,23 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from jobs.app import App
+from jobs.clock import APART
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
 from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
-from stockbatch.store import alerts, health
+from stockbatch.store import alerts, commits, health
 
 log = logging.getLogger(__name__)
 
+MINUTE = timedelta(minutes=1)
 WINDOW = 60
 """Sessions of the metrics that are watched; nothing is said before so many were scored."""
 BANDS = {"coverage_80": (0.70, 0.90), "coverage_95": (0.90, 0.99)}
@@ -29,11 +31,35 @@ def review(app: App) -> None:
 
     Of an exchange that is paused, nothing is expected.
     """
+    behind = app.compare_clocks()
     now = app.clock()
     exchanges = [exchange for exchange in agenda.load(app) if not exchange.paused]
     with app.transaction() as db:
-        holding = list(_holding(db, exchanges, now))
+        holding = [*_holding(db, exchanges, now), *_clocks_apart(behind)]
         alerts.reconcile(db, holding, now, list(_channels(app)))
+    deliver(app)
+
+
+def review_commits(app: App) -> None:
+    """Raise an alert where live forecasts were committed after their deadline, or end it.
+
+    All there are are looked at, which takes too long for every minute: it is a part of maintenance.
+    """
+    with app.transaction() as db:
+        late = commits.after_deadline(db)
+        now, channels = app.clock(), list(_channels(app))
+        if late:
+            alert = Alert(
+                condition=Condition.LATE_COMMIT,
+                subject="ledger",
+                session=late[0].target_session,
+                message="; ".join(map(str, late[:3])),
+                observed=float(sum(each.forecasts for each in late)),
+                threshold=0.0,
+            )
+            alerts.raise_one(db, alert, now, channels)
+        else:
+            alerts.end(db, Condition.LATE_COMMIT, now)
     deliver(app)
 
 
@@ -119,6 +145,19 @@ def _holding(db: Session, exchanges: list[Exchange], now: datetime) -> Iterator[
             message=f"{row.tickers} tickers were refused, e.g.: {row.message}",
             observed=float(row.tickers),
             threshold=0.0,
+        )
+
+
+def _clocks_apart(behind: timedelta) -> Iterator[Alert]:
+    """Yield that the clocks differ by so much that the database's counts."""
+    if behind:
+        yield Alert(
+            condition=Condition.CLOCKS_APART,
+            subject="clocks",
+            message=f"the database's clock is {behind / MINUTE:+.0f} minutes from this machine's:"
+            " nothing is skipped or pruned until they agree; forecasts go by the database's clock",
+            observed=behind / MINUTE,
+            threshold=APART / MINUTE,
         )
 
 

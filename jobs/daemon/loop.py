@@ -96,8 +96,9 @@ def work_off(app: App, review: Callable[[App], None] = _nothing) -> None:
     while True:
         app.checkpoint()
         database.require_current(app.engine)
+        apart = app.compare_clocks()
         planned = agenda.plan(agenda.load(app), app.clock(), app.settings)
-        for calendar, session in planned.skipped:
+        for calendar, session in () if apart else planned.skipped:
             app.checkpoint()
             with _reported(f"{calendar} {session}"):
                 skip_session(app, calendar, session)

@@ -98,7 +98,11 @@ def _record(app: App, run: Run, error: Exception) -> None:
 
 
 def skip_session(app: App, calendar_code: str, session: date) -> None:
-    """Record that a session is too old to be caught up. Raises RunInProgress."""
+    """Record that a session is too old to be caught up. Raises RunInProgress, ClocksApart.
+
+    By a clock that was ahead without the database's this is wrong, and undone when it comes.
+    """
+    app.require_one_time()
     calendar = sessions.load(calendar_code, app.clock().date())
     deadline = calendar.deadline_from(session)
     reason = f"older than the {app.settings.catch_up_sessions} sessions that are caught up"

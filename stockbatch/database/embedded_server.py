@@ -275,6 +275,8 @@ def _options(server: EmbeddedServer) -> dict[str, str]:
         "timezone": "UTC",
         "log_timezone": "UTC",
         "log_checkpoints": "off",
+        # When each transaction was committed: what was recorded in time is told apart by it.
+        "track_commit_timestamp": "on",
     }
 
 

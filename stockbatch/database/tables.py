@@ -410,7 +410,7 @@ MODEL_KEY = (
     *("method", "kind", "instrument_id", "calendar", "demo", "last_session"),
     *("configuration", "fingerprint", "parent_id"),
 )
-"""Columns that make a model what it is: the same twice is one row."""
+"""Columns that make a model what it is; if pruned, the same with other weights is another."""
 
 
 class ModelRow(Base):
@@ -423,6 +423,7 @@ class ModelRow(Base):
     __table_args__ = (
         UniqueConstraint(
             *MODEL_KEY,
+            "weights_sha256",
             name="models_key",
             postgresql_nulls_not_distinct=True,
         ),
@@ -431,6 +432,9 @@ class ModelRow(Base):
         _one_of("reason", Reason),
         _one_of("verdict", Verdict),
         CheckConstraint("(kind = 'base') = (instrument_id IS NULL)", name="owner"),
+        CheckConstraint(
+            "weights IS NULL OR weights_sha256 = encode(sha256(weights), 'hex')", name="weights"
+        ),
     )
 
     id: Mapped[int] = _id()

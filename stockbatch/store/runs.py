@@ -194,7 +194,9 @@ def is_interrupted(db: Session, calendar: str, session: date) -> bool:
 
 def last_session(db: Session, calendar: str) -> date | None:
     """Return the newest session that a run of `calendar` was for."""
-    return db.scalar(select(func.max(RunRow.session)).where(RunRow.calendar == calendar))
+    # A run from a time that is yet to come is that of a clock that was ahead.
+    begun = (RunRow.calendar == calendar) & (RunRow.tried_at <= func.clock_timestamp())
+    return db.scalar(select(func.max(RunRow.session)).where(begun))
 
 
 class LastTry(NamedTuple):
@@ -343,19 +345,13 @@ def add_outcomes(
     ]
     if not fresh:
         return
-    ids = [outcome.instrument_id for outcome in fresh]
-    mine = (OutcomeRow.session == run.session) & OutcomeRow.instrument_id.in_(ids)
-    numbers = select(OutcomeRow.instrument_id, func.max(OutcomeRow.try_number)).where(mine)
-    tries = dict(db.execute(numbers.group_by(OutcomeRow.instrument_id)).all())
-    db.execute(update(OutcomeRow).where(mine, OutcomeRow.is_final).values(is_final=False))
+    # The database numbers the tries and lets the newest be final: nobody else may.
     db.execute(
         insert(OutcomeRow),
         [
             {
                 "instrument_id": outcome.instrument_id,
                 "session": run.session,
-                "try_number": tries.get(outcome.instrument_id, 0) + 1,
-                "is_final": True,
                 "run_id": run.id,
                 "action": outcome.action,
                 "reason": outcome.reason,

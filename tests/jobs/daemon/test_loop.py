@@ -7,18 +7,21 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from apscheduler.triggers.date import DateTrigger
 
+from jobs.care.prune import prune
+from jobs.clock import Clock
+from jobs.daemon import alerts, triggers
 from jobs.daemon import loop as daemon
-from jobs.daemon import triggers
 from jobs.daemon.loop import Care, work_off
 from jobs.daemon.maintenance import refit_bases
 from jobs.daemon.signals import AT_ONCE
+from jobs.daily.ledger import skip_session
 from stockbatch import config
-from stockbatch.exceptions import SchemaTooNew, TrainingOverdue
+from stockbatch.exceptions import ClocksApart, SchemaTooNew, TrainingOverdue
 from stockbatch.records import Action, Reason
 from stockbatch.store import pauses
 from tests.support.evenings import Evenings, evening, once, runs, since, work
@@ -97,6 +100,48 @@ def test_missed_sessions_are_caught_up_and_older_ones_skipped_with_an_outcome(ap
     before = facts(app.engine)
     work(app, evening(3))
     assert_same(facts(app.engine), before)
+
+
+def test_a_clock_that_was_ahead_for_a_minute_ends_nothing(app, change):
+    work(app, evening(-1), evening(-1) + timedelta(days=65))
+    skipped = [row for row in runs(app) if row[3] == "skipped"]
+    assert len(skipped) > 30, runs(app)
+    # The embedded server has the same clock: what it stamped then is yet to come.
+    ahead = datetime.now(UTC) + timedelta(days=65)
+    change("UPDATE stockbatch.runs SET tried_at = :t WHERE status = 'skipped'", t=ahead)
+    for offset in (0, 1):
+        work(app, evening(offset))
+        assert (CODE, session(offset), "catch_up", "finished", 2) in runs(app)
+        found = outcomes(app.engine, session(offset))
+        assert {action for action, _ in found.values()} <= {Action.TRAINED, Action.REUSED}
+    assert len([row for row in runs(app) if row[3] == "skipped"]) == len(skipped) - 2
+    query = "SELECT DISTINCT target_session AS day FROM stockbatch.forecasts ORDER BY day"
+    assert [row["day"] for row in fetch(app.engine, query)] == [session(n) for n in (0, 1, 2)]
+    shown = "SELECT DISTINCT session FROM bi.{} WHERE {} = 'skipped'"
+    for view, column in (("outcomes", "reason"), ("run_history", "status")):
+        assert fetch(app.engine, shown.format(view, column)) == []
+
+
+def test_nothing_is_skipped_or_pruned_where_the_clocks_are_far_apart(app):
+    app.settings = app.settings.model_copy(update={"catch_up_sessions": 0})
+    offset = [timedelta(days=65)]
+    app.clock = Clock(lambda: datetime.now(UTC) + offset[0])
+    since(app, datetime.now(UTC) - timedelta(days=9))
+    work_off(app)
+    assert "skipped" not in {row[3] for row in runs(app)}
+    assert abs(app.clock() - datetime.now(UTC)) < timedelta(minutes=1)
+    with pytest.raises(ClocksApart, match="93600 minutes apart"):
+        prune(app)
+    with pytest.raises(ClocksApart):
+        skip_session(app, CODE, session(-1))
+    alerts.review(app)
+    query = "SELECT condition FROM bi.alerts WHERE is_open AND subject = 'clocks'"
+    assert fetch(app.engine, query) == [{"condition": "clocks_apart"}]
+    offset[0] = timedelta(minutes=4)
+    work_off(app)
+    assert "skipped" in {row[3] for row in runs(app)}
+    alerts.review(app)
+    assert fetch(app.engine, query) == []
 
 
 def test_what_can_be_live_comes_first_over_all_exchanges(app, change):

@@ -4,11 +4,13 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import date
 
 import pytest
 from alembic import command as alembic
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from jobs import app
 from stockbatch import database
@@ -21,6 +23,7 @@ from stockbatch.exceptions import (
     SchemaOutOfDate,
     SchemaTooNew,
 )
+from stockbatch.market import sessions
 from stockbatch.records import (
     Action,
     ActionKind,
@@ -39,6 +42,7 @@ from stockbatch.records import (
     Trigger,
     Verdict,
 )
+from stockbatch.store import calendar as calendar_store
 from tests.support.places import ROOT
 
 COLUMNS = """
@@ -343,6 +347,35 @@ def test_older_bars_come_from_their_instruments_source_of_that_provider(empty, e
     alembic.downgrade(config, "0011")
     assert {table: rows(empty, query) for table, query in named.items()} == before
     assert rows(empty, "SELECT bar_provider FROM bi.data_freshness") == [("alpha_vantage",)]
+
+
+@pytest.mark.parametrize("code", ["XNYS", "24/5", "CMES"])
+def test_older_sessions_get_the_deadline_that_their_calendar_tells(empty, empty_settings, code):
+    config = database.alembic_config(empty)
+    alembic.upgrade(config, "0015")
+    calendar = sessions.load(code, date(2024, 6, 3))
+    first = date(2023, 12, 1)
+    known = [sessions.as_date(day) for day in calendar.between(first, date(2024, 7, 5))]
+    old = text("INSERT INTO stockbatch.sessions VALUES (:code, :day, :open_at, :close_at)")
+    values = [
+        {"code": code, "day": d, "open_at": calendar.open(d), "close_at": calendar.close(d)}
+        for d in known
+    ]
+    with empty.begin() as connection:
+        connection.execute(old, values)
+    before = rows(empty, "SELECT * FROM stockbatch.sessions")
+    database.migrate(empty_settings)
+    found = rows(empty, "SELECT session, deadline_at FROM stockbatch.sessions")
+    # Of the very first one the close before is not known.
+    assert found[1:] == [(day, calendar.deadline(day)) for day in known[1:]]
+    with empty.begin() as connection:
+        connection.execute(text("DELETE FROM stockbatch.sessions"))
+    with Session(empty) as db, db.begin():
+        calendar_store.extend(db, calendar, first, date(2024, 7, 5))
+    again = rows(empty, "SELECT session, deadline_at FROM stockbatch.sessions")
+    assert again[1:] == found[1:]
+    alembic.downgrade(config, "0015")
+    assert rows(empty, "SELECT * FROM stockbatch.sessions") == before
 
 
 def add_migrations(folder, monkeypatch, then):
