@@ -256,7 +256,8 @@ class RunStopped(DatabaseError):
 
 
 class LockLost(RunStopped):
-    """This process has lost its lock in the database: {reason}"""
+    """This process has lost its right to write: {reason}; what was committed stays, the same
+    command goes on from there"""
 
 
 class InstrumentError(StockbatchError):

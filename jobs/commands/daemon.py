@@ -34,7 +34,9 @@ def daemon() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(AT_ONCE))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    care = Care(review=alerts.review, serving=monitoring.serving, prune=prune.prune)
+    care = Care(
+        review=alerts.review, serving=monitoring.serving, prune=lambda app: list(prune.prune(app))
+    )
     while True:
         try:
             with running(settings) as app:
