@@ -17,6 +17,7 @@ StockbatchError
 │   ├── EmbeddedServerFailed
 │   ├── DataFolderOfOtherVersion
 │   ├── AccessDenied
+│   ├── ReadersMayWrite
 │   ├── DatabaseBusy
 │   ├── DatabaseSlow
 │   ├── DatabaseFull
@@ -190,6 +191,12 @@ class DataFolderOfOtherVersion(DatabaseError):
 
 class AccessDenied(DatabaseError):
     """{url} does not allow this: {reason}"""
+
+
+class ReadersMayWrite(DatabaseError):
+    """Who only reads {url} can make {what} there, and so fill its disk: deployment/logins.sql, run
+    by a superuser, takes that away; of the embedded server, 'stockbatch db stop' and 'stockbatch
+    db start'"""
 
 
 class DatabaseBusy(DatabaseError):

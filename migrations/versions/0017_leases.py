@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("leases_pkey")),
         sa.UniqueConstraint("token", name=op.f("leases_token_key")),
         schema="stockbatch",
-        comment="One row per thing that one process at a time may do, while one does it",
+        comment="One row per thing that one process at a time may do, while one does it.",
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON stockbatch.leases TO stockbatch_writer")
     op.execute(ONLY_JOBS)

@@ -333,6 +333,7 @@ class Soak:
             case "daemon killed":
                 daemon.process.kill()
                 daemon.process.join()
+                self._end_leases()
             case "daemon told to stop":
                 os.kill(daemon.pid, signal.SIGTERM)
             case "daemon told to stop twice":
@@ -341,6 +342,7 @@ class Soak:
             case "daemon suspended, another at work":
                 os.kill(daemon.pid, signal.SIGSTOP)
                 self._end_connections()
+                self._end_leases()
                 if self._suspended:
                     self._suspended.end()
                 self._suspended = daemon

@@ -25,6 +25,7 @@ WRITER = {
     "fallbacks": CHANGE,
     "forecasts": READ,
     "instruments": CHANGE,
+    "leases": CHANGE,
     "market_inputs": CHANGE,
     "memberships": KEEP,
     "methods": ADD,
