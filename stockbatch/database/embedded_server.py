@@ -10,8 +10,8 @@
 The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
 a port that is chosen once, and on a socket in its folder (in `data/` where the path is too long for
 a socket); logins need their password. `owner` is the superuser; `writer`, `reader` and `api` are
-members of the group roles of that name, so the migrations find those roles and grant to them. What a
-login can do to itself, as to change its password, every start undoes, and none can take the last
+members of the group roles of that name, so the migrations find those roles and grant to them. What
+a login can do to itself, as to change its password, every start undoes, and none can take the last
 connections from the jobs.
 
 PostgreSQL refuses to run as root. Started by root it runs in a user namespace, where root's files
@@ -277,7 +277,8 @@ def _spawn(
     if found != version:
         raise DataFolderOfOtherVersion(folder=data, found=found, expected=version)
     command = [*as_user, str(programs / "postgres"), "-D", str(data)]
-    command += [f"--{name}={value}" for name, value in {**_options(server, version), **options}.items()]
+    options = {**_options(server, version), **options}
+    command += [f"--{name}={value}" for name, value in options.items()]
     alive = os.open(folder / "alive", os.O_RDWR)
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)

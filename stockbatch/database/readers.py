@@ -20,6 +20,8 @@ def require_readers_only_read(engine: Engine) -> None:
     """Raise ReadersMayWrite where readers can fill the disk by what everybody may make."""
     with engine.connect() as connection:
         row = connection.execute(_QUERY).first()
-    what = [] if row is None else ["temporary tables"] * row.tables + ["large objects"] * row.objects
+    if row is None:
+        return
+    what = ["temporary tables"] * row.tables + ["large objects"] * row.objects
     if what:
         raise ReadersMayWrite(url=redacted(engine.url), what=" and ".join(what))

@@ -430,6 +430,11 @@ class Soak:
                 [self._name],
             )
 
+    def _end_leases(self) -> None:
+        """Let as much time pass as it takes until nobody waits for who is gone."""
+        with self._owner(self._name) as connection:
+            connection.execute("DELETE FROM stockbatch.leases")
+
     def _allow_connections(self, count: int) -> None:
         with self._owner() as connection:
             connection.execute(f"ALTER ROLE writer CONNECTION LIMIT {count}")

@@ -190,7 +190,7 @@ def _tables(engine: Engine) -> Tables:
     return {
         name: fetch(engine, f"SELECT * FROM stockbatch.{name}")
         for name in (row["table_name"] for row in names)
-        if name != "alembic_version"
+        if name not in ("alembic_version", "leases")
     }
 
 
