@@ -1,6 +1,7 @@
 """The logins that `deployment/logins.sql` makes with the secrets of `secrets.sh`."""
 
 import subprocess
+from functools import partial
 
 import psycopg
 import pytest
@@ -179,8 +180,7 @@ def test_readers_leave_connections_to_the_daemon(server, secrets, connect):
                 username=f"stockbatch_{login}", password=password, database="stockbatch"
             )
             with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
-                while True:
-                    taken.append(psycopg.connect(database.for_clients(url)))
+                taken += iter(partial(psycopg.connect, database.for_clients(url)), None)
         for _ in range(10):
             connect("daemon")
     finally:
