@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -57,6 +58,9 @@ _WRITTEN = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
 
 
 _GONE = "whoever holds '%s' seems to be gone: waiting for the end of its lease, %.0f s at most"
+
+_GONE_AWAY = (DatabaseError, SQLAlchemyError, psycopg.Error)
+"""What a database that is gone raises, also while a connection is being made."""
 
 
 class Lease:
@@ -116,14 +120,14 @@ class Lease:
                 if self._ask(_RENEW) is None:
                     return
                 pause = RENEWAL
-            except (DatabaseError, SQLAlchemyError):
+            except _GONE_AWAY:
                 pause = AGAIN
         expired = time.monotonic() + LENGTH
         while time.monotonic() < expired:
             try:
                 self._ask(_RELEASE)
                 return
-            except (DatabaseError, SQLAlchemyError):
+            except _GONE_AWAY:
                 time.sleep(AGAIN)
 
     def _lost(self) -> LockLost:

@@ -199,7 +199,7 @@ def test_who_was_suspended_until_its_lease_was_over_cannot_write(
     assert fetch(engine, "SELECT FROM stockbatch.pauses") == []
 
 
-def test_nobody_takes_a_lease_over_while_its_holder_commits(engine, writer, monkeypatch):
+def test_nobody_takes_a_lease_over_while_its_holder_commits(engine, writer, settings, monkeypatch):
     with runs.exclusive(writer, "XNYS") as held, Session(writer) as db:
         db.execute(PAUSE, {"code": "XNYS"})
         held.confirm(db)
@@ -207,12 +207,13 @@ def test_nobody_takes_a_lease_over_while_its_holder_commits(engine, writer, monk
             connection.execute(text("SET LOCAL lock_timeout = '1s'"))
             connection.execute(text("UPDATE stockbatch.leases SET expires_at = now()"))
         monkeypatch.setattr("stockbatch.database.connection.LOCK_TIMEOUT", "100ms")
-        writer.dispose()
-        other = lease.Lease(writer, "run XNYS")
+        impatient = database.engine(settings)
+        other = lease.Lease(impatient, "run XNYS")
         assert not other.take()
         db.commit()
         assert other.take()
         other.give_back()
+        impatient.dispose()
         db.execute(PAUSE, {"code": "XLON"})
         with pytest.raises(LockLost):
             held.confirm(db)
