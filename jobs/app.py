@@ -1,6 +1,5 @@
 """The composition root: what a job is given, put together from the settings."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -21,13 +20,11 @@ from jobs.clock import Clock
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
-from stockbatch.exceptions import ClocksApart, MigrationInProgress, SchemaOutOfDate
+from stockbatch.exceptions import ClocksApart, SchemaOutOfDate
 from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
-from stockbatch.store import quota
-
-PATIENCE = 120
-"""Seconds that the first runs of two processes at once may wait for each other's migration."""
+from stockbatch.store import quota, runs
+from stockbatch.store.lease import Lease
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,36 @@ class App:
     """Called between batches, where nothing is lost by raising RunStopped."""
     providers: dict[str, BarProvider] = field(default_factory=dict)
     """By specification: those handed in, and those made because a job asked for them."""
+    _leases: list[Lease] = field(default_factory=list, init=False, repr=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open a session whose work is committed at the end, or undone by an exception."""
+        """Open a session whose work is committed at the end, or undone by an exception.
+
+        Raises LockLost where something was written, and a lease of this process is over.
+        """
         with Session(self.engine) as db, db.begin():
             yield db
+            for lease in tuple(self._leases):
+                lease.confirm(db)
+
+    @contextmanager
+    def holding(self, lease: Lease) -> Iterator[None]:
+        """Let nothing be committed without a lease."""
+        self._leases.append(lease)
+        try:
+            yield
+        finally:
+            self._leases.remove(lease)
+
+    @contextmanager
+    def exclusive(self, calendar: str) -> Iterator[None]:
+        """Be the only process that runs `calendar` in this database. Raises RunInProgress."""
+        with (
+            runs.exclusive(self.engine, calendar, self.checkpoint) as lease,
+            self.holding(lease),
+        ):
+            yield
 
     def compare_clocks(self) -> timedelta:
         """Return how far this machine's clock is behind the database's, 0 where they agree.
@@ -150,17 +171,5 @@ def _bring_up_to_date(settings: Settings, engine: Engine) -> None:
         # Somebody else's database is migrated by hand: others may be using it.
         if settings.database_url is not None:
             raise
-        _migrate(settings)
+        database.migrate(settings)
         engine.dispose()  # its connections took their role before the migration made it
-
-
-def _migrate(settings: Settings) -> None:
-    """Migrate; where another process is at it, wait for it. Raises MigrationInProgress."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return database.migrate(settings)
-        except MigrationInProgress:  # its lock is only tried, never waited for
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)

@@ -17,6 +17,7 @@ StockbatchError
 │   ├── EmbeddedServerFailed
 │   ├── DataFolderOfOtherVersion
 │   ├── AccessDenied
+│   ├── ReadersMayWrite
 │   ├── DatabaseBusy
 │   ├── DatabaseSlow
 │   ├── DatabaseFull
@@ -195,6 +196,12 @@ class AccessDenied(DatabaseError):
     """{url} does not allow this: {reason}"""
 
 
+class ReadersMayWrite(DatabaseError):
+    """Who only reads {url} can make {what} there, and so fill its disk: deployment/logins.sql, run
+    by a superuser, takes that away; of the embedded server, 'stockbatch db stop' and 'stockbatch
+    db start'"""
+
+
 class DatabaseBusy(DatabaseError):
     """Another program holds a lock in {url}: {reason}"""
 
@@ -272,7 +279,8 @@ class RunStopped(DatabaseError):
 
 
 class LockLost(RunStopped):
-    """This process has lost its lock in the database: {reason}"""
+    """This process has lost its right to write: {reason}; what was committed stays, the same
+    command goes on from there"""
 
 
 class InstrumentError(StockbatchError):

@@ -576,7 +576,7 @@ class Run:
 
     @classmethod
     def unrecorded(cls, calendar: str, session: date) -> "Run":
-        """Return what stands for a run where there is none, and the calendar's lock protects."""
+        """Return what stands for a run where there is none, and the calendar's lease protects."""
         return cls(id=None, calendar=calendar, session=session, attempt=0, owner=uuid4())
 
 

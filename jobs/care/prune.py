@@ -1,6 +1,7 @@
 """Retention: drop what nothing needs any more, and give its place back."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from jobs.app import App
+from jobs.isolation import one_by_one
 from stockbatch import database
-from stockbatch.store import retention, runs
+from stockbatch.store import retention
 from stockbatch.store.retention import Dropped
 
 log = logging.getLogger(__name__)
@@ -28,21 +30,26 @@ class Pruned:
         return f"{self.calendar}: weights of {self.models} retired models dropped, {mib:.1f} MiB"
 
 
-def prune(app: App) -> list[Pruned]:
-    """Drop the weights of retired models and tidy up. Raises RunInProgress, ClocksApart."""
+def prune(app: App) -> Iterator[Pruned]:
+    """Drop the weights of retired models and tidy up.
+
+    Raises ClocksApart at once, and RunInProgress at the end.
+    """
     app.require_one_time()
-    pruned = []
     with app.transaction() as db:
         codes = retention.calendars(db)
-    for code in codes:
-        app.checkpoint()
-        # A run may be forecasting with the very weights that are to go.
-        with runs.exclusive(app.engine, code), app.transaction() as db:
-            models, size = retention.drop_weights(db, code, app.settings.keep_retired_models)
-        pruned.append(Pruned(calendar=code, models=models, size=size))
-        log.info("%s", pruned[-1])
-    vacuum(app)
-    return pruned
+    with one_by_one() as each:
+        for code in codes:
+            app.checkpoint()
+            with each():
+                # A run may be forecasting with the very weights that are to go.
+                with app.exclusive(code), app.transaction() as db:
+                    keep = app.settings.keep_retired_models
+                    models, size = retention.drop_weights(db, code, keep)
+                pruned = Pruned(calendar=code, models=models, size=size)
+                log.info("%s", pruned)
+                yield pruned
+        vacuum(app)
 
 
 def prune_backtests(app: App, before: date | None) -> Dropped:

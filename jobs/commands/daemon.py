@@ -43,7 +43,8 @@ def daemon() -> None:
 
     def tidy(app: App) -> None:
         alerts.review_commits(app)
-        prune.prune(app)
+        for _ in prune.prune(app):
+            pass  # it is logged
 
     care = Care(review=alerts.review, serving=monitoring.serving, prune=tidy)
     while True:

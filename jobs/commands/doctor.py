@@ -52,6 +52,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "disk", lambda: _disk(settings)
     yield "database", lambda: _server(settings)
     yield "migrations", lambda: _migrations(settings)
+    yield "readers", lambda: _readers(settings)
     try:
         watchlist = _watchlist(settings)
     except StockbatchError:
@@ -118,6 +119,14 @@ def _migrations(settings: Settings) -> str:
     with _engine(settings) as engine:
         database.require_current(engine)
     return f"revision {database.head()}"
+
+
+def _readers(settings: Settings) -> str:
+    from stockbatch import database
+
+    with _engine(settings) as engine:
+        database.require_readers_only_read(engine)
+    return "they can only read"
 
 
 def _watchlist(settings: Settings) -> list[Instrument]:

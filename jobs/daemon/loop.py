@@ -1,7 +1,7 @@
 """The daemon: wakes up after every close, and does whatever the database says is due.
 
-Exactly one daemon works in a database, the others wait for its lock. Everything it does can be
-broken off anywhere and is resumed by whichever daemon comes next.
+Exactly one daemon works in a database, the others wait for the end of its lease. Everything it does
+can be broken off anywhere and is resumed by whichever daemon comes next.
 """
 
 import logging
@@ -40,6 +40,7 @@ MINUTE = 60.0
 """Seconds between looks at the database, wakes or not."""
 PASSIVE = 2.0
 """Seconds between a waiting daemon's attempts to take over."""
+PASSIVE_SAYS = "another daemon is at work: waiting to take over; if it was killed, %g s at most"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds between attempts to reach a database that is gone."""
 
@@ -143,7 +144,7 @@ def _reported(name: str) -> Iterator[None]:
 
 @dataclass(kw_only=True)
 class _Daemon:
-    """The loop of a daemon, active while it has the lock and passive while another has."""
+    """The loop of a daemon, active while it has the lease and passive while another has."""
 
     app: App
     care: Care
@@ -153,22 +154,23 @@ class _Daemon:
     schedule: Schedule
 
     def work_until_stopped(self) -> None:
-        """Get the lock and work; where the database is gone, try again, ever less often."""
+        """Get the lease and work; where the database is gone, try again, ever less often."""
         pause = FIRST_PAUSE
         waited = False
         while not self.stop.asked:
             self.beat()
             try:
-                with lease.only_daemon(self.app.engine) as require:
-                    if require is None:
+                with lease.only_daemon(self.app.engine) as held:
+                    if held is None:
                         if not waited:
-                            log.info("another daemon is at work: waiting to take over")
+                            log.info(PASSIVE_SAYS, lease.LENGTH)
                         waited = True
                         self.wakes.wait(PASSIVE)
                         continue
                     log.info("this daemon is at work")
                     pause, waited = FIRST_PAUSE, False
-                    self._work(require)
+                    with self.app.holding(held):
+                        self._work(held.require)
             except LockLost as error:
                 log.warning("%s", error)
             except RunStopped as error:

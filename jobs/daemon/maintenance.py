@@ -4,6 +4,7 @@ import logging
 
 from jobs.app import App
 from jobs.daily.ledger import carry_out
+from jobs.isolation import one_by_one
 from jobs.models.base import train_base
 from stockbatch.engine.material import sessions_needed
 from stockbatch.market import sessions
@@ -20,13 +21,15 @@ def refit_bases(app: App) -> None:
     """Refit the base of every exchange whose last session is finished.
 
     It belongs to the run of that session, which is reopened: a process that has lost the run cannot
-    write it.
+    write it. Raises RunInProgress, when all other exchanges are done.
     """
     with app.transaction() as db:
         codes = list(instruments.exchanges(db))
-    for code in codes:
-        app.checkpoint()
-        _refit(app, code)
+    with one_by_one() as each:
+        for code in codes:
+            app.checkpoint()
+            with each():
+                _refit(app, code)
 
 
 def _refit(app: App, code: str) -> None:
@@ -42,10 +45,10 @@ def _refit(app: App, code: str) -> None:
         log.info("%s: base model of %s, %d sessions old", code, session, age)
         return False  # the run itself keeps its end
 
-    with runs.exclusive(app.engine, code) as require:
+    with app.exclusive(code):
         with app.transaction() as db:
             last = runs.last_tries(db, code, session).get(session)
         if (
             last is not None and last.status == RunStatus.FINISHED
         ):  # otherwise its own run comes first
-            carry_out(app, calendar, session, refit, require, trigger=Trigger.SCHEDULE)
+            carry_out(app, calendar, session, refit, trigger=Trigger.SCHEDULE)

@@ -18,6 +18,7 @@ from stockbatch.database.migration import (
     require_current,
     revision,
 )
+from stockbatch.database.readers import require_readers_only_read
 
 __all__ = [
     "alembic_config",
@@ -33,6 +34,7 @@ __all__ = [
     "psql",
     "redacted",
     "require_current",
+    "require_readers_only_read",
     "revision",
     "url",
 ]

@@ -10,7 +10,9 @@
 The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
 a port that is chosen once, and on a socket in its folder (in `data/` where the path is too long for
 a socket); logins need their password. `owner` is the superuser; `writer`, `reader` and `api` are
-members of the group roles of that name, so the migrations find those roles and grant to them.
+members of the group roles of that name, so the migrations find those roles and grant to them. What
+a login can do to itself, as to change its password, every start undoes, and none can take the last
+connections from the jobs.
 
 PostgreSQL refuses to run as root. Started by root it runs in a user namespace, where root's files
 belong to `nobody`; where there are no user namespaces (most containers) it runs as `nobody`, who is
@@ -29,7 +31,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Literal, get_args
@@ -48,19 +50,47 @@ LONGEST_SOCKET_FOLDER = 85  # bytes; the whole path may have 107
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # nothing of the user's: no PGDATA, no PGOPTIONS
 
 _ENCRYPTION_REQUEST = struct.pack("!II", 8, 80_877_103)  # the first message, answered by a byte
-_LOGINS = """\
+_ROLES = """\
 CREATE ROLE stockbatch_writer;
 CREATE ROLE stockbatch_reader;
 CREATE ROLE stockbatch_api;
-CREATE ROLE writer LOGIN PASSWORD '{writer}' IN ROLE stockbatch_writer;
-CREATE ROLE reader LOGIN PASSWORD '{reader}' IN ROLE stockbatch_reader CONNECTION LIMIT 50;
-ALTER ROLE reader SET statement_timeout = '60s';
+CREATE ROLE writer IN ROLE stockbatch_writer;
+CREATE ROLE reader IN ROLE stockbatch_reader;
+CREATE ROLE api IN ROLE stockbatch_api;
 CREATE DATABASE {database} OWNER owner;
 """
-_API_LOGIN = """\
-DROP ROLE IF EXISTS api;
-CREATE ROLE api LOGIN PASSWORD '{api}' IN ROLE stockbatch_api CONNECTION LIMIT 50;
+_RESERVED = 20
+"""Connections that nobody gets but the jobs, of 100."""
+_SETTLE = """\
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'api') THEN
+        CREATE ROLE api IN ROLE stockbatch_api;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_use_reserved_connections') THEN
+        GRANT pg_use_reserved_connections TO writer;
+    END IF;
+END $$;
+ALTER ROLE writer RESET ALL;
+ALTER ROLE reader RESET ALL;
+ALTER ROLE api RESET ALL;
+ALTER ROLE writer IN DATABASE {database} RESET ALL;
+ALTER ROLE reader IN DATABASE {database} RESET ALL;
+ALTER ROLE api IN DATABASE {database} RESET ALL;
+ALTER ROLE writer LOGIN PASSWORD '{writer}';
+ALTER ROLE reader LOGIN PASSWORD '{reader}' CONNECTION LIMIT 40;
+ALTER ROLE api LOGIN PASSWORD '{api}' CONNECTION LIMIT 30;
+ALTER ROLE reader SET statement_timeout = '60s';
 ALTER ROLE api SET statement_timeout = '30s';
+REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
+REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
+GRANT TEMPORARY ON DATABASE {database} TO stockbatch_writer;
+DO $$ DECLARE one regprocedure; BEGIN
+    FOR one IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+        AND proname ~ '^lo(_|read|write)' AND has_function_privilege('public', oid, 'EXECUTE')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', one);
+    END LOOP;
+END $$;
 """
 
 
@@ -126,9 +156,10 @@ def start(
         with _alone(home):
             if not folder.exists():
                 _create(folder, programs)
-            server = _read(folder)
-            _launch(server, programs, options or {})
-            return server if "api" in server.passwords else _add_api_login(server, programs)
+            server = _with_every_login(_read(folder))
+            if _launch(server, programs, options or {}) or server != _read(folder):
+                _settle(server, programs)
+            return server
 
 
 def stop(home: Path) -> bool:
@@ -187,25 +218,34 @@ def _create(folder: Path, programs: Path) -> None:
     _call([*as_user, str(programs / "initdb"), *initdb], folder, passwords["owner"])
     single = ["--single", "-D", data, "-c", "exit_on_error=on"]
     single += ["-c", "log_min_error_statement=panic", "postgres"]
-    statements = (_LOGINS + _API_LOGIN).format(database=DATABASE, **passwords)
+    statements = _ROLES.format(database=DATABASE)
     _call([*as_user, str(programs / "postgres"), *single], folder, statements)
     partial.rename(folder)
 
 
-def _add_api_login(server: EmbeddedServer, programs: Path) -> EmbeddedServer:
-    """Give a cluster made before there was a REST service the login that the service uses."""
-    password = secrets.token_hex(16)
+def _with_every_login(server: EmbeddedServer) -> EmbeddedServer:
+    """Think of passwords for logins that the cluster was made before."""
+    passwords = {role: secrets.token_hex(16) for role in get_args(Role)}
+    return replace(server, passwords={**passwords, **server.passwords})
+
+
+def _settle(server: EmbeddedServer, programs: Path) -> None:
+    """Let every login have its password, its limits and its settings, whatever it made of them."""
     file = str(server.password_file).replace("\\", r"\\").replace("'", r"\'")
     address = f"host={HOST} port={server.port} user=owner dbname={DATABASE} passfile='{file}'"
-    psql = [str(programs / "psql"), "-Xqwv", "ON_ERROR_STOP=1", "-d", address]
-    _call(psql, server.folder, _API_LOGIN.format(api=password))
+    # What others may have put into the database plays no part, and no password gets into the log.
+    options = "-c search_path=pg_catalog -c log_min_error_statement=panic"
+    psql = [str(programs / "psql"), "-Xqwv", "ON_ERROR_STOP=1", "-d"]
+    psql.append(f"{address} options='{options}'")
+    _call(psql, server.folder, _SETTLE.format(database=DATABASE, **server.passwords))
+    known = _read(server.folder).passwords
     with server.password_file.open("a") as lines:
-        lines.write(f"{HOST}:{server.port}:*:api:{password}\n")
-    return _read(server.folder)
+        for login in server.passwords.keys() - known.keys():
+            lines.write(f"{HOST}:{server.port}:*:{login}:{server.passwords[login]}\n")
 
 
-def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) -> None:
-    """Bring the server up; return when it accepts connections.
+def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) -> bool:
+    """Bring the server up; return when it accepts connections, and whether it was started.
 
     Whoever takes `alive` hands it to the server. It may be held by processes that a killed server
     left behind, or by a server whose starter was killed: both are waited for.
@@ -224,6 +264,7 @@ def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) 
         time.sleep(0.02)
     if process is not None:
         process.returncode = 0  # it is to outlive us: subprocess need not warn of that
+    return process is not None
 
 
 def _spawn(
@@ -236,7 +277,8 @@ def _spawn(
     if found != version:
         raise DataFolderOfOtherVersion(folder=data, found=found, expected=version)
     command = [*as_user, str(programs / "postgres"), "-D", str(data)]
-    command += [f"--{name}={value}" for name, value in {**_options(server), **options}.items()]
+    options = {**_options(server, version), **options}
+    command += [f"--{name}={value}" for name, value in options.items()]
     alive = os.open(folder / "alive", os.O_RDWR)
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -265,7 +307,7 @@ def _spawn(
         os.close(alive)
 
 
-def _options(server: EmbeddedServer) -> dict[str, str]:
+def _options(server: EmbeddedServer, version: int) -> dict[str, str]:
     is_short = len(os.fsencode(server.folder)) <= LONGEST_SOCKET_FOLDER
     sockets = str(server.folder).replace('"', '""') if is_short else "."
     return {
@@ -277,6 +319,7 @@ def _options(server: EmbeddedServer) -> dict[str, str]:
         "log_checkpoints": "off",
         # When each transaction was committed: what was recorded in time is told apart by it.
         "track_commit_timestamp": "on",
+        **({"reserved_connections": str(_RESERVED)} if version >= 16 else {}),
     }
 
 

@@ -528,3 +528,16 @@ class PauseRow(Base):
 
     calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
     paused_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="since when")
+
+
+class LeaseRow(Base):
+    """One row per thing that one process at a time may do, while one does it."""
+
+    __tablename__ = "leases"
+    __table_args__ = (UniqueConstraint("token"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True, comment="daemon, or run and the calendar")
+    token: Mapped[uuid.UUID] = mapped_column(comment="of the holder")
+    expires_at: Mapped[datetime] = mapped_column(
+        comment="by the database's clock; every few seconds the holder moves it on"
+    )

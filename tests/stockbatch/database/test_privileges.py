@@ -5,7 +5,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from stockbatch import database
-from stockbatch.exceptions import AccessDenied
+from stockbatch.exceptions import AccessDenied, ReadersMayWrite
 from stockbatch.store import forecasts
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import NOW, fetch
@@ -26,6 +26,7 @@ WRITER = {
     "false_skips": READ,
     "forecasts": READ,
     "instruments": CHANGE,
+    "leases": CHANGE,
     "market_inputs": CHANGE,
     "memberships": KEEP,
     "methods": ADD,
@@ -167,6 +168,33 @@ def test_one_function_lends_its_owners_rights_and_nobody_can_call_it(engine):
     for role in ("stockbatch_writer", "stockbatch_reader", "stockbatch_api"):
         asked = f"SELECT has_function_privilege('{role}', {lending[0]['oid']}, 'EXECUTE') AS may"
         assert fetch(engine, asked) == [{"may": False}]
+
+
+@pytest.mark.parametrize(
+    ("grant", "what"),
+    [
+        ("TEMPORARY ON DATABASE {}", "temporary tables"),
+        ("EXECUTE ON FUNCTION lo_create(oid)", "large objects"),
+    ],
+)
+def test_what_everybody_may_make_is_found(engine, grant, what):
+    database.require_readers_only_read(engine)
+    with engine.begin() as connection:
+        right = grant.format(engine.url.database)
+        connection.execute(text(f"GRANT {right} TO PUBLIC"))
+    with pytest.raises(ReadersMayWrite, match=f"can make {what} there"):
+        database.require_readers_only_read(engine)
+
+
+def test_migrating_takes_temporary_tables_from_everybody_but_the_jobs(empty_settings):
+    owner = database.engine(empty_settings, role="owner")
+    with owner.begin() as connection:
+        connection.execute(text(f"GRANT TEMPORARY ON DATABASE {owner.url.database} TO PUBLIC"))
+    database.migrate(empty_settings)
+    query = "SELECT has_database_privilege(:role, current_database(), 'TEMPORARY') AS may"
+    found = {role: fetch(owner, query, role=f"stockbatch_{role}") for role in ("writer", "reader")}
+    assert found == {"writer": [{"may": True}], "reader": [{"may": False}]}
+    owner.dispose()
 
 
 # ---- the ledger, with rows in it
