@@ -14,7 +14,7 @@ from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
 from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
-from stockbatch.store import alerts, health
+from stockbatch.store import alerts, health, instruments
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +27,19 @@ BANDS = {"coverage_80": (0.70, 0.90), "coverage_95": (0.90, 0.99)}
 def review(app: App) -> None:
     """Raise and clear alerts by what the database says, and deliver what is to be told.
 
-    Of an exchange that is paused, nothing is expected.
+    Of an exchange that is paused, or whose calendar has no answer, nothing is expected, and
+    nothing is over either.
     """
     now = app.clock()
     exchanges = [exchange for exchange in agenda.load(app) if not exchange.paused]
     with app.transaction() as db:
-        holding = list(_holding(db, exchanges, now))
-        alerts.reconcile(db, holding, now, list(_channels(app)))
+        unseen = instruments.exchanges(db).keys() - {one.calendar.code for one in exchanges}
+        holding = [
+            alert
+            for alert in _holding(db, exchanges, now)
+            if alerts.calendar_of(alert.subject) not in unseen
+        ]
+        alerts.reconcile(db, holding, now, list(_channels(app)), unseen=unseen)
     deliver(app)
 
 
@@ -60,6 +66,7 @@ def deliver(app: App) -> dict[str, str]:
     for message in waiting:
         if message.channel in failures:
             continue
+        app.waiting()
         with app.transaction() as db:
             alert = alerts.claim(db, message)
             if alert is None:

@@ -36,6 +36,7 @@ from stockbatch.records import (
     Action,
     ActionKind,
     BarState,
+    Chore,
     Decision,
     ModelKind,
     PriceBasis,
@@ -524,3 +525,14 @@ class PauseRow(Base):
 
     calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
     paused_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="since when")
+
+
+class ChoreRow(Base):
+    """One row per chore of the daemon and exchange calendar; ALL: of the database."""
+
+    __tablename__ = "chores"
+    __table_args__ = (_one_of("chore", Chore),)
+
+    chore: Mapped[str] = mapped_column(primary_key=True, comment="base_refit or maintenance")
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
+    done_at: Mapped[datetime] = mapped_column(comment="when it was last done")

@@ -119,7 +119,7 @@ def test_the_job_leaves_the_ledger_alone_and_the_next_run_as_it_would_be(app, ma
 def test_a_run_under_way_is_not_disturbed(app):
     run(app)
     with runs.exclusive(app.engine, CODE), pytest.raises(RunInProgress):
-        prune.prune(app)
+        list(prune.prune(app))
 
 
 def test_backtests_go_when_asked_for_and_can_be_made_again(app):

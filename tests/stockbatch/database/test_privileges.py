@@ -32,6 +32,7 @@ WRITER = {
     "models": ADD,
     "models_in_use": READ,
     "outcomes": ADD,
+    "chores": ADD | {"UPDATE"},
     "pauses": ADD | {"DELETE"},
     "promotions": ADD,
     "provider_requests": KEEP,
