@@ -13,8 +13,8 @@ import pytest
 
 from jobs.care import prune
 from jobs.daemon import loop as daemon
-from jobs.daemon.loop import Care, work_off
 from jobs.daemon.chores import Chores, due
+from jobs.daemon.loop import Care, work_off
 from jobs.daemon.maintenance import refit_base
 from jobs.daemon.signals import AT_ONCE
 from stockbatch import config

@@ -6,9 +6,9 @@ import pytest
 
 from jobs import cli
 from stockbatch.config import PREFIX, Settings
-from stockbatch.exceptions import BrokenProvider, ConfigurationError, UnknownProvider
+from stockbatch.exceptions import ConfigurationError, UnknownProvider
 from stockbatch.providers import registry
-from stockbatch.providers.base import ProviderSettings, identity
+from stockbatch.providers.base import identity
 from tests.support.market import PlainTrainer, fetch
 
 QUOTES = '''"""Quotes, as somebody else's package offers them."""
