@@ -220,8 +220,11 @@ class _Daemon:
                 with app.transaction() as db:  # the watchlist may have grown
                     codes = list(instruments.exchanges(db))
                 self.schedule.follow(codes)
+                if self.stop.asked:  # between runs: none is broken off
+                    return
                 chores.work_off()
-                self._say(waits_for(app))
+                with reported("telling what is waited for"):
+                    self._say(waits_for(app))
                 self.wakes.wait(MINUTE)
         finally:
             app.checkpoint = before

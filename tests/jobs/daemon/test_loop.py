@@ -240,6 +240,9 @@ def test_an_exchange_at_work_keeps_no_other_from_its_chores(app, change):
 def test_a_base_about_to_expire_is_refitted_when_there_is_time(app):
     app.settings = app.settings.model_copy(update={"base_after_sessions": 6})
     work(app, evening(-1), evening(0))
+    app.clock = lambda: evening(0)
+    assert (Chore.BASE_REFIT, CODE) in due(app)
+    chores(app)
     bases = "SELECT last_session FROM stockbatch.models WHERE kind = 'base' ORDER BY id"
     assert [row["last_session"] for row in fetch(app.engine, bases)] == [session(-1), session(0)]
     assert {row[3] for row in runs(app)} == {"finished"}
