@@ -28,9 +28,8 @@ class Connection(HttpToolsProtocol):
     all have one, the new one is told to come again.
     """
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, and make room for it."""
-        assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._in_head = self._in_body = False

@@ -69,6 +69,12 @@ def connect(address, sent=b""):
     return client
 
 
+def trickle(client, part):
+    for _ in range(200):
+        client.sendall(part)
+        time.sleep(0.05)
+
+
 def rest(client):
     """Return all that a server sends until it closes."""
     parts = []
@@ -126,11 +132,8 @@ def test_to_trickle_gains_no_time(hasty, before):
     client = connect(hasty, before)
     if before:
         assert answer(client)[0] == 200
-    with pytest.raises(OSError, match=r"Broken pipe|reset"):
-        for _ in range(100):
-            client.sendall(b"\r\n" if before else b"X")
-            time.sleep(0.05)
-    client.close()
+    with client, pytest.raises(OSError, match=r"Broken pipe|reset"):
+        trickle(client, b"\r\n" if before else b"X")
 
 
 def test_a_client_that_asks_nothing_is_left(hasty):

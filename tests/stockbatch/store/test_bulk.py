@@ -151,7 +151,6 @@ def test_what_ends_a_copy_is_the_same_class_as_anywhere_else(own_db, state, kind
         cursor_of(own_db) as cursor,
         cursor.copy("COPY public.kept FROM STDIN") as copy,
     ):
-        for number in range(100_000):
-            copy.write_row((number,))
+        copy.write("1\n" * 100_000)
     own_db.rollback()
     assert own_db.scalar(text("SELECT count(*) FROM public.kept")) == 0
