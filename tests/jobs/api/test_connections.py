@@ -178,7 +178,9 @@ def test_where_all_are_at_work_the_next_one_is_told_to_come_again(address):
     assert "retry-after: 5" in head.lower()
     assert rest(client) == b""
     GO.set()
-    assert [answer(one)[0] for one in slow] == [200] * 20
+    for one in slow:
+        with one:
+            assert answer(one)[0] == 200
 
 
 def test_an_answer_that_nobody_takes_is_given_up(hasty):
