@@ -36,7 +36,8 @@ class Connection(HttpToolsProtocol):
         self._received = 0
         self._expect_head()
         if len(self.connections) > MOST:
-            waiting = [one for one in self.connections if one is not self and one.is_waiting]
+            others = [one for one in self.connections if isinstance(one, Connection)]
+            waiting = [one for one in others if one is not self and one.is_waiting]
             if waiting:
                 min(waiting, key=lambda one: one.since)._turn_away(503, problems.BUSY)
             else:
