@@ -130,8 +130,12 @@ def without_session(
     return [(row.id, row.target_session) for row in found]
 
 
+FEWEST_TRADING, SESSIONS_BEFORE = 5, 5
+"""So many tickers, each with bars of so many sessions before, show that none was held."""
+
 # Any bar, in whatever state, may be a sign of trading. Few sessions are asked about, and of most of
-# them another ticker has a bar, so that nothing else is looked at.
+# them another ticker has a bar, so that nothing else is looked at. Shares that trade on some days
+# only tell nothing by having no bar: those are counted that have bars of the sessions before it.
 _NEVER_HELD = text("""
 SELECT t.session FROM unnest(cast(:targets AS date[])) AS t (session)
 WHERE NOT EXISTS (
@@ -139,23 +143,33 @@ WHERE NOT EXISTS (
     JOIN stockbatch.bars AS b ON b.instrument_id = i.id AND b.session = t.session
     WHERE i.calendar = :calendar
 ) AND (
-    SELECT 2 * count(*) FILTER (WHERE traded) > count(*)
+    SELECT count(*) >= :fewest AND 2 * count(*) FILTER (WHERE traded) > count(*)
     FROM (
         SELECT EXISTS (
             SELECT FROM stockbatch.bars AS b WHERE b.instrument_id = i.id
                 AND b.session > t.session AND b.session <= :through AND b.state <> :quarantined
         ) AS traded
         FROM stockbatch.instruments AS i
-        WHERE i.calendar = :calendar AND i.active AND NOT i.demo
+        WHERE i.calendar = :calendar AND i.active AND NOT i.demo AND :before = (
+            SELECT count(*) FROM stockbatch.bars AS b
+            WHERE b.instrument_id = i.id AND b.session IN (
+                SELECT DISTINCT b.session FROM stockbatch.instruments AS i
+                JOIN stockbatch.bars AS b ON b.instrument_id = i.id
+                WHERE i.calendar = :calendar
+                    AND b.session < t.session AND b.session >= t.session - 60
+                ORDER BY b.session DESC LIMIT :before
+            )
+        )
     ) AS tickers
 )
-""").bindparams(quarantined=BarState.QUARANTINED)
+""").bindparams(quarantined=BarState.QUARANTINED, fewest=FEWEST_TRADING, before=SESSIONS_BEFORE)
 
 
 def never_held(db: Session, calendar: str, targets: Iterable[date], through: date) -> set[date]:
     """Return those of `targets` of which no ticker has a bar, while most have traded since.
 
-    Tickers are those of `calendar`; what they traded is read up to `through`.
+    Tickers are those of `calendar`, FEWEST_TRADING or more with bars of each of the
+    SESSIONS_BEFORE before; what they traded is read up to `through`.
     """
     given = {"calendar": calendar, "targets": sorted(set(targets)), "through": through}
     return set(db.scalars(_NEVER_HELD, given))
