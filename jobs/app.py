@@ -61,6 +61,8 @@ class App:
     clock: Callable[[], datetime] = field(default_factory=Clock)
     on_event: Callable[[str], None] = _ignore
     """Called with the name of each phase as it begins."""
+    waiting: Callable[[], None] = _go_on
+    """Called while a provider is waited for, from any thread."""
     checkpoint: Callable[[], None] = _go_on
     """Called between batches, where nothing is lost by raising RunStopped."""
     providers: dict[str, BarProvider] = field(default_factory=dict)
@@ -117,7 +119,10 @@ class App:
         """Return the provider of a specification, the same one each time."""
         if specification not in self.providers:
             self.providers[specification] = registry.create(
-                specification, self.settings, RequestLedger(self.engine)
+                specification,
+                self.settings,
+                RequestLedger(self.engine),
+                waiting=lambda: self.waiting(),
             )
         return self.providers[specification]
 

@@ -175,6 +175,13 @@ class Trigger(StrEnum):
     BACKFILL = "backfill"
 
 
+class Chore(StrEnum):
+    """What the daemon does by a crontab, the setting of that name."""
+
+    BASE_REFIT = "base_refit"
+    MAINTENANCE = "maintenance"
+
+
 class Action(StrEnum):
     """What a run did for one ticker."""
 

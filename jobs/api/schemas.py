@@ -1,5 +1,6 @@
 """What the service takes and gives. Names are those of the `bi` views."""
 
+import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -23,8 +24,12 @@ LARGEST_BODY = 2 * 2**20
 """Bytes; so many bars with every digit written out are less."""
 
 
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
 def _written_out(value: Any) -> Any:
-    if isinstance(value, str) and len(value) != len("2024-06-03"):
+    # Pydantic takes ten digits, too, for seconds since 1970.
+    if isinstance(value, str) and not _DAY.fullmatch(value):
         raise ValueError("write it as YYYY-MM-DD")
     if isinstance(value, int | float):
         raise ValueError("write it as a string, YYYY-MM-DD")

@@ -11,10 +11,13 @@ from sqlalchemy.orm import Session
 from jobs.app import App
 from jobs.isolation import one_by_one
 from stockbatch import database
+from stockbatch.exceptions import DatabaseSlow
 from stockbatch.store import retention
 from stockbatch.store.retention import Dropped
 
 log = logging.getLogger(__name__)
+
+LONGEST_VACUUM = "10min"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,25 +34,29 @@ class Pruned:
 
 
 def prune(app: App) -> Iterator[Pruned]:
-    """Drop the weights of retired models and tidy up.
+    """Drop the weights of retired models, exchange by exchange, and vacuum.
 
-    Raises ClocksApart at once, and RunInProgress at the end.
+    Raises ClocksApart, and at the end RunInProgress where that kept an exchange from being tidied.
     """
-    app.require_one_time()
     with app.transaction() as db:
         codes = retention.calendars(db)
     with one_by_one() as each:
         for code in codes:
             app.checkpoint()
             with each():
-                # A run may be forecasting with the very weights that are to go.
-                with app.exclusive(code), app.transaction() as db:
-                    keep = app.settings.keep_retired_models
-                    models, size = retention.drop_weights(db, code, keep)
-                pruned = Pruned(calendar=code, models=models, size=size)
-                log.info("%s", pruned)
-                yield pruned
+                yield prune_calendar(app, code)
         vacuum(app)
+
+
+def prune_calendar(app: App, code: str) -> Pruned:
+    """Drop the weights of retired models of an exchange. Raises RunInProgress, ClocksApart."""
+    app.require_one_time()
+    # A run may be forecasting with the very weights that are to go.
+    with app.exclusive(code), app.transaction() as db:
+        models, size = retention.drop_weights(db, code, app.settings.keep_retired_models)
+    pruned = Pruned(calendar=code, models=models, size=size)
+    log.info("%s", pruned)
+    return pruned
 
 
 def prune_backtests(app: App, before: date | None) -> Dropped:
@@ -67,15 +74,22 @@ def prune_backtests(app: App, before: date | None) -> Dropped:
 
 
 def vacuum(app: App) -> None:
-    """Vacuum and analyze every table that the login owns; the rest is left to autovacuum."""
+    """Vacuum and analyze every table that the login owns; the rest is left to autovacuum.
+
+    So is a table that takes too long: nobody would know whether the daemon still lives.
+    """
     owner = database.engine(app.settings, role="owner")
     try:
         with Session(owner) as db:
             tables = retention.tables_to_vacuum(db)
         with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"SET statement_timeout = '{LONGEST_VACUUM}'"))
             for table in tables:
                 app.checkpoint()
-                connection.execute(text(f"VACUUM (ANALYZE, SKIP_LOCKED) stockbatch.{table}"))
+                try:
+                    connection.execute(text(f"VACUUM (ANALYZE, SKIP_LOCKED) stockbatch.{table}"))
+                except DatabaseSlow as error:
+                    log.warning("%s is left to autovacuum: %s", table, error)
     finally:
         owner.dispose()
     log.info("vacuumed %d tables", len(tables))

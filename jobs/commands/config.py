@@ -74,8 +74,9 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
     from stockbatch import database
     from stockbatch.market import sessions
     from stockbatch.providers import registry
+    from stockbatch.records import Chore
 
-    for key in ("base_refit", "maintenance"):
+    for key in Chore:
         yield key, partial(crontab, settings, key)
     if settings.database_url is not None:
         yield "database_url", partial(database.url, settings)

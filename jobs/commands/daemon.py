@@ -31,7 +31,7 @@ def daemon() -> None:
     from jobs.daemon.loop import Care, run_daemon
     from jobs.daemon.signals import AT_ONCE
     from stockbatch import config
-    from stockbatch.exceptions import DatabaseUnavailable, MigrationInProgress
+    from stockbatch.exceptions import DatabaseBusy, DatabaseUnavailable, MigrationInProgress
 
     settings = context.settings()
     if settings.alert_urls:  # said now, not by a thread when the first alert is due
@@ -43,15 +43,19 @@ def daemon() -> None:
 
     def tidy(app: App) -> None:
         alerts.review_commits(app)
-        for _ in prune.prune(app):
-            pass  # it is logged
+        prune.vacuum(app)
 
-    care = Care(review=alerts.review, serving=monitoring.serving, prune=tidy)
+    care = Care(
+        review=alerts.review,
+        serving=monitoring.serving,
+        prune=prune.prune_calendar,
+        vacuum=tidy,
+    )
     while True:
         try:
             with running(settings) as app:
                 return run_daemon(app, care, config.service_manager())
-        except (DatabaseUnavailable, MigrationInProgress) as error:
+        except (DatabaseUnavailable, DatabaseBusy, MigrationInProgress) as error:
             log.warning("%s; trying again in %g s", error, WAIT)
             time.sleep(WAIT)
 

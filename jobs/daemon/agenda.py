@@ -52,6 +52,11 @@ class Exchange:
         """Return the instant before which forecasts from a session are live."""
         return self.calendar.deadline_from(session)
 
+    def following(self, now: datetime) -> tuple[datetime, str, date]:
+        """Return when the next session is due that is not yet, its calendar, and the session."""
+        close = self.calendar.next_close(now - self.delay)
+        return close + self.delay, self.calendar.code, self.calendar.last_closed(close)
+
     def expected(self, now: datetime) -> date | None:
         """Return the newest session whose forecasts are due by now, None where there is none.
 

@@ -15,7 +15,7 @@ from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
 from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
-from stockbatch.store import alerts, commits, health
+from stockbatch.store import alerts, commits, health, instruments
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +29,23 @@ BANDS = {"coverage_80": (0.70, 0.90), "coverage_95": (0.90, 0.99)}
 def review(app: App) -> None:
     """Raise and clear alerts by what the database says, and deliver what is to be told.
 
-    Of an exchange that is paused, nothing is expected.
+    Of an exchange that is paused, or whose calendar has no answer, nothing is expected, and
+    nothing is over either.
     """
     behind = app.compare_clocks()
     now = app.clock()
     exchanges = [exchange for exchange in agenda.load(app) if not exchange.paused]
     with app.transaction() as db:
-        holding = [*_holding(db, exchanges, now), *_clocks_apart(behind)]
-        alerts.reconcile(db, holding, now, list(_channels(app)))
+        unseen = instruments.exchanges(db).keys() - {one.calendar.code for one in exchanges}
+        holding = [
+            *(
+                alert
+                for alert in _holding(db, exchanges, now)
+                if alerts.calendar_of(alert.subject) not in unseen
+            ),
+            *_clocks_apart(behind),
+        ]
+        alerts.reconcile(db, holding, now, list(_channels(app)), unseen=unseen)
     deliver(app)
 
 
@@ -86,6 +95,7 @@ def deliver(app: App) -> dict[str, str]:
     for message in waiting:
         if message.channel in failures:
             continue
+        app.waiting()
         with app.transaction() as db:
             alert = alerts.claim(db, message)
             if alert is None:

@@ -6,6 +6,8 @@ made for the writer, the reader or the REST service does `SET ROLE stockbatch_wr
 `stockbatch_reader` or `stockbatch_api` if that role exists and the login may, and keeps the login's
 own rights otherwise. The owner is the login itself: it migrates.
 
+An embedded server that was killed is started again by whoever needs a connection.
+
 Every connection speaks UTC and UTF-8, has time limits, and sees only `public` unqualified, whatever
 the database or the login has by default. Session settings are used, so a pooler in between must
 pool by session: one that does not is refused.
@@ -22,6 +24,7 @@ from stockbatch.database import address as addresses
 from stockbatch.database import embedded_server, errors
 from stockbatch.database.address import redacted
 from stockbatch.database.embedded_server import Role
+from stockbatch.database.revival import Revival
 from stockbatch.exceptions import (
     DatabaseNotCreated,
     DatabaseUnavailable,
@@ -105,6 +108,8 @@ def engine(settings: Settings, role: Role = "writer", *, create: bool = True) ->
         _prepare(connection, role, address)
 
     event.listen(made, "handle_error", errors.raise_ours)
+    if settings.database_url is None:
+        event.listen(made, "do_connect", Revival(settings.home, redacted(address)).connect)
     return made
 
 

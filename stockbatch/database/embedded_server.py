@@ -6,6 +6,7 @@
         data/               the data folder
         log, log.previous   what the server said since its last start, and before that
         pgpass              host:port:database:login:password of every login, readable by libpq
+        stopped             there if `stop` was the last that was done to it
 
 The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
 a port that is chosen once, and on a socket in its folder (in `data/` where the path is too long for
@@ -29,7 +30,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -140,6 +141,11 @@ def running(home: Path) -> EmbeddedServer | None:
         return server if _is_held(server.folder) and _is_ready(server) else None
 
 
+def was_stopped(home: Path) -> bool:
+    """Tell whether the server of `home` is down because somebody said `stop`."""
+    return (home / "postgres" / "stopped").exists()
+
+
 def start(
     home: Path, *, programs: Path | None = None, options: Mapping[str, str] | None = None
 ) -> EmbeddedServer:
@@ -157,6 +163,7 @@ def start(
             if not folder.exists():
                 _create(folder, programs)
             server = _with_every_login(_read(folder))
+            (folder / "stopped").unlink(missing_ok=True)
             if _launch(server, programs, options or {}) or server != _read(folder):
                 _settle(server, programs)
             return server
@@ -168,6 +175,7 @@ def stop(home: Path) -> bool:
         return False
     folder = home.resolve() / "postgres"
     with _explained(home), _alone(home):
+        (folder / "stopped").touch(mode=0o600)  # so that nobody who misses it starts it again
         if not _is_held(folder):
             return False
         # The second order is obeyed at once; the next start then recovers.
@@ -290,6 +298,7 @@ def _spawn(
             reason = f"port {server.port} of {HOST}, its own for good, is taken by another program"
             raise _failure(folder, f"{reason}: stop that program")
         # Nobody holds `alive`: the process these name is gone, a zombie or somebody else.
+        _reap(map(int, _pid_file(folder)[:1]), os.WNOHANG)
         socket_lock = f".s.PGSQL.{server.port}.lock"
         for stale in (data / "postmaster.pid", data / socket_lock, folder / socket_lock):
             stale.unlink(missing_ok=True)
@@ -420,10 +429,15 @@ def _end(folder: Path, order: signal.Signals, seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
+    _reap(pids)
+    return True
+
+
+def _reap(pids: Iterable[int], how: int = 0) -> None:
+    """Leave no zombie of a server that is gone, if it was our child."""
     for pid in pids:
         with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-    return True
+            os.waitpid(pid, how)
 
 
 def _new_log(folder: Path) -> IO[bytes]:

@@ -36,6 +36,7 @@ from stockbatch.records import (
     Action,
     ActionKind,
     BarState,
+    Chore,
     Decision,
     ModelKind,
     PriceBasis,
@@ -541,3 +542,14 @@ class LeaseRow(Base):
     expires_at: Mapped[datetime] = mapped_column(
         comment="by the database's clock; every few seconds the holder moves it on"
     )
+
+
+class ChoreRow(Base):
+    """One row per chore of the daemon and exchange calendar; ALL: of the database."""
+
+    __tablename__ = "chores"
+    __table_args__ = (_one_of("chore", Chore),)
+
+    chore: Mapped[str] = mapped_column(primary_key=True, comment="base_refit or maintenance")
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
+    done_at: Mapped[datetime] = mapped_column(comment="when it was last done")

@@ -200,9 +200,10 @@ Facts = dict[str, dict[tuple[Any, ...], tuple[float, ...]]]
 def facts(engine: Engine, *without: str) -> Facts:
     """Return what two equal histories share: numbers by all the rest, ids and instants aside.
 
-    Tables `without` which they are equal are left out.
+    Tables `without` which they are equal are left out, and so is when chores were done.
     """
-    tables = {name: rows for name, rows in _tables(engine).items() if name not in without}
+    left_out = {"chores", *without}
+    tables = {name: rows for name, rows in _tables(engine).items() if name not in left_out}
     tickers = {row["id"]: row["ticker"] for row in tables["instruments"]}
     named = ("instrument_id", "last_session", "configuration", "fingerprint")
     models = {row["id"]: tuple(row[name] for name in named) for row in tables["models"]}

@@ -34,6 +34,7 @@ WRITER = {
     "models": ADD,
     "models_in_use": READ,
     "outcomes": ADD,
+    "chores": ADD | {"UPDATE"},
     "pauses": ADD | {"DELETE"},
     "promotions": ADD,
     "provider_requests": KEEP,
