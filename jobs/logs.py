@@ -14,7 +14,8 @@ import structlog
 from structlog.typing import Processor
 
 _MASK = "***"
-_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+(?=@)")
+# To the last @ of a word: a password may have every character in it, / and # and @ as well.
+_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):\S+(?=@)")
 _NAMES = r"(?:api[-_]?key|access[-_]?key|token|password|passwd|pwd|secret|authorization|crumb)"
 # Exceptions of clients carry whole requests: `apikey=…` in a URL, `"token": "…"` in JSON,
 # `Authorization: Bearer …` in headers, where the scheme has to go for the value to be reached.

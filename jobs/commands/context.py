@@ -53,13 +53,15 @@ def debug() -> bool:
 def settings(**options: Any) -> Settings:
     """Return the settings; `options` that are not None win over those before the command."""
     from jobs import logs
-    from stockbatch import config
+    from stockbatch import config, database
     from stockbatch.providers import registry
 
     models = registry.models()
     chosen = {key: value for key, value in options.items() if value is not None}
     loaded = config.load(_choice.config, models, **(_choice.options | chosen))
     logs.hide(config.secrets(loaded, models))
+    if loaded.database_url is not None:
+        logs.hide(database.secrets(loaded.database_url.get_secret_value()))
     return loaded
 
 

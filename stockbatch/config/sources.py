@@ -5,12 +5,13 @@ A secret can be in a file that the environment names: `STOCKBATCH_DATABASE_URL_F
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import BaseModel, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -24,6 +25,10 @@ from pydantic_settings import (
 from stockbatch.config.problems import Sources, of_providers, of_validation, of_variables
 from stockbatch.config.schema import PREFIX, SECRETS, ProviderModels, Settings, state_folder
 from stockbatch.exceptions import ConfigurationError, StockbatchError
+
+_PARTS = re.compile(r"[/:@?&=#\s]")
+_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+\.?|localhost|[a-z]{1,11}", re.IGNORECASE)
+"""A machine's name or address, or a plain word, of which messages would be full of holes."""
 
 
 def load(
@@ -101,7 +106,7 @@ def _read(
 
 
 def secrets(settings: Settings, models: ProviderModels) -> set[str]:
-    """Return every secret of the settings, and the passwords inside those that are URLs.
+    """Return every secret of the settings, and what may be one in the URLs for alerts.
 
     `models` tell which settings of the providers are secrets.
     """
@@ -109,12 +114,11 @@ def secrets(settings: Settings, models: ProviderModels) -> set[str]:
     for name, table in settings.providers.items():
         with suppress(StockbatchError, ValidationError):
             tables.append(models[name]().model_validate(table))
-    found = set()
-    for secret in _secrets(tables):
-        found.add(secret)
-        with suppress(ValueError):
-            password = urlsplit(secret).password or ""
-            found |= {password, unquote(password)}
+    found = set(_secrets(tables))
+    for url in settings.alert_urls:
+        # Each service has its token in another place; of a host alone, nothing is made a secret.
+        for part in _PARTS.split(url.get_secret_value().partition("://")[2]):
+            found |= set() if _HOST.fullmatch(part) else {part, unquote(part)}
     return found - {""}
 
 

@@ -1,6 +1,6 @@
 """The database: the way into it, its tables, its revision, and the server that comes along."""
 
-from stockbatch.database.address import for_clients, redacted
+from stockbatch.database.address import for_clients, redacted, secrets, shown
 from stockbatch.database.connection import (
     engine,
     for_programs,
@@ -34,5 +34,7 @@ __all__ = [
     "redacted",
     "require_current",
     "revision",
+    "secrets",
+    "shown",
     "url",
 ]

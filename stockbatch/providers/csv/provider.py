@@ -19,6 +19,7 @@ from stockbatch.providers.csv.parser import read
 from stockbatch.providers.csv.table import Table
 from stockbatch.providers.options import joined, split
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
+from stockbatch.text import wrong_symbol
 
 SUFFIXES = (".csv", ".csv.gz", ".zip", ".xlsx", ".parquet")
 """Of the files of a folder or an archive; a pattern may name any."""
@@ -277,8 +278,8 @@ class CsvFiles:
         if header.names_tickers:
             return _Part(path, self._table(path).tickers, self._understood(path))
         ticker = ticker_of(path)
-        if not ticker.strip() or not ticker.isprintable() or "\ufffd" in ticker:
-            reason = "its name is to be its ticker, and is not printable UTF-8: rename it"
+        if wrong := wrong_symbol(ticker):
+            reason = f"its name is to be its ticker, and that cannot be: {wrong}: rename it"
             raise UnreadableFile(path=path, reason=reason)
         return _Part(path, (ticker,), None)
 
