@@ -13,6 +13,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+from stockbatch.text import printable
+
 _MASK = "***"
 # To the last @ of a word: a password may have every character in it, / and # and @ as well.
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):\S+(?=@)")
@@ -109,4 +111,4 @@ def _clean(key: str, value: Any) -> Any:
         return {name: _clean(str(name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(key, inner) for inner in value]
-    return redacted(str(value))
+    return printable(redacted(str(value)))

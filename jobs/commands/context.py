@@ -85,8 +85,17 @@ def console() -> Console:
     """Return the console for answers: of a number nothing is cut, a narrow terminal folds lines."""
     from rich.console import Console
 
-    plain = Console(highlight=False)
-    return Console(highlight=False, width=max(plain.width, 200) if plain.is_terminal else 200)
+    # Square brackets and colons of a name are no markup.
+    plain = {"highlight": False, "markup": False, "emoji": False}
+    screen = Console(**plain)
+    return Console(**plain, width=max(screen.width, 200) if screen.is_terminal else 200)
+
+
+def say(what: object, *, err: bool = False) -> None:
+    """Print a line some of whose words others wrote: nothing in it steers a terminal."""
+    from stockbatch.text import printable
+
+    typer.echo(printable(str(what)), err=err)
 
 
 def show_table(
@@ -96,11 +105,13 @@ def show_table(
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    from stockbatch.text import printable
+
+    table = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, side in columns:
         table.add_column(heading, justify="right" if side == "right" else "left")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*("" if value is None else printable(str(value)) for value in row))
     screen = console()
     with screen.capture() as printed:
         screen.print(table)

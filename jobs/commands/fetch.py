@@ -28,7 +28,7 @@ def fetch(
         some = False
         for code in calendars_of(app, settings.exchange, tickers, session):
             fetched = fetch_session(app, code, session, tickers=tickers, provider=provider)
-            typer.echo(fetched)
+            context.say(fetched)
             some = some or len(fetched.problems) < fetched.tickers
     if not some:
         raise typer.Exit(ProviderError.exit_code)

@@ -68,7 +68,7 @@ def promote(
 
     with running(context.settings(), create=False) as app:
         since = promote_models.promote(app, ticker, model, first)
-    typer.echo(f"{ticker}: model {model} is in use from {since} on")
+    context.say(f"{ticker}: model {model} is in use from {since} on")
 
 
 @models.command()
@@ -79,7 +79,7 @@ def rollback(ticker: options.Ticker) -> None:
 
     with running(context.settings(), create=False) as app:
         model, since = promote_models.roll_back(app, ticker)
-    typer.echo(f"{ticker}: back to model {model}, in use from {since} on")
+    context.say(f"{ticker}: back to model {model}, in use from {since} on")
 
 
 @models.command()
@@ -101,7 +101,7 @@ def export(
             model = store.champion(db, ticker)
         settings = ModelSettings.model_validate(model.parameters)
         network_of(model.weights).export(model.weights, settings, file)
-    typer.echo(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
+    context.say(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
 
 
 def _number(value: float | None) -> str:

@@ -32,12 +32,12 @@ def run(
         codes = calendars_of(app, settings.exchange, tickers, session)
         if first is None or last is None:
             for code in codes:
-                typer.echo(run_session(app, code, session, **choices))
+                context.say(run_session(app, code, session, **choices))
             return
         walked = False
         for code in codes:
             for summary in run_sessions(app, code, first, last, **choices):
-                typer.echo(summary)
+                context.say(summary)
                 walked = True
         if not walked:
             raise typer.BadParameter(f"no session from {first} to {last}")
