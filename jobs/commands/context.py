@@ -86,9 +86,9 @@ def console() -> Console:
     from rich.console import Console
 
     # Square brackets and colons of a name are no markup.
-    plain = {"highlight": False, "markup": False, "emoji": False}
-    screen = Console(**plain)
-    return Console(**plain, width=max(screen.width, 200) if screen.is_terminal else 200)
+    screen = Console(highlight=False, markup=False, emoji=False)
+    screen.width = max(screen.width, 200) if screen.is_terminal else 200
+    return screen
 
 
 def say(what: object, *, err: bool = False) -> None:

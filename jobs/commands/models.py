@@ -88,9 +88,11 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.keras")],
 ) -> None:
     """Write a ticker's model as an ordinary Keras file; its input is described by `models show`."""
+    from jobs import files
     from jobs.app import running
     from stockbatch.config import ModelSettings, choose_keras
     from stockbatch.engine.network import network_of
+    from stockbatch.exceptions import UnwritableFile
     from stockbatch.store import models as store
 
     choose_keras()
@@ -100,7 +102,11 @@ def export(
         with app.transaction() as db:
             model = store.champion(db, ticker)
         settings = ModelSettings.model_validate(model.parameters)
-        network_of(model.weights).export(model.weights, settings, file)
+        try:
+            with files.appearing(file, replacing=True) as partial:
+                network_of(model.weights).export(model.weights, settings, partial)
+        except OSError as error:
+            raise UnwritableFile(path=file, reason=error.strerror or error) from None
     context.say(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
 
 
