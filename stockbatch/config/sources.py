@@ -6,7 +6,6 @@ A secret can be in a file that the environment names: `STOCKBATCH_DATABASE_URL_F
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,11 +18,19 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from stockbatch.config.problems import Sources, of_providers, of_validation, of_variables
-from stockbatch.config.schema import PREFIX, SECRETS, ProviderModels, Settings, state_folder
+from stockbatch.config.schema import (
+    PREFIX,
+    SECRETS,
+    ProviderModels,
+    Settings,
+    expanded,
+    state_folder,
+)
 from stockbatch.exceptions import ConfigurationError, StockbatchError
 
 _PARTS = re.compile(r"[/:@?&=#\s]")
@@ -96,12 +103,17 @@ def _read(
         settings = FromFile(**options)
     except ConfigurationError as error:
         found.append(error)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        found.append(ConfigurationError(source=file, key="syntax", reason=error))
     except OSError as error:
         found.append(ConfigurationError(source=file, key="file", reason=error.strerror))
     except ValidationError as error:
         found += of_validation(error, sources, models or {})
+    except RecursionError:
+        reason = "tables or lists within others, deeper than can be read"
+        found.append(ConfigurationError(source=file or "settings", key="syntax", reason=reason))
+    except SettingsError as error:  # a table from one variable, as JSON
+        found.append(ConfigurationError(source="environment", key="syntax", reason=error))
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+        found.append(ConfigurationError(source=file, key="syntax", reason=error))
     return found or settings
 
 
@@ -154,8 +166,8 @@ class _SecretFiles(_AtOnce):
             if not (named := os.environ.get(variable)):
                 continue
             try:
-                found[key] = Path(named).expanduser().read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+                found[key] = expanded(Path(named)).read_text(encoding="utf-8").strip()
+            except (OSError, ValueError) as error:
                 reason = f"{named}: {getattr(error, 'strerror', None) or error}"
                 raise ConfigurationError(
                     source="environment", key=variable, reason=reason
@@ -183,8 +195,13 @@ def _find_file(config: Path | None) -> Path | None:
     if config is not None:
         return _require_file(config, "--config")
     home = os.environ.get(f"{PREFIX}HOME")
-    default = (Path(home).expanduser() if home else state_folder()) / "stockbatch.toml"
-    return _require_file(default, "settings") if default.exists() else None
+    try:
+        default = (expanded(Path(home)) if home else state_folder()) / "stockbatch.toml"
+        return _require_file(default, "settings") if default.exists() else None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        key = f"{PREFIX}HOME" if home else "home"
+        raise ConfigurationError(source="environment", key=key, reason=reason) from None
 
 
 def _require_file(path: Path, source: str) -> Path:

@@ -75,7 +75,7 @@ class CsvFiles:
 
     def __init__(self, argument: str) -> None:
         path, chosen = split(self.name, argument, OPTIONS)
-        self._path = Path(os.path.normpath(Path(path).expanduser().absolute()))
+        self._path = Path(os.path.normpath(os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111
         if not _is_text(str(self._path)):
             raise UnreadableFile(path=self._path, reason="its name is not UTF-8: rename it")
         self._reading = Reading.of(chosen)
