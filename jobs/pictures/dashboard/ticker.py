@@ -52,12 +52,11 @@ def _next_session(data: pd.DataFrame) -> None:
     best = data.iloc[0]
     low, high = best["close_low_80"], best["close_high_80"]
     rise = best["probability_of_rise_pct"]
+    currency = escaped(best["currency"] or "currency unknown")
     figures(
         {
             "Target session": f"{best['session']:%Y-%m-%d}",
-            f"Forecast, {escaped(best['currency'] or 'currency unknown')}": price(
-                best["forecast_close"]
-            ),
+            f"Forecast, {currency}": price(best["forecast_close"]),
             "Naive: the last close": price(best["origin_close"]),
             "Change": f"{best['forecast_return_pct']:+.2f} %",
             "80 % interval": "none" if pd.isna(low) else f"{price(low)} to {price(high)}",

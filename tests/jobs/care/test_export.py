@@ -297,9 +297,10 @@ def come(event, *aside):
 
 replace = pathlib.Path.replace
 def watched(self, target):
-    come("before")
+    ours = target.suffix == ".parquet"  # not the list of them
+    come("before" if ours else "")
     replace(self, target)
-    come("after")
+    come("after" if ours else "")
 pathlib.Path.replace = watched
 
 settings = config.Settings(home=order["home"], database_url=order["url"])
