@@ -74,9 +74,9 @@ def test_every_entrance_checks_symbols(app, bad):
     if bad:
         with pytest.raises(BadSymbol):
             watchlist.add(app, wanted[1:], [Fallback(provider="demo", symbol=bad)])
-    with pytest.raises(IntegrityError), app.engine.begin() as connection:
-        query = "UPDATE stockbatch.instruments SET ticker = :bad WHERE ticker = 'GOOD'"
-        connection.execute(text(query), {"bad": bad})
+    query = text("UPDATE stockbatch.instruments SET ticker = :bad WHERE ticker = 'GOOD'")
+    with pytest.raises(IntegrityError), app.transaction() as db:
+        db.execute(query, {"bad": bad})
 
 
 def test_what_steers_in_a_name_is_spelled_out(app):
