@@ -35,6 +35,7 @@ from stockbatch.config import Settings
 from stockbatch.database import embedded_server
 from stockbatch.database.embedded_server import EmbeddedServer
 from stockbatch.engine.training import TrainingProcess
+from stockbatch.market import calendars
 from stockbatch.records import Instrument
 from stockbatch.store.calendar import extend
 from tests.support import demonstration as demonstrations
@@ -132,6 +133,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     _stop_servers(config.stash[SERVERS])
     shutil.rmtree(config.stash[SERVERS])
+
+
+@pytest.fixture(autouse=True)
+def _few_calendars(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Propose among few calendars: building all takes seconds, and only their own test needs it."""
+    if request.path.name != "test_calendars.py":
+        few = ("24/5", "24/7", "XBOM", "XLON", "XNYS", "XTKS")
+        monkeypatch.setattr(calendars, "candidates", lambda: few)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Bars from CSV files: long ones with a ticker column, a folder or an archive of one per ticker."""
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +22,11 @@ from stockbatch.providers.options import joined, split
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 from stockbatch.text import wrong_symbol
 
+log = logging.getLogger(__name__)
 SUFFIXES = (".csv", ".csv.gz", ".zip", ".xlsx", ".parquet")
 """Of the files of a folder or an archive; a pattern may name any."""
+NAMED = 10
+"""So many bad files are named in the log, the others counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class CsvFiles:
         self._last: tuple[Path, Stamp, Table] | None = None
         self._seen: tuple[Stamp | None, _Contents] | None = None
         self._basis: PriceBasis | None = self._reading.basis
+        self._told: set[str] = set()
 
     @property
     def price_basis(self) -> PriceBasis:
@@ -155,6 +160,7 @@ class CsvFiles:
             contents = self._contents()
         except ProviderError as error:
             contents = _Contents({}, {}, {request.symbol: error for request in requests})
+        self._tell(contents, requests)
         # File by file, so that each is read once although only one is in memory.
         by_file: dict[Path | None, list[BarRequest]] = {}
         several: list[BarRequest] = []
@@ -167,6 +173,17 @@ class CsvFiles:
         for of_one in by_file.values():
             yield from answers(of_one, partial(self._bars, contents))
         yield from self._joined(contents, several)
+
+    def _tell(self, contents: _Contents, requests: Sequence[BarRequest]) -> None:
+        """Log once what is wrong with files in which no ticker asked for is known to be."""
+        asked = {request.symbol for request in requests}
+        others = {str(error) for name, error in contents.errors.items() if name not in asked}
+        new = sorted(others - self._told)
+        for error in new[:NAMED]:
+            log.warning("%s", error)
+        if len(new) > NAMED:
+            log.warning("%s: files not read beside these: %d", self._path, len(new) - NAMED)
+        self._told |= others
 
     def close(self) -> None:
         """Forget the file read last."""

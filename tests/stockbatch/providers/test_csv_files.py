@@ -306,6 +306,16 @@ def test_a_bad_delivery_keeps_the_others_in(tmp_path):
     assert fetch(provider, "A")[0].bars.close.tolist() == [1]
 
 
+def test_a_bad_delivery_is_told_once(tmp_path, caplog):
+    provider = deliveries(tmp_path, "A,2018-02-01,1,1,1,1,5\n", *["A,now,2,2,2,2,5\n"] * 11)
+    for _ in range(2):
+        assert fetch(provider, "A")[0].bars.close.tolist() == [1]
+    *named, others = [record.getMessage() for record in caplog.records]
+    assert len(named) == 10
+    assert named[0].startswith(f"{tmp_path / '10.csv'}, line 2, column date: 'now' is not a date")
+    assert others == f"{tmp_path}: files not read beside these: 1"
+
+
 def test_two_companies_of_one_name_in_two_files_are_refused(tmp_path):
     days = [f"2018-01-{day}" for day in range(22, 30)]
     one = "".join(f"BP,{day},1,9,1,{5 + at},1\n" for at, day in enumerate(days))
