@@ -55,7 +55,7 @@ def bombs(tmp_path):
     zeros = tmp_path / "zeros.csv.gz"
     zeros.write_bytes(gzip.compress(HEADER) + gzipped(bytes(16 * MIB), 128))
     rows = tmp_path / "rows.csv.gz"
-    rows.write_bytes(gzip.compress(HEADER) + gzipped(ROW * (16 * MIB // len(ROW)), 128))
+    rows.write_bytes(gzip.compress(HEADER) + gzipped(ROW * (4 * MIB // len(ROW)), 16))
     commas = tmp_path / "commas.csv"
     commas.write_bytes(b"".join(b"1," * (MIB // 2 - 100) + b"\n" for _ in range(60)))
     large = tmp_path / "large.csv"
