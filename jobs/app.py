@@ -134,7 +134,7 @@ class App:
     def progress(self) -> Progress:
         """Return a progress display; on anything but a terminal it stays silent."""
         return Progress(
-            TextColumn("{task.description:<12}"),
+            TextColumn("{task.description:<12}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -40,6 +40,7 @@ StockbatchError
 │   ├── UnknownInstrument
 │   ├── DuplicateInstrument
 │   ├── TickerTaken
+│   ├── BadSymbol
 │   ├── NoInstruments
 │   └── NothingToReport
 ├── QualityError
@@ -88,10 +89,9 @@ The docstring of an exception is its message; the braces name the values it carr
 "AAPL is not on the watchlist: 'stockbatch tickers add AAPL' adds it"
 """
 
-import re
 from typing import Any
 
-_STRAY = re.compile("[\ud800-\udfff]")
+from stockbatch.text import printable
 
 
 class StockbatchError(Exception):
@@ -101,18 +101,15 @@ class StockbatchError(Exception):
 
     def __init__(self, **values: Any) -> None:
         self.values = values
-        message = " ".join((self.__doc__ or "").format(**values).split())
-        # A file name need not be UTF-8, but whatever prints, logs or stores this needs text.
-        super().__init__(_STRAY.sub(_escaped, message))
+        # Without docstrings (python -OO) at least what it is about.
+        words = self.__doc__ or " ".join([type(self).__name__, *map("{{{}}}".format, values)])
+        message = " ".join(words.format(**values).split())
+        # A file name need not be UTF-8, a name can steer a terminal; what prints, logs or stores
+        # this needs text.
+        super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.values)
-
-
-def _escaped(stray: re.Match[str]) -> str:
-    """Return the byte that Python holds for a character of a file name, as \\xc6."""
-    code = ord(stray[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def _rebuild(kind: type[StockbatchError], values: dict[str, Any]) -> StockbatchError:
@@ -299,6 +296,10 @@ class DuplicateInstrument(InstrumentError):
 
 class TickerTaken(InstrumentError):
     """{ticker} is taken: an instrument that was removed has its history under that name"""
+
+
+class BadSymbol(InstrumentError):
+    """{symbol} cannot be the symbol of a ticker: {reason}"""
 
 
 class NoInstruments(InstrumentError):

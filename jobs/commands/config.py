@@ -26,10 +26,11 @@ def group() -> None:
 @config.command()
 def show() -> None:
     """Print every setting as TOML; passwords are hidden."""
+    from stockbatch import database
     from stockbatch.config.text import describe
     from stockbatch.providers import registry
 
-    typer.echo(describe(context.settings(), registry.models()))
+    typer.echo(describe(context.settings(), registry.models(), database.shown))
 
 
 @config.command()

@@ -31,7 +31,7 @@ def doctor() -> None:
     wrong = 0
     for name, check in _checks():
         try:
-            typer.echo(f"ok     {name}: {check()}")
+            context.say(f"ok     {name}: {check()}")
         except StockbatchError as error:
             wrong += 1
             typer.echo(f"wrong  {name}: {error}")

@@ -32,7 +32,7 @@ def fetch(
             for code in codes:
                 with each():
                     fetched = fetch_session(app, code, session, tickers=tickers, provider=provider)
-                    typer.echo(fetched)
+                    context.say(fetched)
                     some = some or len(fetched.problems) < fetched.tickers
     if not some:
         raise typer.Exit(ProviderError.exit_code)

@@ -57,7 +57,7 @@ def retry(exchange: options.ExchangeArgument = None) -> None:
     done = 0
     with running(context.settings()) as app:
         for summary in job.retry(app, None if exchange == ALL else exchange):
-            typer.echo(summary)
+            context.say(summary)
             done += 1
     if not done:
         typer.echo("nothing is due")
@@ -92,6 +92,6 @@ def backfill(
                     typer.echo(f"{step.calendar} {step.session} is {step.state}: would {verb} it")
                 with each():
                     for summary in () if dry_run else job.backfill(app, steps):
-                        typer.echo(summary)
+                        context.say(summary)
                 if not any(step.chosen for step in steps):
                     typer.echo(f"{code}: nothing to run")

@@ -87,27 +87,27 @@ def _show(path: Path, table: Table, header: Header) -> None:
     """Print what a file was understood to say."""
     names = ", ".join(table.tickers[:TICKERS_SHOWN])
     more = len(table.tickers) - TICKERS_SHOWN
-    typer.echo(path)
+    context.say(path)
     used = {
         name: header.cells[at]
         for name, at in header.columns.items()
         if at < len(header.cells) and name != "adjusted"  # it tells splits at most, as is said
     }
-    typer.echo(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
-    typer.echo(f"  understood  {table.understood}")
-    typer.echo(f"  prices      {table.basis}")
-    typer.echo(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
+    context.say(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
+    context.say(f"  understood  {table.understood}")
+    context.say(f"  prices      {table.basis}")
+    context.say(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
     if table.instants is not None:
         typer.echo("  days        of UTC: for those of an exchange, give --calendar")
-    typer.echo(f"  bars        {len(table.sessions)}")
+    context.say(f"  bars        {len(table.sessions)}")
     first, last = table.tickers[0], table.tickers[-1]
-    typer.echo(f"  first       {_bar(table, first, 0)}")
-    typer.echo(f"  last        {_bar(table, last, -1)}")
+    context.say(f"  first       {_bar(table, first, 0)}")
+    context.say(f"  last        {_bar(table, last, -1)}")
     odd = [finding for of_one in table.findings.values() for finding in of_one]
     for finding in odd[:FINDINGS_SHOWN]:
-        typer.echo(f"  odd         {finding.message}")
+        context.say(f"  odd         {finding.message}")
     if (hidden := len(odd) - FINDINGS_SHOWN) > 0:
-        typer.echo(f"  odd         and {hidden} more lines")
+        context.say(f"  odd         and {hidden} more lines")
 
 
 def _bar(table: Table, ticker: str, at: int) -> str:

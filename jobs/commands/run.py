@@ -36,11 +36,11 @@ def run(
             for code in codes:
                 with each():
                     if first is None or last is None:
-                        typer.echo(run_session(app, code, session, **choices))
+                        context.say(run_session(app, code, session, **choices))
                         walked = True
                         continue
                     for summary in run_sessions(app, code, first, last, **choices):
-                        typer.echo(summary)
+                        context.say(summary)
                         walked = True
         if not walked:
             raise typer.BadParameter(f"no session from {first} to {last}")

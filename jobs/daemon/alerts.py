@@ -1,6 +1,5 @@
 """Alerts: what is wrong with an exchange, told once, and once more when it is right again."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -14,8 +13,10 @@ from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
+from stockbatch.config.text import scheme_of
 from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
 from stockbatch.store import alerts, commits, health, instruments
+from stockbatch.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -109,12 +110,10 @@ def deliver(app: App) -> dict[str, str]:
 
 
 def _channels(app: App) -> dict[str, str]:
-    """Return the URLs of the settings by names that give nothing away."""
-    urls = [url.get_secret_value() for url in app.settings.alert_urls]
-    return {
-        f"{url.partition(':')[0]} {hashlib.sha256(url.encode()).hexdigest()[:8]}": url
-        for url in urls
-    }
+    """Return the URLs of the settings by names that give nothing away: mailto 1, slack 2."""
+    urls = (url.get_secret_value() for url in app.settings.alert_urls)
+    # Not even a hash of it: whoever reads that could try passwords.
+    return {f"{scheme_of(url) or 'channel'} {n}": url for n, url in enumerate(urls, start=1)}
 
 
 def _send(url: str, event: str, alert: Any) -> str | None:
@@ -128,9 +127,11 @@ def _send(url: str, event: str, alert: Any) -> str | None:
     title = f"stockbatch: {alert.subject}: {alert.condition.replace('_', ' ')}"
     with apprise.LogCapture(level=logging.INFO) as said:  # type: ignore[no-untyped-call]
         delivered = service.notify(
-            title=f"{title}, over" if over else title,
-            body=f"{alert.message}\nsince {alert.raised_at:%Y-%m-%d %H:%M} UTC"
+            title=" ".join(printable(f"{title}, over" if over else title).split()),
+            body=f"{printable(alert.message)}\nsince {alert.raised_at:%Y-%m-%d %H:%M} UTC"
             + (f", over at {alert.cleared_at:%Y-%m-%d %H:%M} UTC" if over else ""),
+            # Else services that show HTML or Markdown would take it for that.
+            body_format=apprise.NotifyFormat.TEXT,
             notify_type=apprise.NotifyType.SUCCESS if over else apprise.NotifyType.WARNING,
         )
         words = said.getvalue().strip().splitlines() if said else []

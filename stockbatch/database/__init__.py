@@ -1,6 +1,6 @@
 """The database: the way into it, its tables, its revision, and the server that comes along."""
 
-from stockbatch.database.address import for_clients, redacted
+from stockbatch.database.address import for_clients, redacted, secrets, shown
 from stockbatch.database.connection import (
     engine,
     for_programs,
@@ -36,5 +36,7 @@ __all__ = [
     "require_current",
     "require_readers_only_read",
     "revision",
+    "secrets",
+    "shown",
     "url",
 ]

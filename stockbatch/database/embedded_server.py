@@ -22,6 +22,8 @@ given the folder and the one capability that reaches it below folders closed to 
 
 import fcntl
 import os
+import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -60,6 +62,9 @@ CREATE ROLE reader IN ROLE stockbatch_reader;
 CREATE ROLE api IN ROLE stockbatch_api;
 CREATE DATABASE {database} OWNER owner;
 """
+_FIRST_LOGINS = ("owner", "writer", "reader")
+"""Of every cluster; older ones have no other."""
+_LINE = re.compile(r"127\.0\.0\.1:(?P<port>[0-9]{1,5}):\*:(?P<login>\w+):(?P<password>[^:\s]+)")
 _RESERVED = 20
 """Connections that nobody gets but the jobs, of 100."""
 _SETTLE = """\
@@ -344,21 +349,34 @@ def _as_server_user(folder: Path, programs: Path) -> tuple[list[str], int]:
     if os.geteuid() == 0 and (programs / "postgres").exists():
         reason = "PostgreSQL does not run as root, and neither unshare nor setpriv can start it as "
         reason += "another user here: use an ordinary user"
+    elif not _has_name():
+        reason = f"user {os.geteuid()} has no name on this machine, which PostgreSQL needs: add one"
+        reason += " to /etc/passwd, or set STOCKBATCH_DATABASE_URL to a server of your own"
     raise _failure(folder, reason)
 
 
 def _server_users(folder: Path) -> Iterator[tuple[list[str], int]]:
     """Yield the ways to run the server, each with the user the folder then belongs to."""
     owner = folder.stat().st_uid
+    namespace = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"]
     if os.geteuid() != 0:
-        yield [], owner
+        # initdb asks for the name of whoever runs it, which a container need not know.
+        yield ([] if _has_name() else namespace), owner
         return
     if owner == 0:
-        yield ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"], 0
+        yield namespace, 0
     user = owner or NOBODY
     identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     reach = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     yield ["setpriv", *identity, *reach, "--"], user
+
+
+def _has_name() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _give(folder: Path, user: int) -> None:
@@ -378,9 +396,17 @@ def _call(arguments: Sequence[str], folder: Path, text: str) -> None:
 
 
 def _read(folder: Path) -> EmbeddedServer:
-    lines = [line.split(":") for line in (folder / "pgpass").read_text().splitlines()]
-    passwords = {login: password for _, _, _, login, password in lines}
-    return EmbeddedServer(folder=folder, port=int(lines[0][1]), passwords=passwords)
+    file = folder / "pgpass"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    found = [_LINE.fullmatch(line) for line in text.splitlines()]
+    lines = [line for line in found if line is not None]
+    passwords = {line["login"]: line["password"] for line in lines}
+    ports = {int(line["port"]) for line in lines}
+    if None in found or len(ports) != 1 or not set(_FIRST_LOGINS) <= set(passwords):
+        reason = f"{file}, its logins with their passwords, is damaged: bring it back from a copy,"
+        reason += " or restore a backup to a new STOCKBATCH_HOME"
+        raise _failure(folder, reason)
+    return EmbeddedServer(folder=folder, port=ports.pop(), passwords=passwords)
 
 
 def _write_passwords(file: Path, port: int, passwords: Mapping[str, str]) -> None:

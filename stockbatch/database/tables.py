@@ -129,7 +129,16 @@ class InstrumentRow(Base):
     """One row per ticker ever put on the watchlist; removing deactivates, history stays."""
 
     __tablename__ = "instruments"
-    __table_args__ = (UniqueConstraint("ticker"), _one_of("price_basis", PriceBasis))
+    __table_args__ = (
+        UniqueConstraint("ticker"),
+        # As `wrong_symbol` says more closely; of one that was removed nothing is asked.
+        CheckConstraint(
+            "NOT active OR (char_length(ticker) BETWEEN 1 AND 64"
+            " AND ticker !~ '[[:cntrl:]]' AND ticker = btrim(ticker))",
+            name="ticker",
+        ),
+        _one_of("price_basis", PriceBasis),
+    )
 
     id: Mapped[int] = mapped_column(
         Integer, Identity(always=True), primary_key=True, comment="surrogate key"

@@ -26,6 +26,7 @@ from stockbatch.providers.csv.parser import read
 from stockbatch.providers.csv.table import Table
 from stockbatch.providers.options import joined, split
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
+from stockbatch.text import wrong_symbol
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".csv", ".csv.gz", ".zip", ".xlsx", ".parquet")
@@ -92,7 +93,7 @@ class CsvFiles:
 
     def __init__(self, argument: str) -> None:
         path, chosen = split(self.name, argument, OPTIONS)
-        self._path = Path(os.path.normpath(Path(path).expanduser().absolute()))
+        self._path = Path(os.path.normpath(os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111
         if not _is_text(str(self._path)):
             raise UnreadableFile(path=self._path, reason="its name is not UTF-8: rename it")
         self._reading = Reading.of(chosen)
@@ -308,8 +309,8 @@ class CsvFiles:
         if header.names_tickers:
             return _Part(path, self._table(path).tickers, self._understood(path))
         ticker = ticker_of(path)
-        if not ticker.strip() or not ticker.isprintable() or "\ufffd" in ticker:
-            reason = "its name is to be its ticker, and is not printable UTF-8: rename it"
+        if wrong := wrong_symbol(ticker):
+            reason = f"its name is to be its ticker, and that cannot be: {wrong}: rename it"
             raise UnreadableFile(path=path, reason=reason)
         return _Part(path, (ticker,), None)
 

@@ -447,3 +447,13 @@ def test_root_without_any_way_is_told_what_to_do(server_home, programs, monkeypa
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(EmbeddedServerFailed, match="use an ordinary user"):
         embedded_server.start(server_home, programs=programs)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\0", b"127.0.0.1:1:*:owner:x\n", b"a:b\n", None])
+def test_a_damaged_password_file_is_told(tmp_path, content):
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    if content is not None:
+        (folder / "pgpass").write_bytes(content)
+    with pytest.raises(EmbeddedServerFailed, match=r"pgpass, its logins .* is damaged: bring it"):
+        embedded_server._read(folder)
