@@ -43,6 +43,7 @@ from tests.support.demonstration import Demonstration
 from tests.support.ledger import listed
 from tests.support.loopback import YahooServer, serving
 from tests.support.market import NOW, Market, PlainTrainer, calendar, session, small, watch
+from tests.support.superuser import superuser
 
 SERVERS = pytest.StashKey[Path]()
 GROUPS = ("tensorflow", "browser", "demonstration")
@@ -177,7 +178,7 @@ def prepared(pytestconfig: pytest.Config, programs: Path) -> Path:
             server = _start(home, programs)
             with _maintenance(server) as connection:
                 connection.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE {EMPTY}")
-            database.migrate(_settings(home, server.url("owner").set(database=MIGRATED)))
+            database.migrate(_settings(home, superuser(server).set(database=MIGRATED)))
             embedded_server.stop(home)
     return home
 
@@ -326,13 +327,13 @@ def _fresh_database(server: EmbeddedServer, template: str) -> Iterator[URL]:
         # Of rights on the database itself nothing is copied.
         connection.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
         connection.execute(f"GRANT TEMPORARY ON DATABASE {name} TO stockbatch_writer")
-    yield server.url("owner").set(database=name)
+    yield superuser(server).set(database=name)
     with _maintenance(server) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _maintenance(server: EmbeddedServer) -> psycopg.Connection:
-    url = server.url("owner").set(database="postgres")
+    url = superuser(server).set(database="postgres")
     return psycopg.connect(database.for_clients(url), autocommit=True)
 
 

@@ -23,7 +23,7 @@ from stockbatch.config import Settings
 from stockbatch.database import address as addresses
 from stockbatch.database import embedded_server, errors
 from stockbatch.database.address import redacted
-from stockbatch.database.embedded_server import Role
+from stockbatch.database.embedded_logins import Role
 from stockbatch.database.revival import Revival
 from stockbatch.exceptions import (
     DatabaseNotCreated,

@@ -10,10 +10,10 @@
 
 The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
 a port that is chosen once, and on a socket in its folder (in `data/` where the path is too long for
-a socket); logins need their password. `owner` is the superuser; `writer`, `reader` and `api` are
-members of the group roles of that name, so the migrations find those roles and grant to them. What
-a login can do to itself, as to change its password, every start undoes, and none can take the last
-connections from the jobs.
+a socket); logins need their password. `keeper` owns the database, and the superuser is nobody
+that a command would be; `writer`, `reader` and `api` are members of the group roles of that name,
+so the migrations find those roles and grant to them. What a login can do to itself, as to change
+its password, every start undoes, and none can take the last connections from the jobs.
 
 PostgreSQL refuses to run as root. Started by root it runs in a user namespace, where root's files
 belong to `nobody`; where there are no user namespaces (most containers) it runs as `nobody`, who is
@@ -37,13 +37,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import IO
 
 from sqlalchemy import URL
 
+from stockbatch.database import embedded_logins
+from stockbatch.database.embedded_logins import KEEPER, SUPERUSER, Role
 from stockbatch.exceptions import DataFolderOfOtherVersion, EmbeddedServerFailed
-
-Role = Literal["owner", "writer", "reader", "api"]
 
 HOST = "127.0.0.1"
 DATABASE = "stockbatch"
@@ -53,51 +53,7 @@ LONGEST_SOCKET_FOLDER = 85  # bytes; the whole path may have 107
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # nothing of the user's: no PGDATA, no PGOPTIONS
 
 _ENCRYPTION_REQUEST = struct.pack("!II", 8, 80_877_103)  # the first message, answered by a byte
-_ROLES = """\
-CREATE ROLE stockbatch_writer;
-CREATE ROLE stockbatch_reader;
-CREATE ROLE stockbatch_api;
-CREATE ROLE writer IN ROLE stockbatch_writer;
-CREATE ROLE reader IN ROLE stockbatch_reader;
-CREATE ROLE api IN ROLE stockbatch_api;
-CREATE DATABASE {database} OWNER owner;
-"""
-_FIRST_LOGINS = ("owner", "writer", "reader")
-"""Of every cluster; older ones have no other."""
 _LINE = re.compile(r"127\.0\.0\.1:(?P<port>[0-9]{1,5}):\*:(?P<login>\w+):(?P<password>[^:\s]+)")
-_RESERVED = 20
-"""Connections that nobody gets but the jobs, of 100."""
-_SETTLE = """\
-DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'api') THEN
-        CREATE ROLE api IN ROLE stockbatch_api;
-    END IF;
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_use_reserved_connections') THEN
-        GRANT pg_use_reserved_connections TO writer;
-    END IF;
-END $$;
-ALTER ROLE writer RESET ALL;
-ALTER ROLE reader RESET ALL;
-ALTER ROLE api RESET ALL;
-ALTER ROLE writer IN DATABASE {database} RESET ALL;
-ALTER ROLE reader IN DATABASE {database} RESET ALL;
-ALTER ROLE api IN DATABASE {database} RESET ALL;
-ALTER ROLE writer LOGIN PASSWORD '{writer}';
-ALTER ROLE reader LOGIN PASSWORD '{reader}' CONNECTION LIMIT 40;
-ALTER ROLE api LOGIN PASSWORD '{api}' CONNECTION LIMIT 30;
-ALTER ROLE reader SET statement_timeout = '60s';
-ALTER ROLE api SET statement_timeout = '30s';
-REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
-REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
-GRANT TEMPORARY ON DATABASE {database} TO stockbatch_writer;
-DO $$ DECLARE one regprocedure; BEGIN
-    FOR one IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
-        AND proname ~ '^lo(_|read|write)' AND has_function_privilege('public', oid, 'EXECUTE')
-    LOOP
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', one);
-    END LOOP;
-END $$;
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +66,9 @@ class EmbeddedServer:
 
     def url(self, role: Role) -> URL:
         """Return the URL, password included, that connects as `role`."""
-        password = self.passwords[role]
-        return URL.create("postgresql+psycopg", role, password, HOST, self.port, DATABASE)
+        login = KEEPER if role == "owner" else role
+        password = self.passwords[login]
+        return URL.create("postgresql+psycopg", login, password, HOST, self.port, DATABASE)
 
     @property
     def password_file(self) -> Path:
@@ -218,43 +175,58 @@ def _create(folder: Path, programs: Path) -> None:
         shutil.rmtree(half_made, ignore_errors=True)
     # Beside its place, on the same file system, so that the rename at the end is one step.
     partial = Path(tempfile.mkdtemp(prefix="postgres.partial-", dir=folder.parent))
-    passwords = {role: secrets.token_hex(16) for role in get_args(Role)}
+    first = embedded_logins.FIRST_LOGINS  # the others are made when it is started
+    passwords = {login: secrets.token_hex(16) for login in first}
     _write_passwords(partial / "pgpass", _free_port(), passwords)
     (partial / "alive").touch(mode=0o600)
     as_user, version = _as_server_user(partial, programs)
     data = str(partial / "data")
-    initdb = ["-D", data, "-U", "owner", "--auth=scram-sha-256", "--pwfile=/dev/stdin"]
+    initdb = ["-D", data, "-U", SUPERUSER, "--auth=scram-sha-256", "--pwfile=/dev/stdin"]
     initdb += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
     if version >= 17:
         # An order of texts that no update of the system's libraries changes under an index.
         initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    _call([*as_user, str(programs / "initdb"), *initdb], folder, passwords["owner"])
+    _call([*as_user, str(programs / "initdb"), *initdb], folder, passwords[SUPERUSER])
     single = ["--single", "-D", data, "-c", "exit_on_error=on"]
     single += ["-c", "log_min_error_statement=panic", "postgres"]
-    statements = _ROLES.format(database=DATABASE)
+    statements = embedded_logins.CREATE.format(database=DATABASE)
     _call([*as_user, str(programs / "postgres"), *single], folder, statements)
     partial.rename(folder)
 
 
 def _with_every_login(server: EmbeddedServer) -> EmbeddedServer:
     """Think of passwords for logins that the cluster was made before."""
-    passwords = {role: secrets.token_hex(16) for role in get_args(Role)}
+    passwords = {login: secrets.token_hex(16) for login in embedded_logins.LOGINS}
     return replace(server, passwords={**passwords, **server.passwords})
 
 
 def _settle(server: EmbeddedServer, programs: Path) -> None:
     """Let every login have its password, its limits and its settings, whatever it made of them."""
-    file = str(server.password_file).replace("\\", r"\\").replace("'", r"\'")
-    address = f"host={HOST} port={server.port} user=owner dbname={DATABASE} passfile='{file}'"
-    # What others may have put into the database plays no part, and no password gets into the log.
-    options = "-c search_path=pg_catalog -c log_min_error_statement=panic"
-    psql = [str(programs / "psql"), "-Xqwv", "ON_ERROR_STOP=1", "-d"]
-    psql.append(f"{address} options='{options}'")
-    _call(psql, server.folder, _SETTLE.format(database=DATABASE, **server.passwords))
     known = _read(server.folder).passwords
+    values = {"database": DATABASE, **server.passwords}
+    if KEEPER not in known:
+        _administer(server, programs, DATABASE, embedded_logins.HAND_OVER.format(**values))
+    _administer(server, programs, "postgres", embedded_logins.SETTLE.format(**values))
     with server.password_file.open("a") as lines:
         for login in server.passwords.keys() - known.keys():
             lines.write(f"{HOST}:{server.port}:*:{login}:{server.passwords[login]}\n")
+
+
+def _administer(server: EmbeddedServer, programs: Path, database: str, statements: str) -> None:
+    """Run statements as the superuser, all or none."""
+    file = str(server.password_file).replace("\\", r"\\").replace("'", r"\'")
+    address = f"host={HOST} port={server.port} user={SUPERUSER} dbname={database} passfile='{file}'"
+    # What others may have put into the database plays no part, and no password gets into the log.
+    options = "-c search_path=pg_catalog -c log_min_error_statement=panic -c lock_timeout=30s"
+    if _version(server.folder) >= 17:
+        options += " -c event_triggers=off"
+    psql = [str(programs / "psql"), "-Xqw1", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"]
+    _call([*psql, "-d", f"{address} options='{options}'"], server.folder, statements)
+
+
+def _version(folder: Path) -> int:
+    """Return the major version of PostgreSQL that the data are of."""
+    return int((folder / "data" / "PG_VERSION").read_text())
 
 
 def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) -> bool:
@@ -286,7 +258,7 @@ def _spawn(
     """Start the server in a session of its own; return None if `alive` has just been taken."""
     folder, data = server.folder, server.folder / "data"
     as_user, version = _as_server_user(folder, programs)
-    found = int((data / "PG_VERSION").read_text())
+    found = _version(folder)
     if found != version:
         raise DataFolderOfOtherVersion(folder=data, found=found, expected=version)
     command = [*as_user, str(programs / "postgres"), "-D", str(data)]
@@ -333,7 +305,11 @@ def _options(server: EmbeddedServer, version: int) -> dict[str, str]:
         "log_checkpoints": "off",
         # When each transaction was committed: what was recorded in time is told apart by it.
         "track_commit_timestamp": "on",
-        **({"reserved_connections": str(_RESERVED)} if version >= 16 else {}),
+        **(
+            {"reserved_connections": str(embedded_logins.RESERVED_CONNECTIONS)}
+            if version >= 16
+            else {}
+        ),
     }
 
 
@@ -402,7 +378,7 @@ def _read(folder: Path) -> EmbeddedServer:
     lines = [line for line in found if line is not None]
     passwords = {line["login"]: line["password"] for line in lines}
     ports = {int(line["port"]) for line in lines}
-    if None in found or len(ports) != 1 or not set(_FIRST_LOGINS) <= set(passwords):
+    if None in found or len(ports) != 1 or not set(embedded_logins.FIRST_LOGINS) <= set(passwords):
         reason = f"{file}, its logins with their passwords, is damaged: bring it back from a copy,"
         reason += " or restore a backup to a new STOCKBATCH_HOME"
         raise _failure(folder, reason)

@@ -53,6 +53,7 @@ from tests.support.simulation import (
     spoilt,
     watch,
 )
+from tests.support.superuser import superuser
 
 CHUNK = 4
 PATIENCE = 120.0
@@ -321,7 +322,7 @@ class Soak:
         return bool(row and row[0])
 
     def _owner(self, name: str = "postgres") -> psycopg.Connection[Any]:
-        url = self.server.url("owner").set(database=name)
+        url = superuser(self.server).set(database=name)
         return psycopg.connect(database.for_clients(url), autocommit=True)
 
     # Faults.
@@ -614,7 +615,7 @@ def _settings(home: Path, url: str) -> Settings:
 
 def _database(home: Path, server: EmbeddedServer, name: str, world: World) -> Engine:
     """Make a database with the tickers of the world on its watchlist from the first session on."""
-    url = server.url("owner")
+    url = superuser(server)
     maintenance = database.for_clients(url.set(database="postgres"))
     settings = _settings(home, database.for_clients(url))
     database.migrate(settings)  # of the two lives, the first finds something to do

@@ -20,6 +20,7 @@ from stockbatch.config import Settings
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import BackupFailed, RestoreFailed, SchemaTooNew
 from tests.support.market import PlainTrainer, assert_same, dump, facts, fetch, run, session
+from tests.support.superuser import superuser
 
 GRANTS = """
 SELECT 'table' AS what, table_schema, table_name, '' AS part, grantee, privilege_type
@@ -102,7 +103,7 @@ def test_another_login_may_own_what_is_restored(file, server, empty_settings, ta
         connection.execute(text("DROP ROLE IF EXISTS newcomer"))
         connection.execute(text("CREATE ROLE newcomer LOGIN PASSWORD 'x'"))
         connection.execute(text(f"ALTER DATABASE {name} OWNER TO newcomer"))
-    url = server.url("owner").set(database=name, username="newcomer", password="x")
+    url = superuser(server).set(database=name, username="newcomer", password="x")
     settings = Settings(home=empty_settings.home, database_url=database.for_clients(url))
     job.restore(settings, file)
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'stockbatch'"

@@ -20,6 +20,7 @@ from stockbatch.exceptions import EmbeddedServerFailed
 from tests.conftest import MIGRATED
 from tests.support.evenings import Evenings, evening, once, runs, since, work
 from tests.support.market import PlainTrainer, small, watch
+from tests.support.superuser import superuser
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def app(cluster, programs, market, monkeypatch):
     """An App with nothing configured: its database is the embedded one of its home."""
     monkeypatch.setattr(embedded_server, "binaries", lambda: programs)
     server = embedded_server.start(cluster)
-    url = database.for_clients(server.url("owner").set(database="postgres"))
+    url = database.for_clients(superuser(server).set(database="postgres"))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP DATABASE stockbatch")
         connection.execute(f"CREATE DATABASE stockbatch TEMPLATE {MIGRATED}")

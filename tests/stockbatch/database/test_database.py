@@ -22,6 +22,7 @@ from stockbatch.exceptions import (
     DatabaseUnavailable,
 )
 from tests.support.places import ROOT
+from tests.support.superuser import superuser
 
 SECRET = "hunter2-is-the-password"
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
@@ -221,8 +222,9 @@ def test_embedded_life(server_home, connect):
     database.migrate(settings)
     for role in ("owner", "writer", "reader", "api"):
         engine = connect(settings, role)
-        assert ask(engine, "SELECT session_user") == role
-        expected = "owner" if role == "owner" else f"stockbatch_{role}"
+        login = "keeper" if role == "owner" else role
+        assert ask(engine, "SELECT session_user") == login
+        expected = login if role == "owner" else f"stockbatch_{role}"
         assert ask(engine, "SELECT current_user") == expected
     with connect(settings, "reader").connect() as connection:
         connection.execute(text("SELECT * FROM bi.accuracy"))
@@ -389,7 +391,7 @@ def tls(pytestconfig, tmp_path_factory):
     home = folder / "home"
     try:
         server = embedded_server.start(home, programs=DEBIAN[-1].parent, options=options)
-        yield server.url("owner").set(host="localhost"), folder
+        yield superuser(server).set(host="localhost"), folder
     finally:
         embedded_server.stop(home)
 

@@ -8,19 +8,26 @@ import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import psycopg
 import pytest
 
 from stockbatch import database
 from stockbatch.database import embedded_server
+from stockbatch.database.embedded_logins import Role
 from stockbatch.exceptions import DataFolderOfOtherVersion, EmbeddedServerFailed
+from tests.support.superuser import superuser
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 
 
 def connect(server, role="owner"):
     return psycopg.connect(database.for_clients(server.url(role)), connect_timeout=5)
+
+
+def administering(server):
+    return psycopg.connect(database.for_clients(superuser(server)), connect_timeout=5)
 
 
 def process_id(home):
@@ -62,7 +69,9 @@ def run_python(code, home, programs, **options):
 PREPARE = """
 import os, signal, sys
 from pathlib import Path
+from typing import get_args
 from stockbatch.database import embedded_server
+from stockbatch.database.embedded_logins import Role
 home, programs = map(Path, sys.argv[1:3])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -78,13 +87,14 @@ def test_a_new_server_is_private_and_every_role_gets_in(server_home, programs):
     assert stat.S_IMODE((server.folder / "data").stat().st_mode) == 0o700
     for secret in ("pgpass", "log"):
         assert stat.S_IMODE((server.folder / secret).stat().st_mode) == 0o600
-    for role, superuser in (("owner", "on"), ("writer", "off"), ("reader", "off"), ("api", "off")):
+    for role in get_args(Role):
         with connect(server, role) as connection:
             answer = connection.execute(
                 "SELECT session_user, current_setting('is_superuser'), current_setting('timezone'),"
                 " current_setting('listen_addresses'), current_setting('server_encoding')"
             ).fetchone()
-            assert answer == (role, superuser, "UTC", "127.0.0.1", "UTF8")
+            login = "keeper" if role == "owner" else role
+            assert answer == (login, "off", "UTC", "127.0.0.1", "UTF8")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(
             host="127.0.0.1", port=server.port, user="owner", password="guess", dbname="stockbatch"
@@ -204,7 +214,7 @@ def take_all(server, role):
 
 def test_readers_cannot_take_the_last_connections(cluster, programs):
     server = embedded_server.start(cluster, programs=programs)
-    with connect(server) as connection:
+    with administering(server) as connection:
         if connection.info.server_version < 160000:
             pytest.skip("this version reserves none")
         connection.execute("CREATE ROLE person LOGIN PASSWORD 'x' IN ROLE stockbatch_reader")

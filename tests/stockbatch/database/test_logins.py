@@ -14,6 +14,7 @@ from stockbatch.database import embedded_server
 from stockbatch.exceptions import AccessDenied, DatabaseUnavailable
 from tests.support import deployed
 from tests.support.market import NOW, Market, PlainTrainer, fetch, run, small, watch
+from tests.support.superuser import superuser
 
 ROLES = {"owner": "owner", "daemon": "writer", "rest": "api", "dashboard": "reader"}
 """By login: the role that its process works in."""
@@ -26,7 +27,7 @@ def server(pytestconfig, programs, tmp_path_factory):
     home = tmp_path_factory.mktemp("server")
     try:
         started = embedded_server.start(home, programs=programs, options={"fsync": "off"})
-        url = started.url("owner").set(database="postgres")
+        url = superuser(started).set(database="postgres")
         with psycopg.connect(database.for_clients(url), autocommit=True) as connection:
             connection.execute("DROP DATABASE stockbatch")
             connection.execute(f"DROP ROLE {EMBEDDED}")

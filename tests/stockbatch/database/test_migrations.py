@@ -45,6 +45,7 @@ from stockbatch.records import (
 )
 from stockbatch.store import calendar as calendar_store
 from tests.support.places import ROOT
+from tests.support.superuser import superuser
 
 COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
@@ -124,14 +125,14 @@ def empty(empty_settings):
 def bare(server_home, programs, tmp_path):
     """A server of an administrator without our roles; make a login and settings that use it."""
     server = embedded_server.start(server_home, programs=programs, options={"fsync": "off"})
-    owner = Settings(home=tmp_path, database_url=database.for_clients(server.url("owner")))
+    owner = Settings(home=tmp_path, database_url=database.for_clients(superuser(server)))
     administrator = database.engine(owner, role="owner")
 
     def make(*statements):
         with administrator.begin() as connection:
             for statement in statements:
                 connection.execute(text(statement))
-        url = server.url("owner").set(username="migrator", password="x")
+        url = superuser(server).set(username="migrator", password="x")
         return Settings(home=tmp_path, database_url=database.for_clients(url))
 
     make("DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api")

@@ -20,6 +20,7 @@ from stockbatch.exceptions import DatabaseReadOnly, DatabaseUnavailable
 from tests.conftest import MIGRATED
 from tests.support.market import run
 from tests.support.places import ROOT
+from tests.support.superuser import superuser
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 OTHER_DEFAULTS = {
@@ -125,7 +126,7 @@ def test_a_standby_says_what_it_is(cluster, programs, tmp_path):
     data = cluster / "postgres" / "data"
     (data / "standby.signal").touch()
     os.chown(data / "standby.signal", data.stat().st_uid, data.stat().st_gid)
-    url = embedded_server.start(cluster, programs=programs).url("owner").set(database=MIGRATED)
+    url = superuser(embedded_server.start(cluster, programs=programs)).set(database=MIGRATED)
     standby = Settings(home=tmp_path, database_url=database.for_clients(url))
     status, said = say(standby, "doctor")
     assert status == 1, said
