@@ -13,9 +13,11 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from jobs import files
+from jobs.care import contents as check
 from stockbatch import config, database
 from stockbatch.config import Settings
 from stockbatch.exceptions import BackupFailed, RestoreFailed
+from stockbatch.text import printable
 
 SCHEMAS = ("stockbatch", "bi")
 _DUMPED_FROM = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
@@ -73,8 +75,9 @@ def _ending() -> Iterator[None]:
 def restore(settings: Settings, file: Path) -> None:
     """Fill an empty database from a backup, then migrate it.
 
-    Roles are made where they are missing; the login owns what is restored. Raises RestoreFailed,
-    which leaves nothing behind, SchemaTooNew, and what `database.engine` raises.
+    Roles are made where they are missing; the login owns what is restored, and must be one that
+    cannot leave the database. Raises RestoreFailed, which leaves nothing behind, SchemaTooNew, and
+    what `database.engine` raises.
     """
     try:
         program, contents = _contents(settings, file)  # before there is a cluster to be filled
@@ -96,6 +99,7 @@ def restore(settings: Settings, file: Path) -> None:
 
 def _restore(settings: Settings, file: Path, owner: Engine, program: str, contents: str) -> None:
     server = _server_version(owner)
+    _require_harmless(owner)
     _require_empty(owner)
     found = _DUMPED_FROM.search(contents)
     if found and int(found[1]) > server:
@@ -115,6 +119,27 @@ def _restore(settings: Settings, file: Path, owner: Engine, program: str, conten
     with owner.begin() as connection:
         for verb, rest in _DEFAULT_PRIVILEGES.findall(statements):
             connection.execute(text(verb + rest))
+    _refuse_planted(owner)
+
+
+def _require_harmless(owner: Engine) -> None:
+    with owner.connect() as connection:
+        login = check.too_mighty(connection)
+    if login:
+        raise _ProgramError(
+            f"the login {login} may run programs on the server, and so would what the file"
+            " contains: restore as one that is no superuser (deployment/logins.sql makes it)"
+        )
+
+
+def _refuse_planted(owner: Engine) -> None:
+    """Drop what was restored if anything in it would act that no migration has made."""
+    with owner.begin() as connection:
+        found = check.strange_object(connection)
+        if found:
+            connection.execute(text(f"DROP SCHEMA {', '.join(SCHEMAS)} CASCADE"))
+    if found:
+        raise _ProgramError(f"it contains {found}, which is not this program's")
 
 
 def _require_empty(owner: Engine) -> None:
@@ -158,6 +183,8 @@ def _contents(settings: Settings, file: Path) -> tuple[str, str]:
     contents = contents or _call([program, "--list", str(file)], {})
     if "SCHEMA - stockbatch " not in contents or not _DUMPED_FROM.search(contents):
         raise _ProgramError("it is a backup of something else")
+    if entry := check.strange_entry(contents):
+        raise _ProgramError(f"it contains {printable(entry)}, which is not this program's")
     return program, contents
 
 

@@ -135,6 +135,7 @@ def bare(server_home, programs, tmp_path):
         url = superuser(server).set(username="migrator", password="x")
         return Settings(home=tmp_path, database_url=database.for_clients(url))
 
+    make("REVOKE TEMPORARY ON DATABASE stockbatch FROM stockbatch_writer")
     make("DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api")
     yield make
     administrator.dispose()
