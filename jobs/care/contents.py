@@ -1,7 +1,8 @@
 """What a backup may contain: what the migrations make, and nothing else that could act by itself.
 
-A file can lie about its contents, so that what is asked of its list before is asked of the database
-again. That nothing of it can leave the database is due to the login that restores it.
+A file can lie about its contents: what is asked of its list before is asked of the database again.
+Functions and triggers are compared with the migrations, by name and word for word; expressions, as
+in views, are not. That nothing of it leaves the database is due to the login that restores it.
 """
 
 import re
@@ -26,8 +27,9 @@ _MAY_RUN_PROGRAMS = text(
     " AND pg_catalog.pg_has_role(session_user, oid, 'MEMBER')"
 )
 _ACTING = text("""\
-SELECT 'the function ' || p.oid::regprocedure AS what, 'FUNCTION ' || n.nspname || '.' || p.proname
-    || '(' AS name, '$$' || p.prosrc || '$$' AS body
+SELECT 'the function ' || p.oid::regprocedure AS what,
+    format('FUNCTION %s.%s(', n.nspname, p.proname) AS name,
+    CASE WHEN p.prosqlbody IS NULL THEN format('$$%s$$', p.prosrc) ELSE '' END AS body
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname = ANY(:schemas)
 UNION ALL

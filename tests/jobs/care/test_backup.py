@@ -1,6 +1,7 @@
 """Backup and restore: everything comes back, or nothing changes."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from jobs.care import backup as job
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
-from stockbatch.exceptions import BackupFailed, RestoreFailed, SchemaTooNew
+from stockbatch.exceptions import AccessDenied, BackupFailed, RestoreFailed, SchemaTooNew
 from tests.support.market import PlainTrainer, assert_same, dump, facts, fetch, run, session
 from tests.support.superuser import superuser
 
@@ -51,6 +52,23 @@ def file(filled, tmp_path):
     path = tmp_path / "stockbatch.backup"
     job.backup(filled.settings, path)
     return path
+
+
+@pytest.fixture
+def boss(empty_url, tmp_path):
+    """The superuser's engine of the empty database, which belongs to a login that is none."""
+    url = database.for_clients(empty_url)
+    engine = database.engine(Settings(home=tmp_path, database_url=url), role="owner")
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {empty_url.database} OWNER TO keeper"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def empty_settings(server, boss, tmp_path):
+    url = server.url("owner").set(database=boss.url.database)
+    return Settings(home=tmp_path / "home", database_url=database.for_clients(url))
 
 
 @pytest.fixture
@@ -97,9 +115,9 @@ def test_everything_comes_back_and_goes_on(filled, file, empty_settings, target)
     restored.engine.dispose()
 
 
-def test_another_login_may_own_what_is_restored(file, server, empty_settings, target):
-    name = target.url.database
-    with target.begin() as connection:
+def test_another_login_may_own_what_is_restored(file, server, empty_settings, boss):
+    name = boss.url.database
+    with boss.begin() as connection:
         connection.execute(text("DROP ROLE IF EXISTS newcomer"))
         connection.execute(text("CREATE ROLE newcomer LOGIN PASSWORD 'x'"))
         connection.execute(text(f"ALTER DATABASE {name} OWNER TO newcomer"))
@@ -107,11 +125,11 @@ def test_another_login_may_own_what_is_restored(file, server, empty_settings, ta
     settings = Settings(home=empty_settings.home, database_url=database.for_clients(url))
     job.restore(settings, file)
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'stockbatch'"
-    assert fetch(target, owners) == [{"tableowner": "newcomer"}]
-    defaults = {row for row in grants(target) if row[0] == "default"}
+    assert fetch(boss, owners) == [{"tableowner": "newcomer"}]
+    defaults = {row for row in grants(boss) if row[0] == "default"}
     assert ("default", "bi", "", "", "stockbatch_reader", "SELECT") in defaults
-    with target.begin() as connection:
-        connection.execute(text("REASSIGN OWNED BY newcomer TO owner"))
+    with boss.begin() as connection:
+        connection.execute(text("REASSIGN OWNED BY newcomer TO keeper"))
         connection.execute(text("DROP OWNED BY newcomer"))
         connection.execute(text("DROP ROLE newcomer"))
 
@@ -214,9 +232,9 @@ def test_a_file_cut_short_restores_nothing(file, empty_settings, target):
 
 
 def test_a_restore_that_is_killed_leaves_nothing_and_can_be_done_again(
-    file, empty_settings, target
+    file, empty_settings, target, boss
 ):
-    with target.begin() as connection:
+    with boss.begin() as connection:
         connection.execute(
             text(
                 "CREATE FUNCTION pause() RETURNS event_trigger LANGUAGE plpgsql AS"
@@ -255,7 +273,7 @@ def test_a_restore_that_is_killed_leaves_nothing_and_can_be_done_again(
         holder.execute(text("SELECT pg_advisory_unlock(42)"))
     (failure,) = failures
     assert "pg_restore ended with status -9" in failure
-    with target.begin() as connection:
+    with boss.begin() as connection:
         connection.execute(text("DROP EVENT TRIGGER pause"))
     for _ in range(600):  # until the server has noticed
         others = "SELECT FROM pg_stat_activity WHERE application_name = 'pg_restore'"
@@ -290,11 +308,12 @@ def test_of_two_backups_to_one_file_one_is_refused_and_the_other_whole(
 def test_who_is_told_to_end_ends_pg_dump_and_leaves_no_file(settings, engine, tmp_path, number):
     ours = os.environ | {"STOCKBATCH_DATABASE_URL": settings.database_url.get_secret_value()}
     command = [sys.executable, "-m", "jobs", "db", "backup", str(tmp_path / "one")]
-    with engine.connect() as holder:
+    with engine.connect() as holder, engine.connect() as looker:
+        looker.execution_options(isolation_level="AUTOCOMMIT")  # in one transaction all looks alike
         holder.execute(text("LOCK TABLE stockbatch.bars IN ACCESS EXCLUSIVE MODE"))
         process = subprocess.Popen(command, env=ours)
         dumping = "SELECT FROM pg_stat_activity WHERE application_name = 'pg_dump'"
-        while not holder.execute(text(dumping)).first():
+        while not looker.execute(text(dumping)).first():
             assert process.poll() is None
             time.sleep(0.05)
         (child,) = psutil.Process(process.pid).children()
@@ -302,3 +321,165 @@ def test_who_is_told_to_end_ends_pg_dump_and_leaves_no_file(settings, engine, tm
         assert process.wait(30) == 128 + number
         assert not child.is_running()
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+# ---- a backup that is to do more than to be restored
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A file that a command of a shell would make, and that command, as a statement."""
+    made = tmp_path / "made_by_a_shell"
+    return made, f"COPY (SELECT 1) TO PROGRAM 'touch {made}'"
+
+
+PLANT = """
+CREATE FUNCTION stockbatch.planted() RETURNS trigger LANGUAGE plpgsql {options} AS $planted$
+BEGIN
+    {statement};
+    RETURN NEW;
+END
+$planted$;
+CREATE TRIGGER planted BEFORE INSERT OR UPDATE ON stockbatch.{table}
+    FOR EACH ROW EXECUTE FUNCTION stockbatch.planted();
+"""
+
+
+def plant(settings, table, statement, options=""):
+    owner = database.engine(settings, role="owner")
+    with owner.begin() as connection:
+        connection.exec_driver_sql(PLANT.format(table=table, statement=statement, options=options))
+    owner.dispose()
+
+
+def test_what_no_migration_made_is_refused(settings, empty_settings, target, tmp_path, shell):
+    made, statement = shell
+    plant(settings, "alembic_version", statement)
+    job.backup(settings, tmp_path / "crafted")
+    with pytest.raises(RestoreFailed, match=r"the function stockbatch\.planted\(\), which is not"):
+        job.restore(empty_settings, tmp_path / "crafted")
+    assert schemas(target) == []
+    assert not made.exists()
+
+
+PLANTED = {
+    "the function stockbatch.judge_kind()": """
+        CREATE OR REPLACE FUNCTION stockbatch.judge_kind() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN RETURN NEW; END'""",
+    "the function bi.stamp()": """
+        CREATE FUNCTION bi.stamp() RETURNS integer LANGUAGE sql AS 'SELECT 1'""",
+    "the trigger mine of stockbatch.runs": """
+        CREATE TRIGGER mine BEFORE INSERT ON stockbatch.runs
+        EXECUTE FUNCTION suppress_redundant_updates_trigger()""",
+    "the trigger first of stockbatch.runs": """
+        CREATE TRIGGER first BEFORE INSERT ON stockbatch.runs
+        EXECUTE FUNCTION stockbatch.judge_kind()""",
+    "RULE stockbatch runs also": """
+        CREATE RULE also AS ON INSERT TO stockbatch.runs DO ALSO NOTIFY x""",
+    "POLICY stockbatch runs mine": """
+        CREATE POLICY mine ON stockbatch.runs USING (true)""",
+    "PROCEDURE stockbatch mine()": """
+        CREATE PROCEDURE stockbatch.mine() LANGUAGE sql AS 'SELECT 1'""",
+    "AGGREGATE bi mine(integer)": """
+        CREATE AGGREGATE bi.mine(integer) (SFUNC = int4pl, STYPE = integer)""",
+    "OPERATOR bi =": """
+        CREATE OPERATOR bi.= (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq)""",
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_would_act_by_itself_is_named(
+    settings, engine, empty_settings, target, tmp_path, name
+):
+    with engine.begin() as connection:
+        connection.exec_driver_sql(PLANTED[name])
+    job.backup(settings, tmp_path / "crafted")
+    with pytest.raises(RestoreFailed, match=f"contains {re.escape(name)}.*, which is not this"):
+        job.restore(empty_settings, tmp_path / "crafted")
+    assert schemas(target) == []
+
+
+def test_another_schema_in_a_backup_is_refused(
+    settings, engine, empty_settings, target, tmp_path, monkeypatch
+):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA theirs; CREATE TABLE theirs.x ()")
+    monkeypatch.setattr(job, "SCHEMAS", (*job.SCHEMAS, "theirs"))
+    job.backup(settings, tmp_path / "crafted")
+    monkeypatch.undo()
+    with pytest.raises(RestoreFailed, match="it contains SCHEMA - theirs owner, which is not"):
+        job.restore(empty_settings, tmp_path / "crafted")
+    assert schemas(target) == []
+
+
+def test_a_file_that_lies_about_what_it_contains_is_found_out(
+    settings, empty_settings, target, tmp_path, shell
+):
+    plant(settings, "runs", shell[1])
+    file = tmp_path / "crafted"
+    job.backup(settings, file)
+    file.write_bytes(file.read_bytes().replace(b"FUNCTION\0", b"SEQUENCE\0"))
+    with pytest.raises(RestoreFailed, match=r"the function stockbatch\.planted\(\), which is not"):
+        job.restore(empty_settings, file)
+    assert schemas(target) == []
+    assert not shell[0].exists()
+
+
+def test_a_superuser_restores_nothing(settings, file, boss, tmp_path):
+    superuser = Settings(home=tmp_path, database_url=database.for_clients(boss.url))
+    with pytest.raises(RestoreFailed, match="the login owner may run programs on the server"):
+        job.restore(superuser, file)
+    assert schemas(boss) == []
+
+
+@pytest.fixture
+def blind(monkeypatch):
+    """A restore that finds nothing strange."""
+    monkeypatch.setattr(job.check, "strange_object", lambda connection: None)
+
+
+@pytest.mark.usefixtures("blind")
+@pytest.mark.parametrize("options", ["", "SECURITY DEFINER"])
+def test_what_a_migration_sets_off_reaches_no_shell(
+    settings, engine, tmp_path, server_home, shell, options
+):
+    made, statement = shell
+    alembic.downgrade(database.alembic_config(engine), "0018")
+    plant(settings, "alembic_version", statement, options)
+    job.backup(settings, tmp_path / "crafted")
+    embedded = Settings(home=server_home)
+    with pytest.raises(AccessDenied, match="to or from an external"):
+        job.restore(embedded, tmp_path / "crafted")
+    assert not made.exists()
+
+
+@pytest.mark.usefixtures("blind")
+def test_what_the_next_run_and_the_next_start_set_off_reaches_no_shell(
+    filled, tmp_path, server_home, shell
+):
+    made, statement = shell
+    caught = f"BEGIN {statement}; EXCEPTION WHEN insufficient_privilege THEN NULL; END"
+    for table in ("runs", "bars", "leases"):
+        plant(filled.settings, table, caught, "SECURITY DEFINER")
+        change = database.engine(filled.settings, role="owner")
+        with change.begin() as connection:
+            name = f"planted_by_{table}"
+            connection.exec_driver_sql(f"ALTER FUNCTION stockbatch.planted RENAME TO {name}")
+        change.dispose()
+    job.backup(filled.settings, tmp_path / "crafted")
+    embedded = Settings(home=server_home)
+    embedded_server.start(embedded.home, options={"log_connections": "on"})
+    job.restore(embedded, tmp_path / "crafted")
+    restored = reopened(filled, embedded)
+    run(restored, session(2))
+    assert fetch(restored.engine, "SELECT count(*) AS n FROM stockbatch.runs") == [{"n": 3}]
+    restored.engine.dispose()
+    embedded_server.stop(embedded.home)
+    embedded_server.start(embedded.home, options={"log_connections": "on"})
+    folder = embedded.home / "postgres"
+    said = (folder / "log.previous").read_text() + (folder / "log").read_text()
+    who = set(re.findall(r"authorized: user=(\w+) database=(\w+)", said))
+    assert {("keeper", "stockbatch"), ("writer", "stockbatch"), ("owner", "postgres")} <= who
+    again = (folder / "log").read_text()
+    assert "user=owner database=stockbatch" not in again
+    assert not made.exists()
