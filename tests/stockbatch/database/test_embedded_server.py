@@ -12,9 +12,12 @@ from typing import get_args
 
 import psycopg
 import pytest
+from alembic import command as alembic
 
+from jobs.care import backup
 from stockbatch import database
-from stockbatch.database import embedded_server
+from stockbatch.config import Settings
+from stockbatch.database import embedded_logins, embedded_server
 from stockbatch.database.embedded_logins import Role
 from stockbatch.exceptions import DataFolderOfOtherVersion, EmbeddedServerFailed
 from tests.support.superuser import superuser
@@ -151,6 +154,118 @@ def test_a_cluster_made_before_there_was_a_login_for_the_service_gets_one(cluste
         connection.execute("SET ROLE stockbatch_api")
     assert embedded_server.start(cluster, programs=programs) == again
     assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
+
+
+# ---- a cluster of before there was a login that owns and is no superuser
+
+OLD_LOGINS = """
+ALTER DATABASE {database} OWNER TO owner;
+ALTER ROLE writer LOGIN PASSWORD '{writer}';
+ALTER ROLE reader LOGIN PASSWORD '{reader}';
+ALTER ROLE api LOGIN PASSWORD '{api}';
+"""
+OF_A_USER = """
+CREATE SCHEMA mine;
+CREATE TYPE mine.side AS ENUM ('buy', 'sell');
+CREATE TABLE mine.trades (id serial, day date NOT NULL, side mine.side) PARTITION BY RANGE (day);
+CREATE TABLE mine.trades_2024 PARTITION OF mine.trades FOR VALUES FROM ('2024-01-01') TO (MAXVALUE);
+CREATE TABLE mine.counted (id integer GENERATED ALWAYS AS IDENTITY, what text);
+CREATE VIEW mine.last AS SELECT max(day) AS day FROM mine.trades;
+CREATE MATERIALIZED VIEW mine.all AS SELECT * FROM mine.trades;
+CREATE SEQUENCE mine.alone;
+CREATE DOMAIN mine.percent AS integer CHECK (VALUE <= 100);
+CREATE TYPE mine.pair AS (a integer, b integer);
+CREATE TYPE mine.span AS RANGE (SUBTYPE = float8);
+CREATE FUNCTION mine."odd "" name"(mine.pair) RETURNS integer LANGUAGE sql AS 'SELECT 1';
+CREATE PROCEDURE mine.nothing() LANGUAGE sql AS 'SELECT 1';
+CREATE AGGREGATE mine.total(integer) (SFUNC = int4pl, STYPE = integer);
+CREATE TABLE mine.seen (who text, super text);
+CREATE FUNCTION mine.spy() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO mine.seen VALUES (session_user, current_setting('is_superuser'));
+END $$;
+CREATE EVENT TRIGGER spy ON ddl_command_start EXECUTE FUNCTION mine.spy();
+"""
+OF_THE_SUPERUSER = """
+SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n
+    ON n.oid = c.relnamespace WHERE c.relowner = 10 AND c.oid >= 16384 AND n.nspname !~ '^pg_'
+UNION ALL SELECT proname FROM pg_proc WHERE proowner = 10 AND oid >= 16384
+UNION ALL SELECT typname FROM pg_type WHERE typowner = 10 AND oid >= 16384
+    AND typnamespace <> 'pg_toast'::regnamespace
+UNION ALL SELECT nspname FROM pg_namespace WHERE nspowner = 10 AND nspname !~ '^pg_'
+    AND oid >= 16384
+UNION ALL SELECT datname FROM pg_database WHERE datdba = 10 AND datname = current_database()
+UNION ALL SELECT 'default' FROM pg_default_acl WHERE defaclrole = 10
+"""
+RIGHTS = """
+SELECT relname, grantee::regrole::text, string_agg(privilege_type, ' ' ORDER BY privilege_type)
+FROM pg_class, aclexplode(relacl) WHERE grantee::regrole::text ~ '^stockbatch_' GROUP BY 1, 2
+UNION ALL
+SELECT nspname, grantee::regrole::text, privilege_type
+FROM pg_default_acl JOIN pg_namespace AS n ON n.oid = defaclnamespace, aclexplode(defaclacl)
+WHERE grantee::regrole::text ~ '^stockbatch_'
+ORDER BY 1, 2, 3
+"""
+
+
+@pytest.fixture
+def old(server_home, monkeypatch, tmp_path):
+    """A running server as it was made before, at an older revision, with things of its user's."""
+    with monkeypatch.context() as before:
+        before.setattr(embedded_logins, "LOGINS", ("owner", "writer", "reader", "api"))
+        before.setattr(embedded_logins, "HAND_OVER", "SELECT 1")
+        before.setattr(embedded_logins, "SETTLE", OLD_LOGINS)
+        server = embedded_server.start(server_home)
+    assert "keeper" not in server.password_file.read_text()
+    url = database.for_clients(superuser(server))
+    owner = database.engine(Settings(home=tmp_path, database_url=url), "owner")
+    alembic.upgrade(database.alembic_config(owner), "0017")
+    owner.dispose()
+    with administering(server) as connection:
+        connection.execute(OF_A_USER)
+        connection.execute("INSERT INTO mine.trades VALUES (DEFAULT, '2024-06-03', 'buy')")
+    return server
+
+
+def test_an_old_cluster_is_handed_over_once_and_works_on(old, server_home, tmp_path):
+    with administering(old) as connection:
+        rights = connection.execute(RIGHTS).fetchall()
+        assert len(rights) > 50
+        assert len(connection.execute(OF_THE_SUPERUSER).fetchall()) > 50
+    server = embedded_server.start(server_home)  # while it runs
+    with administering(server) as connection:
+        assert connection.execute(OF_THE_SUPERUSER).fetchall() == []
+        assert connection.execute(RIGHTS).fetchall() == rights
+        assert connection.execute("SELECT * FROM mine.seen").fetchall() == []
+    assert embedded_server.start(server_home) == server
+
+    settings = Settings(home=server_home)
+    database.migrate(settings)
+    with connect(server) as connection:
+        seen = "SELECT DISTINCT who, super FROM mine.seen"
+        assert connection.execute(seen).fetchall() == [("keeper", "off")]
+        connection.execute("INSERT INTO mine.trades VALUES (DEFAULT, '2024-06-04', 'sell')")
+        assert connection.execute("SELECT count(*) FROM mine.trades").fetchone() == (2,)
+        connection.execute("DROP SCHEMA mine CASCADE")  # all of it is the keeper's
+    for role in get_args(Role):
+        with connect(server, role) as connection:
+            answer = connection.execute(
+                "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls"
+                " FROM pg_roles WHERE rolname = session_user"
+            )
+            assert answer.fetchone() == (False,)
+    backup.backup(settings, tmp_path / "one")
+    other = Settings(home=server_home / "other")
+    try:
+        backup.restore(other, tmp_path / "one")
+        with connect(embedded_server.start(other.home)) as connection:
+            assert connection.execute(RIGHTS).fetchall() == _rights_of(server)
+    finally:
+        embedded_server.stop(other.home)
+
+
+def _rights_of(server):
+    with connect(server) as connection:
+        return connection.execute(RIGHTS).fetchall()
 
 
 # ---- a reader who wants more
