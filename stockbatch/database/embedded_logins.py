@@ -53,7 +53,8 @@ DO $$ DECLARE one record; BEGIN
             SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typowner = 10
         ) AS mine, pg_identify_object(mine.catalog, mine.oid, 0) AS named
         WHERE mine.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend
-            WHERE classid = mine.catalog AND objid = mine.oid AND deptype IN ('e', 'i'))
+            WHERE classid = mine.catalog AND objid = mine.oid AND objsubid = 0
+                AND deptype IN ('e', 'i'))
     LOOP
         EXECUTE one.statement;
     END LOOP;

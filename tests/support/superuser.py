@@ -8,4 +8,4 @@ from stockbatch.database.embedded_server import EmbeddedServer
 
 def superuser(server: EmbeddedServer) -> URL:
     """Return the URL that connects to its database as nobody but tests does."""
-    return server.url("owner").set(username=SUPERUSER, password=server.passwords[SUPERUSER])
+    return server.url("reader").set(username=SUPERUSER, password=server.passwords[SUPERUSER])

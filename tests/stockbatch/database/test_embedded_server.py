@@ -189,6 +189,7 @@ OF_THE_SUPERUSER = """
 SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n
     ON n.oid = c.relnamespace WHERE c.relowner = 10 AND c.oid >= 16384 AND n.nspname !~ '^pg_'
 UNION ALL SELECT proname FROM pg_proc WHERE proowner = 10 AND oid >= 16384
+    AND prolang <> 12  -- the constructors of a range are part of it
 UNION ALL SELECT typname FROM pg_type WHERE typowner = 10 AND oid >= 16384
     AND typnamespace <> 'pg_toast'::regnamespace
 UNION ALL SELECT nspname FROM pg_namespace WHERE nspowner = 10 AND nspname !~ '^pg_'
@@ -233,7 +234,8 @@ def test_an_old_cluster_is_handed_over_once_and_works_on(old, server_home, tmp_p
         assert len(connection.execute(OF_THE_SUPERUSER).fetchall()) > 50
     server = embedded_server.start(server_home)  # while it runs
     with administering(server) as connection:
-        assert connection.execute(OF_THE_SUPERUSER).fetchall() == []
+        left = {name for (name,) in connection.execute(OF_THE_SUPERUSER)}
+        assert left == set()
         assert connection.execute(RIGHTS).fetchall() == rights
         assert connection.execute("SELECT * FROM mine.seen").fetchall() == []
     assert embedded_server.start(server_home) == server
