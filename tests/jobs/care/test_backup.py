@@ -312,7 +312,7 @@ def test_who_is_told_to_end_ends_pg_dump_and_leaves_no_file(settings, engine, tm
         looker.execution_options(isolation_level="AUTOCOMMIT")  # in one transaction all looks alike
         holder.execute(text("LOCK TABLE stockbatch.bars IN ACCESS EXCLUSIVE MODE"))
         process = subprocess.Popen(command, env=ours)
-        dumping = "SELECT FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+        dumping = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump'"
         while not looker.execute(text(dumping)).first():
             assert process.poll() is None
             time.sleep(0.05)
