@@ -24,11 +24,14 @@ class _ProgramError(Exception):
     """What a program of PostgreSQL said last."""
 
 
-def backup(settings: Settings, file: Path) -> int:
+def backup(settings: Settings, file: Path, snapshot: str | None = None) -> int:
     """Write the database, as it is at this instant, to a new file; return its size in bytes.
 
-    Raises BackupFailed, and what `database.engine` raises.
+    The instant is that of an exported snapshot, where one is named. Raises BackupFailed, and what
+    `database.engine` raises.
     """
+    if file.is_dir():
+        raise BackupFailed(path=file, reason="it is a folder: --keep N writes a backup into it")
     if file.exists():
         raise BackupFailed(path=file, reason="there is such a file already")
     # Under another name until it is whole: what bears the name of a backup is one.
@@ -41,6 +44,7 @@ def backup(settings: Settings, file: Path) -> int:
         address, variables = database.for_programs(settings, "owner", create=False)
         partial.touch(mode=0o600)
         schemas = [f"--schema={schema}" for schema in SCHEMAS]
+        schemas += [f"--snapshot={snapshot}"] if snapshot else []
         _call([program, "--format=custom", *schemas, f"--file={partial}", address], variables)
         partial.rename(file)
     except (_ProgramError, OSError) as error:
