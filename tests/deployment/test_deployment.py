@@ -296,8 +296,7 @@ def test_a_service_runs_its_own_image():
         service = COMPOSE["services"][name]
         target = name if name in targets else "daemon"
         assert service["build"]["target"] == target
-        image = "stockbatch" if target == "daemon" else f"stockbatch-{target}"
-        assert service["image"].startswith(f"{image}:")
+        assert service["image"].startswith(f"stockbatch-{target}:")
         assert f'CMD ["{target}"]' in DOCKERFILE
 
 
@@ -533,7 +532,7 @@ def test_kustomize_builds_it(tmp_path, secrets):
             (named,) = (v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v)
             assert named in names
             assert re.match(
-                r"registry\.example\.com/stockbatch(-\w+)?:", pod["containers"][0]["image"]
+                r"registry\.example\.com/stockbatch-\w+:", pod["containers"][0]["image"]
             )
 
 
