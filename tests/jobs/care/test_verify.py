@@ -16,7 +16,7 @@ from jobs.care import verify as job
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
-from stockbatch.exceptions import VerificationFailed
+from stockbatch.exceptions import BackupFailed, VerificationFailed
 from tests.support import loopback
 from tests.support.market import fetch, run
 
@@ -146,7 +146,7 @@ def test_what_fails_in_a_schedule_is_told_and_ends_with_a_status(
 ):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("STOCKBATCH_ALERT_URLS", webhook.url)
-    assert command(monkeypatch, settings, "db", *arguments) == 1
+    assert command(monkeypatch, settings, "db", *arguments) == BackupFailed.exit_code
     assert said in capsys.readouterr().err
     (message,) = webhook.received
     assert said in message["message"]
@@ -154,5 +154,5 @@ def test_what_fails_in_a_schedule_is_told_and_ends_with_a_status(
 
 
 def test_a_folder_is_asked_for_only_with_a_number(settings, folder, monkeypatch, capsys):
-    assert command(monkeypatch, settings, "db", "backup", folder) == 1
+    assert command(monkeypatch, settings, "db", "backup", folder) == BackupFailed.exit_code
     assert "it is a folder: --keep N writes a backup into it" in capsys.readouterr().err
