@@ -45,9 +45,16 @@ PREAMBLE = 50
 """Lines among which the headings are looked for."""
 SYMBOL = re.compile(r"\^?[^\W_][\w.\-^=&$/+:*!']{0,31}")
 """Letters and digits of any script, and what exchanges and Yahoo put between and behind them."""
-NO_SYMBOLS = frozenset({"NaN", "nan", "null", "None", "none", "n/a", "N/A"})
+NO_SYMBOLS = frozenset(
+    {"NaN", "nan", "null", "None", "none", "n/a", "N/A", "ISIN", "CUSIP", "SEDOL"}
+)
+NO_SHARES = ("cash", "money market", "future", "forward", "swap", "option", "fx")
+"""How the asset class of what a fund holds beside its shares begins, in small letters."""
+ISIN = re.compile(r"[A-Z]{2}[A-Z0-9]{9}\d")
 DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}[-/][A-Z][a-z]{2}([-/]\d{2,4})?|\d{1,2}/\d{1,2}/\d{2,4}")
 """What spreadsheets make of symbols such as MAR1."""
+NUMBER = re.compile(r"\d+\.\d*0|\d+(\.\d+)?E[+-]?\d+")
+"""What they make of 0700 or 1E10 where nobody stops them."""
 FOOTER = "file creation time"
 """How the last line of NASDAQ's lists begins."""
 
@@ -110,11 +117,11 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
         rows = list(_rows(file, delimiter))
         for place, (_, cells) in enumerate(rows[:PREAMBLE]):
             columns = _columns(cells)
-            if columns and not _are_symbols(rows[:place]):
-                # That which separates most of the headings is the delimiter.
-                if best is None or len(columns) > len(best[1]):
-                    best = place, columns, rows
-                break
+            # That which separates most of the headings is the delimiter. Of the lines, that with
+            # most of them has the headings: before it, a fund sums up its stock and cash.
+            more = best is None or len(columns) > len(best[1])
+            if columns and more and not _are_symbols(rows[:place]):
+                best = place, columns, rows
     if best is None:
         return list(_rows(file, UNUSED)), {"ticker": 0}
     place, columns, rows = best
@@ -167,7 +174,7 @@ def _are_symbols(rows: Sequence[tuple[int, list[str]]]) -> bool:
 
 
 def _is_symbol(cell: str) -> bool:
-    nothing = cell in NO_SYMBOLS or DATE.fullmatch(cell)
+    nothing = cell in NO_SYMBOLS or DATE.fullmatch(cell) or NUMBER.fullmatch(cell)
     return not nothing and SYMBOL.fullmatch(cell) is not None
 
 
@@ -179,7 +186,7 @@ def _row(
         reason = f"there are {len(cells)} cells below {headings.get('', 1)} headings"
         raise BadFile(path=file, line=number, column=len(cells), reason=reason)
     row = {name: cells[column] for name, column in headings.items() if name and column < len(cells)}
-    ticker, column = row.get("ticker", ""), headings["ticker"] + 1
+    ticker, column = re.sub(r":\s+", ":", row.get("ticker", "")), headings["ticker"] + 1
     if not ticker:
         reason = f"there is no ticker beside {' '.join(filter(None, cells))!r}"
         raise BadFile(path=file, line=number, column=column, reason=reason)
@@ -187,7 +194,11 @@ def _row(
         lacking = "" if "" in headings else "; no line above has a heading such as ticker or symbol"
         reason = f"{ticker!r} is not a symbol{lacking}"
         raise BadFile(path=file, line=number, column=column, reason=reason)
-    return {name: cell for name, cell in row.items() if cell}
+    if row.get("asset_class", "").lower().startswith(NO_SHARES):
+        reason = f"{ticker} is {row['asset_class']}, not traded under a ticker of its own"
+        raise BadFile(path=file, line=number, column=column, reason=reason)
+    told = {name: cell for name, cell in row.items() if cell not in ("", "-", "--")}
+    return {**told, "ticker": ticker}
 
 
 def _wanted(
@@ -205,13 +216,25 @@ def _wanted(
         told["asset_class"] = told["asset_class"].lower()
     if row.get("etf") == "Y":
         told["asset_class"] = "etf"
-    return Wanted(ticker=row["ticker"], provider=row.get("provider", provider), told=told)
+    one = Wanted(ticker=row["ticker"], provider=row.get("provider", provider), told=told)
+    # Yahoo takes both for a symbol: "Cash" under a table would be the share CASH.
+    word = re.fullmatch("[A-Z][a-z]+", one.ticker)
+    if _of_yahoo(one) and (word or ISIN.fullmatch(one.ticker)):
+        kind = "a word" if word else "an ISIN"
+        reason = f"{one.ticker} is {kind}: give the symbol that Yahoo has, in capitals"
+        raise BadFile(path=file, line=number, column=headings["ticker"] + 1, reason=reason)
+    return one
+
+
+def _of_yahoo(one: Wanted) -> bool:
+    return one.provider.partition(":")[0] == exchanges.PROVIDER and "symbol" not in one.told
 
 
 def _as_yahoo_has_it(one: Wanted) -> Wanted:
-    """Return a ticker under the name Yahoo has for a class of shares: BRK-B for BRK.B."""
-    if one.provider.partition(":")[0] != exchanges.PROVIDER or "symbol" in one.told:
+    """Return a ticker under the name Yahoo has for it: BRK-B for BRK.B, VOD.L for LON:VOD."""
+    if not _of_yahoo(one):
         return one
+    ticker = exchanges.of_prefixed(one.ticker.upper())
     american = one.told.get("calendar") == sessions.DEFAULT_CALENDAR
-    name = exchanges.of_american_class(one.ticker, sure=american)
-    return one if name is None else replace(one, ticker=name)
+    name = exchanges.of_american_class(ticker, sure=american)
+    return replace(one, ticker=ticker if name is None else name)

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from stockbatch.config import Settings
     from stockbatch.exceptions import ConfigurationError
@@ -88,9 +89,35 @@ def console() -> Console:
 
 
 def show_table(
-    title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[object]]
+    title: str,
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[Sequence[object]],
+    *,
+    narrow: Sequence[str] = (),
 ) -> None:
-    """Print a table; `columns` are pairs of a heading and `left` or `right`."""
+    """Print a table; `columns` are pairs of a heading and `left` or `right`.
+
+    On a terminal that is too narrow for it, only the columns named in `narrow`.
+    """
+    from rich.console import Console
+
+    table, note = _table(title, columns, rows), ""
+    terminal = Console()
+    if narrow and terminal.is_terminal and console().measure(table).maximum > terminal.width:
+        kept = [at for at, (heading, _) in enumerate(columns) if heading in narrow]
+        fewer = [[row[at] for at in kept] for row in rows]
+        table = _table(title, [columns[at] for at in kept], fewer)
+        left_out = ", ".join(heading for heading, _ in columns if heading not in narrow)
+        note = f"\nnot shown for want of room: {left_out}"
+    screen = console()
+    with screen.capture() as printed:
+        screen.print(table)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()) + note)
+
+
+def _table(
+    title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[object]]
+) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -99,7 +126,4 @@ def show_table(
         table.add_column(heading, justify="right" if side == "right" else "left")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    screen = console()
-    with screen.capture() as printed:
-        screen.print(table)
-    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+    return table

@@ -14,18 +14,26 @@ def forecasts(
     ticker: options.AnyTicker = None,
     layout: options.Format = "table",
 ) -> None:
-    """Print the latest forecast of every ticker, or of one by every method."""
+    """Print the latest forecast of every ticker, or of one by every method.
+
+    A narrow terminal shows the columns that matter most; all are in --format csv and json.
+    """
     from jobs.app import running
     from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
+        outcomes: list[dict[str, Any]] = []
         if ticker is None:
             rows = bi.forecasts.latest(db).rows()
         else:
             bi.instruments.require(db, ticker, active=True)
             rows = bi.forecasts.of_ticker(db, ticker).rows()
+            outcomes = bi.runs.last_outcome(db, ticker).rows()
     if layout == "table":
         views_table(rows)
+        for said in outcomes:  # also why a method has no forecast
+            what = f"{ticker} {said['session']}: {said['action']} ({said['reason']})"
+            typer.echo(f"{what}: {said['message']}" if said["message"] else what)
     elif layout == "json":
         typer.echo(json.dumps(rows, default=str, indent=2))
     elif rows:
@@ -60,6 +68,7 @@ def views_table(rows: list[dict[str, Any]]) -> None:
             )
             for row in rows
         ],
+        narrow=("ticker", "session", "method", "last close", "forecast", "80 % interval"),
     )
 
 

@@ -79,7 +79,11 @@ def _show(path: Path, table: Table, header: Header) -> None:
     names = ", ".join(table.tickers[:TICKERS_SHOWN])
     more = len(table.tickers) - TICKERS_SHOWN
     typer.echo(path)
-    used = {name: header.cells[at] for name, at in header.columns.items() if at < len(header.cells)}
+    used = {
+        name: header.cells[at]
+        for name, at in header.columns.items()
+        if at < len(header.cells) and name != "adjusted"  # it tells splits at most, as is said
+    }
     typer.echo(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
     typer.echo(f"  understood  {table.understood}")
     typer.echo(f"  prices      {table.basis}")

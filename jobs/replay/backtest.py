@@ -15,6 +15,7 @@ from jobs.daily.choice import require_bars
 from jobs.daily.fetch import fetch_bars
 from jobs.daily.metrics import update_history, update_metrics
 from jobs.daily.score import score_forecasts
+from jobs.isolation import isolate
 from jobs.models.base import train_base
 from jobs.models.pooled import fit_pooled
 from jobs.models.tickers import Around, Chunk, Trained, given, load, parameters, save, train
@@ -76,7 +77,9 @@ def backtest(
             )
             yield Block(first=as_date(block[0]), last=as_date(block[-1]), added=added)
         app.on_event("backtest: score")
-        score_forecasts(app, closing, calendar, chosen)
+        isolate(
+            "backtest score", lambda part: score_forecasts(app, closing, calendar, part), [chosen]
+        )
         update_history(app, closing, calendar, calendar.next(first))
         update_metrics(app, closing, calendar)
 
@@ -127,14 +130,21 @@ def _block(
         demo=demo,
         pooled=fit_pooled(app, run, trained_at, then, demo=demo),
     )
-    added = 0
+    added: list[int] = []
+
+    size = app.settings.chunk_tickers
+    chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
     with app.progress() as progress:
         task = progress.add_task(f"to {as_date(origins[-1])}", total=len(todo))
-        for start in range(0, len(todo), app.settings.chunk_tickers):
-            chunk = todo[start : start + app.settings.chunk_tickers]
-            added += _chunk(app, run, calendar, around, known, chunk, origins)
+
+        def make(chunk: Sequence[Instrument]) -> None:
+            added.append(_chunk(app, run, calendar, around, known, chunk, origins))
             progress.advance(task, len(chunk))
-    return added
+
+        left_out = isolate("backtest", make, chunks)
+    if len(left_out) == len(todo):  # nobody's row is to blame
+        raise next(iter(left_out.values()))
+    return sum(added)
 
 
 def _chunk(

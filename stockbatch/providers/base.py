@@ -138,8 +138,11 @@ def no_data(provider: str, request: BarRequest) -> NoData:
 
 def unknown_ticker(provider: str, ticker: str, known: Iterable[str]) -> UnknownTicker:
     """Return the error for a ticker that is not among `known`, with the closest that is."""
+    known = list(known)
     close = get_close_matches(ticker.upper(), known, 3)
     hint = f": did you mean {' or '.join(close)}?" if close else ""
+    if not close and len(known) == 1:
+        hint = f": it has {known[0]} only"
     return UnknownTicker(provider=provider, ticker=ticker, hint=hint)
 
 

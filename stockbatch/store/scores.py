@@ -130,8 +130,12 @@ def without_session(
     return [(row.id, row.target_session) for row in found]
 
 
+GAPS, DAYS_BEFORE = 1, 30
+"""What has no more gaps in so many days before a session trades every day."""
+
 # Any bar, in whatever state, may be a sign of trading. Few sessions are asked about, and of most of
-# them another ticker has a bar, so that nothing else is looked at.
+# them another ticker has a bar, so that nothing else is looked at. Shares that trade on some days
+# only tell nothing by having no bar: those alone are asked that trade every day.
 _NEVER_HELD = text("""
 SELECT t.session FROM unnest(cast(:targets AS date[])) AS t (session)
 WHERE NOT EXISTS (
@@ -146,16 +150,22 @@ WHERE NOT EXISTS (
                 AND b.session > t.session AND b.session <= :through AND b.state <> :quarantined
         ) AS traded
         FROM stockbatch.instruments AS i
-        WHERE i.calendar = :calendar AND i.active AND NOT i.demo
+        WHERE i.calendar = :calendar AND i.active AND NOT i.demo AND (
+            SELECT count(b.session) > 1 AND count(*) - count(b.session) <= :gaps
+            FROM stockbatch.sessions AS s
+            LEFT JOIN stockbatch.bars AS b ON b.instrument_id = i.id AND b.session = s.session
+            WHERE s.calendar = :calendar
+                AND s.session < t.session AND s.session >= t.session - cast(:days AS int)
+        )
     ) AS tickers
 )
-""").bindparams(quarantined=BarState.QUARANTINED)
+""").bindparams(quarantined=BarState.QUARANTINED, gaps=GAPS, days=DAYS_BEFORE)
 
 
 def never_held(db: Session, calendar: str, targets: Iterable[date], through: date) -> set[date]:
     """Return those of `targets` of which no ticker has a bar, while most have traded since.
 
-    Tickers are those of `calendar`; what they traded is read up to `through`.
+    Tickers are those of `calendar` that trade every day; what they traded is read up to `through`.
     """
     given = {"calendar": calendar, "targets": sorted(set(targets)), "through": through}
     return set(db.scalars(_NEVER_HELD, given))

@@ -720,6 +720,21 @@ def test_forecasts_that_are_not_to_be_trusted_are_marked(fresh, own_db):
     assert marked == [True, False, False]
 
 
+def test_a_narrow_terminal_shows_the_columns_that_matter_most(reading, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", reading("forecasts").out).splitlines()
+    assert max(map(len, map(str.rstrip, lines[:-1]))) <= 80
+    assert "80 % interval" in lines[2]
+    assert "P(rise)" not in lines[2]
+    assert "not shown for want of room: kind, change, 95 % interval, P(rise), inputs" in lines[-1]
+
+
+def test_the_forecasts_of_a_ticker_end_with_what_became_of_it(reading):
+    last = reading("forecasts", "AAA").out.splitlines()[-1]
+    assert last.startswith(f"AAA {ORIGIN}: trained (no_model): ")
+
+
 def test_forecasts_of_nobody_are_none(reading, fresh):
     assert json.loads(fresh("forecasts", "--format", "json").out) == []
     assert fresh("forecasts", "--format", "csv").out == ""

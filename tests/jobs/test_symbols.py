@@ -109,6 +109,44 @@ def test_a_preamble_is_no_ticker_and_every_other_line_is_an_error_of_its_own(tmp
     assert "line 9, column 1: 'The content contained" in second
 
 
+def test_what_a_fund_sums_up_and_holds_beside_its_shares_is_no_ticker(tmp_path):
+    above = 'A fund\nFund Holdings as of,"Jun 28, 2024"\nStock,"-"\nBond,"-"\nCash,"-"\n'
+    head = "Ticker,Name,Sector,Asset Class,Price\n"
+    rows = "MSFT,MICROSOFT,-,Equity,447\nUSD,USD CASH,Cash,Cash,1\nESU4,EMINI,Cash,Futures,5500\n"
+    found = read(tmp_path, f"{above}{head}{rows}Cash\n")
+    assert [(one.ticker, one.told) for one in found.wanted] == [
+        ("MSFT", {"name": "MICROSOFT", "asset_class": "equity"})
+    ]
+    assert [error.values["line"] for error in found.failures] == [8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("listed", "ticker"),
+    [
+        ("NASDAQ:AAPL", "AAPL"),
+        ("NYSE:BRK.B", "BRK-B"),
+        ("LON:BT.A", "BT-A.L"),
+        ("LSE:RR.", "RR.L"),
+        ("SEHK:\xa05", "0005.HK"),
+        ("TYO: 7203", "7203.T"),
+        ("TSE:7203", "TSE:7203"),
+        ("BRK/B", "BRK-B"),
+        ("ABR^D", "ABR-PD"),
+        ("AAPL.O", "AAPL"),
+        ("brk.b", "BRK-B"),
+        ("ETH/USDT", "ETH/USDT"),
+        ("700.0", None),
+        ("1.2E+05", None),
+        ("Total", None),
+        ("US0378331005", None),
+    ],
+)
+def test_what_others_call_a_share_becomes_yahoos_name_or_an_error(tmp_path, listed, ticker):
+    found = read(tmp_path, f"symbol,name\nKO,Coca-Cola\n{listed},X\n")
+    assert tickers(found) == ["KO", *filter(None, [ticker])]
+    assert [error.values["line"] for error in found.failures] == ([] if ticker else [3])
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "lines"),
     [

@@ -85,6 +85,9 @@ def _basis(
         if of_yahoo:
             return PriceBasis.SPLIT_ADJUSTED, f"as Yahoo's beside {name}"
         return PriceBasis.AS_TRADED, f"{name} states the splits"
+    of_r = header.named("close").endswith(".Close")
+    if header.by_ticker and "adjusted" not in numbers and not of_r:
+        return PriceBasis.TOTAL_RETURN, "as yf.download() writes them: no Adj Close"
     if "adjusted" in numbers:
         derived = _derived(numbers, fell, follows)
         if (derived != 1).any():

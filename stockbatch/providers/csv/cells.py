@@ -21,12 +21,14 @@ _PLAIN = r"(?:\d+{mark}?\d*|{mark}\d+)(?:e[+-]?\d+)?|inf(?:inity)?"
 _GROUPED = r"[1-9]\d{{0,2}}(?:{group}\d{{3}})+(?:{mark}\d*)?"
 _LAKHS = r"[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d*)?"
 """As India groups: 1,00,123.45."""
-_SPACES = (" ", "\u00a0", "\u202f", "'", "\u2019")
+_SPACES = (" ", "\u00a0", "\u2007", "\u2009", "\u202f", "'", "\u2019")
 """What groups thousands whatever marks the decimals."""
 _GROUPS = {".": (",", *_SPACES), ",": (".", *_SPACES)}
 _CURRENCY = re.compile(
     r"^(?:[A-Z]{1,3})?[$\u00a2-\u00a5\u20a0-\u20c0\uffe5]\s*|\s*[$\u00a2-\u00a5\u20a0-\u20c0]$"
+    r"|^(?:[A-Z]{3}\s|Rs\.?)\s*|\s+[A-Z]{3}$"
 )
+"""Signs and codes of currencies: $, CA$, EUR before or behind a blank, Rs."""
 _SIZES = {"k": 3, "m": 6, "b": 9, "t": 12}
 _SIZED = re.compile(r"(.*\d[.,]?)\s*([kmbt])n?", re.IGNORECASE)
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|/|-?\s*for\s*-?)\s*(\d+(?:\.\d+)?)", re.IGNORECASE)

@@ -18,10 +18,14 @@ Instants = NDArray[np.datetime64]
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = r"(?:(?:[T ]|,\s)\s*(\d.*))?"
 _YEAR_FIRST = re.compile(
-    rf"(\d{{4}})([-/.])\s?(\d\d?)\2\s?(\d\d?)\.?{_TIME}|(\d{{4}})(\d\d)(\d\d){_TIME}", re.ASCII
+    rf"(\d{{4}})([-/.])\s?(\d\d?)\2\s?(\d\d?)\.?{_TIME}|(\d{{4}})(\d\d)(\d\d)(?:\.0)?{_TIME}",
+    re.ASCII,
 )
-_YEAR_LAST = re.compile(rf"(\d\d?)([-/.])(\d\d?)\2(\d{{4}}){_TIME}", re.ASCII)
-_DAY_MONTH = re.compile(r"(\d\d?)[- ]([a-z]{3})[a-z]*\.?[- ,]\s*(\d{4})", re.ASCII | re.IGNORECASE)
+_YEAR_LAST = re.compile(rf"(\d\d?)([-/.])(\d\d?)\2(\d{{4}}|\d\d){_TIME}", re.ASCII)
+_DAY_MONTH = re.compile(
+    r"(\d\d?)[- ]([a-z]{3})[a-z]*\.?[- ,]\s*(\d{4}|\d\d)", re.ASCII | re.IGNORECASE
+)
+_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.ASCII | re.IGNORECASE)
 _MONTH_DAY = re.compile(r"([a-z]{3})[a-z]*\.? (\d\d?),? (\d{4})", re.ASCII | re.IGNORECASE)
 _IDEOGRAPHS = re.compile(r"(\d{4})[年년]\s?(\d\d?)[月월]\s?(\d\d?)[日일]", re.ASCII)
 _CLOCK = re.compile(
@@ -33,6 +37,9 @@ _UNITS = {range(9, 12): 1, range(12, 15): 10**3, range(15, 18): 10**6, range(18,
 """Of one second, by how many digits of it have passed since 1970."""
 _MAJORITY = 10
 """So many times more dates must tell of one order of day and month than of the other."""
+
+_FEWER = 1.5
+"""Read right, dates are of so many times fewer months than read in another way."""
 
 
 class Stamp(NamedTuple):
@@ -82,24 +89,34 @@ def _slashed(text: str) -> re.Match[str] | None:
     return found if found and found[2] != "." else None
 
 
-def as_session(text: str, days_first: bool | None = None) -> date:
+def years_are_last(texts: Iterable[str]) -> bool:
+    """Tell whether the last of 31/12/24 is the year: there are far fewer months than days then."""
+    found = [match for text in texts if (match := _YEAR_LAST.fullmatch(text.strip()))]
+    parts = {(match[1], match[3], match[4]) for match in found if len(match[4]) == 2}
+    last = min(len({(year, part[at]) for *part, year in parts}) for at in (0, 1))
+    first = len({(year, month) for year, month, _ in parts})
+    return _FEWER * last <= first
+
+
+def as_session(text: str, days_first: bool | None = None, *, years_last: bool = False) -> date:
     """Read a date, with or without a time behind it, as it is written; raises ValueError.
 
     Year first (2024-12-31, 20241231), day first with dots (31.12.2024), or with an English month;
-    12/31/2024 only where `days_first` tells which of its numbers is the day.
+    12/31/2024 only where `days_first` tells which of its numbers is the day, and 12/31/24 where
+    `years_last` tells that none of the others is the year.
     """
-    return as_stamp(text, days_first).day
+    return as_stamp(text, days_first, years_last=years_last).day
 
 
-def as_stamp(text: str, days_first: bool | None = None) -> Stamp:
+def as_stamp(text: str, days_first: bool | None = None, *, years_last: bool = False) -> Stamp:
     """Read a date as `as_session` does, with its time and zone, or an epoch; raises ValueError."""
-    plain = text.strip()
+    plain = _WEEKDAY.sub("", text.strip(), count=1)
     clock: str | None = None
     if found := _YEAR_FIRST.fullmatch(plain):
         year, month, day, clock = found.group(*((1, 3, 4, 5) if found[1] else (6, 7, 8, 9)))
     elif found := _YEAR_LAST.fullmatch(plain):
         first, second, year, clock = found.group(1, 3, 4, 5)
-        if found[2] != "." and days_first is None:
+        if (found[2] != "." and days_first is None) or (len(year) == 2 and not years_last):
             raise ValueError(f"{shown(text)} can be read as two dates: write it as 2024-12-31")
         day, month = (first, second) if found[2] == "." or days_first else (second, first)
     elif (found := _DAY_MONTH.fullmatch(plain)) and found[2].lower() in _MONTHS:
@@ -113,9 +130,17 @@ def as_stamp(text: str, days_first: bool | None = None) -> Stamp:
     else:
         raise ValueError(f"{shown(text)} is not a date like 2024-12-31")
     try:
-        return Stamp(date(int(year), int(month), int(day)), *_clock(clock))
+        return Stamp(date(_whole_year(year), int(month), int(day)), *_clock(clock))
     except ValueError:
         raise ValueError(f"{shown(text)} is not a date of the calendar") from None
+
+
+def _whole_year(year: str) -> int:
+    """Return a year of two digits as the last one that is not still to come."""
+    if len(year) > 2:
+        return int(year)
+    this = datetime.now(UTC).year + 1  # it has begun in some zone
+    return this - (this - int(year)) % 100
 
 
 def _of_epoch(text: str, digits: str) -> Stamp:
@@ -153,12 +178,12 @@ def read_stamps(texts: Sequence[str], as_written: bool | None) -> Stamps:
     and some have none.
     """
     # Of all of them at once: a single 13/01/2024 tells how all the others are meant.
-    days_first = day_first(texts)
+    days_first, years_last = day_first(texts), years_are_last(texts)
     stamps: list[Stamp | None] = []
     faults = {}
     for place, text in enumerate(texts):
         try:
-            stamps.append(as_stamp(text, days_first))
+            stamps.append(as_stamp(text, days_first, years_last=years_last))
         except ValueError as error:
             faults[place] = str(error)
             stamps.append(None)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal, NoReturn
 from urllib.parse import unquote
@@ -13,76 +13,23 @@ from stockbatch.exceptions import BadFile
 from stockbatch.providers.csv.cells import as_number
 from stockbatch.providers.csv.dates import as_session
 from stockbatch.providers.csv.lines import read_rows, refuse
+from stockbatch.providers.csv.names import AS_TRADED_SETS, NAMES, REQUIRED, plain
 from stockbatch.records import PriceBasis
 
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "ticker": (
-        *("ticker", "symbol", "tscode", "stockcode", "stocksymbol", "actsymbol", "secid"),
-        *("tickersymbol", "tradingsymbol", "securitycode", "code", "stock", "instrument", "ric"),
-        *("股票代码", "证券代码", "代码", "股票代號", "證券代號", "代號", "代碼"),
-        *("銘柄コード", "証券コード", "コード", "종목코드", "index", "name"),
-    ),
-    "session": (
-        *("date", "timestamp", "session", "datetime", "day", "tradedate", "tradingdate"),
-        *("tradingday", "pricedate", "timestamps", "time", "t", "opentime", "unix"),
-        *(
-            "交易日期",
-            "日期",
-            "交易日",
-            "日期时间",
-            "时间",
-            "日付",
-            "日付け",
-            "日時",
-            "날짜",
-            "일자",
-        ),
-    ),
-    "open": (
-        "open",
-        "openprice",
-        "openingprice",
-        "o",
-        "开盘",
-        "开盘价",
-        "開盤",
-        "開盤價",
-        "始値",
-        "시가",
-    ),
-    "high": ("high", "highprice", "h", "最高", "最高价", "最高價", "高値", "고가", "高"),
-    "low": ("low", "lowprice", "l", "最低", "最低价", "最低價", "安値", "저가", "低"),
-    "close": (
-        *("close", "closelast", "closeprice", "closingprice", "last", "lastprice", "price", "c"),
-        *("收盘", "收盘价", "收盤", "收盤價", "終値", "종가"),
-    ),
-    "volume": (
-        *("volume", "vol", "v", "totaltradedquantity", "totaltradequantity", "sharestraded"),
-        *("noofshares", "tradedvolume", "tickvol", "tickvolume"),
-        *("成交量", "交易量", "出来高", "거래량"),
-    ),
-    "dividend": (
-        *("dividendamount", "dividends", "dividend", "divcash", "exdividend", "cashdividend"),
-        *("cashdividends", "dividendcash"),
-    ),
-    "split": (
-        *("splitcoefficient", "splitratio", "splitfactor", "stocksplits", "stocksplit"),
-        *("splits", "split"),
-    ),
-    "adjusted": ("adjclose", "adjustedclose", "closeadj", "adjcloseprice", "closeadjusted"),
-}
-"""What a column may be called, best name first, in small letters and nothing but letters."""
-REQUIRED = ("session", "open", "high", "low", "close")
 DELIMITERS = ",;\t|"
-AS_TRADED_SETS = ("original", "unadjusted", "unadj", "raw")
-"""What stands before Open, High, Low and Close where those of the day stand beside others."""
-
 TEXTS = ("session", "ticker", "time")
 ONE_BAR = ("open", "high", "low", "close", "volume")
 NUMBERS = (*ONE_BAR, "dividend", "split", "adjusted")
 FIRST_ROWS = 60
 """The header is one of so many rows, and so many below it show what an unknown column holds."""
 
+NAMES_SHOWN = 5
+
+NO_TICKERS = ("adj", "adjusted", "bid", "ask", "mid", "price", *AS_TRADED_SETS)
+"""What stands before Open, High, Low and Close, and is no ticker."""
+
+_PAIR = re.compile(r"""\(\s*['"](?P<one>.*?)['"]\s*,\s*['"](?P<other>.*?)['"]\s*\)""")
+_PREFIXED = re.compile(r"(?P<other>.+)\.(?P<one>Open|High|Low|Close|Volume|Adjusted)")
 _META_TRADER = re.compile(r"\d{4}\.\d\d\.\d\d")
 
 
@@ -120,7 +67,7 @@ class Header:
     by_ticker: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """The columns of each ticker, where every one has its own beside those of the others."""
     unknown: tuple[int, ...] = ()
-    """Columns that may hold text and stand for nothing known."""
+    """Columns of texts or whole numbers that stand for nothing known: one may name the ticker."""
 
     @property
     def names_tickers(self) -> bool:
@@ -160,6 +107,8 @@ def read_header(path: Path, reading: Reading = AS_IT_IS) -> Header:
             columns = _columns(cells, below)
             if columns.keys() >= set(REQUIRED):
                 return _header(path, (line, cells), columns, below, delimiter, reading)
+            if header := _pairs((line, cells), delimiter):
+                return header
             if len(columns) > best[0]:
                 best = len(columns), line, cells
             elif not best[2]:
@@ -197,10 +146,11 @@ def _refuse(path: Path, line: int, cells: list[str]) -> NoReturn:
         )
         refuse(path, line, cells[1].strip() or 2, reason)
     lacking = next(name for name in REQUIRED if name not in columns)
-    names = " or ".join(name for name in NAMES[lacking] if name.isascii())
-    refuse(
-        path, line, NAMES[lacking][0], f"there is no column {names}; there are {', '.join(cells)}"
-    )
+    names = " or ".join(NAMES[lacking][:NAMES_SHOWN])
+    reason = f"there is no column {names}; there are {', '.join(cells)}"
+    if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
+        reason = f"there is no column {names}, and this is not UTF-8: save the file as UTF-8"
+    refuse(path, line, NAMES[lacking][0], reason)
 
 
 def _header(
@@ -212,10 +162,10 @@ def _header(
     reading: Reading,
 ) -> Header:
     line, cells = row
-    plain = [_plain(cell) for cell in cells]
+    names = [plain(cell) for cell in cells]
     for at in columns.values():
-        if plain[at] and plain.count(plain[at]) > 1:
-            refuse(path, line, plain[at], "the column is there twice")
+        if names[at] and names.count(names[at]) > 1:
+            refuse(path, line, names[at], "the column is there twice")
     if reading.ticker is not None:
         columns.pop("ticker", None)
     if reading.ticker:
@@ -227,7 +177,7 @@ def _header(
     unknown: list[int] = []
     if "ticker" not in columns and reading.ticker is None:
         taken = set(columns.values())
-        unknown = [at for at in range(len(cells)) if at not in taken and _texts(below, at)]
+        unknown = [at for at in range(len(cells)) if at not in taken and _may_name(below, at)]
     return Header(
         cells=tuple(cells),
         columns=columns,
@@ -239,45 +189,42 @@ def _header(
 
 def _columns(cells: Sequence[str], below: Rows) -> dict[str, int]:
     """Return which keys of NAMES are where; of several sets of prices one whole set."""
-    plain = [_plain(cell) for cell in cells]
+    headings = [plain(cell) for cell in cells]
     columns = {}
     for column, names in NAMES.items():
-        present = [name for name in names if name in plain]
+        present = [name for name in names if name in headings]
         if column == "ticker":
-            present = [name for name in present if name != "index" or not _counts(below, plain)]
+            present = [name for name in present if not _numbers_alone(below, headings, name)]
         if present:
-            columns[column] = plain.index(present[0])
+            columns[column] = headings.index(present[0])
     if "volume" not in columns:  # Volume BTC, Volume USD
-        at = next((at for at, name in enumerate(plain) if name.startswith("volume")), None)
+        at = next((at for at, name in enumerate(headings) if name.startswith("volume")), None)
         columns |= {} if at is None else {"volume": at}
-    if "time" in plain and plain.index("time") != columns.get("session"):
-        columns["time"] = plain.index("time")
-    if "session" not in columns and plain and not plain[0] and any(_dates(below, 0)):
+    if "time" in headings and headings.index("time") != columns.get("session"):
+        columns["time"] = headings.index("time")
+    if "session" not in columns and headings and not headings[0] and any(_dates(below, 0)):
         columns["session"] = 0
     for kind in AS_TRADED_SETS:
         found = {
-            name: plain.index(full)
+            name: headings.index(full)
             for name in ONE_BAR
             for full in (kind + name, name + kind)
-            if full in plain
+            if full in headings
         }
         if found.keys() >= set(ONE_BAR[:4]):
             return columns | found
     return columns
 
 
-def _plain(heading: str) -> str:
-    """Return a heading without what does not matter: case, blanks, signs, (units), a number."""
-    bare = re.sub(r"^\s*\d+\.\s*|[(\uff08][^)\uff09]*[)\uff09]", "", heading)
-    return re.sub(r"[\W_]+", "", bare).lower()
-
-
-def _counts(below: Rows, plain: Sequence[str]) -> bool:
-    """Tell whether the column "index" only counts the rows."""
-    at = plain.index("index")
+def _numbers_alone(below: Rows, headings: Sequence[str], name: str) -> bool:
+    """Tell whether a column "index" only counts the rows, or one "name" has but numbers."""
+    at = headings.index(name)
     cells = [row[at].strip() for _, row in below if at < len(row)]
-    first = int(cells[0]) if cells and cells[0].isdecimal() else -1
-    return first in (0, 1) and cells == [str(first + place) for place in range(len(cells))]
+    if name == "index":
+        whole = [int(cell) for cell in cells if cell.isdecimal()]
+        steps = {later - earlier for earlier, later in pairwise(whole)}
+        return len(whole) == len(cells) > 0 and (steps in ({1}, {-1}) or whole in ([0], [1]))
+    return name == "name" and bool(cells) and all(map(str.isdecimal, cells))
 
 
 def _dates(below: Rows, at: int) -> list[bool]:
@@ -286,27 +233,27 @@ def _dates(below: Rows, at: int) -> list[bool]:
 
 def _is_date(cell: str) -> bool:
     try:
-        as_session(cell, days_first=True)
+        as_session(cell, days_first=True, years_last=True)
     except ValueError:
         return False
     return True
 
 
-def _texts(below: Rows, at: int) -> bool:
-    """Tell whether a column may hold text: it does, or it is empty in the first rows."""
-    cells = [row[at] for _, row in below if at < len(row) and row[at].strip()]
-    return not cells or any(is_text(cell) for cell in cells)
+def _may_name(below: Rows, at: int) -> bool:
+    """Tell whether a column may name things: by texts or whole numbers, or nothing shows it."""
+    cells = [row[at].strip() for _, row in below if at < len(row) and row[at].strip()]
+    return all(map(str.isdecimal, cells)) or any(map(is_text, cells))
 
 
 def is_text(cell: str) -> bool:
     """Tell whether a cell is neither empty nor a number, a percentage, a date or a time."""
-    plain = cell.strip().rstrip("%").strip()
-    if re.fullmatch(r"[\d.,:+\-\s]*[kmbt]?|true|false", plain, re.IGNORECASE):
+    bare = cell.strip().rstrip("%").strip()
+    if re.fullmatch(r"[\d.,:+\-\s]*[kmbt]?|true|false", bare, re.IGNORECASE):
         return False
     try:
-        as_number(plain)
+        as_number(bare)
     except ValueError:
-        return not _is_date(plain)
+        return not _is_date(bare)
     return False
 
 
@@ -316,10 +263,10 @@ def _several_rows(rows: Rows, delimiter: str) -> Header | None:
         return None
     for names, tickers in ((rows[0][1], rows[1][1]), (rows[1][1], rows[0][1])):
         keys = {name: key for key in NUMBERS for name in NAMES[key]}
-        kinds = [keys.get(_plain(name)) for name in names[1:]]
+        kinds = [keys.get(plain(name)) for name in names[1:]]
         if "close" not in kinds or not all(ticker.strip() for ticker in tickers[1:]):
             continue
-        if any(_plain(ticker) in keys for ticker in tickers[1:]) or _is_number(tickers[1]):
+        if any(plain(ticker) in keys for ticker in tickers[1:]) or _is_number(tickers[1]):
             continue
         parts: dict[str, dict[str, int]] = {}
         for at, (kind, ticker) in enumerate(zip(kinds, tickers[1:], strict=True), 1):
@@ -335,6 +282,33 @@ def _several_rows(rows: Rows, delimiter: str) -> Header | None:
             cells=cells, columns=columns, delimiter=delimiter, lines=line, by_ticker=parts
         )
     return None
+
+
+def _pairs(row: tuple[int, list[str]], delimiter: str) -> Header | None:
+    """Recognise headings that name price and ticker: ('Close', 'AAPL') of pandas, AAPL.Close of R.
+
+    pandas flattens two rows of headings so, as in a Parquet file, and puts the date anywhere.
+    """
+    line, cells = row
+    keys = {name: key for key in NUMBERS for name in NAMES[key]}
+    parts: dict[str, dict[str, int]] = {}
+    session = None
+    for at, cell in enumerate(cells):
+        found = _PAIR.fullmatch(cell.strip()) or _PREFIXED.fullmatch(cell.strip())
+        first, second = found.group("one", "other") if found else (cell, "")
+        key = keys.get(plain(first)) or keys.get(plain(second))
+        ticker = (second if plain(first) in keys else first).strip()
+        if found and second and key and plain(ticker) not in NO_TICKERS:
+            parts.setdefault(ticker, {})[key] = at
+        elif plain(first) in (*NAMES["session"], "index") or (at == 0 and not cell.strip()):
+            session = at
+    whole = all(part.keys() >= set(ONE_BAR[:4]) for part in parts.values())
+    if session is None or not parts or not whole:
+        return None
+    columns = {"session": session, **next(iter(parts.values()))}
+    return Header(
+        cells=tuple(cells), columns=columns, delimiter=delimiter, lines=line, by_ticker=parts
+    )
 
 
 def _is_number(cell: str) -> bool:

@@ -1,4 +1,4 @@
-"""The rows of a file, packed or plain, UTF-8, nearly so, or UTF-16; or what is wrong with it."""
+"""The rows of a file, packed or plain, in whatever encoding; or what is wrong with it."""
 
 import codecs
 import csv
@@ -10,7 +10,10 @@ from typing import IO, Any, NoReturn, cast
 
 from stockbatch.exceptions import BadFile, UnreadableFile
 from stockbatch.providers.csv import containers
+from stockbatch.providers.csv.names import encoding_of
 
+PEEKED = 8192
+"""So much of a file shows how it is written."""
 BROKEN = (*containers.BROKEN, gzip.BadGzipFile)
 """What reading a damaged gzip file, or one in an archive, raises."""
 
@@ -45,8 +48,12 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _as_utf_8(stream: Any) -> IO[bytes]:
-    utf_16 = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return cast(IO[bytes], codecs.EncodedFile(stream, "utf-8", "utf-16") if utf_16 else stream)
+    start = stream.peek(PEEKED)
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return cast(IO[bytes], codecs.EncodedFile(stream, "utf-8", "utf-16"))
+    if encoding := encoding_of(start[:PEEKED]):
+        return cast(IO[bytes], codecs.EncodedFile(stream, "utf-8", encoding, "replace"))
+    return cast(IO[bytes], stream)
 
 
 def _lines(path: Path) -> Generator[str]:

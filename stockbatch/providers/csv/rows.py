@@ -1,5 +1,6 @@
 """The rows of a CSV file, gathered from its blocks and made a table."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,21 @@ from stockbatch.providers.csv.blocks import Block
 from stockbatch.providers.csv.dates import Stamps, read_stamps
 from stockbatch.providers.csv.faults import MOST, Fault, Faults
 from stockbatch.providers.csv.header import NUMBERS, TEXTS, Header, Reading, is_text
+from stockbatch.providers.csv.names import plain
 from stockbatch.providers.csv.table import Table, frozen
-from stockbatch.records import Check, Finding, Floats, Severity
+from stockbatch.records import Check, Finding, Floats, Sessions, Severity
 
 FEW = 0.1
 """More rows than this share on a session that has one already: these are no daily bars."""
+ASK = "say which by --column ticker=NAME, or by --column ticker= that all bars are of one"
+FEWEST_SESSIONS, MOST_LIKE = 6, 0.9
+"""Of so many sessions or more, this share at one distance shows bars of weeks or months."""
+_STEPS = (("a week", 6, 8), ("a month", 28, 33), ("a quarter", 88, 94), ("a year", 363, 368))
+_OF_COMPANIES = re.compile(
+    r"(?!.*(?:bid|paid)$)(?!mid$).*"
+    r"(?:id|code|key|isin|cusip|sedol|figi|cik|gvkey|security|company|instrument)"
+)
+"""What columns are called, in small letters and nothing but letters, that number companies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +115,16 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     as_written = None if reading.dates is None else reading.dates == "written"
     stamps = read_stamps(rows.texts["session"], as_written)
     rows = _dated(rows, header, stamps, faults)
-    _one_ticker(rows, header)
+    _one_ticker(rows, header, stamps.days, reading)
     tickers = sorted({rows.texts["ticker"][code] for code in np.unique(rows.codes["ticker"])})
+    if (
+        "ticker" in header.columns
+        and reading.ticker is None
+        and len(tickers) > max(2, len(rows.lines) / 2)
+        and len(np.unique(stamps.days[rows.codes["session"]])) == len(rows.lines)
+    ):
+        name = header.named("ticker")
+        raise ValueError(f"{name} names another ticker each day: {ASK}")
     ranks = {name: rank for rank, name in enumerate(tickers)}
     ranked = [ranks.get(name, -1) for name in rows.texts["ticker"]]
     rank = np.array(ranked, np.int64)[rows.codes["ticker"]]
@@ -124,6 +143,7 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     if (same_session & (key[1:] != key[:-1])).sum() > FEW * len(key):
         raise ValueError("there are several bars of a session: these are not daily bars")
     rank, sessions = rank[order], sessions[order]
+    _daily(rank, sessions)
     numbers = {name: rows.numbers.pop(name)[order] for name in list(rows.numbers)}
     numbers.setdefault("volume", np.full(len(key), np.nan))
     same_ticker = np.concatenate([[False], rank[1:] == rank[:-1]])[: len(rank)]
@@ -164,18 +184,46 @@ def _dated(rows: Rows, header: Header, stamps: Stamps, faults: Faults) -> Rows:
     return rows.only(~left_out) if left_out.any() else rows
 
 
-def _one_ticker(rows: Rows, header: Header) -> None:
-    """Raise ValueError where a column of text may name the ticker, and nobody says whether."""
+def _one_ticker(rows: Rows, header: Header, days: Sessions, reading: Reading) -> None:
+    """Raise ValueError where a column may name the ticker, and nobody says whether."""
+    if header.names_tickers or reading.ticker is not None:
+        return
     asked = []
+    session = rows.codes["session"]
+    count, held = len(session), len(np.unique(days[session]))
     for at in header.unknown:
-        texts, codes = rows.texts[f"?{at}"], np.unique(rows.codes[f"?{at}"])
-        if len({texts[code] for code in codes if is_text(texts[code])}) > 1:
+        texts, codes = rows.texts[f"?{at}"], rows.codes[f"?{at}"]
+        different = {text for code in np.unique(codes) if (text := texts[code])}
+        if any(map(is_text, different)):
+            named = len([text for text in different if is_text(text)]) > 1
+        else:
+            # A number tells companies apart if it does the bars of a session.
+            pairs = np.unique(np.stack([days[session].astype(np.int64), codes]), axis=1)
+            named = 1 < len(different) <= count / 2 and (
+                pairs.shape[1] - held > FEW * count
+                or _OF_COMPANIES.fullmatch(plain(header.cells[at])) is not None
+            )
+        if named:
             asked.append(header.cells[at].strip() or f"column {at + 1}")
     if asked:
+        raise ValueError(f"{' or '.join(asked)} may name the ticker: {ASK}")
+    bars = np.stack([days[session].astype(float), rows.numbers["close"]])
+    different_bars = np.unique(bars[:, ~np.isnan(bars[1])], axis=1).shape[1]
+    if different_bars - held > max(2, FEW * count):
         raise ValueError(
-            f"{' or '.join(asked)} may name the ticker: say which by --column ticker=NAME, or by"
-            " --column ticker= that all bars are of one"
+            "there are several bars of a session: if they are of several tickers, say by --column"
+            " ticker=NAME which column names them; if not, these are not daily bars"
         )
+
+
+def _daily(rank: NDArray[np.int64], sessions: Sessions) -> None:
+    """Raise ValueError where the bars, sorted by ticker and session, are of weeks or longer."""
+    steps = np.diff(sessions).astype(np.int64)
+    steps = steps[(rank[1:] == rank[:-1]) & (steps > 0)]
+    for what, least, most in _STEPS:
+        alike = len(steps) and ((steps >= least) & (steps <= most)).mean() >= MOST_LIKE
+        if alike and len(np.unique(sessions)) >= FEWEST_SESSIONS:
+            raise ValueError(f"there is one bar {what}: these are not daily bars")
 
 
 def _clock(text: str) -> int:

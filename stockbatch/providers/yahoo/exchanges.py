@@ -73,10 +73,21 @@ Asia/Seoul XKRX, Asia/Tokyo XTKS, Australia/Sydney XASX, Pacific/Auckland XNZE
 ZONES: dict[str, str] = dict(pair.split() for pair in _ZONES.split(","))
 """The calendar of what has no suffix, indices above all, by the zone that Yahoo states."""
 
-_CLASS = re.compile(r"([A-Z]{1,5})(?:\.([A-Z]|WS)|\$([A-Z]?))")
-"""A class, unit, warrant or preferred share as American lists write it: BRK.B, ABR$D."""
+_PREFIXES = """
+LON L, LSE L, ETR DE, XETR DE, XETRA DE, FRA F, FWB F, EPA PA, AMS AS, EBR BR, BIT MI, MIL MI,
+BME MC, ELI LS, SWX SW, SIX SW, VIE VI, STO ST, HEL HE, CPH CO, OSL OL, WSE WA, TYO T, HKG HK,
+HKEX HK, SEHK HK, SHA SS, SHE SZ, SZSE SZ, KRX KS, KOSDAQ KQ, TPE TW, TWSE TW, NSE NS, BOM BO,
+BSE BO, ASX AX, TSX TO, TSXV V, SGX SI, BVMF SA, BMFBOVESPA SA, JSE JO
+"""
+PREFIXES: dict[str, str] = dict(pair.split() for pair in _PREFIXES.split(","))
+"""Yahoo's suffix for what others write before a colon: TSE is of Tokyo or of Toronto, and none."""
+AMERICAN = ("NASDAQ", "NYSE", "AMEX", "NYSEAMERICAN", "NYSEARCA", "ARCA", "BATS", "CBOE", "OTC")
+_CLASS = re.compile(r"([A-Z]{1,5})(?:([./])([A-Z]|WS)|[$^]([A-Z]?))")
+"""A class, unit, warrant or preferred share as American lists write it: BRK.B, BRK/B, ABR$D."""
 _ENDINGS = {"U": "UN", "W": "WT", "WS": "WT"}
 """What Yahoo calls units and warrants; other letters are classes."""
+_REUTERS = "NO"
+"""What Reuters puts behind the tickers of New York and of NASDAQ; no class has these letters."""
 
 
 def calendar_of(symbol: str, zone: Any) -> str | None:
@@ -88,6 +99,18 @@ def calendar_of(symbol: str, zone: Any) -> str | None:
     return ZONES.get(str(zone))
 
 
+def of_prefixed(ticker: str) -> str:
+    """Return what Yahoo calls NASDAQ:AAPL, LON:VOD or HKG:700; a ticker without prefix as it is."""
+    exchange, _, plain = ticker.partition(":")
+    if exchange in AMERICAN and plain:
+        return of_american_class(plain, sure=True) or plain
+    if exchange not in PREFIXES or not plain:
+        return ticker
+    if exchange in ("HKG", "HKEX", "SEHK"):
+        plain = plain.zfill(4)
+    return f"{plain.replace('.', '-').rstrip('-')}.{PREFIXES[exchange]}"
+
+
 def of_american_class(ticker: str, *, sure: bool) -> str | None:
     """Return what Yahoo calls an American class of shares: BRK-B for BRK.B; None for all else.
 
@@ -96,9 +119,11 @@ def of_american_class(ticker: str, *, sure: bool) -> str | None:
     parts = _CLASS.fullmatch(ticker)
     if parts is None:
         return None
-    stem, letter, series = parts.groups()
+    stem, mark, letter, series = parts.groups()
     if letter is None:
         return f"{stem}-P{series}"
-    if letter in CALENDARS and not sure:
+    if mark == "." and letter in _REUTERS:
+        return stem
+    if mark == "." and letter in CALENDARS and not sure:
         return None
     return f"{stem}-{_ENDINGS.get(letter, letter)}"

@@ -16,6 +16,14 @@ ORDER BY session DESC, tickers DESC
 LIMIT 1000
 """
 
+_LAST_OUTCOME = """
+SELECT session, action, reason, message
+FROM bi.outcomes
+WHERE ticker = :ticker
+ORDER BY session DESC
+LIMIT 1
+"""
+
 
 def latest(db: Session, count: int) -> Answer:
     """Return the runs started last, newest first."""
@@ -26,3 +34,8 @@ def latest(db: Session, count: int) -> Answer:
 def outcomes(db: Session) -> Answer:
     """Return how many tickers ended how, and why, session by session."""
     return ask(db, _OUTCOMES)
+
+
+def last_outcome(db: Session, ticker: str) -> Answer:
+    """Return what became of a ticker in the last session it was due in: a row, or none."""
+    return ask(db, _LAST_OUTCOME, ticker=ticker)

@@ -14,6 +14,7 @@ from sklearn.metrics import (
     mean_pinball_loss,
     root_mean_squared_error,
 )
+from sqlalchemy import text
 
 from jobs.app import App
 from jobs.daily.metrics import WINDOWS, update_metrics
@@ -23,6 +24,7 @@ from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, CorporateAction
 from stockbatch.store import bars, forecasts
+from stockbatch.store.calendar import extend
 from tests.support.ledger import (
     PAST,
     QUANTILES,
@@ -48,6 +50,7 @@ def app(settings, writer) -> App:
 def one(app):
     """A ticker that closed at 99, 100, 99, 100, … until ORIGIN."""
     with app.transaction() as db:
+        extend(db, calendar(), HISTORY[0], session(10))
         (instrument,) = listed(db, "AAA")
         store(db, instrument, bars_of(HISTORY, [100 - (n % 2) for n in range(len(HISTORY))]))
     return instrument
@@ -204,9 +207,9 @@ def test_a_missing_bar_of_a_session_is_waited_for(app, one):
 
 @pytest.fixture
 def exchange(app, one):
-    """Three tickers with a forecast each of TARGET, one of them for show."""
+    """Five tickers, three with a forecast of TARGET each, and one for show, the last."""
     with app.transaction() as db:
-        others = [*listed(db, "BBB", "CCC"), *listed(db, "^DEMO", demo=True)]
+        others = [*listed(db, "BBB", "CCC", "DDD", "EEE"), *listed(db, "^DEMO", demo=True)]
         for other in others:
             store(db, other, bars_of(HISTORY, [100.0] * len(HISTORY)))
     issue(app, *(forecast_of(each) for each in (one, *others[:2])))
@@ -217,14 +220,36 @@ def test_a_session_that_no_ticker_has_while_most_have_traded_since_was_never_hel
     """A typhoon closes the exchange, of which its calendar knows nothing."""
     assert scored(app, *exchange, through=session(2)) == ([], 0), "nobody has traded since"
     trade(app, exchange[0], 101.0, first=session(2))
-    trade(app, exchange[3], 101.0, first=session(2))  # the one for show is no sign
-    assert scored(app, *exchange, through=session(2)) == ([], 0), "most have not traded since"
     trade(app, exchange[1], 101.0, first=session(2))
+    trade(app, exchange[-1], 101.0, first=session(2))  # the one for show is no sign
+    assert scored(app, *exchange, through=session(2)) == ([], 0), "most have not traded since"
+    trade(app, exchange[2], 101.0, first=session(2))
     assert scored(app, *exchange, through=TARGET) == ([], 0), "later bars are not looked at"
     rows, count = scored(app, *exchange, through=session(2))
     assert [(row["status"], row["revision"]) for row in rows] == [("no_session", 0)] * 3
     assert count == 3
     assert scored(app, *exchange, through=session(3)) == (rows, 0)
+
+
+def test_shares_that_trade_on_some_days_only_do_not_tell_that_a_session_was_not_held(app, exchange):
+    for each in exchange:
+        trade(app, each, 101.0, first=session(2))
+    with app.transaction() as db:
+        db.execute(
+            text("DELETE FROM stockbatch.bars WHERE session = ANY(:days)"),
+            {"days": [HISTORY[-2], HISTORY[-4]]},
+        )
+    assert scored(app, *exchange, through=session(3)) == ([], 0)
+
+
+def test_one_share_that_trades_every_day_tells_that_a_session_was_not_held(app, one):
+    with app.transaction() as db:
+        (some_days,) = listed(db, "BBB")
+        store(db, some_days, bars_of(HISTORY[::2], [100.0] * len(HISTORY[::2])))
+    issue(app, forecast_of(one))
+    trade(app, one, 101.0, first=session(2))
+    (row,), _ = scored(app, one, through=session(2))
+    assert row["status"] == "no_session"
 
 
 def test_a_session_that_one_ticker_has_was_held(app, exchange):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from jobs.replay import backtest as replay
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.exceptions import NotASession, SessionNotClosed
@@ -116,6 +117,36 @@ def test_an_interrupted_one_goes_on_where_it_was(plain, make_app, market, event)
     added = sum(block.added for block in walk(plain))
     assert_same_numbers(forecasts(plain, "backtest"), forecasts(undisturbed, "backtest"))
     assert begun + added == len(forecasts(undisturbed, "backtest"))
+
+
+def test_a_ticker_it_fails_with_keeps_no_other_out(plain, make_app, market, monkeypatch):
+    undisturbed = make_app(market)
+    walk(undisturbed)
+    work = replay.load
+
+    def choking(app, around, tickers, window):
+        if "BBB" in {instrument.ticker for instrument in tickers}:
+            raise IndexError("poison")
+        return work(app, around, tickers, window)
+
+    monkeypatch.setattr(replay, "load", choking)
+    walk(plain)
+    expected = forecasts(undisturbed, "backtest")
+    assert_same_numbers(
+        forecasts(plain, "backtest"), {key: row for key, row in expected.items() if key[0] != "BBB"}
+    )
+    monkeypatch.setattr(replay, "load", work)
+    walk(plain)
+    assert_same_numbers(forecasts(plain, "backtest"), expected)
+
+
+def test_what_all_tickers_fail_with_ends_it(plain, monkeypatch):
+    def choking(*_):
+        raise IndexError("poison")
+
+    monkeypatch.setattr(replay, "load", choking)
+    with pytest.raises(IndexError, match="poison"):
+        walk(plain)
 
 
 def test_a_second_one_changes_nothing(plain):

@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 
 from stockbatch.exceptions import BadFile, UnreadableFile
 from stockbatch.providers.csv import blocks
-from stockbatch.providers.csv.header import REQUIRED, ticker_of
+from stockbatch.providers.csv.header import ticker_of
+from stockbatch.providers.csv.names import REQUIRED
 from stockbatch.providers.csv.parser import read
 from stockbatch.records import CorporateAction
 

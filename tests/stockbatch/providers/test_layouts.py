@@ -1,10 +1,11 @@
 """Layouts of files people have, each with the bars it states; and mixtures of them."""
 
 import csv
+import gzip
 import io
 import math
 from contextlib import suppress
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -85,6 +86,39 @@ LAYOUTS = {
     "blanks and dashes": "datetime,open,high,low,close,volume,dividend\n"
     "2024-06-27 16:00:00,100.5,102.25,99.75,101,1250000,--\n"
     "2024-06-28 16:00:00,101.25,103.5,100.5,102.75,2500000,null\n,,,,,,\n",
+    "two columns of headings in one": "\"('Open', 'X')\",\"('High', 'X')\",\"('Low', 'X')\","
+    "\"('Close', 'X')\",\"('Volume', 'X')\",Date\n100.5,102.25,99.75,101,1250000,2024-06-27\n"
+    "101.25,103.5,100.5,102.75,2500000,2024-06-28\n",
+    "quantmod": '"","X.Open","X.High","X.Low","X.Close","X.Volume","X.Adjusted"\n'
+    '"2024-06-27",100.5,102.25,99.75,101,1250000,101\n'
+    '"2024-06-28",101.25,103.5,100.5,102.75,2500000,102.75\n',
+    "Massive": "ticker,volume,open,close,high,low,window_start,transactions\n"
+    "X,1250000,100.5,101,102.25,99.75,1719460800000000000,9\n"
+    "X,2500000,101.25,102.75,103.5,100.5,1719547200000000000,9\n",
+    "CoinMarketCap": "timeOpen;timeClose;name;open;high;low;close;volume;timestamp\n"
+    '"2024-06-28T00:00:00.000Z";"2024-06-28T23:59:59.999Z";"2781";101.25;103.5;100.5;102.75;'
+    '2500000;"2024-06-28T12:59:59.999Z"\n'
+    '"2024-06-27T00:00:00.000Z";"2024-06-27T23:59:59.999Z";"2781";100.5;102.25;99.75;101;'
+    '1250000;"2024-06-27T12:59:59.999Z"\n',
+    "bhavcopies": "TckrSymb,TradDt,OpnPric,HghPric,LwPric,ClsPric,LastPric,TtlTradgVol\n"
+    "X,2024-06-27,100.5,102.25,99.75,101,101.5,1250000\n"
+    "X,2024-06-28,101.25,103.5,100.5,102.75,103,2500000\n",
+    "German": "Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke;Volumen\n"
+    "28.06.2024;101,25;103,50;100,50;102,75;2.500.000;9\n"
+    "27.06.2024;100,50;102,25;99,75;101,00;1.250.000;9\n",
+    "Spanish": '"Fecha","Último","Apertura","Máximo","Mínimo","Vol.","% var."\n'
+    '"28.06.2024","102,75","101,25","103,50","100,50","2,50M","1%"\n'
+    '"27.06.2024","101,00","100,50","102,25","99,75","1,25M","1%"\n',
+    "French": "date\touv\thaut\tbas\tclot\tvol\tdevise\t\n"
+    "28/06/2024 00:00\t101.25\t103.50\t100.50\t102.75\t2500000\tEUR\t\n"
+    "27/06/2024 00:00\t100.50\t102.25\t99.75\t101.00\t1250000\tEUR\t\n",
+    "Polish": "Data,Otwarcie,Najwyzszy,Najnizszy,Zamkniecie,Wolumen\n"
+    "2024-06-27,100.5,102.25,99.75,101,1250000\n2024-06-28,101.25,103.5,100.5,102.75,2500000\n",
+    "years of two digits": "Date,Open,High,Low,Close,Volume\n"
+    "6/27/24,100.5,102.25,99.75,101,1250000\n6/28/24,101.25,103.5,100.5,102.75,2500000\n",
+    "codes of currencies": "Date;Open;High;Low;Close;Volume\n"
+    "27-Jun-24;100,50 EUR;102,25 EUR;99,75 EUR;101,00 EUR;1\u2009250\u2009000\n"
+    "28-Jun-24;EUR 101,25;EUR 103,50;EUR 100,50;EUR 102,75;2\u2009500\u2009000\n",
     "a footer": "Date,Open,High,Low,Close,Volume\n2024-06-27,100.5,102.25,99.75,101,1250000\n"
     '2024-06-28,101.25,103.5,100.5,102.75,2500000\n\n"Source: a vendor, as is"\n',
 }
@@ -117,6 +151,27 @@ def test_layouts(file, layout, ends, encoding):
     assert rows_of(table) == [FIRST, LAST]
     assert set(table.tickers) <= {"X", "Y"}
     assert sum(map(len, table.findings.values())) == (layout == "a footer")
+
+
+@pytest.mark.parametrize(
+    ("layout", "encoding"),
+    [
+        ("Chinese", "gbk"),
+        ("Japanese", "cp932"),
+        ("Japanese", "euc_jp"),
+        ("Korean", "euc_kr"),
+        ("Spanish", "cp1252"),
+    ],
+)
+def test_encodings_are_told_by_the_headings(file, layout, encoding):
+    path = file(LAYOUTS[layout].encode(encoding))
+    assert rows_of(read(path)) == [FIRST, LAST]
+    packed = file(gzip.compress(LAYOUTS[layout].encode(encoding)), "X.csv.gz")
+    assert rows_of(read(packed)) == [FIRST, LAST]
+
+
+def test_headings_nobody_can_read_are_refused_as_such(file):
+    assert "save the file as UTF-8" in refusal(file("Цена;Ещё\n1;2\n".encode("koi8_r")))
 
 
 def test_side_by_side_a_ticker_has_only_the_bars_that_are_there(file):
@@ -156,6 +211,65 @@ def test_text_that_may_name_the_ticker_is_asked_about(file, monkeypatch):
     assert "no such column" in refusal(path, Reading(ticker="nothing"))
     one = read(file(f"{HEAD},currency\n{ONE},EUR\n"))
     assert (one.tickers, "ignored: currency" in one.understood) == (("X",), True)
+
+
+def test_what_counts_the_rows_is_no_ticker(file):
+    days = [f"2024-06-{day},1,2,1,1.5,100" for day in range(24, 29)]
+    for first, step in ((5, 1), (5, -1)):
+        rows = [f"{first + step * at},{day}" for at, day in enumerate(days)]
+        assert read(file("\n".join([f"index,{HEAD}", *rows]))).tickers == ("X",)
+        path = file("\n".join([f"code,{HEAD}", *rows]))
+        assert refusal(path).startswith("code names another ticker each day")
+        assert read(path, Reading(ticker="")).tickers == ("X",)
+        assert len(read(path, Reading(ticker="code")).tickers) == 5
+
+
+@pytest.mark.parametrize("heading", ["nr", "company_id"])
+def test_numbers_that_may_name_the_ticker_are_asked_about(file, heading):
+    days = [f"2024-06-{day:02}" for day in range(3, 15)]
+    beside = [f"{day},{price},{price},{price},{price},9,{number}" for day in days
+              for number, price in ((500325, 100), (500180, 1600))]  # fmt: skip
+    path = file("\n".join([f"{HEAD},{heading}", *beside]))
+    assert refusal(path).startswith(f"{heading} may name the ticker")
+    assert read(path, Reading(ticker=heading)).tickers == ("500180", "500325")
+    assert read(path, Reading(ticker="")).tickers == ("X",)
+    nameless = [line.rpartition(",")[0] for line in beside]
+    assert "if they are of several tickers" in refusal(file("\n".join([HEAD, *nameless])))
+    one_after_other = [line for at in (0, 1) for line in beside[at::2]]
+    later = [line.replace("2024", "2025") if "500180" in line else line for line in one_after_other]
+    path = file("\n".join([f"{HEAD},{heading}", *later]))
+    if heading == "nr":  # shares outstanding, say
+        assert "ignored: nr" in read(path).understood
+    else:
+        assert refusal(path).startswith("company_id may name the ticker")
+
+
+@pytest.mark.parametrize(("days", "what"), [(7, "a week"), (30, "a month"), (91, "a quarter")])
+def test_bars_of_weeks_and_months_are_refused(file, days, what):
+    begun = date(2023, 1, 2)
+    text = stamped(*(begun + timedelta(days=days * at) for at in range(12)))
+    assert refusal(file(text)) == f"there is one bar {what}: these are not daily bars"
+    scarce = (1, 9, 4, 30, 7, 2, 14, 7, 60, 3, 8)
+    assert len(read(file(stamped(*(begun + timedelta(days=at) for at in scarce)))).sessions) == 11
+
+
+@pytest.mark.parametrize(
+    ("stamps", "first"),
+    [
+        (["30/01/23", "31/01/23", "01/02/23"], "2023-01-30"),
+        (["1/30/98", "1/31/98"], "1998-01-30"),
+        (["31.12.99", "03.01.00", "04.01.00"], "1999-12-31"),
+        (["23/01/30", "23/01/31", "23/02/01"], None),
+        (["1/1/23", "1/2/23", "1/3/23"], None),
+        (["31/12/98"], None),
+    ],
+)
+def test_years_of_two_digits(file, stamps, first):
+    path = file(stamped(*stamps))
+    if first is None:
+        assert "can be read as two dates" in refusal(path)
+    else:
+        assert str(read(path).sessions[0]) == first
 
 
 def test_an_index_that_counts_the_rows_is_no_ticker(file):
@@ -277,6 +391,7 @@ TRADED, ADJUSTED, TOTAL = PriceBasis.AS_TRADED, PriceBasis.SPLIT_ADJUSTED, Price
         ("adj_close", [(10, "400"), (402, "402")], TRADED, [1 / 40]),
         ("adj_close", [(100, "50"), (99, "99")], ADJUSTED, []),
         ("divCash", [(100, "0"), (99, "1")], ADJUSTED, [1]),
+        ("調整後終値", [(100, "25"), (25.5, "25.5")], TRADED, [4]),
     ],
 )
 def test_the_basis_is_told_by_columns_and_prices(file, columns, rows, basis, actions):
@@ -290,6 +405,15 @@ def test_the_basis_is_told_by_columns_and_prices(file, columns, rows, basis, act
         stated = read(path, Reading(basis=wanted))
         assert stated.basis is wanted
         assert "--basis" in stated.understood
+
+
+def test_a_download_of_yahoo_without_adj_close_is_adjusted_for_dividends(file):
+    bare = read(file(LAYOUTS["yfinance of many tickers"]))
+    assert (bare.basis, "yf.download()" in bare.understood) == (TOTAL, True)
+    rows = (
+        "Price,Adj Close,Close,High,Low,Open\nTicker,X,X,X,X,X\nDate,,,,,\n2024-06-27,1,2,2,2,2\n"
+    )
+    assert read(file(rows)).basis is ADJUSTED
 
 
 STARTS = st.sampled_from([text.partition("\n")[0] + "\n" for text in LAYOUTS.values()])
