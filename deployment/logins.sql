@@ -1,6 +1,7 @@
 -- The database and the logins of the processes, made by an administrator before the first
 -- 'stockbatch migrate'. Each password is in a file of the folder `secrets`; run again with other
--- files, it changes the passwords.
+-- files, it changes the passwords. Each login can change its own password and settings: run again
+-- with the same files, it sets them anew. Run it, too, when max_connections has changed.
 --
 --   psql -v secrets=/path/to/folder -f logins.sql postgresql://postgres@host/postgres
 --
@@ -38,12 +39,29 @@ GRANT stockbatch_writer TO stockbatch_daemon;
 GRANT stockbatch_api TO stockbatch_rest;
 GRANT stockbatch_reader TO stockbatch_dashboard, stockbatch_grafana;
 
-ALTER ROLE stockbatch_owner LOGIN PASSWORD :'owner' CONNECTION LIMIT 5;
-ALTER ROLE stockbatch_daemon LOGIN PASSWORD :'daemon' CONNECTION LIMIT 40;
-ALTER ROLE stockbatch_rest LOGIN PASSWORD :'rest' CONNECTION LIMIT 40;
-ALTER ROLE stockbatch_dashboard LOGIN PASSWORD :'dashboard' CONNECTION LIMIT 20;
-ALTER ROLE stockbatch_grafana LOGIN PASSWORD :'grafana' CONNECTION LIMIT 10;
+-- Whoever only reads gets seven eighths of what the jobs leave, so that readers cannot take the last
+-- connections from them. Another application on the same server has to be limited likewise.
+SELECT least(25, usable / 2) AS jobs, usable - least(25, usable / 2) AS others
+FROM (
+    SELECT sum(setting::int * CASE name WHEN 'max_connections' THEN 1 ELSE -1 END)::int AS usable
+    FROM pg_settings
+    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+) AS server \gset
+SELECT greatest(1, :jobs / 5) AS owner_limit, greatest(1, :jobs - :jobs / 5) AS daemon_limit,
+    greatest(1, :others / 2) AS rest_limit, greatest(1, :others / 4) AS dashboard_limit,
+    greatest(1, :others / 8) AS grafana_limit \gset
 
+ALTER ROLE stockbatch_owner LOGIN PASSWORD :'owner' CONNECTION LIMIT :owner_limit;
+ALTER ROLE stockbatch_daemon LOGIN PASSWORD :'daemon' CONNECTION LIMIT :daemon_limit;
+ALTER ROLE stockbatch_rest LOGIN PASSWORD :'rest' CONNECTION LIMIT :rest_limit;
+ALTER ROLE stockbatch_dashboard LOGIN PASSWORD :'dashboard' CONNECTION LIMIT :dashboard_limit;
+ALTER ROLE stockbatch_grafana LOGIN PASSWORD :'grafana' CONNECTION LIMIT :grafana_limit;
+
+SELECT format('ALTER ROLE %I RESET ALL', name)
+FROM unnest(ARRAY[
+    'stockbatch_owner', 'stockbatch_daemon', 'stockbatch_rest', 'stockbatch_dashboard',
+    'stockbatch_grafana'
+]) AS name \gexec
 ALTER ROLE stockbatch_daemon SET statement_timeout = '10min';
 ALTER ROLE stockbatch_rest SET statement_timeout = '30s';
 ALTER ROLE stockbatch_dashboard SET statement_timeout = '60s';
@@ -58,3 +76,20 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'stockbatch') \gexec
 REVOKE ALL ON DATABASE stockbatch FROM PUBLIC;
 GRANT CONNECT ON DATABASE stockbatch TO stockbatch_writer, stockbatch_api, stockbatch_reader;
 GRANT TEMPORARY ON DATABASE stockbatch TO stockbatch_writer; -- rows in bulk come by way of a table
+
+SELECT format('ALTER ROLE %s IN DATABASE stockbatch RESET ALL', name)
+FROM unnest(ARRAY[
+    'stockbatch_owner', 'stockbatch_daemon', 'stockbatch_rest', 'stockbatch_dashboard',
+    'stockbatch_grafana'
+]) AS name \gexec
+
+-- Large objects are writing that needs no table. Where the administrator is no superuser (most
+-- managed servers), this is left undone, and 'stockbatch doctor' says so.
+SELECT rolsuper AS may FROM pg_roles WHERE rolname = current_user \gset
+\if :may
+    \connect stockbatch
+    SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure)
+    FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^lo(_|read|write)'
+        AND has_function_privilege('public', oid, 'EXECUTE') \gexec
+\endif

@@ -1,10 +1,9 @@
 """The composition root: what a job is given, put together from the settings."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -17,16 +16,15 @@ from rich.progress import (
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from jobs.clock import Clock
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
-from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate
+from stockbatch.exceptions import ClocksApart, SchemaOutOfDate
 from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
-from stockbatch.store import quota
-
-PATIENCE = 120
-"""Seconds that the first runs of two processes at once may wait for each other's migration."""
+from stockbatch.store import quota, runs
+from stockbatch.store.lease import Lease
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,6 @@ class RequestLedger:
         """Count one more request; False, and none counted, where `limit` were made that day."""
         with Session(self.engine) as db, db.begin():
             return quota.spend(db, provider, day, limit)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _ignore(_event: str) -> None:
@@ -64,25 +58,71 @@ class App:
     engine: Engine
     trainer: TrainingProcess
     console: Console = field(default_factory=lambda: Console(stderr=True))
-    clock: Callable[[], datetime] = _now
+    clock: Callable[[], datetime] = field(default_factory=Clock)
     on_event: Callable[[str], None] = _ignore
     """Called with the name of each phase as it begins."""
+    waiting: Callable[[], None] = _go_on
+    """Called while a provider is waited for, from any thread."""
     checkpoint: Callable[[], None] = _go_on
     """Called between batches, where nothing is lost by raising RunStopped."""
     providers: dict[str, BarProvider] = field(default_factory=dict)
     """By specification: those handed in, and those made because a job asked for them."""
+    _leases: list[Lease] = field(default_factory=list, init=False, repr=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open a session whose work is committed at the end, or undone by an exception."""
+        """Open a session whose work is committed at the end, or undone by an exception.
+
+        Raises LockLost where something was written, and a lease of this process is over.
+        """
         with Session(self.engine) as db, db.begin():
             yield db
+            for lease in tuple(self._leases):
+                lease.confirm(db)
+
+    @contextmanager
+    def holding(self, lease: Lease) -> Iterator[None]:
+        """Let nothing be committed without a lease."""
+        self._leases.append(lease)
+        try:
+            yield
+        finally:
+            self._leases.remove(lease)
+
+    @contextmanager
+    def exclusive(self, calendar: str) -> Iterator[None]:
+        """Be the only process that runs `calendar` in this database. Raises RunInProgress."""
+        with (
+            runs.exclusive(self.engine, calendar, self.checkpoint) as lease,
+            self.holding(lease),
+        ):
+            yield
+
+    def compare_clocks(self) -> timedelta:
+        """Return how far this machine's clock is behind the database's, 0 where they agree.
+
+        From here on `clock` goes by the database's where they do not.
+        """
+        if not isinstance(self.clock, Clock):
+            return timedelta(0)  # simulated time is nobody's
+        self.clock.compare(self.engine)
+        return self.clock.behind
+
+    def require_one_time(self) -> None:
+        """Raise ClocksApart where the database's clock is far from this machine's."""
+        behind = self.compare_clocks()
+        if behind:
+            minutes = round(abs(behind) / timedelta(minutes=1))
+            raise ClocksApart(url=database.redacted(self.engine.url), minutes=minutes)
 
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""
         if specification not in self.providers:
             self.providers[specification] = registry.create(
-                specification, self.settings, RequestLedger(self.engine)
+                specification,
+                self.settings,
+                RequestLedger(self.engine),
+                waiting=lambda: self.waiting(),
             )
         return self.providers[specification]
 
@@ -94,7 +134,7 @@ class App:
     def progress(self) -> Progress:
         """Return a progress display; on anything but a terminal it stays silent."""
         return Progress(
-            TextColumn("{task.description:<12}"),
+            TextColumn("{task.description:<12}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -122,6 +162,7 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
             ) as trainer,
             closing(App(settings=settings, engine=engine, trainer=trainer)) as app,
         ):
+            app.compare_clocks()
             yield app
     finally:
         engine.dispose()
@@ -135,17 +176,5 @@ def _bring_up_to_date(settings: Settings, engine: Engine) -> None:
         # Somebody else's database is migrated by hand: others may be using it.
         if settings.database_url is not None:
             raise
-        _migrate(settings)
+        database.migrate(settings)
         engine.dispose()  # its connections took their role before the migration made it
-
-
-def _migrate(settings: Settings) -> None:
-    """Migrate; where another process is at it, wait for it. Raises MigrationInProgress."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return database.migrate(settings)
-        except MigrationInProgress:  # its lock is only tried, never waited for
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)

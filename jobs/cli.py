@@ -1,8 +1,11 @@
 """The `stockbatch` command: what a user types, and the one line said when it cannot be done."""
 
+import io
 import logging
+import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -32,6 +35,7 @@ from jobs.commands.status import status
 from jobs.commands.tickers import tickers
 from jobs.commands.tokens import tokens
 from jobs.commands.tune import tune
+from stockbatch.text import printable
 
 INTERRUPTED = 130
 UNEXPECTED = 70
@@ -76,6 +80,13 @@ def common(
 
 def main() -> None:
     """Run the command line and end with its exit status."""
+    _have_streams()
+    if sys.flags.optimize >= 2:
+        _end(
+            "error: Python was told to forget all docstrings, which are what this program says:"
+            " start it without -OO, and without PYTHONOPTIMIZE",
+            2,
+        )
     try:
         status = app(standalone_mode=False)
     except Exception as error:  # noqa: BLE001 (the one place where a user is told)
@@ -95,6 +106,21 @@ def main() -> None:
     sys.exit(status)
 
 
+def _have_streams() -> None:
+    """Have all three standard streams, whoever closed them, and any text go through them."""
+    # What is opened first gets the number of a closed one: errors would go to the database.
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _usage(error: Any) -> NoReturn:
     """End because of what was typed: with what is wrong about it, or with the help."""
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -106,5 +132,6 @@ def _usage(error: Any) -> NoReturn:
 
 
 def _end(message: str, status: int) -> NoReturn:
-    typer.echo(" ".join(message.split()), err=True)
+    with suppress(OSError):  # whoever cannot be told sees the status
+        typer.echo(printable(" ".join(message.split())), err=True)
     sys.exit(status)

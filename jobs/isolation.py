@@ -1,13 +1,17 @@
-"""Find by halving whose rows break a piece of work, so that all others have theirs at once."""
+"""One bad ticker, or one exchange in use, keeps no other out.
+
+Whose rows break a piece of work is found by halving, so that all others have theirs at once.
+"""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from structlog.contextvars import bound_contextvars
 
-from stockbatch.exceptions import DatabaseError, StockbatchError, TrainingOverdue
+from stockbatch.exceptions import DatabaseError, RunInProgress, StockbatchError, TrainingOverdue
 from stockbatch.records import Instrument
 
 log = logging.getLogger(__name__)
@@ -16,6 +20,28 @@ Fit = TypeVar("Fit")
 
 MOST = 8
 """What fails with more tickers than so many, each alone, fails because of something else."""
+
+
+@contextmanager
+def one_by_one() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Let an exchange that another process runs keep no other out.
+
+    Yield what surrounds the work for each. Raises RunInProgress when all others are done.
+    """
+    busy: list[RunInProgress] = []
+
+    @contextmanager
+    def each() -> Iterator[None]:
+        try:
+            yield
+        except RunInProgress as error:
+            busy.append(error)
+
+    yield each
+    for error in busy[:-1]:
+        log.warning("%s", error)
+    if busy:
+        raise busy[-1]
 
 
 def isolate(

@@ -13,8 +13,11 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+from stockbatch.text import printable
+
 _MASK = "***"
-_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+(?=@)")
+# To the last @ of a word: a password may have every character in it, / and # and @ as well.
+_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):\S+(?=@)")
 _NAMES = r"(?:api[-_]?key|access[-_]?key|token|password|passwd|pwd|secret|authorization|crumb)"
 # Exceptions of clients carry whole requests: `apikey=…` in a URL, `"token": "…"` in JSON,
 # `Authorization: Bearer …` in headers, where the scheme has to go for the value to be reached.
@@ -108,4 +111,4 @@ def _clean(key: str, value: Any) -> Any:
         return {name: _clean(str(name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(key, inner) for inner in value]
-    return redacted(str(value))
+    return printable(redacted(str(value)))

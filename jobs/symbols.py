@@ -55,6 +55,8 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}[-/][A-Z][a-z]{2}([-/]\d{2,4})?|\d{1,
 """What spreadsheets make of symbols such as MAR1."""
 NUMBER = re.compile(r"\d+\.\d*0|\d+(\.\d+)?E[+-]?\d+")
 """What they make of 0700 or 1E10 where nobody stops them."""
+LARGEST = 16 * 2**20
+"""Bytes of a list; that of all American tickers has one million."""
 FOOTER = "file creation time"
 """How the last line of NASDAQ's lists begins."""
 
@@ -135,7 +137,7 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
 
 def _rows(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of every line that says something, without a comment."""
-    with closing(read_rows(file, delimiter)) as rows:
+    with closing(read_rows(file, delimiter, LARGEST)) as rows:
         for number, row in rows:
             cells = [_plain(cell) for cell in row]
             if not cells[0].lower().startswith(("#", FOOTER)):

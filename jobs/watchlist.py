@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from jobs.app import App
 from stockbatch.exceptions import (
     BadFile,
+    BadSymbol,
     DuplicateInstrument,
     NoCalendar,
     NoData,
     ProviderError,
+    StockbatchError,
     UnknownTicker,
     WrongCalendar,
 )
@@ -20,8 +22,9 @@ from stockbatch.providers.base import BarProvider
 from stockbatch.records import BarRequest, Listing, Source
 from stockbatch.store import instruments
 
-OF_ONE_TICKER = (UnknownTicker, NoCalendar, WrongCalendar, NoData, BadFile)
+OF_ONE_TICKER = (BadSymbol, UnknownTicker, NoCalendar, WrongCalendar, NoData, BadFile)
 """What keeps one ticker off the watchlist; after any other failure, nobody else is asked for."""
+Named = TypeVar("Named")
 Choose = Callable[[WrongCalendar], str | None]
 """Asks somebody for the calendar of a ticker whose bars do not fit; None: it is not added."""
 
@@ -53,7 +56,7 @@ class Added:
 
     listings: tuple[Listing, ...]
     known: int
-    failures: tuple[ProviderError, ...]
+    failures: tuple[StockbatchError, ...]
 
 
 def add(
@@ -70,8 +73,11 @@ def add(
     `calendar` is that of all of them that are not told one; without it, the bars of what the
     provider names no calendar for have to fit the usual one, or `choose` is asked. Tickers on the
     watchlist already are left alone. Raises UnknownProvider; unless `keep_known`,
-    DuplicateInstrument for one that another provider feeds. Nothing is added then.
+    DuplicateInstrument for one that another provider feeds; BadSymbol for a fallback's. Nothing is
+    added then.
     """
+    instruments.require_symbols(*(one.symbol for one in fallbacks if one.symbol))
+    wanted, failures = _named(wanted, lambda one: (one.ticker, *_told_symbol(one)))
     providers = {one.provider: app.provider(one.provider) for one in wanted}
     fallbacks = _resolved(app, fallbacks)
     known = _known(app)
@@ -84,7 +90,7 @@ def add(
     # The calendar is all a run cannot do without: of whom it is told, nobody is asked.
     described = [one for one in fresh if "calendar" in one.told]
     asked = [one for one in fresh if "calendar" not in one.told]
-    failures, stored = list[ProviderError](), list[Listing]()
+    stored = list[Listing]()
     lacking: dict[str, list[Listing]] = {}
     for name, provider in providers.items():
         listings = [
@@ -98,6 +104,7 @@ def add(
             provider = providers[one.provider]
             try:
                 listing = one.over(_listing(provider, one, calendar))
+                instruments.require_symbols(listing.ticker, listing.symbol)
             except OF_ONE_TICKER as error:
                 failures.append(error)
             except ProviderError as error:
@@ -131,8 +138,10 @@ def add_all(
     source = app.provider(provider)
     fallbacks = _resolved(app, fallbacks)
     listed = source.listings()
-    failures = [one for one in listed if isinstance(one, ProviderError)]
-    listings = [one for one in listed if isinstance(one, Listing)]
+    errors = [one for one in listed if isinstance(one, ProviderError)]
+    listings, failures = _named(
+        [one for one in listed if isinstance(one, Listing)], lambda one: (one.ticker, one.symbol)
+    )
     known = _known(app)
     fresh = [one for one in listings if one.ticker not in known]
     if calendar is not None:
@@ -140,7 +149,9 @@ def add_all(
     placed, bad = _placed(app, source, fresh, choose)
     _store(app, source, placed, fallbacks)
     return Added(
-        listings=tuple(placed), known=len(listings) - len(fresh), failures=(*failures, *bad)
+        listings=tuple(placed),
+        known=len(listings) - len(fresh),
+        failures=(*errors, *failures, *bad),
     )
 
 
@@ -159,7 +170,7 @@ def add_demo(app: App, provider: str) -> list[Listing]:
 def rename(app: App, old: str, new: str, *, symbol: str | None = None) -> None:
     """Give a ticker its new name, and the one its provider has for it; its history goes on.
 
-    Raises UnknownInstrument, DuplicateInstrument and TickerTaken.
+    Raises UnknownInstrument, BadSymbol, DuplicateInstrument and TickerTaken.
     """
     with app.transaction() as db:
         instruments.rename(db, old, new, symbol=symbol)
@@ -169,6 +180,25 @@ def remove(app: App, tickers: Sequence[str]) -> None:
     """Take tickers off the watchlist; their history stays. Raises UnknownInstrument."""
     with app.transaction() as db:
         instruments.remove(db, tickers)
+
+
+def _named(
+    tickers: Sequence[Named], symbols: Callable[[Named], Iterable[str]]
+) -> tuple[list[Named], list[StockbatchError]]:
+    """Return the tickers all of whose symbols can be some, and what is wrong with the others."""
+    good, failures = list[Named](), list[StockbatchError]()
+    for one in tickers:
+        try:
+            instruments.require_symbols(*symbols(one))
+        except BadSymbol as error:
+            failures.append(error)
+        else:
+            good.append(one)
+    return good, failures
+
+
+def _told_symbol(one: Wanted) -> tuple[str, ...]:
+    return (one.told["symbol"],) if "symbol" in one.told else ()
 
 
 def _listing(provider: BarProvider, one: Wanted, calendar: str | None) -> Listing:
@@ -192,6 +222,7 @@ def _placed(
     """
     placed = [one for one in listings if one.calendar is not None]
     failures: list[ProviderError] = []
+    doubts: list[tuple[Listing, calendars.Doubt | None]] = []
     by_symbol = {one.symbol: one for one in listings if one.calendar is None}
     today = app.clock().date()
     requests = [BarRequest(symbol=symbol, first=None, last=today) for symbol in by_symbol]
@@ -204,11 +235,12 @@ def _placed(
             elif isinstance(answer, ProviderError):
                 failures.append(answer)
             else:
-                doubt = calendars.doubt(answer.bars.sessions)
-                try:
-                    placed.append(_judged(by_symbol[answer.symbol], doubt, choose))
-                except WrongCalendar as error:
-                    failures.append(error)
+                doubts.append((by_symbol[answer.symbol], calendars.doubt(answer.bars.sessions)))
+    for listing, doubt in doubts:  # whoever is asked has to see the question, not the progress
+        try:
+            placed.append(_judged(listing, doubt, choose))
+        except WrongCalendar as error:
+            failures.append(error)
     return placed, failures
 
 

@@ -17,8 +17,16 @@ KINDS: dict[str, str] = {
     Kind.BACKTEST: "backtest: a simulation of the past",
 }
 """The preferred kind first."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 DIGITS = 5
 """Significant digits that a price has at least."""
+
+
+def cell(value: object) -> object:
+    """Return a value for a CSV file that a spreadsheet may open: a text is no formula there."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
 
 
 def price(value: float) -> str:

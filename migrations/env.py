@@ -1,7 +1,7 @@
 """Alembic's environment, for the `alembic` command and for `stockbatch migrate`.
 
-One process at a time, each migration in a transaction of its own. The schemas are made here because
-one holds Alembic's own table; no migration creates or drops them.
+One process at a time, each migration in a transaction of its own. The schemas come with the lock,
+which is one of Alembic's own table; no migration creates or drops them.
 """
 
 import logging
@@ -9,28 +9,22 @@ from collections.abc import Mapping
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, inspect
-from sqlalchemy.schema import CreateSchema
+from sqlalchemy import Connection, Engine
 
 from stockbatch import config, database
+from stockbatch.database import migration
 from stockbatch.database.tables import Base
-
-SCHEMAS = ("stockbatch", "bi")
 
 
 def is_ours(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
     """Tell whether Alembic compares this object: tables of ours that have a mapped class."""
     if kind == "table":
         return f"{parents['schema_name']}.{name}" in Base.metadata.tables
-    return kind != "schema" or name in SCHEMAS
+    return kind != "schema" or name in migration.SCHEMAS
 
 
 def migrate(connection: Connection) -> None:
     """Run the migrations that the command asks for."""
-    for schema in SCHEMAS:
-        if not inspect(connection).has_schema(schema):
-            connection.execute(CreateSchema(schema))
-    connection.commit()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -46,8 +40,12 @@ def migrate(connection: Connection) -> None:
 
 
 def run(engine: Engine) -> None:
-    """Migrate alone; raise MigrationInProgress if another process is at it."""
-    with engine.connect() as connection, database.migration_lock(connection):
+    """Migrate alone, after whoever is at it. Raises MigrationInProgress."""
+    with (
+        engine.connect() as guard,
+        database.migration_lock(guard),
+        engine.connect() as connection,
+    ):
         migrate(connection)
 
 

@@ -17,6 +17,7 @@ StockbatchError
 │   ├── EmbeddedServerFailed
 │   ├── DataFolderOfOtherVersion
 │   ├── AccessDenied
+│   ├── ReadersMayWrite
 │   ├── DatabaseBusy
 │   ├── DatabaseSlow
 │   ├── DatabaseFull
@@ -27,6 +28,9 @@ StockbatchError
 │   ├── MigrationInProgress
 │   ├── RunInProgress
 │   ├── RunSuperseded
+│   ├── DeadlinePassed
+│   ├── CommittedLate
+│   ├── ClocksApart
 │   ├── UnknownRun
 │   ├── BackupFailed
 │   ├── RestoreFailed
@@ -37,6 +41,7 @@ StockbatchError
 │   ├── UnknownInstrument
 │   ├── DuplicateInstrument
 │   ├── TickerTaken
+│   ├── BadSymbol
 │   ├── NoInstruments
 │   └── NothingToReport
 ├── QualityError
@@ -85,10 +90,9 @@ The docstring of an exception is its message; the braces name the values it carr
 "AAPL is not on the watchlist: 'stockbatch tickers add AAPL' adds it"
 """
 
-import re
 from typing import Any
 
-_STRAY = re.compile("[\ud800-\udfff]")
+from stockbatch.text import printable
 
 
 class StockbatchError(Exception):
@@ -98,18 +102,15 @@ class StockbatchError(Exception):
 
     def __init__(self, **values: Any) -> None:
         self.values = values
-        message = " ".join((self.__doc__ or "").format(**values).split())
-        # A file name need not be UTF-8, but whatever prints, logs or stores this needs text.
-        super().__init__(_STRAY.sub(_escaped, message))
+        # Without docstrings (python -OO) at least what it is about.
+        words = self.__doc__ or " ".join([type(self).__name__, *map("{{{}}}".format, values)])
+        message = " ".join(words.format(**values).split())
+        # A file name need not be UTF-8, a name can steer a terminal; what prints, logs or stores
+        # this needs text.
+        super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.values)
-
-
-def _escaped(stray: re.Match[str]) -> str:
-    """Return the byte that Python holds for a character of a file name, as \\xc6."""
-    code = ord(stray[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def _rebuild(kind: type[StockbatchError], values: dict[str, Any]) -> StockbatchError:
@@ -193,6 +194,12 @@ class AccessDenied(DatabaseError):
     """{url} does not allow this: {reason}"""
 
 
+class ReadersMayWrite(DatabaseError):
+    """Who only reads {url} can make {what} there, and so fill its disk: deployment/logins.sql, run
+    by a superuser, takes that away; of the embedded server, 'stockbatch db stop' and 'stockbatch
+    db start'"""
+
+
 class DatabaseBusy(DatabaseError):
     """Another program holds a lock in {url}: {reason}"""
 
@@ -238,6 +245,19 @@ class RunSuperseded(DatabaseError):
     """Run {run_id} was taken over by another process: this one has stopped writing"""
 
 
+class DeadlinePassed(DatabaseError):
+    """{url} took no forecast for live any more: {reason}"""
+
+
+class CommittedLate(DatabaseError):
+    """{found}: they count as live and are not; find out who wrote them"""
+
+
+class ClocksApart(DatabaseError):
+    """The clocks of {url} and of this machine are {minutes} minutes apart: set the wrong one; until
+    they agree, nothing is skipped or pruned, and forecasts go by the database's clock"""
+
+
 class UnknownRun(DatabaseError):
     """There is no run {run_id}: 'stockbatch runs' shows the last ones"""
 
@@ -261,7 +281,8 @@ class RunStopped(DatabaseError):
 
 
 class LockLost(RunStopped):
-    """This process has lost its lock in the database: {reason}"""
+    """This process has lost its right to write: {reason}; what was committed stays, the same
+    command goes on from there"""
 
 
 class InstrumentError(StockbatchError):
@@ -280,6 +301,10 @@ class DuplicateInstrument(InstrumentError):
 
 class TickerTaken(InstrumentError):
     """{ticker} is taken: an instrument that was removed has its history under that name"""
+
+
+class BadSymbol(InstrumentError):
+    """{symbol} cannot be the symbol of a ticker: {reason}"""
 
 
 class NoInstruments(InstrumentError):

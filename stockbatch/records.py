@@ -125,6 +125,8 @@ class Condition(StrEnum):
     INTERVAL_COVERAGE = "interval_coverage"
     NEGATIVE_SKILL = "negative_skill"
     PROVIDER_QUOTA = "provider_quota"
+    CLOCKS_APART = "clocks_apart"
+    LATE_COMMIT = "late_commit"
     TEST = "test"
 
 
@@ -171,6 +173,13 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     CATCH_UP = "catch_up"
     BACKFILL = "backfill"
+
+
+class Chore(StrEnum):
+    """What the daemon does by a crontab, the setting of that name."""
+
+    BASE_REFIT = "base_refit"
+    MAINTENANCE = "maintenance"
 
 
 class Action(StrEnum):
@@ -574,7 +583,7 @@ class Run:
 
     @classmethod
     def unrecorded(cls, calendar: str, session: date) -> "Run":
-        """Return what stands for a run where there is none, and the calendar's lock protects."""
+        """Return what stands for a run where there is none, and the calendar's lease protects."""
         return cls(id=None, calendar=calendar, session=session, attempt=0, owner=uuid4())
 
 

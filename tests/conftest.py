@@ -49,6 +49,8 @@ GROUPS = ("tensorflow", "browser", "demonstration")
 """Fixtures that take long to start. Whoever imports TensorFlow by itself asks for it, too."""
 FAST = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
 """A database lives for seconds: nothing of it needs to survive a crash, or tidying up."""
+EMPTY = embedded_server.DATABASE
+"""The database of every cluster, as its start leaves it."""
 MIGRATED = "migrated"
 """A migrated database of every cluster, to be copied by tests."""
 
@@ -174,7 +176,7 @@ def prepared(pytestconfig: pytest.Config, programs: Path) -> Path:
         if not home.exists():
             server = _start(home, programs)
             with _maintenance(server) as connection:
-                connection.execute(f"CREATE DATABASE {MIGRATED}")
+                connection.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE {EMPTY}")
             database.migrate(_settings(home, server.url("owner").set(database=MIGRATED)))
             embedded_server.stop(home)
     return home
@@ -202,7 +204,7 @@ def cluster(pytestconfig: pytest.Config, prepared: Path) -> Iterator[Path]:
 @pytest.fixture
 def empty_url(server: EmbeddedServer) -> Iterator[URL]:
     """The owner's URL of a fresh, empty database."""
-    yield from _fresh_database(server, "template1")
+    yield from _fresh_database(server, EMPTY)
 
 
 @pytest.fixture
@@ -321,6 +323,9 @@ def _fresh_database(server: EmbeddedServer, template: str) -> Iterator[URL]:
     name = f"test_{uuid.uuid4().hex}"
     with _maintenance(server) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        # Of rights on the database itself nothing is copied.
+        connection.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
+        connection.execute(f"GRANT TEMPORARY ON DATABASE {name} TO stockbatch_writer")
     yield server.url("owner").set(database=name)
     with _maintenance(server) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 
 import uvicorn
 from sqlalchemy import text
+from starlette.types import ASGIApp
 
 from jobs.api.application import create
+from jobs.api.connections import Connection
 from jobs.api.surroundings import Surroundings
 from stockbatch import database
 from stockbatch.config import Address, Settings
@@ -19,7 +21,6 @@ from stockbatch.exceptions import ConfigurationError, RoleNotAllowed
 log = logging.getLogger(__name__)
 
 ROLE = "stockbatch_api"
-MOST_CONNECTIONS = 1000
 WAIT = 10
 """Seconds for answers under way when told to stop."""
 
@@ -55,14 +56,19 @@ def listen(address: Address) -> socket.socket:
 
 def serve(surroundings: Surroundings, listener: socket.socket) -> None:
     """Answer until SIGTERM or SIGINT; then finish what is under way."""
-    server = uvicorn.Server(
+    server(create(surroundings)).run(sockets=[listener])
+
+
+def server(application: ASGIApp) -> uvicorn.Server:
+    """Return the server of an application."""
+    return uvicorn.Server(
         uvicorn.Config(
-            create(surroundings),
+            application,
+            http=Connection,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=WAIT,
         )
     )
-    server.run(sockets=[listener])

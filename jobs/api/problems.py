@@ -35,6 +35,7 @@ STATUS: dict[type[StockbatchError], int] = {
     NoForecast: 422,
 }
 MOST_ERRORS = 100
+BUSY = "too many connections"
 
 
 class Fault(BaseModel):
@@ -114,19 +115,25 @@ def handle(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
+def body(status: int, detail: str, errors: Sequence[Fault] = ()) -> bytes:
+    """Return a Problem as it is sent."""
+    title = HTTPStatus(status).phrase
+    problem = Problem(title=title, status=status, detail=detail, errors=list(errors[:MOST_ERRORS]))
+    return problem.model_dump_json().encode()
+
+
+def busy() -> Response:
+    """Return the application that answers every request with 503, and closes the connection."""
+    return _answer(503, BUSY, headers={"Retry-After": "5", "Connection": "close"})
+
+
 def _answer(
     status: int,
     detail: str,
     errors: Sequence[Fault] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    problem = Problem(
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        errors=list(errors[:MOST_ERRORS]),
-    )
-    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+    return Response(body(status, detail, errors), status, headers, MEDIA_TYPE)
 
 
 def _refused(_request: Request, error: Refused) -> Response:

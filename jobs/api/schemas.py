@@ -1,5 +1,6 @@
 """What the service takes and gives. Names are those of the `bi` views."""
 
+import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -17,14 +18,19 @@ from pydantic import (
 
 from stockbatch.methods import registry
 from stockbatch.records import ActionKind, Kind, ModelKind, ScoreStatus
+from stockbatch.text import LONGEST_SYMBOL, wrong_symbol
 
 MOST_BARS = 5000
 LARGEST_BODY = 2 * 2**20
 """Bytes; so many bars with every digit written out are less."""
 
 
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
 def _written_out(value: Any) -> Any:
-    if isinstance(value, str) and len(value) != len("2024-06-03"):
+    # Pydantic takes ten digits, too, for seconds since 1970.
+    if isinstance(value, str) and not _DAY.fullmatch(value):
         raise ValueError("write it as YYYY-MM-DD")
     if isinstance(value, int | float):
         raise ValueError("write it as a string, YYYY-MM-DD")
@@ -33,8 +39,17 @@ def _written_out(value: Any) -> Any:
 
 Day = Annotated[date, BeforeValidator(_written_out)]
 
+
+def _symbol(ticker: str) -> str:
+    if reason := wrong_symbol(ticker):
+        raise ValueError(reason)
+    return ticker
+
+
 Ticker = Annotated[
-    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str,
+    StringConstraints(min_length=1, max_length=LONGEST_SYMBOL, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    AfterValidator(_symbol),
 ]
 Percent = float | None
 Positive = Annotated[float, Field(ge=1e-15, le=1e15, strict=True)]

@@ -1,14 +1,18 @@
 """Backup and restore, by pg_dump and pg_restore: one file, all of the schemas or nothing."""
 
 import re
+import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from jobs import files
 from stockbatch import config, database
 from stockbatch.config import Settings
 from stockbatch.exceptions import BackupFailed, RestoreFailed
@@ -32,28 +36,42 @@ def backup(settings: Settings, file: Path, snapshot: str | None = None) -> int:
     """
     if file.is_dir():
         raise BackupFailed(path=file, reason="it is a folder: --keep N writes a backup into it")
-    if file.exists():
-        raise BackupFailed(path=file, reason="there is such a file already")
-    # Under another name until it is whole: what bears the name of a backup is one.
-    partial = file.with_name(f"{file.name}.partial")
     owner = database.engine(settings, "owner", create=False)
     try:
         if database.revision(owner) is None:
             raise BackupFailed(path=file, reason="the database holds nothing of this program")
         program = _program(settings, "pg_dump", _server_version(owner))
         address, variables = database.for_programs(settings, "owner", create=False)
-        partial.touch(mode=0o600)
         schemas = [f"--schema={schema}" for schema in SCHEMAS]
         schemas += [f"--snapshot={snapshot}"] if snapshot else []
-        _call([program, "--format=custom", *schemas, f"--file={partial}", address], variables)
-        partial.rename(file)
+        # Under another name until it is whole: what bears the name of a backup is one.
+        with _ending(), files.appearing(file, replacing=False, mode=0o600) as partial:
+            _call([program, "--format=custom", *schemas, f"--file={partial}", address], variables)
+            return partial.stat().st_size
     except (_ProgramError, OSError) as error:
         raise BackupFailed(path=file, reason=_words(error)) from None
     finally:
         owner.dispose()
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-    return file.stat().st_size
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Let the end of the terminal or of the service end what was begun as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    both = (signal.SIGHUP, signal.SIGTERM)
+    heard = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}  # nohup ignores one
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def restore(settings: Settings, file: Path) -> None:
@@ -160,4 +178,6 @@ def _call(command: Sequence[str], variables: Mapping[str, str]) -> str:
 
 
 def _words(error: _ProgramError | OSError) -> str:
-    return str(error.strerror if isinstance(error, OSError) else error)
+    if isinstance(error, FileExistsError):
+        return "there is such a file already"
+    return str((isinstance(error, OSError) and error.strerror) or error)

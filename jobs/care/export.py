@@ -3,16 +3,12 @@
     FOLDER/forecast_history/year=2024/month=6/forecast_history.parquet
     FOLDER/next_session_forecast/next_session_forecast.parquet
 
-Every file carries the fingerprint of the rows it was made from: there is no list of files beside
-them that could be wrong. It is written under a name that readers pass over, and renamed when it is
-complete.
+Every file carries the fingerprint of the rows it was made from. It is written under a name that
+readers pass over, and renamed when it is complete. What somebody else keeps in the folder stays.
 """
 
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
@@ -23,7 +19,7 @@ from pyarrow import csv, parquet
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from stockbatch.exceptions import ExportFailed, ExportInProgress
+from jobs.care.manifest import Manifest, alone, explained
 from stockbatch.store import bi
 from stockbatch.store.bi.export import Fingerprints, Relation
 
@@ -66,64 +62,43 @@ def export(app: App, folder: Path) -> list[Renewal]:
     engine = app.engine.execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
-    with _alone(folder), Session(engine) as db, app.progress() as progress:
+    with alone(folder), Session(engine) as db, app.progress() as progress:
+        with explained(folder):
+            manifest = Manifest(folder, lambda file: _made_from(file) is not None)
         relations = bi.export.relations(db)
         current = bi.export.fingerprints(db, relations)
-        renewals = [_renewal(folder, relation, current[relation.name]) for relation in relations]
+        renewals = [_renewal(manifest, relation, current[relation.name]) for relation in relations]
         stale = sum(len(renewal.stale) for renewal in renewals)
         shown = progress.add_task("exporting", total=stale)
         for renewal in renewals:
             for month, made_from in renewal.stale.items():
                 app.on_event("part")
                 lines = bi.export.rows(db, renewal.relation, month)
-                _write(lines, renewal.relation, _file(folder, renewal.relation, month), made_from)
+                _write(manifest, lines, renewal.relation, month, made_from)
                 progress.advance(shown)
             for file in renewal.surplus:
-                _remove(file, folder)
+                with explained(file):
+                    manifest.remove(file)
+        with explained(folder):
+            manifest.settle()
     return renewals
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time write into a folder; make it first."""
-    with _explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / ".stockbatch.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ExportInProgress(folder=folder) from None
-        yield
-    finally:
-        os.close(lock)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ExportFailed(path=path, reason=error.strerror or error) from None
-
-
-def _renewal(folder: Path, relation: Relation, current: Fingerprints) -> Renewal:
+def _renewal(manifest: Manifest, relation: Relation, current: Fingerprints) -> Renewal:
     """Compare what is there with what should be."""
     columns = " ".join(f"{name} {kind}" for name, kind in relation.columns.items())
     renewal = Renewal(relation=relation, parts=len(current))
-    with _explained(folder):
-        found = {path for path in (folder / relation.name).rglob("*") if path.is_file()}
+    kept = set()
     for month, fingerprint in sorted(current.items(), key=str):
         # Columns count as well: a view that got one has every file written anew.
         whole = f"{LAYOUT} {columns} {fingerprint}"
         made_from = hashlib.sha256(whole.encode()).hexdigest()
-        file = _file(folder, relation, month)
-        if file not in found or _made_from(file) != made_from:
+        file = _file(manifest.folder, relation, month)
+        kept.add(file)
+        if not manifest.has(file) or _made_from(file) != made_from:
             renewal.stale[month] = made_from
-        found.discard(file)
-    # What somebody else keeps in the folder stays.
-    ours = {f"{relation.name}.parquet", _partial(Path(f"{relation.name}.parquet")).name}
-    renewal.surplus = sorted(path for path in found if path.name in ours)
+    with explained(manifest.folder):
+        renewal.surplus = manifest.surplus(manifest.folder / relation.name, kept)
     return renewal
 
 
@@ -135,34 +110,35 @@ def _file(folder: Path, relation: Relation, month: date | None) -> Path:
     return file / f"{relation.name}.parquet"
 
 
-def _partial(file: Path) -> Path:
-    return file.with_name(f".{file.name}.partial")
-
-
 def _made_from(file: Path) -> str | None:
     """Return the fingerprint that a file carries; None where it cannot be read."""
     try:
         metadata: dict[bytes, bytes] = parquet.read_schema(file).metadata or {}
     except (OSError, pa.ArrowException):
         return None
-    return metadata.get(_MADE_FROM, b"").decode()
+    made_from = metadata.get(_MADE_FROM)
+    return None if made_from is None else made_from.decode()
 
 
-def _write(lines: Iterator[bytes], relation: Relation, file: Path, made_from: str) -> None:
-    """Replace a file at one stroke."""
+def _write(
+    manifest: Manifest,
+    lines: Iterator[bytes],
+    relation: Relation,
+    month: date | None,
+    made_from: str,
+) -> None:
     types = {name: _TYPES[kind] for name, kind in relation.columns.items()}
     schema = pa.schema(list(types.items()), {_MADE_FROM: made_from})
-    partial = _partial(file)
-    with _explained(file):
+    file = _file(manifest.folder, relation, month)
+
+    def fill(partial: Path) -> None:
+        with partial.open("wb") as sink, parquet.ParquetWriter(sink, schema) as writer:
+            while block := b"".join(islice(lines, BLOCK)):
+                writer.write_table(_table(block, types))
+
+    with explained(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as sink:
-            with parquet.ParquetWriter(sink, schema) as writer:
-                while block := b"".join(islice(lines, BLOCK)):
-                    writer.write_table(_table(block, types))
-            sink.flush()
-            os.fsync(sink.fileno())
-        partial.replace(file)
-        _settle(file.parent)
+        manifest.write(file, fill)
 
 
 def _table(block: bytes, types: dict[str, pa.DataType]) -> pa.Table:
@@ -179,22 +155,3 @@ def _table(block: bytes, types: dict[str, pa.DataType]) -> pa.Table:
             false_values=["f"],
         ),
     )
-
-
-def _settle(folder: Path) -> None:
-    """Let what was renamed in a folder survive a loss of power."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def _remove(file: Path, folder: Path) -> None:
-    """Remove a file, and the folders that are empty then."""
-    with _explained(file):
-        file.unlink(missing_ok=True)  # what was begun before may be complete now
-        for parent in file.parents:
-            if parent == folder or any(parent.iterdir()):
-                break
-            parent.rmdir()

@@ -55,6 +55,6 @@ def test() -> None:
     with running(settings, create=False) as app:
         answers = job.test(app)
     for channel, failure in answers.items():
-        typer.echo(f"{channel}: {failure or 'delivered'}")
+        context.say(f"{channel}: {failure or 'delivered'}")
     if any(answers.values()):
         raise typer.Exit(1)

@@ -23,13 +23,17 @@ def backtest(
     """Walk forward over past sessions and record and score what would have been forecast."""
     from jobs.app import running
     from jobs.daily.choice import calendars_of
+    from jobs.isolation import one_by_one
     from jobs.replay import backtest as job
 
     settings = context.settings(
         exchange=exchange, retrain_after_sessions=retrain_every, base_after_sessions=base_every
     )
     with running(settings) as app:
-        for code in calendars_of(app, settings.exchange, tickers):
-            for done in job.backtest(app, code, first, last, tickers=tickers):
-                typer.echo(f"{done.first} to {done.last}: {done.added} forecasts added")
+        codes = calendars_of(app, settings.exchange, tickers)
+        with one_by_one() as each:
+            for code in codes:
+                with each():
+                    for done in job.backtest(app, code, first, last, tickers=tickers):
+                        typer.echo(f"{done.first} to {done.last}: {done.added} forecasts added")
     typer.echo("scored; 'stockbatch status' sums it up")

@@ -26,10 +26,11 @@ def group() -> None:
 @config.command()
 def show() -> None:
     """Print every setting as TOML; passwords are hidden."""
+    from stockbatch import database
     from stockbatch.config.text import describe
     from stockbatch.providers import registry
 
-    typer.echo(describe(context.settings(), registry.models()))
+    typer.echo(describe(context.settings(), registry.models(), database.shown))
 
 
 @config.command()
@@ -74,8 +75,9 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
     from stockbatch import database
     from stockbatch.market import sessions
     from stockbatch.providers import registry
+    from stockbatch.records import Chore
 
-    for key in ("base_refit", "maintenance"):
+    for key in Chore:
         yield key, partial(crontab, settings, key)
     if settings.database_url is not None:
         yield "database_url", partial(database.url, settings)

@@ -54,13 +54,15 @@ def debug() -> bool:
 def settings(**options: Any) -> Settings:
     """Return the settings; `options` that are not None win over those before the command."""
     from jobs import logs
-    from stockbatch import config
+    from stockbatch import config, database
     from stockbatch.providers import registry
 
     models = registry.models()
     chosen = {key: value for key, value in options.items() if value is not None}
     loaded = config.load(_choice.config, models, **(_choice.options | chosen))
     logs.hide(config.secrets(loaded, models))
+    if loaded.database_url is not None:
+        logs.hide(database.secrets(loaded.database_url.get_secret_value()))
     return loaded
 
 
@@ -84,8 +86,17 @@ def console() -> Console:
     """Return the console for answers: of a number nothing is cut, a narrow terminal folds lines."""
     from rich.console import Console
 
-    plain = Console(highlight=False)
-    return Console(highlight=False, width=max(plain.width, 200) if plain.is_terminal else 200)
+    # Square brackets and colons of a name are no markup.
+    screen = Console(highlight=False, markup=False, emoji=False)
+    screen.width = max(screen.width, 200) if screen.is_terminal else 200
+    return screen
+
+
+def say(what: object, *, err: bool = False) -> None:
+    """Print a line some of whose words others wrote: nothing in it steers a terminal."""
+    from stockbatch.text import printable
+
+    typer.echo(printable(str(what)), err=err)
 
 
 def show_table(
@@ -121,9 +132,11 @@ def _table(
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    from stockbatch.text import printable
+
+    table = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, side in columns:
         table.add_column(heading, justify="right" if side == "right" else "left")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*("" if value is None else printable(str(value)) for value in row))
     return table

@@ -1,13 +1,19 @@
 """`stockbatch daemon` and what steers it: schedule, pause, resume."""
 
+from __future__ import annotations
+
 import logging
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import typer
 
 from jobs.commands import context, options
+
+if TYPE_CHECKING:
+    from jobs.app import App
 
 FIRINGS = 3
 """Of every trigger, shown by `schedule`."""
@@ -25,7 +31,7 @@ def daemon() -> None:
     from jobs.daemon.loop import Care, run_daemon
     from jobs.daemon.signals import AT_ONCE
     from stockbatch import config
-    from stockbatch.exceptions import DatabaseUnavailable, MigrationInProgress
+    from stockbatch.exceptions import DatabaseBusy, DatabaseUnavailable, MigrationInProgress
 
     settings = context.settings()
     if settings.alert_urls:  # said now, not by a thread when the first alert is due
@@ -34,12 +40,22 @@ def daemon() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(AT_ONCE))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    care = Care(review=alerts.review, serving=monitoring.serving, prune=prune.prune)
+
+    def tidy(app: App) -> None:
+        alerts.review_commits(app)
+        prune.vacuum(app)
+
+    care = Care(
+        review=alerts.review,
+        serving=monitoring.serving,
+        prune=prune.prune_calendar,
+        vacuum=tidy,
+    )
     while True:
         try:
             with running(settings) as app:
                 return run_daemon(app, care, config.service_manager())
-        except (DatabaseUnavailable, MigrationInProgress) as error:
+        except (DatabaseUnavailable, DatabaseBusy, MigrationInProgress) as error:
             log.warning("%s; trying again in %g s", error, WAIT)
             time.sleep(WAIT)
 

@@ -43,7 +43,7 @@ def demo() -> None:
         first = calendar.previous(last, WALK)
         typer.echo(f"bars of {', '.join(tickers)}: real, shipped with the package arch")
         for summary in run_sessions(app, calendar.code, first, last, tickers=tickers):
-            typer.echo(summary)
+            context.say(summary)
         with app.transaction() as db:
             forecasts = [row for t in tickers for row in bi.forecasts.of_ticker(db, t).rows()]
             accuracy = [row for t in tickers for row in bi.accuracy.of_ticker(db, t, WALK).rows()]

@@ -25,13 +25,13 @@ XNYS = "XNYS"
 
 
 def doctor() -> None:
-    """Check settings, disk, database, migrations, watchlist, providers and calendars."""
+    """Check settings, disk, database, migrations, ledger, watchlist, providers and calendars."""
     from stockbatch.exceptions import StockbatchError
 
     wrong = 0
     for name, check in _checks():
         try:
-            typer.echo(f"ok     {name}: {check()}")
+            context.say(f"ok     {name}: {check()}")
         except StockbatchError as error:
             wrong += 1
             typer.echo(f"wrong  {name}: {error}")
@@ -52,10 +52,13 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "disk", lambda: _disk(settings)
     yield "database", lambda: _server(settings)
     yield "migrations", lambda: _migrations(settings)
+    yield "readers", lambda: _readers(settings)
     try:
         watchlist = _watchlist(settings)
     except StockbatchError:
         return
+    yield "clock", lambda: _clock(settings)
+    yield "ledger", lambda: _ledger(settings)
     yield "watchlist", lambda: _described(watchlist)
     sources = {i.provider for i in watchlist} | {f.provider for i in watchlist for f in i.fallbacks}
     for specification in sorted(sources):
@@ -118,6 +121,14 @@ def _migrations(settings: Settings) -> str:
     return f"revision {database.head()}"
 
 
+def _readers(settings: Settings) -> str:
+    from stockbatch import database
+
+    with _engine(settings) as engine:
+        database.require_readers_only_read(engine)
+    return "they can only read"
+
+
 def _watchlist(settings: Settings) -> list[Instrument]:
     from sqlalchemy.orm import Session
 
@@ -128,6 +139,37 @@ def _watchlist(settings: Settings) -> list[Instrument]:
         database.require_current(engine)
         with Session(engine) as db:
             return instruments.active(db)
+
+
+def _clock(settings: Settings) -> str:
+    from jobs.clock import Clock
+    from stockbatch import database
+    from stockbatch.exceptions import ClocksApart
+
+    clock = Clock()
+    with _engine(settings) as engine:
+        clock.compare(engine)
+        if clock.behind:
+            minutes = round(abs(clock.behind).total_seconds() / 60)
+            raise ClocksApart(url=database.redacted(engine.url), minutes=minutes)
+    return "that of the database"
+
+
+def _ledger(settings: Settings) -> str:
+    from sqlalchemy.orm import Session
+
+    from stockbatch.exceptions import CommittedLate
+    from stockbatch.store import commits
+
+    with _engine(settings) as engine, Session(engine) as db:
+        if not commits.are_tracked(db):
+            how = "'stockbatch db stop', and the next command starts a server that keeps them"
+            if settings.database_url is not None:
+                how = "track_commit_timestamp = on, and a restart of the server"
+            return f"not compared with commits, whose instants are not kept: {how}"
+        if late := commits.after_deadline(db):
+            raise CommittedLate(found="; ".join(map(str, late[:3])))
+    return "every live forecast was committed before its deadline"
 
 
 def _described(watchlist: list[Instrument]) -> str:

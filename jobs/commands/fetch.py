@@ -21,14 +21,18 @@ def fetch(
     from jobs.app import running
     from jobs.daily.choice import calendars_of
     from jobs.daily.fetch_only import fetch_session
+    from jobs.isolation import one_by_one
     from stockbatch.exceptions import ProviderError
 
     settings = context.settings(exchange=exchange)
     with running(settings) as app:
         some = False
-        for code in calendars_of(app, settings.exchange, tickers, session):
-            fetched = fetch_session(app, code, session, tickers=tickers, provider=provider)
-            typer.echo(fetched)
-            some = some or len(fetched.problems) < fetched.tickers
+        codes = calendars_of(app, settings.exchange, tickers, session)
+        with one_by_one() as each:
+            for code in codes:
+                with each():
+                    fetched = fetch_session(app, code, session, tickers=tickers, provider=provider)
+                    context.say(fetched)
+                    some = some or len(fetched.problems) < fetched.tickers
     if not some:
         raise typer.Exit(ProviderError.exit_code)

@@ -37,9 +37,11 @@ def forecasts(
     elif layout == "json":
         typer.echo(json.dumps(rows, default=str, indent=2))
     elif rows:
+        from jobs.words import cell
+
         writer = csv.DictWriter(sys.stdout, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
 
 
 def views_table(rows: list[dict[str, Any]]) -> None:

@@ -57,7 +57,7 @@ def retry(exchange: options.ExchangeArgument = None) -> None:
     done = 0
     with running(context.settings()) as app:
         for summary in job.retry(app, None if exchange == ALL else exchange):
-            typer.echo(summary)
+            context.say(summary)
             done += 1
     if not done:
         typer.echo("nothing is due")
@@ -75,6 +75,7 @@ def backfill(
 ) -> None:
     """Run the sessions of the past that never ran; their forecasts are late, never live."""
     from jobs.app import running
+    from jobs.isolation import one_by_one
     from jobs.replay import backfill as job
     from stockbatch.store import instruments
 
@@ -83,12 +84,14 @@ def backfill(
     with running(context.settings()) as app:
         with app.transaction() as db:
             codes = [exchange] if exchange else list(instruments.exchanges(db))
-        for code in codes:
-            steps = job.survey(app, code, first, last, job.Reprocess(reprocess))
-            for step in steps if dry_run else ():
-                verb = "run" if step.chosen else "leave"
-                typer.echo(f"{step.calendar} {step.session} is {step.state}: would {verb} it")
-            for summary in () if dry_run else job.backfill(app, steps):
-                typer.echo(summary)
-            if not any(step.chosen for step in steps):
-                typer.echo(f"{code}: nothing to run")
+        with one_by_one() as each:
+            for code in codes:
+                steps = job.survey(app, code, first, last, job.Reprocess(reprocess))
+                for step in steps if dry_run else ():
+                    verb = "run" if step.chosen else "leave"
+                    typer.echo(f"{step.calendar} {step.session} is {step.state}: would {verb} it")
+                with each():
+                    for summary in () if dry_run else job.backfill(app, steps):
+                        context.say(summary)
+                if not any(step.chosen for step in steps):
+                    typer.echo(f"{code}: nothing to run")

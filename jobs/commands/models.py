@@ -68,7 +68,7 @@ def promote(
 
     with running(context.settings(), create=False) as app:
         since = promote_models.promote(app, ticker, model, first)
-    typer.echo(f"{ticker}: model {model} is in use from {since} on")
+    context.say(f"{ticker}: model {model} is in use from {since} on")
 
 
 @models.command()
@@ -79,7 +79,7 @@ def rollback(ticker: options.Ticker) -> None:
 
     with running(context.settings(), create=False) as app:
         model, since = promote_models.roll_back(app, ticker)
-    typer.echo(f"{ticker}: back to model {model}, in use from {since} on")
+    context.say(f"{ticker}: back to model {model}, in use from {since} on")
 
 
 @models.command()
@@ -88,9 +88,11 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.keras")],
 ) -> None:
     """Write a ticker's model as an ordinary Keras file; its input is described by `models show`."""
+    from jobs import files
     from jobs.app import running
     from stockbatch.config import ModelSettings, choose_keras
     from stockbatch.engine.network import network_of
+    from stockbatch.exceptions import UnwritableFile
     from stockbatch.store import models as store
 
     choose_keras()
@@ -100,8 +102,12 @@ def export(
         with app.transaction() as db:
             model = store.champion(db, ticker)
         settings = ModelSettings.model_validate(model.parameters)
-        network_of(model.weights).export(model.weights, settings, file)
-    typer.echo(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
+        try:
+            with files.appearing(file, replacing=True) as partial:
+                network_of(model.weights).export(model.weights, settings, partial)
+        except OSError as error:
+            raise UnwritableFile(path=file, reason=error.strerror or error) from None
+    context.say(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
 
 
 def _number(value: float | None) -> str:

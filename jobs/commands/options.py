@@ -109,7 +109,7 @@ def of_file(
     chosen = {"decimal": decimal, "dates": dates, "basis": basis}
     for pair in column or []:
         name, equals, heading = pair.partition("=")
-        if not equals or not heading.strip() or name != "ticker" or name in chosen:
+        if not equals or name != "ticker" or name in chosen:
             raise typer.BadParameter(f"write --column once, as ticker=NAME, not as {pair!r}")
         chosen[name] = heading
     return {name: value for name, value in chosen.items() if value is not None}

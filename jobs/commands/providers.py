@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,7 +47,10 @@ def csv(
     calendar: options.Calendar = None,
 ) -> None:
     """Show how a file of bars is understood; nothing is stored."""
+    import numpy as np
+
     from stockbatch.exceptions import ProviderError
+    from stockbatch.market.sessions import as_date
     from stockbatch.providers import registry
     from stockbatch.providers.csv.header import Reading, read_header
     from stockbatch.providers.csv.provider import CsvFiles
@@ -55,6 +59,7 @@ def csv(
     specification = registry.with_options(f"csv:{file}", chosen)
     alike: dict[tuple[str, str], int] = {}
     bad: list[ProviderError] = []
+    tickers, bars, days = set[str](), 0, set[date]()
     with closing(CsvFiles(specification.partition(":")[2])) as source:
         for path, table in source.tables():
             if isinstance(table, ProviderError):
@@ -64,10 +69,14 @@ def csv(
             # Of the files of a folder that are alike, one is shown, and any with odd lines.
             kind = (table.basis.value, table.understood)
             alike[kind] = alike.get(kind, 0) + 1
+            tickers.update(table.tickers)
+            bars += len(table.sessions)
+            days |= {as_date(day(table.sessions)) for day in (np.min, np.max)}
             if alike[kind] == 1 or any(table.findings.values()):
                 _show(path, table, read_header(path, Reading.of(chosen)))
     if others := sum(alike.values()) - len(alike):
         typer.echo(f"{others} more files are understood like these")
+        typer.echo(f"in all {bars} bars of {len(tickers)} tickers, {min(days)} to {max(days)}")
     for error in bad:
         typer.echo(f"error: {error}", err=True)
     if bad:
@@ -78,36 +87,36 @@ def _show(path: Path, table: Table, header: Header) -> None:
     """Print what a file was understood to say."""
     names = ", ".join(table.tickers[:TICKERS_SHOWN])
     more = len(table.tickers) - TICKERS_SHOWN
-    typer.echo(path)
+    context.say(path)
     used = {
         name: header.cells[at]
         for name, at in header.columns.items()
         if at < len(header.cells) and name != "adjusted"  # it tells splits at most, as is said
     }
-    typer.echo(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
-    typer.echo(f"  understood  {table.understood}")
-    typer.echo(f"  prices      {table.basis}")
-    typer.echo(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
+    context.say(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
+    context.say(f"  understood  {table.understood}")
+    context.say(f"  prices      {table.basis}")
+    context.say(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
     if table.instants is not None:
         typer.echo("  days        of UTC: for those of an exchange, give --calendar")
-    typer.echo(f"  bars        {len(table.sessions)}")
+    context.say(f"  bars        {len(table.sessions)}")
     first, last = table.tickers[0], table.tickers[-1]
-    typer.echo(f"  first       {_bar(table, first, 0)}")
-    typer.echo(f"  last        {_bar(table, last, -1)}")
+    context.say(f"  first       {_bar(table, first, 0)}")
+    context.say(f"  last        {_bar(table, last, -1)}")
     odd = [finding for of_one in table.findings.values() for finding in of_one]
     for finding in odd[:FINDINGS_SHOWN]:
-        typer.echo(f"  odd         {finding.message}")
+        context.say(f"  odd         {finding.message}")
     if (hidden := len(odd) - FINDINGS_SHOWN) > 0:
-        typer.echo(f"  odd         and {hidden} more lines")
+        context.say(f"  odd         and {hidden} more lines")
 
 
 def _bar(table: Table, ticker: str, at: int) -> str:
     """Return a bar of a ticker in words, with all digits that its file states."""
-    from datetime import date
+    import numpy as np
 
     bars = table.bars(table.rows(ticker, None, date.max))
     values = [
-        f"{name} {getattr(bars, name)[at]:.15g}"
+        f"{name} {np.format_float_positional(getattr(bars, name)[at], trim='-')}"
         for name in ("open", "high", "low", "close", "volume")
     ]
     return f"{ticker} {bars.sessions[at]}: {', '.join(values)}"

@@ -77,7 +77,7 @@ def _decide(number: int, decision: Decision, by: str | None) -> None:
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         said = issues.decide(db, number, decision, by=by or config.user())
-    typer.echo(f"{decision}: {said}")
+    context.say(f"{decision}: {said}")
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:

@@ -24,4 +24,4 @@ def report(
         job.report(engine, ticker, out)
     finally:
         engine.dispose()
-    typer.echo(f"{out}: written")
+    context.say(f"{out}: written")

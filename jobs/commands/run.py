@@ -21,6 +21,7 @@ def run(
     from jobs.app import running
     from jobs.daily.choice import calendars_of
     from jobs.daily.run import RunOptions, run_session, run_sessions
+    from jobs.isolation import one_by_one
 
     if (first is None) != (last is None) or (session and first):
         raise typer.BadParameter("give --session, or both --from and --to")
@@ -30,14 +31,16 @@ def run(
     choices = RunOptions(tickers=tickers, provider=provider, retrain=retrain)
     with running(settings) as app:
         codes = calendars_of(app, settings.exchange, tickers, session)
-        if first is None or last is None:
-            for code in codes:
-                typer.echo(run_session(app, code, session, **choices))
-            return
         walked = False
-        for code in codes:
-            for summary in run_sessions(app, code, first, last, **choices):
-                typer.echo(summary)
-                walked = True
+        with one_by_one() as each:
+            for code in codes:
+                with each():
+                    if first is None or last is None:
+                        context.say(run_session(app, code, session, **choices))
+                        walked = True
+                        continue
+                    for summary in run_sessions(app, code, first, last, **choices):
+                        context.say(summary)
+                        walked = True
         if not walked:
             raise typer.BadParameter(f"no session from {first} to {last}")

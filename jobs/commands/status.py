@@ -28,7 +28,7 @@ def status() -> None:
         accuracy = bi.accuracy.of_calendars(db, WINDOW).rows()
         off = issues.off_calendar(db)
     for sentence in calendars.doubts(off):
-        typer.echo(f"warning: {sentence}")
+        context.say(f"warning: {sentence}")
     columns = [("exchange", "left"), ("session", "left"), ("status", "left"), ("started", "left")]
     columns += [(c, "right") for c in ("seconds", "tickers", *Action)]
     context.show_table(

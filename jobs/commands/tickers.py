@@ -129,7 +129,7 @@ def rename(
 
     with running(context.settings(), create=False) as app:
         watchlist.rename(app, old, new, symbol=symbol)
-    typer.echo(f"{old} is {new} from now on")
+    context.say(f"{old} is {new} from now on")
 
 
 @tickers.command()
@@ -140,7 +140,7 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="TICKER")]) -> Non
 
     with running(context.settings(), create=False) as app:
         watchlist.remove(app, names)
-    typer.echo(f"removed: {', '.join(names)}")
+    context.say(f"removed: {', '.join(names)}")
 
 
 @tickers.command("list")
@@ -156,7 +156,7 @@ def list_() -> None:
     rows = [(i.ticker, i.calendar, i.currency, i.price_basis, i.provider, i.name) for i in known]
     context.show_table(f"{len(rows)} tickers", columns, rows)
     for line in _understood(known):
-        typer.echo(line)
+        context.say(line)
 
 
 def _understood(listed: Iterable[Listing | Instrument]) -> Iterator[str]:
@@ -179,8 +179,8 @@ def _chooser() -> Choose | None:
     def ask(wrong: WrongCalendar) -> str | None:
         advice = str(wrong.values["advice"])
         if advice not in answers:  # one answer is for all whose bars say the same
-            typer.echo(f"{wrong.values['ticker']}: {wrong.values['doubt']}", err=True)
-            text = f"its calendar ({advice}; empty: leave such tickers out)"
+            context.say(f"{wrong.values['ticker']}: {wrong.values['doubt']}", err=True)
+            text = f"its calendar ({advice}; n: leave such tickers out)"
             answers[advice] = typer.prompt(
                 text, default="", show_default=False, value_proc=_code, err=True
             )
@@ -190,7 +190,7 @@ def _chooser() -> Choose | None:
 
 
 def _code(text: str) -> str:
-    return options.exchange(text) if text.strip() else ""
+    return "" if text.strip().lower() in ("", "n", "no") else options.exchange(text)
 
 
 def _tell(result: Added, *, fallbacks: bool) -> None:
@@ -201,7 +201,7 @@ def _tell(result: Added, *, fallbacks: bool) -> None:
             known += ": to change their fallbacks, remove them and add them again"
         typer.echo(f"{len(result.listings)} added{known}")
     for line in _understood(result.listings):
-        typer.echo(line, err=True)
+        context.say(line, err=True)
     for failure in result.failures:
         typer.echo(f"error: {failure}", err=True)
     if result.failures:

@@ -59,4 +59,4 @@ def revoke(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         store.revoke(db, name)
-    typer.echo(f"revoked: {name}")
+    context.say(f"revoked: {name}")

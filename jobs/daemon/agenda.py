@@ -2,8 +2,9 @@
 
 A session of an exchange is due once it has closed, and its bars had time to appear, for as long as
 a ticker that was on the watchlist in time to be forecast from it has no final outcome, waits for
-its bar, or its run was interrupted. Forecasts that can still be live come first, nearest deadline
-first, over all exchanges; then what was missed, oldest first.
+its bar, or its run was interrupted. That it was skipped is no final word: a clock that was ahead
+may have said so of a session that turns out to be the current one. Forecasts that can still be live
+come first, nearest deadline first, over all exchanges; then what was missed, oldest first.
 """
 
 import logging
@@ -50,6 +51,11 @@ class Exchange:
     def deadline(self, session: date) -> datetime:
         """Return the instant before which forecasts from a session are live."""
         return self.calendar.deadline_from(session)
+
+    def following(self, now: datetime) -> tuple[datetime, str, date]:
+        """Return when the next session is due that is not yet, its calendar, and the session."""
+        close = self.calendar.next_close(now - self.delay)
+        return close + self.delay, self.calendar.code, self.calendar.last_closed(close)
 
     def expected(self, now: datetime) -> date | None:
         """Return the newest session whose forecasts are due by now, None where there is none.
@@ -129,7 +135,7 @@ def plan(exchanges: Iterable[Exchange], now: datetime, settings: Settings) -> Ag
         unfinished = [
             _due(exchange.calendar, session, now)
             for session in _window(exchange.calendar, now, exchange.delay, settings)
-            if _is_unfinished(exchange, session)
+            if _is_unfinished(exchange, session, now)
         ]
         missed = [one for one in unfinished if not one.live]
         too_many = missed[: max(0, len(missed) - settings.catch_up_sessions)]
@@ -164,14 +170,24 @@ def _ordered(sessions_due: Sequence[Due]) -> tuple[Due, ...]:
     return tuple(sorted(sessions_due, key=lambda d: (not d.live, d.deadline, d.calendar)))
 
 
-def _is_unfinished(exchange: Exchange, session: date) -> bool:
+def _is_unfinished(exchange: Exchange, session: date, now: datetime) -> bool:
     last, lack = exchange.last_tries.get(session), exchange.lacks.get(session)
     if lack is None:
         return False  # no ticker was on the watchlist by then
     if last is not None and last.status in runs.UNFINISHED:
         return True
-    was_skipped = last is not None and last.status == RunStatus.SKIPPED
-    return lack.missing > 0 or (lack.waiting > 0 and not was_skipped)
+    is_too_old = (
+        last is not None
+        and last.status == RunStatus.SKIPPED
+        and not _is_false_skip(exchange, session, last, now)
+    )
+    return lack.missing > 0 or (lack.waiting > 0 and not is_too_old)
+
+
+def _is_false_skip(exchange: Exchange, session: date, last: LastTry, now: datetime) -> bool:
+    """Tell that a session is not too old after all: it is the last one, or skipped by tomorrow."""
+    is_last = session == exchange.calendar.last_closed(now, exchange.delay)
+    return is_last or now < exchange.deadline(session) or last.tried_at > now
 
 
 def _is_skippable(exchange: Exchange, session: date) -> bool:

@@ -1,24 +1,27 @@
 """Alerts: what is wrong with an exchange, told once, and once more when it is right again."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from jobs.app import App
+from jobs.clock import APART
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
 from stockbatch.config import Settings
+from stockbatch.config.text import scheme_of
 from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
-from stockbatch.store import alerts, health
+from stockbatch.store import alerts, commits, health, instruments
+from stockbatch.text import printable
 
 log = logging.getLogger(__name__)
 
+MINUTE = timedelta(minutes=1)
 WINDOW = 60
 """Sessions of the metrics that are watched; nothing is said before so many were scored."""
 BANDS = {"coverage_80": (0.70, 0.90), "coverage_95": (0.90, 0.99)}
@@ -28,13 +31,46 @@ BANDS = {"coverage_80": (0.70, 0.90), "coverage_95": (0.90, 0.99)}
 def review(app: App) -> None:
     """Raise and clear alerts by what the database says, and deliver what is to be told.
 
-    Of an exchange that is paused, nothing is expected.
+    Of an exchange that is paused, or whose calendar has no answer, nothing is expected, and
+    nothing is over either.
     """
+    behind = app.compare_clocks()
     now = app.clock()
     exchanges = [exchange for exchange in agenda.load(app) if not exchange.paused]
     with app.transaction() as db:
-        holding = list(_holding(db, exchanges, now))
-        alerts.reconcile(db, holding, now, list(_channels(app)))
+        unseen = instruments.exchanges(db).keys() - {one.calendar.code for one in exchanges}
+        holding = [
+            *(
+                alert
+                for alert in _holding(db, exchanges, now)
+                if alerts.calendar_of(alert.subject) not in unseen
+            ),
+            *_clocks_apart(behind),
+        ]
+        alerts.reconcile(db, holding, now, list(_channels(app)), unseen=unseen)
+    deliver(app)
+
+
+def review_commits(app: App) -> None:
+    """Raise an alert where live forecasts were committed after their deadline, or end it.
+
+    All there are are looked at, which takes too long for every minute: it is a part of maintenance.
+    """
+    with app.transaction() as db:
+        late = commits.after_deadline(db)
+        now, channels = app.clock(), list(_channels(app))
+        if late:
+            alert = Alert(
+                condition=Condition.LATE_COMMIT,
+                subject="ledger",
+                session=late[0].target_session,
+                message="; ".join(map(str, late[:3])),
+                observed=float(sum(each.forecasts for each in late)),
+                threshold=0.0,
+            )
+            alerts.raise_one(db, alert, now, channels)
+        else:
+            alerts.end(db, Condition.LATE_COMMIT, now)
     deliver(app)
 
 
@@ -61,6 +97,7 @@ def deliver(app: App) -> dict[str, str]:
     for message in waiting:
         if message.channel in failures:
             continue
+        app.waiting()
         with app.transaction() as db:
             alert = alerts.claim(db, message)
             if alert is None:
@@ -76,25 +113,23 @@ def deliver(app: App) -> dict[str, str]:
 def tell(settings: Settings, subject: str, message: str) -> None:
     """Tell every channel of what is no condition of the database's, which may be what is broken."""
     for url in settings.alert_urls:
-        title, body = f"stockbatch: {subject}", redacted(message)
+        title, body = f"stockbatch: {subject}", printable(redacted(message))
         if failure := _notify(url.get_secret_value(), title, body):
             log.warning("an alert did not get through: %s", failure)
 
 
 def _channels(app: App) -> dict[str, str]:
-    """Return the URLs of the settings by names that give nothing away."""
-    urls = [url.get_secret_value() for url in app.settings.alert_urls]
-    return {
-        f"{url.partition(':')[0]} {hashlib.sha256(url.encode()).hexdigest()[:8]}": url
-        for url in urls
-    }
+    """Return the URLs of the settings by names that give nothing away: mailto 1, slack 2."""
+    urls = (url.get_secret_value() for url in app.settings.alert_urls)
+    # Not even a hash of it: whoever reads that could try passwords.
+    return {f"{scheme_of(url) or 'channel'} {n}": url for n, url in enumerate(urls, start=1)}
 
 
 def _send(url: str, event: str, alert: Any) -> str | None:
     """Send one message; return why it did not get through, None if it did."""
     over = event == "cleared"
     title = f"stockbatch: {alert.subject}: {alert.condition.replace('_', ' ')}"
-    body = f"{alert.message}\nsince {alert.raised_at:%Y-%m-%d %H:%M} UTC"
+    body = f"{printable(alert.message)}\nsince {alert.raised_at:%Y-%m-%d %H:%M} UTC"
     body += f", over at {alert.cleared_at:%Y-%m-%d %H:%M} UTC" if over else ""
     return _notify(url, f"{title}, over" if over else title, body, over=over)
 
@@ -107,8 +142,10 @@ def _notify(url: str, title: str, body: str, *, over: bool = False) -> str | Non
         return "not a URL that Apprise knows"
     with apprise.LogCapture(level=logging.INFO) as said:  # type: ignore[no-untyped-call]
         delivered = service.notify(
-            title=title,
+            title=" ".join(printable(title).split()),
             body=body,
+            # Else services that show HTML or Markdown would take it for that.
+            body_format=apprise.NotifyFormat.TEXT,
             notify_type=apprise.NotifyType.SUCCESS if over else apprise.NotifyType.WARNING,
         )
         words = said.getvalue().strip().splitlines() if said else []
@@ -133,6 +170,19 @@ def _holding(db: Session, exchanges: list[Exchange], now: datetime) -> Iterator[
             message=f"{row.tickers} tickers were refused, e.g.: {row.message}",
             observed=float(row.tickers),
             threshold=0.0,
+        )
+
+
+def _clocks_apart(behind: timedelta) -> Iterator[Alert]:
+    """Yield that the clocks differ by so much that the database's counts."""
+    if behind:
+        yield Alert(
+            condition=Condition.CLOCKS_APART,
+            subject="clocks",
+            message=f"the database's clock is {behind / MINUTE:+.0f} minutes from this machine's:"
+            " nothing is skipped or pruned until they agree; forecasts go by the database's clock",
+            observed=behind / MINUTE,
+            threshold=APART / MINUTE,
         )
 
 

@@ -8,9 +8,9 @@ import errno
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.app import App
 from jobs.daemon import agenda, gauges
-from jobs.daemon.signals import longest_silence
+from jobs.daemon.signals import Beat
 from stockbatch import database
 from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, StockbatchError
@@ -33,12 +33,11 @@ AGAIN = 10.0
 
 
 @contextmanager
-def serving(app: App, beat: Callable[[], datetime]) -> Iterator[tuple[str, int] | None]:
+def serving(app: App, beat: Beat) -> Iterator[tuple[str, int] | None]:
     """Answer on the setting `monitoring_address` and yield host and port.
 
     None where nothing is set, and where another program has the address, perhaps the daemon that
-    this one waits for: then it is taken over as soon as it is free. `beat` returns when the daemon
-    last showed a sign of life. Raises ConfigurationError.
+    this one waits for: then it is taken over as soon as it is free. Raises ConfigurationError.
     """
     if not app.settings.monitoring_address:
         yield None
@@ -86,14 +85,17 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     timeout = 0.2  # so long a request is waited for until the next look at whether to go on
 
-    def __init__(self, address: Address, app: App, beat: Callable[[], datetime]) -> None:
+    def __init__(self, address: Address, app: App, beat: Beat) -> None:
         # A name may stand for an address of either family, which the socket has to share.
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         self.address_family, *_, numeric = found[0]
         super().__init__((str(numeric[0]), address.port), _Handler, bind_and_activate=False)
-        self.app, self.beat, self.registry = app, beat, gauges.registry(app, beat)
-        # Asked once: telling it imports every provider there is.
-        self.longest_silence = timedelta(seconds=longest_silence(app.settings))
+        self.app, self.beat, self.registry = app, beat, gauges.registry(app, beat.last)
+
+    def handle_error(self, *_request: object) -> None:
+        """Say nothing of a client that hung up or fell silent; log all else."""
+        hung_up = isinstance(sys.exception(), OSError)
+        log.log(logging.DEBUG if hung_up else logging.ERROR, "no answer", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,9 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
             encode, kind = choose_encoder(self.headers.get("Accept", ""))
             self._answer(HTTPStatus.OK, encode(self.server.registry), kind)
         elif path == "/healthz":
-            idle = self.server.app.clock() - self.server.beat()
-            stalled = idle > self.server.longest_silence
-            self._report(["the loop has stalled"] if stalled else [])
+            beat = self.server.beat
+            minutes = beat.age / 60
+            said = beat.trouble or "the loop has stalled"
+            self._report([f"{said} (for {minutes:.0f} minutes)"] if beat.is_overdue else [])
         elif path == "/readyz":
             self._report(problems(self.server.app))
         else:
@@ -131,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *values)
 
 
-def _server(app: App, beat: Callable[[], datetime]) -> _Server:
+def _server(app: App, beat: Beat) -> _Server:
     address = Address.parse(app.settings.monitoring_address)
     try:
         return _Server(address, app, beat)

@@ -8,7 +8,7 @@ from jobs.models.base import train_base
 from stockbatch.engine.material import sessions_needed
 from stockbatch.market import sessions
 from stockbatch.records import Run, RunStatus, Trigger
-from stockbatch.store import instruments, market, runs
+from stockbatch.store import market, models, runs
 
 log = logging.getLogger(__name__)
 
@@ -16,20 +16,12 @@ AHEAD = 5
 """Sessions until the next time: a base that lasts as long is left alone."""
 
 
-def refit_bases(app: App) -> None:
-    """Refit the base of every exchange whose last session is finished.
+def refit_base(app: App, code: str) -> bool:
+    """Refit the base of an exchange if it is about to expire; False: its own run comes first.
 
-    It belongs to the run of that session, which is reopened: a process that has lost the run cannot
-    write it.
+    It belongs to the run of the last session, which is reopened: a process that has lost the run
+    cannot write it. Raises RunInProgress.
     """
-    with app.transaction() as db:
-        codes = list(instruments.exchanges(db))
-    for code in codes:
-        app.checkpoint()
-        _refit(app, code)
-
-
-def _refit(app: App, code: str) -> None:
     calendar = sessions.load(code, app.clock().date())
     session = calendar.last_closed(app.clock(), app.settings.close_delay(code))
     window = calendar.window(session, sessions_needed(app.settings))
@@ -42,10 +34,12 @@ def _refit(app: App, code: str) -> None:
         log.info("%s: base model of %s, %d sessions old", code, session, age)
         return False  # the run itself keeps its end
 
-    with runs.exclusive(app.engine, code) as require:
+    with app.exclusive(code):
         with app.transaction() as db:
             last = runs.last_tries(db, code, session).get(session)
-        if (
-            last is not None and last.status == RunStatus.FINISHED
-        ):  # otherwise its own run comes first
-            carry_out(app, calendar, session, refit, require, trigger=Trigger.SCHEDULE)
+            base = models.base(db, code, session, demo=False)
+        if last is None or last.status != RunStatus.FINISHED:
+            return False
+        if base is None or base.age(window) + AHEAD >= app.settings.base_after_sessions:
+            carry_out(app, calendar, session, refit, trigger=Trigger.SCHEDULE)
+    return True

@@ -9,20 +9,18 @@ from datetime import datetime
 from threading import Event, Thread
 from types import FrameType
 
-from stockbatch.config import ServiceManager, Settings
-from stockbatch.providers import registry
+from stockbatch.config import ServiceManager
 
 AT_ONCE = 143
 """Exit status of a process that was told twice to stop, or did not manage to in time."""
 
 
-def longest_silence(settings: Settings) -> float:
-    """Return the seconds without a sign of life after which the daemon is stuck.
+LONGEST_SILENCE = 60.0 * 15
+"""Seconds without a sign of life after which the daemon is stuck.
 
-    Statements end after 10 minutes, and providers wait as long as their settings say; a training
-    child that is waited for is a sign of life, and has limits of its own.
-    """
-    return 60 * 15 + registry.longest_wait(settings)
+Statements end after 10 minutes. To wait on purpose, for a provider's patience or for a training
+child, is a sign of life: such waits have limits of their own.
+"""
 
 
 class Stop:
@@ -55,20 +53,32 @@ class Stop:
 
 
 class Beat:
-    """When the process showed last that it gets on with its work."""
+    """When the process showed last that it gets on with its work.
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
+    Its age is told by a clock that nobody sets.
+    """
+
+    def __init__(
+        self, clock: Callable[[], datetime], timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock, self._timer = clock, timer
+        self.trouble = ""
+        """What it has tried in vain since then."""
         self()
 
     def __call__(self) -> None:
         """Note that it just did."""
-        self._last, self._instant = time.monotonic(), self._clock()
+        self._last, self._instant, self.trouble = self._timer(), self._clock(), ""
 
     @property
     def age(self) -> float:
-        """Return the seconds since the last one, whatever the clock does."""
-        return time.monotonic() - self._last
+        """Return the seconds since the last one."""
+        return self._timer() - self._last
+
+    @property
+    def is_overdue(self) -> bool:
+        """Tell whether the process is stuck."""
+        return self.age > LONGEST_SILENCE
 
     def last(self) -> datetime:
         """Return the instant of the last one."""
@@ -90,8 +100,8 @@ class Notifier:
                 sender.sendto(state.encode(), name)
 
     @contextmanager
-    def watched(self, beat: Beat, longest_silence: float) -> Iterator[None]:
-        """Feed the watchdog for as long as the beat is younger than `longest_silence` seconds."""
+    def watched(self, beat: Beat) -> Iterator[None]:
+        """Feed the watchdog for as long as the beat is not overdue."""
         seconds = self._manager.watchdog_seconds
         if seconds is None:
             yield
@@ -100,7 +110,7 @@ class Notifier:
 
         def feed() -> None:
             while not done.wait(seconds / 3):
-                if beat.age < longest_silence:
+                if not beat.is_overdue:
                     self.tell("WATCHDOG=1")
 
         thread = Thread(target=feed, daemon=True)

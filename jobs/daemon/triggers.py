@@ -14,9 +14,8 @@ from apscheduler.triggers.cron import CronTrigger
 from stockbatch.config import Settings
 from stockbatch.exceptions import ConfigurationError, OutsideCalendar, UnknownCalendar
 from stockbatch.market import sessions
+from stockbatch.records import Chore
 
-BASE_REFIT, MAINTENANCE = "base_refit", "maintenance"
-"""Names of wake-ups, and of the settings that have their crontabs."""
 MISFIRE_GRACE = 3600
 """A wake-up missed by less than an hour is made up for; what is due is done in any case."""
 INSTANT = timedelta(microseconds=1)
@@ -59,7 +58,7 @@ class Schedule:
                 "misfire_grace_time": MISFIRE_GRACE,
             },
         )
-        for key in (BASE_REFIT, MAINTENANCE):
+        for key in Chore:
             self._add(crontab(settings, key), key)
 
     def __enter__(self) -> Self:
@@ -113,7 +112,7 @@ class Firing:
     what: str
 
 
-def crontab(settings: Settings, key: str) -> CronTrigger:
+def crontab(settings: Settings, key: Chore) -> CronTrigger:
     """Return the trigger of a setting. Raises ConfigurationError."""
     try:
         return CronTrigger.from_crontab(getattr(settings, key), timezone=UTC)
@@ -128,8 +127,8 @@ def firings(
     triggers: dict[str, BaseTrigger] = {
         f"{code}: daily run": SessionTrigger(code, settings.close_delay(code)) for code in calendars
     }
-    triggers["all: base models about to expire"] = crontab(settings, BASE_REFIT)
-    triggers["all: maintenance"] = crontab(settings, MAINTENANCE)
+    triggers["all: base models about to expire"] = crontab(settings, Chore.BASE_REFIT)
+    triggers["all: maintenance"] = crontab(settings, Chore.MAINTENANCE)
     found = []
     for what, trigger in triggers.items():
         at = None

@@ -112,6 +112,7 @@ def _answers(
         if origins[instrument.id] != identity(source.specification)
     ]
     for answer in answers(source, requests) if requests else ():
+        app.waiting()
         if isinstance(answer, ProviderError):
             log.warning("%s %s: a jump is not confirmed: %s", run.calendar, run.session, answer)
         else:

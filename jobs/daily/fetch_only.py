@@ -10,7 +10,7 @@ from jobs.daily.choice import closed_session
 from jobs.daily.fetch import fetch_bars
 from stockbatch.market import calendars
 from stockbatch.records import Run
-from stockbatch.store import instruments, issues, runs
+from stockbatch.store import instruments, issues
 
 NAMED, SHOWN = 10, 20
 """Tickers named of those that have the same problem, and problems told."""
@@ -61,7 +61,7 @@ def fetch_session(
         app.provider(provider)
     calendar, session = closed_session(app, calendar_code, session)
     nobody = Run.unrecorded(calendar.code, session)
-    with runs.exclusive(app.engine, calendar.code):
+    with app.exclusive(calendar.code):
         with app.transaction() as db:
             chosen = instruments.work_list(db, calendar.code, tickers)
         problems = fetch_bars(app, nobody, calendar, chosen, provider=provider)

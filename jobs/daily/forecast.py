@@ -18,6 +18,7 @@ from jobs.models.pooled import fit_pooled
 from jobs.models.tickers import LAST_TRY, Around, given, load, parameters, save, train
 from stockbatch.engine import learning
 from stockbatch.engine.material import sessions_needed
+from stockbatch.exceptions import DeadlinePassed
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST
@@ -193,14 +194,21 @@ def _make_chunk(
         )
     }
 
-    app.on_event("forecasts: save")
-    with app.transaction() as db:
-        runs.lock(db, run)
-        model_ids = save(db, run, around, tickers, chunk, trained)
-        forecast_store.add(db, with_models(made, model_ids), run, issued_at=app.clock())
-        bars.add_findings(db, found, run_id=run.id)
-        runs.add_outcomes(db, run, tickers, ended)
-        app.on_event("forecasts: commit")
+    def keep() -> None:
+        app.on_event("forecasts: save")
+        with app.transaction() as db:
+            runs.lock(db, run)
+            model_ids = save(db, run, around, tickers, chunk, trained)
+            forecast_store.add(db, with_models(made, model_ids), run, issued_at=app.clock())
+            bars.add_findings(db, found, run_id=run.id)
+            runs.add_outcomes(db, run, tickers, ended)
+            app.on_event("forecasts: commit")
+
+    try:
+        keep()
+    except DeadlinePassed as error:
+        log.warning("%s %s: %s; saved again, as late", run.calendar, run.session, error)
+        keep()
 
 
 def _is_stale(app: App, around: Around) -> bool:

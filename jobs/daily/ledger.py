@@ -11,7 +11,7 @@ from structlog.contextvars import bound_contextvars
 
 from jobs.app import App
 from jobs.isolation import told
-from stockbatch.exceptions import DatabaseError, RunStopped, RunSuperseded
+from stockbatch.exceptions import DatabaseError, LockLost, RunStopped, RunSuperseded
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Run, Trigger
@@ -29,20 +29,18 @@ def carry_out(
     calendar: TradingCalendar,
     session: date,
     steps: Callable[[Run], bool],
-    require: Callable[[], None],
     *,
     trigger: Trigger,
     reprocess: bool = False,
 ) -> None:
     """Open or resume the run of a session and take `steps`; then it is finished, stopped or failed.
 
-    `require` raises where this process is not alone with the calendar any more, so that it cannot
-    take a run away from another. Where `steps` return False, nothing was done, and a run that was
-    finished before keeps its end.
+    The calendar is this process's alone. Where `steps` return False, nothing was done, and a run
+    that was finished before keeps its end.
     """
     app.on_event("open")
     with app.transaction() as db:
-        run = _open(app, db, calendar, session, require, trigger, reprocess=reprocess)
+        run = _open(app, db, calendar, session, trigger, reprocess=reprocess)
     try:
         with bound_contextvars(run_id=run.id):
             done = steps(run)
@@ -52,7 +50,7 @@ def carry_out(
                 runs.close_run(db, run)
             else:
                 runs.leave_as_it_was(db, run)
-    except RunSuperseded:
+    except (RunSuperseded, LockLost):  # it is nobody's to end, or another's
         raise
     except Exception as error:
         _record(app, run, error)
@@ -64,13 +62,12 @@ def _open(
     db: Session,
     calendar: TradingCalendar,
     session: date,
-    require: Callable[[], None],
     trigger: Trigger,
     *,
     reprocess: bool = False,
 ) -> Run:
     calendar_store.extend(db, calendar, sessions.FIRST_DAY, session + AHEAD)
-    run = runs.open_run(
+    return runs.open_run(
         db,
         calendar.code,
         session,
@@ -79,8 +76,6 @@ def _open(
         code_version=version("stockbatch"),
         engine_hash=app.settings.engine_hash(),
     )
-    require()  # only now, with the run's row locked, can nobody else come in between
-    return run
 
 
 def _record(app: App, run: Run, error: Exception) -> None:
@@ -98,11 +93,15 @@ def _record(app: App, run: Run, error: Exception) -> None:
 
 
 def skip_session(app: App, calendar_code: str, session: date) -> None:
-    """Record that a session is too old to be caught up. Raises RunInProgress."""
+    """Record that a session is too old to be caught up. Raises RunInProgress, ClocksApart.
+
+    By a clock that was ahead without the database's this is wrong, and undone when it comes.
+    """
+    app.require_one_time()
     calendar = sessions.load(calendar_code, app.clock().date())
     deadline = calendar.deadline_from(session)
     reason = f"older than the {app.settings.catch_up_sessions} sessions that are caught up"
-    with runs.exclusive(app.engine, calendar.code) as require, app.transaction() as db:
+    with app.exclusive(calendar.code), app.transaction() as db:
         chosen = instruments.active(db, calendar.code, deadline)
-        run = _open(app, db, calendar, session, require, Trigger.CATCH_UP)
+        run = _open(app, db, calendar, session, Trigger.CATCH_UP)
         runs.skip_run(db, run, [i for i in chosen if not i.demo], reason)

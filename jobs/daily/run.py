@@ -78,7 +78,7 @@ def run_session(
     if provider:
         app.provider(provider)  # a wrong one is told before anything is written
     calendar, session = closed_session(app, calendar_code, session)
-    with runs.exclusive(app.engine, calendar.code) as require:
+    with app.exclusive(calendar.code):
         with app.transaction() as db:
             chosen = instrument_store.work_list(
                 db, calendar.code, options.get("tickers"), options.get("active_before")
@@ -92,7 +92,7 @@ def run_session(
             )
             steps = partial(_take_steps, app, job)
             trigger = options.get("trigger", Trigger.MANUAL)
-            carry_out(app, calendar, session, steps, require, trigger=trigger, reprocess=again)
+            carry_out(app, calendar, session, steps, trigger=trigger, reprocess=again)
         with app.transaction() as db:
             outcomes = runs.final_outcomes(db, chosen, session)
     return Summary(

@@ -45,7 +45,7 @@ def _alone_with(app: App, ticker: str) -> Iterator[tuple[Session, Instrument]]:
     with app.transaction() as db:
         (instrument,) = instrument_store.find(db, [ticker])
     # A run that is going on has chosen its models already.
-    with runs.exclusive(app.engine, instrument.calendar), app.transaction() as db:
+    with app.exclusive(instrument.calendar), app.transaction() as db:
         yield db, instrument
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from jobs import files
 from jobs.pictures import charts
 from jobs.pictures.frames import best_first, own_or_demo
 from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS, price
@@ -164,13 +165,16 @@ def _page(title: str, lines: list[str], parts: list[Chart]) -> alt.VConcatChart:
 
 def _save(page: alt.VConcatChart, file: Path) -> None:
     try:
-        with alt.data_transformers.enable("default", max_rows=None):
+        with (
+            alt.data_transformers.enable("default", max_rows=None),
+            files.appearing(file, replacing=True) as partial,
+        ):
             if file.suffix == ".html":
-                file.write_text(_html(page), encoding="utf-8")
+                partial.write_text(_html(page), encoding="utf-8")
             else:
-                page.save(file, scale_factor=2 if file.suffix == ".png" else 1)
+                page.save(partial, scale_factor=2 if file.suffix == ".png" else 1)
     except OSError as error:
-        raise UnwritableFile(path=file, reason=error.strerror) from None
+        raise UnwritableFile(path=file, reason=error.strerror or error) from None
 
 
 class _InScript(json.JSONEncoder):

@@ -9,6 +9,7 @@ from jobs.app import App
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Due
 from jobs.daily.run import Summary, run_session
+from jobs.isolation import one_by_one
 from stockbatch.market import sessions
 from stockbatch.records import RunStatus, Trigger
 from stockbatch.store import runs
@@ -89,14 +90,16 @@ def backfill(app: App, steps: Sequence[Step]) -> Iterator[Summary]:
 def retry(app: App, calendar_code: str | None = None) -> Iterator[Summary]:
     """Run what is due now without waiting for its time, of one exchange or of all."""
     plan = agenda.plan(agenda.load(app), app.clock(), app.settings)
-    for one in _in_order(plan, calendar_code):
-        yield run_session(
-            app,
-            one.calendar,
-            one.session,
-            trigger=one.trigger,
-            active_before=one.deadline,
-        )
+    with one_by_one() as each:
+        for one in _in_order(plan, calendar_code):
+            with each():
+                yield run_session(
+                    app,
+                    one.calendar,
+                    one.session,
+                    trigger=one.trigger,
+                    active_before=one.deadline,
+                )
 
 
 def _in_order(plan: agenda.Agenda, calendar_code: str | None) -> list[Due]:

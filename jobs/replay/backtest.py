@@ -27,7 +27,7 @@ from stockbatch.methods import registry
 from stockbatch.methods.base import PAST, Stated
 from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
 from stockbatch.records import Forecast, Instrument, Market, Panel, Run, Sessions
-from stockbatch.store import bars, market, methods, runs
+from stockbatch.store import bars, market, methods
 from stockbatch.store import calendar as calendar_store
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import instruments as instrument_store
@@ -58,7 +58,7 @@ def backtest(
     """
     calendar = sessions.load(calendar_code, app.clock().date())
     origins = _origins(app, calendar, first, last)
-    with runs.exclusive(app.engine, calendar.code):
+    with app.exclusive(calendar.code):
         with app.transaction() as db:
             chosen = instrument_store.work_list(db, calendar.code, tickers)
             calendar_store.extend(db, calendar, sessions.FIRST_DAY, calendar.next(last))

@@ -12,16 +12,39 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stockbatch.config.address import Address
+from stockbatch.exceptions import ConfigurationError
 
 PREFIX = "STOCKBATCH_"
+WEEK = 7 * 24 * 60
+"""Minutes: the most of any."""
 ProviderModels = Mapping[str, Callable[[], type[BaseModel]]]
 """By the name of a provider, what returns the model of its table; called when that is needed."""
 
 
 def state_folder() -> Path:
     """Return where state is kept unless a setting says otherwise."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "stockbatch"
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / "stockbatch"
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (where there is none, it stays ~)
+    if not home.is_absolute():
+        reason = "it names no folder, and nor does the system: set STOCKBATCH_HOME to one"
+        raise ConfigurationError(source="environment", key="HOME", reason=reason)
+    return home / ".local" / "state" / "stockbatch"
+
+
+def expanded(path: Path) -> Path:
+    """Return a path from the root on, ~ being somebody's home; raises ValueError."""
+    try:
+        found = path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("nobody knows which folder ~ is: write it from / on") from None
+    except FileNotFoundError:
+        raise ValueError("the current folder is gone: write it from / on") from None
+    try:
+        str(found).encode()
+    except UnicodeEncodeError:
+        raise ValueError("its name is not UTF-8: choose another") from None
+    return found
 
 
 class ModelSettings(BaseModel):
@@ -34,26 +57,34 @@ class ModelSettings(BaseModel):
     lookback: int = Field(60, ge=1, le=1000, description="steps of history before a scored step")
     scored_steps: int = Field(60, ge=1, le=1000, description="scored steps of a training window")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of LSTM outputs dropped in training")
-    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm of one network")
+    clip_norm: float = Field(1.0, gt=0, le=1e6, description="largest gradient norm of one network")
     seed: int = Field(1, ge=0, lt=2**32, description="seed of everything drawn at random")
     history_sessions: int = Field(1260, ge=100, le=20_000, description="sessions trained on")
     stopping_sessions: int = Field(
-        21, ge=1, description="sessions of a block of those that stop the training"
+        21, ge=1, le=20_000, description="sessions of a block of those that stop the training"
     )
     comparison_sessions: int = Field(
-        63, ge=1, description="newest sessions, which choose the model"
+        63, ge=1, le=20_000, description="newest sessions, which choose the model"
     )
-    minimum_history: int = Field(300, ge=60, description="bars a ticker needs to be trained")
-    base_tickers: int = Field(600, ge=1, description="at most so many tickers make the base model")
+    minimum_history: int = Field(
+        300, ge=60, le=20_000, description="bars a ticker needs to be trained"
+    )
+    base_tickers: int = Field(
+        600, ge=1, le=1_000_000, description="at most so many tickers make the base model"
+    )
     base_learning_rate: float = Field(1e-3, gt=0, le=1, description="step size of the base model")
     base_epochs: int = Field(10, ge=1, le=10_000, description="at most so many passes for the base")
     base_batch: int = Field(128, ge=1, le=65536, description="most windows in a step of the base")
-    base_patience: int = Field(2, ge=1, description="epochs without improvement end the base")
+    base_patience: int = Field(
+        2, ge=1, le=10_000, description="epochs without improvement end the base"
+    )
     learning_rate: float = Field(5e-4, gt=0, le=1, description="step size of a ticker model")
     epochs: int = Field(6, ge=1, le=10_000, description="at most so many passes for a ticker")
     batch: int = Field(4, ge=1, le=4096, description="windows per ticker in a training step")
-    patience: int = Field(2, ge=1, description="epochs without improvement stop a ticker")
-    anchor: float = Field(10.0, ge=0, description="pull of a ticker model towards its base")
+    patience: int = Field(
+        2, ge=1, le=10_000, description="epochs without improvement stop a ticker"
+    )
+    anchor: float = Field(10.0, ge=0, le=1e6, description="pull of a ticker model towards its base")
 
     def for_base(self) -> "ModelSettings":
         """Return the settings that train the base model as one network without an anchor."""
@@ -74,7 +105,10 @@ class ExchangeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     close_delay_minutes: int = Field(
-        ge=0, description="minutes from its close until its bars are asked for", examples=[90]
+        ge=0,
+        le=WEEK,
+        description="minutes from its close until its bars are asked for",
+        examples=[90],
     )
 
 
@@ -106,31 +140,37 @@ class Settings(BaseSettings):
         examples=["XNYS"],
     )
     retrain_after_sessions: int = Field(
-        20, ge=1, description="sessions after which a ticker is retrained"
+        20, ge=1, le=100_000, description="sessions after which a ticker is retrained"
     )
     base_after_sessions: int = Field(
-        60, ge=1, description="sessions after which the base is refitted"
+        60, ge=1, le=100_000, description="sessions after which the base is refitted"
     )
     chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
-    threads: int = Field(0, ge=0, description="threads for training; 0: one per core")
+    threads: int = Field(0, ge=0, le=4096, description="threads for training; 0: one per core")
     api_address: str = Field("127.0.0.1:8765", description="HOST:PORT of the REST service")
     close_delay_minutes: int = Field(
-        45, ge=0, description="minutes from a close until its bars are asked for"
+        45, ge=0, le=WEEK, description="minutes from a close until its bars are asked for"
     )
     deadline_margin_minutes: int = Field(
-        15, ge=0, description="minutes before a forecast is due at which training ends"
+        15, ge=0, le=WEEK, description="minutes before a forecast is due at which training ends"
     )
     catch_up_sessions: int = Field(
-        10, ge=0, description="missed sessions of an exchange that are made up for"
+        10, ge=0, le=100_000, description="missed sessions of an exchange that are made up for"
     )
     training_memory_mib: int = Field(
-        4096, ge=0, description="training that takes more MiB of memory is ended; 0: no limit"
+        4096,
+        ge=0,
+        le=2**30,
+        description="training that takes more MiB of memory is ended; 0: no limit",
     )
     training_silence_minutes: int = Field(
-        20, ge=1, description="training that finishes no epoch for so many minutes is ended"
+        20,
+        ge=1,
+        le=WEEK,
+        description="training that finishes no epoch for so many minutes is ended",
     )
     stop_grace_seconds: int = Field(
-        60, gt=0, description="seconds that a daemon told to stop has for its batch"
+        60, gt=0, le=86_400, description="seconds that a daemon told to stop has for its batch"
     )
     base_refit: str = Field(
         "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
@@ -145,7 +185,10 @@ class Settings(BaseSettings):
         examples=[["mailto://user:password@mail.example", "slack://token/token/token"]],
     )
     keep_retired_models: int = Field(
-        2, ge=1, description="models beside the one in use whose weights `prune` keeps, per ticker"
+        2,
+        ge=1,
+        le=100_000,
+        description="models beside the one in use whose weights `prune` keeps, per ticker",
     )
     model: ModelSettings = ModelSettings()
     exchanges: dict[str, ExchangeSettings] = Field(
@@ -175,7 +218,7 @@ class Settings(BaseSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
-        return path.expanduser().absolute()
+        return expanded(path)
 
     @field_validator("exchanges", mode="after")
     @classmethod

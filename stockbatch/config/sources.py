@@ -5,12 +5,12 @@ A secret can be in a file that the environment names: `STOCKBATCH_DATABASE_URL_F
 """
 
 import os
-import tomllib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import BaseModel, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -18,12 +18,24 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from stockbatch.config.problems import Sources, of_providers, of_validation, of_variables
-from stockbatch.config.schema import PREFIX, SECRETS, ProviderModels, Settings, state_folder
+from stockbatch.config.schema import (
+    PREFIX,
+    SECRETS,
+    ProviderModels,
+    Settings,
+    expanded,
+    state_folder,
+)
 from stockbatch.exceptions import ConfigurationError, StockbatchError
+
+_PARTS = re.compile(r"[/:@?&=#\s]")
+_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+\.?|localhost|[a-z]{1,11}", re.IGNORECASE)
+"""A machine's name or address, or a plain word, of which messages would be full of holes."""
 
 
 def load(
@@ -91,17 +103,22 @@ def _read(
         settings = FromFile(**options)
     except ConfigurationError as error:
         found.append(error)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        found.append(ConfigurationError(source=file, key="syntax", reason=error))
     except OSError as error:
         found.append(ConfigurationError(source=file, key="file", reason=error.strerror))
     except ValidationError as error:
         found += of_validation(error, sources, models or {})
+    except RecursionError:
+        reason = "tables or lists within others, deeper than can be read"
+        found.append(ConfigurationError(source=file or "settings", key="syntax", reason=reason))
+    except SettingsError as error:  # a table from one variable, as JSON
+        found.append(ConfigurationError(source="environment", key="syntax", reason=error))
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+        found.append(ConfigurationError(source=file, key="syntax", reason=error))
     return found or settings
 
 
 def secrets(settings: Settings, models: ProviderModels) -> set[str]:
-    """Return every secret of the settings, and the passwords inside those that are URLs.
+    """Return every secret of the settings, and what may be one in the URLs for alerts.
 
     `models` tell which settings of the providers are secrets.
     """
@@ -109,12 +126,11 @@ def secrets(settings: Settings, models: ProviderModels) -> set[str]:
     for name, table in settings.providers.items():
         with suppress(StockbatchError, ValidationError):
             tables.append(models[name]().model_validate(table))
-    found = set()
-    for secret in _secrets(tables):
-        found.add(secret)
-        with suppress(ValueError):
-            password = urlsplit(secret).password or ""
-            found |= {password, unquote(password)}
+    found = set(_secrets(tables))
+    for url in settings.alert_urls:
+        # Each service has its token in another place; of a host alone, nothing is made a secret.
+        for part in _PARTS.split(url.get_secret_value().partition("://")[2]):
+            found |= set() if _HOST.fullmatch(part) else {part, unquote(part)}
     return found - {""}
 
 
@@ -150,8 +166,8 @@ class _SecretFiles(_AtOnce):
             if not (named := os.environ.get(variable)):
                 continue
             try:
-                found[key] = Path(named).expanduser().read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+                found[key] = expanded(Path(named)).read_text(encoding="utf-8").strip()
+            except (OSError, ValueError) as error:
                 reason = f"{named}: {getattr(error, 'strerror', None) or error}"
                 raise ConfigurationError(
                     source="environment", key=variable, reason=reason
@@ -179,8 +195,13 @@ def _find_file(config: Path | None) -> Path | None:
     if config is not None:
         return _require_file(config, "--config")
     home = os.environ.get(f"{PREFIX}HOME")
-    default = (Path(home).expanduser() if home else state_folder()) / "stockbatch.toml"
-    return _require_file(default, "settings") if default.exists() else None
+    try:
+        default = (expanded(Path(home)) if home else state_folder()) / "stockbatch.toml"
+        return _require_file(default, "settings") if default.exists() else None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        key = f"{PREFIX}HOME" if home else "home"
+        raise ConfigurationError(source="environment", key=key, reason=reason) from None
 
 
 def _require_file(path: Path, source: str) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from contextlib import suppress
 
 from pydantic import BaseModel, SecretStr
@@ -10,13 +11,9 @@ from pydantic_core import PydanticUndefined
 from stockbatch.config import PREFIX, ExchangeSettings, ModelSettings, ProviderModels, Settings
 from stockbatch.exceptions import StockbatchError
 
-_URL = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)"
-    r"(?:(?P<user>[^:/?#@]*)(?P<password>:[^/?#@]*)?(?=@))?"
-    r"(?P<place>@?[^:/?#@\[\]]*(?:\[[0-9a-fA-F:.]+\])?(?::[0-9]*)?(?:/[^?#@]*)?)"
-    r"(?:\?[^#]*)?",
-)
-"""A URL in whose user and password nothing has a meaning for its parts."""
+_HIDDEN = "***"
+_SCHEME = re.compile(r"([a-z0-9]{1,13})://", re.IGNORECASE)
+"""As the schemes of Apprise are written. What is before any other :// may be a secret."""
 _ABOUT = f"""
 # Settings of stockbatch: take the '# ' away from what you change.
 #
@@ -29,12 +26,25 @@ _ABOUT = f"""
 """
 
 
-def describe(settings: Settings, models: ProviderModels) -> str:
+def scheme_of(url: str) -> str | None:
+    """Return the scheme of a URL for alerts, which says nothing secret; None where it has none."""
+    found = _SCHEME.match(url)
+    return found[1].lower() if found else None
+
+
+def _nothing(_secret: str) -> str:
+    return _HIDDEN
+
+
+def describe(
+    settings: Settings, models: ProviderModels, shown: Callable[[str], str] = _nothing
+) -> str:
     """Return the settings as TOML with what each is for; passwords and keys are hidden.
 
-    `models` are those of the providers there are, with or without a table in the settings.
+    `models` are those of the providers there are, with or without a table in the settings. `shown`
+    tells what of the database's URL may be seen: only who connects by it can read it.
     """
-    lines = _assignments(settings)
+    lines = _assignments(settings, shown)
     lines += ["", "[model]", *_assignments(settings.model)]
     for code, own in settings.exchanges.items():
         lines += ["", f"[exchanges.{json.dumps(code)}]", *_assignments(own)]
@@ -54,12 +64,14 @@ def _of_provider(model: type[BaseModel], table: object) -> BaseModel:
     return model.model_construct() if table is None else model.model_validate(table)
 
 
-def _assignments(table: BaseModel) -> list[str]:
+def _assignments(table: BaseModel, shown: Callable[[str], str] = _nothing) -> list[str]:
     lines = []
     for key, field in type(table).model_fields.items():
         value = getattr(table, key, None)
         if isinstance(value, BaseModel | dict):
             continue
+        if isinstance(value, SecretStr):
+            value = shown(value.get_secret_value())
         text = f"{key} = {_toml(value)}" if value is not None else f"# {key} is not set"
         lines.append(text.ljust(40) + f"  # {field.description or key}")
     return lines
@@ -100,18 +112,9 @@ def _line(text: str) -> str:
 def _toml(value: object) -> str:
     """Return a value as TOML, which for what settings are made of is as JSON writes it."""
     if isinstance(value, SecretStr):
-        return json.dumps(_redacted(value.get_secret_value()))
+        return json.dumps(_HIDDEN)
     if isinstance(value, tuple) and all(isinstance(one, SecretStr) for one in value):
         # The whole text of each may be the secret.
-        schemes = [one.get_secret_value().rpartition("://")[0] for one in value]
-        return json.dumps([f"{scheme}://***" if scheme else "***" for scheme in schemes])
+        schemes = [scheme_of(one.get_secret_value()) for one in value]
+        return json.dumps([f"{scheme}://***" if scheme else _HIDDEN for scheme in schemes])
     return json.dumps("" if value in (None, PydanticUndefined) else value, default=str)
-
-
-def _redacted(secret: str) -> str:
-    """Return a URL without its password and without its query, of anything else nothing."""
-    found = _URL.fullmatch(secret)
-    if found is None:  # a password with a character of its own meaning may be anywhere in it
-        return "***"
-    password = ":***" if found["password"] is not None else ""
-    return f"{found['scheme']}{found['user'] or ''}{password}{found['place']}"

@@ -1,6 +1,6 @@
 """The database: the way into it, its tables, its revision, and the server that comes along."""
 
-from stockbatch.database.address import for_clients, redacted
+from stockbatch.database.address import for_clients, redacted, secrets, shown
 from stockbatch.database.connection import (
     engine,
     for_programs,
@@ -18,6 +18,7 @@ from stockbatch.database.migration import (
     require_current,
     revision,
 )
+from stockbatch.database.readers import require_readers_only_read
 
 __all__ = [
     "alembic_config",
@@ -33,6 +34,9 @@ __all__ = [
     "psql",
     "redacted",
     "require_current",
+    "require_readers_only_read",
     "revision",
+    "secrets",
+    "shown",
     "url",
 ]

@@ -1,5 +1,7 @@
 """The URL of a server that is not ours, read as PostgreSQL's own library reads it."""
 
+from urllib.parse import quote
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL
@@ -7,7 +9,10 @@ from sqlalchemy import URL
 from stockbatch.exceptions import ConfigurationError
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-_SECRETS = ("password", "sslpassword")
+_SECRETS = (
+    *("password", "sslpassword"),
+    *("scram_client_key", "scram_server_key", "oauth_client_secret"),
+)
 _LISTS = ("host", "port")
 """Of several servers, one of which is chosen by `target_session_attrs`, a list each."""
 
@@ -39,18 +44,49 @@ def external(given: str) -> URL:
     )
 
 
+def shown(given: str) -> str:
+    """Return what a URL says without any password; of what cannot be read, nothing."""
+    try:
+        return redacted(external(given))
+    except ConfigurationError:
+        return "***"
+
+
+def secrets(given: str) -> set[str]:
+    """Return the passwords in a URL, as they are and as they are written there."""
+    try:
+        url = external(given)
+    except ConfigurationError:
+        return set()  # nothing connects with any part of it
+    found = {str(url.query[key]) for key in _SECRETS if key in url.query}
+    found |= {str(url.password)} if url.password else set()
+    return found | {written for secret in found if (written := _written(secret)) in given}
+
+
 def redacted(url: URL) -> str:
     """Return the URL without any password."""
-    plain = url.set(drivername="postgresql")
-    return without_secrets(plain).render_as_string(hide_password=True)
+    hidden = without_secrets(url)
+    return for_clients(hidden if hidden.password is None else hidden.set(password="***"))  # noqa: S106
 
 
 def for_clients(url: URL) -> str:
-    """Return the URL, password included, as PostgreSQL's own programs and BI tools take it."""
-    written = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    # SQLAlchemy leaves blanks as they are, or in the query writes them as `+`.
-    place, mark, query = written.partition("?")
-    return place.replace(" ", "%20") + mark + query.replace("+", "%20")
+    """Return the URL, password included, as libpq reads it: its programs and BI tools do."""
+    # SQLAlchemy writes some blanks as they are, others as `+`, which libpq takes for a plus.
+    user = None if url.username is None else _written(url.username)
+    word = None if url.password is None else _written(url.password)
+    login = "" if user is None and word is None else f"{user or ''}{'' if word is None else ':'}"
+    login += f"{word or ''}@" if login else ""
+    host = url.host or ""
+    place = f"[{quote(host, safe=':')}]" if ":" in host else _written(host)
+    port = "" if url.port is None else f":{url.port}"
+    name = "" if url.database is None else f"/{_written(url.database)}"
+    pairs = "&".join(f"{key}={_written(str(value))}" for key, value in url.query.items())
+    return f"postgresql://{login}{place}{port}{name}{'?' if pairs else ''}{pairs}"
+
+
+def _written(part: str) -> str:
+    """Return a part of a URL so that nothing in it has a meaning for the whole."""
+    return quote(part, safe="*", errors="surrogateescape")
 
 
 def without_secrets(url: URL) -> URL:

@@ -6,9 +6,11 @@ made for the writer, the reader or the REST service does `SET ROLE stockbatch_wr
 `stockbatch_reader` or `stockbatch_api` if that role exists and the login may, and keeps the login's
 own rights otherwise. The owner is the login itself: it migrates.
 
+An embedded server that was killed is started again by whoever needs a connection.
+
 Every connection speaks UTC and UTF-8, has time limits, and sees only `public` unqualified, whatever
-the database or the login has by default. Session settings and advisory locks are used, so a pooler
-in between must pool by session: one that does not is refused.
+the database or the login has by default. Session settings are used, so a pooler in between must
+pool by session: one that does not is refused.
 """
 
 import shutil
@@ -22,6 +24,7 @@ from stockbatch.database import address as addresses
 from stockbatch.database import embedded_server, errors
 from stockbatch.database.address import redacted
 from stockbatch.database.embedded_server import Role
+from stockbatch.database.revival import Revival
 from stockbatch.exceptions import (
     DatabaseNotCreated,
     DatabaseUnavailable,
@@ -29,6 +32,8 @@ from stockbatch.exceptions import (
 
 OLDEST_SERVER = 15
 STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s", "api": "30s"}
+IDLE_TIMEOUT = {"owner": "0", "writer": "5min", "reader": "0", "api": "0"}
+"""In a transaction: whoever is suspended in one holds what the next has to write no longer."""
 LOCK_TIMEOUT = "10s"
 KEEPALIVES = {"idle": "30", "interval": "10", "count": "3"}
 """Seconds, seconds and number: a machine or a network that is gone is noticed within a minute, by
@@ -48,9 +53,7 @@ _PINNED = {
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
     "default_transaction_isolation": "read committed",
-    # The lock of a run is held by a connection that says nothing for hours.
     "idle_session_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
     "transaction_timeout": "0",
     **{f"tcp_keepalives_{name}": value for name, value in KEEPALIVES.items()},
 }
@@ -105,6 +108,8 @@ def engine(settings: Settings, role: Role = "writer", *, create: bool = True) ->
         _prepare(connection, role, address)
 
     event.listen(made, "handle_error", errors.raise_ours)
+    if settings.database_url is None:
+        event.listen(made, "do_connect", Revival(settings.home, redacted(address)).connect)
     return made
 
 
@@ -148,7 +153,11 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
     if reason := _unsuitable(connection):
         connection.close()
         raise DatabaseUnavailable(url=redacted(address), reason=reason)
-    values = {**_PINNED, "statement_timeout": STATEMENT_TIMEOUT[role]}
+    values = {
+        **_PINNED,
+        "statement_timeout": STATEMENT_TIMEOUT[role],
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT[role],
+    }
     connection.execute(_CONFIGURE, [list(values), list(values.values())])
     # Once, when the connection is made: every transaction on it then has that role.
     if role != "owner":

@@ -6,11 +6,14 @@
         data/               the data folder
         log, log.previous   what the server said since its last start, and before that
         pgpass              host:port:database:login:password of every login, readable by libpq
+        stopped             there if `stop` was the last that was done to it
 
 The server is detached from whoever starts it and stays up until `stop`. It listens on 127.0.0.1, on
 a port that is chosen once, and on a socket in its folder (in `data/` where the path is too long for
 a socket); logins need their password. `owner` is the superuser; `writer`, `reader` and `api` are
-members of the group roles of that name, so the migrations find those roles and grant to them.
+members of the group roles of that name, so the migrations find those roles and grant to them. What
+a login can do to itself, as to change its password, every start undoes, and none can take the last
+connections from the jobs.
 
 PostgreSQL refuses to run as root. Started by root it runs in a user namespace, where root's files
 belong to `nobody`; where there are no user namespaces (most containers) it runs as `nobody`, who is
@@ -19,6 +22,8 @@ given the folder and the one capability that reaches it below folders closed to 
 
 import fcntl
 import os
+import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -27,9 +32,9 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Literal, get_args
@@ -48,19 +53,50 @@ LONGEST_SOCKET_FOLDER = 85  # bytes; the whole path may have 107
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # nothing of the user's: no PGDATA, no PGOPTIONS
 
 _ENCRYPTION_REQUEST = struct.pack("!II", 8, 80_877_103)  # the first message, answered by a byte
-_LOGINS = """\
+_ROLES = """\
 CREATE ROLE stockbatch_writer;
 CREATE ROLE stockbatch_reader;
 CREATE ROLE stockbatch_api;
-CREATE ROLE writer LOGIN PASSWORD '{writer}' IN ROLE stockbatch_writer;
-CREATE ROLE reader LOGIN PASSWORD '{reader}' IN ROLE stockbatch_reader CONNECTION LIMIT 50;
-ALTER ROLE reader SET statement_timeout = '60s';
+CREATE ROLE writer IN ROLE stockbatch_writer;
+CREATE ROLE reader IN ROLE stockbatch_reader;
+CREATE ROLE api IN ROLE stockbatch_api;
 CREATE DATABASE {database} OWNER owner;
 """
-_API_LOGIN = """\
-DROP ROLE IF EXISTS api;
-CREATE ROLE api LOGIN PASSWORD '{api}' IN ROLE stockbatch_api CONNECTION LIMIT 50;
+_FIRST_LOGINS = ("owner", "writer", "reader")
+"""Of every cluster; older ones have no other."""
+_LINE = re.compile(r"127\.0\.0\.1:(?P<port>[0-9]{1,5}):\*:(?P<login>\w+):(?P<password>[^:\s]+)")
+_RESERVED = 20
+"""Connections that nobody gets but the jobs, of 100."""
+_SETTLE = """\
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'api') THEN
+        CREATE ROLE api IN ROLE stockbatch_api;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_use_reserved_connections') THEN
+        GRANT pg_use_reserved_connections TO writer;
+    END IF;
+END $$;
+ALTER ROLE writer RESET ALL;
+ALTER ROLE reader RESET ALL;
+ALTER ROLE api RESET ALL;
+ALTER ROLE writer IN DATABASE {database} RESET ALL;
+ALTER ROLE reader IN DATABASE {database} RESET ALL;
+ALTER ROLE api IN DATABASE {database} RESET ALL;
+ALTER ROLE writer LOGIN PASSWORD '{writer}';
+ALTER ROLE reader LOGIN PASSWORD '{reader}' CONNECTION LIMIT 40;
+ALTER ROLE api LOGIN PASSWORD '{api}' CONNECTION LIMIT 30;
+ALTER ROLE reader SET statement_timeout = '60s';
 ALTER ROLE api SET statement_timeout = '30s';
+REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
+REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
+GRANT TEMPORARY ON DATABASE {database} TO stockbatch_writer;
+DO $$ DECLARE one regprocedure; BEGIN
+    FOR one IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+        AND proname ~ '^lo(_|read|write)' AND has_function_privilege('public', oid, 'EXECUTE')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', one);
+    END LOOP;
+END $$;
 """
 
 
@@ -110,6 +146,11 @@ def running(home: Path) -> EmbeddedServer | None:
         return server if _is_held(server.folder) and _is_ready(server) else None
 
 
+def was_stopped(home: Path) -> bool:
+    """Tell whether the server of `home` is down because somebody said `stop`."""
+    return (home / "postgres" / "stopped").exists()
+
+
 def start(
     home: Path, *, programs: Path | None = None, options: Mapping[str, str] | None = None
 ) -> EmbeddedServer:
@@ -126,9 +167,11 @@ def start(
         with _alone(home):
             if not folder.exists():
                 _create(folder, programs)
-            server = _read(folder)
-            _launch(server, programs, options or {})
-            return server if "api" in server.passwords else _add_api_login(server, programs)
+            server = _with_every_login(_read(folder))
+            (folder / "stopped").unlink(missing_ok=True)
+            if _launch(server, programs, options or {}) or server != _read(folder):
+                _settle(server, programs)
+            return server
 
 
 def stop(home: Path) -> bool:
@@ -137,6 +180,7 @@ def stop(home: Path) -> bool:
         return False
     folder = home.resolve() / "postgres"
     with _explained(home), _alone(home):
+        (folder / "stopped").touch(mode=0o600)  # so that nobody who misses it starts it again
         if not _is_held(folder):
             return False
         # The second order is obeyed at once; the next start then recovers.
@@ -187,25 +231,34 @@ def _create(folder: Path, programs: Path) -> None:
     _call([*as_user, str(programs / "initdb"), *initdb], folder, passwords["owner"])
     single = ["--single", "-D", data, "-c", "exit_on_error=on"]
     single += ["-c", "log_min_error_statement=panic", "postgres"]
-    statements = (_LOGINS + _API_LOGIN).format(database=DATABASE, **passwords)
+    statements = _ROLES.format(database=DATABASE)
     _call([*as_user, str(programs / "postgres"), *single], folder, statements)
     partial.rename(folder)
 
 
-def _add_api_login(server: EmbeddedServer, programs: Path) -> EmbeddedServer:
-    """Give a cluster made before there was a REST service the login that the service uses."""
-    password = secrets.token_hex(16)
+def _with_every_login(server: EmbeddedServer) -> EmbeddedServer:
+    """Think of passwords for logins that the cluster was made before."""
+    passwords = {role: secrets.token_hex(16) for role in get_args(Role)}
+    return replace(server, passwords={**passwords, **server.passwords})
+
+
+def _settle(server: EmbeddedServer, programs: Path) -> None:
+    """Let every login have its password, its limits and its settings, whatever it made of them."""
     file = str(server.password_file).replace("\\", r"\\").replace("'", r"\'")
     address = f"host={HOST} port={server.port} user=owner dbname={DATABASE} passfile='{file}'"
-    psql = [str(programs / "psql"), "-Xqwv", "ON_ERROR_STOP=1", "-d", address]
-    _call(psql, server.folder, _API_LOGIN.format(api=password))
+    # What others may have put into the database plays no part, and no password gets into the log.
+    options = "-c search_path=pg_catalog -c log_min_error_statement=panic"
+    psql = [str(programs / "psql"), "-Xqwv", "ON_ERROR_STOP=1", "-d"]
+    psql.append(f"{address} options='{options}'")
+    _call(psql, server.folder, _SETTLE.format(database=DATABASE, **server.passwords))
+    known = _read(server.folder).passwords
     with server.password_file.open("a") as lines:
-        lines.write(f"{HOST}:{server.port}:*:api:{password}\n")
-    return _read(server.folder)
+        for login in server.passwords.keys() - known.keys():
+            lines.write(f"{HOST}:{server.port}:*:{login}:{server.passwords[login]}\n")
 
 
-def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) -> None:
-    """Bring the server up; return when it accepts connections.
+def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) -> bool:
+    """Bring the server up; return when it accepts connections, and whether it was started.
 
     Whoever takes `alive` hands it to the server. It may be held by processes that a killed server
     left behind, or by a server whose starter was killed: both are waited for.
@@ -224,6 +277,7 @@ def _launch(server: EmbeddedServer, programs: Path, options: Mapping[str, str]) 
         time.sleep(0.02)
     if process is not None:
         process.returncode = 0  # it is to outlive us: subprocess need not warn of that
+    return process is not None
 
 
 def _spawn(
@@ -236,7 +290,8 @@ def _spawn(
     if found != version:
         raise DataFolderOfOtherVersion(folder=data, found=found, expected=version)
     command = [*as_user, str(programs / "postgres"), "-D", str(data)]
-    command += [f"--{name}={value}" for name, value in {**_options(server), **options}.items()]
+    options = {**_options(server, version), **options}
+    command += [f"--{name}={value}" for name, value in options.items()]
     alive = os.open(folder / "alive", os.O_RDWR)
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -248,6 +303,7 @@ def _spawn(
             reason = f"port {server.port} of {HOST}, its own for good, is taken by another program"
             raise _failure(folder, f"{reason}: stop that program")
         # Nobody holds `alive`: the process these name is gone, a zombie or somebody else.
+        _reap(map(int, _pid_file(folder)[:1]), os.WNOHANG)
         socket_lock = f".s.PGSQL.{server.port}.lock"
         for stale in (data / "postmaster.pid", data / socket_lock, folder / socket_lock):
             stale.unlink(missing_ok=True)
@@ -265,7 +321,7 @@ def _spawn(
         os.close(alive)
 
 
-def _options(server: EmbeddedServer) -> dict[str, str]:
+def _options(server: EmbeddedServer, version: int) -> dict[str, str]:
     is_short = len(os.fsencode(server.folder)) <= LONGEST_SOCKET_FOLDER
     sockets = str(server.folder).replace('"', '""') if is_short else "."
     return {
@@ -275,6 +331,9 @@ def _options(server: EmbeddedServer) -> dict[str, str]:
         "timezone": "UTC",
         "log_timezone": "UTC",
         "log_checkpoints": "off",
+        # When each transaction was committed: what was recorded in time is told apart by it.
+        "track_commit_timestamp": "on",
+        **({"reserved_connections": str(_RESERVED)} if version >= 16 else {}),
     }
 
 
@@ -290,21 +349,34 @@ def _as_server_user(folder: Path, programs: Path) -> tuple[list[str], int]:
     if os.geteuid() == 0 and (programs / "postgres").exists():
         reason = "PostgreSQL does not run as root, and neither unshare nor setpriv can start it as "
         reason += "another user here: use an ordinary user"
+    elif not _has_name():
+        reason = f"user {os.geteuid()} has no name on this machine, which PostgreSQL needs: add one"
+        reason += " to /etc/passwd, or set STOCKBATCH_DATABASE_URL to a server of your own"
     raise _failure(folder, reason)
 
 
 def _server_users(folder: Path) -> Iterator[tuple[list[str], int]]:
     """Yield the ways to run the server, each with the user the folder then belongs to."""
     owner = folder.stat().st_uid
+    namespace = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"]
     if os.geteuid() != 0:
-        yield [], owner
+        # initdb asks for the name of whoever runs it, which a container need not know.
+        yield ([] if _has_name() else namespace), owner
         return
     if owner == 0:
-        yield ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"], 0
+        yield namespace, 0
     user = owner or NOBODY
     identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     reach = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     yield ["setpriv", *identity, *reach, "--"], user
+
+
+def _has_name() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _give(folder: Path, user: int) -> None:
@@ -324,9 +396,17 @@ def _call(arguments: Sequence[str], folder: Path, text: str) -> None:
 
 
 def _read(folder: Path) -> EmbeddedServer:
-    lines = [line.split(":") for line in (folder / "pgpass").read_text().splitlines()]
-    passwords = {login: password for _, _, _, login, password in lines}
-    return EmbeddedServer(folder=folder, port=int(lines[0][1]), passwords=passwords)
+    file = folder / "pgpass"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    found = [_LINE.fullmatch(line) for line in text.splitlines()]
+    lines = [line for line in found if line is not None]
+    passwords = {line["login"]: line["password"] for line in lines}
+    ports = {int(line["port"]) for line in lines}
+    if None in found or len(ports) != 1 or not set(_FIRST_LOGINS) <= set(passwords):
+        reason = f"{file}, its logins with their passwords, is damaged: bring it back from a copy,"
+        reason += " or restore a backup to a new STOCKBATCH_HOME"
+        raise _failure(folder, reason)
+    return EmbeddedServer(folder=folder, port=ports.pop(), passwords=passwords)
 
 
 def _write_passwords(file: Path, port: int, passwords: Mapping[str, str]) -> None:
@@ -375,10 +455,15 @@ def _end(folder: Path, order: signal.Signals, seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
+    _reap(pids)
+    return True
+
+
+def _reap(pids: Iterable[int], how: int = 0) -> None:
+    """Leave no zombie of a server that is gone, if it was our child."""
     for pid in pids:
         with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-    return True
+            os.waitpid(pid, how)
 
 
 def _new_log(folder: Path) -> IO[bytes]:

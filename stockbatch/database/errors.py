@@ -14,6 +14,7 @@ from stockbatch.exceptions import (
     DatabaseReadOnly,
     DatabaseSlow,
     DatabaseUnavailable,
+    DeadlinePassed,
     StockbatchError,
 )
 
@@ -24,6 +25,7 @@ _BY_STATE: dict[str, type[StockbatchError]] = {
     "53100": DatabaseFull,
     "55P03": DatabaseBusy,
     "57014": DatabaseSlow,
+    "SB001": DeadlinePassed,  # by trigger judge_commit
 }
 _BY_CLASS = {"53": DatabaseFailed, "58": DatabaseFailed, "XX": DatabaseFailed}
 """By the first two characters of a state: too little memory, a system call, a damaged file."""

@@ -7,22 +7,32 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateSchema
 
 from stockbatch.config import Settings
 from stockbatch.database.address import redacted
 from stockbatch.database.connection import engine as connect
-from stockbatch.exceptions import MigrationInProgress, SchemaOutOfDate, SchemaTooNew
+from stockbatch.exceptions import DatabaseBusy, MigrationInProgress, SchemaOutOfDate, SchemaTooNew
 
-MIGRATION_LOCK = 0x73746F636B  # "stock": the key of the advisory lock of migrations
+SCHEMAS = ("stockbatch", "bi")
+PATIENCE = "120s"
+"""How long a process waits for another one's migration."""
+# No reader and no job may take it, and it lets the rows of the table be changed.
+_LOCK = text("LOCK TABLE stockbatch.alembic_version IN SHARE UPDATE EXCLUSIVE MODE")
+_MADE_BY_ANOTHER = ("23505", "42P06", "42P07")
+"""States of what another process has made in the same instant."""
 
 
 def migrate(settings: Settings) -> None:
     """Bring the schema to the newest revision.
 
-    Raises MigrationInProgress at once if another process is at it, and SchemaTooNew.
+    Another process that is at it is waited for. Raises MigrationInProgress where that takes too
+    long, and SchemaTooNew.
     """
     owner = connect(settings, role="owner")
     try:
@@ -47,7 +57,7 @@ def head() -> str | None:
 def revision(engine: Engine) -> str | None:
     """Return the revision of the schema, None where there is none."""
     with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version", schema="stockbatch"):
+        if not _has_version_table(connection):
             return None
         found = connection.scalar(text("SELECT version_num FROM stockbatch.alembic_version"))
         return None if found is None else str(found)
@@ -63,17 +73,46 @@ def require_current(engine: Engine) -> None:
 
 @contextmanager
 def migration_lock(connection: Connection) -> Iterator[None]:
-    """Be the only migrator of this database, or raise MigrationInProgress at once."""
-    lock = {"key": MIGRATION_LOCK}
-    if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), lock):
-        raise MigrationInProgress(url=redacted(connection.engine.url))
-    connection.commit()
+    """Be the only migrator of this database, after those before. Raises MigrationInProgress.
+
+    It is a lock of Alembic's table, which its owner alone can take, and ends with the transaction
+    of this connection: migrations need another one.
+    """
+    try:
+        while not _has_version_table(connection):
+            _make_version_table(connection)
+        _be_patient(connection)
+        connection.execute(_LOCK)
+    except DatabaseBusy:
+        raise MigrationInProgress(url=redacted(connection.engine.url)) from None
     try:
         yield
     finally:
         connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), lock)
+
+
+def _has_version_table(connection: Connection) -> bool:
+    return inspect(connection).has_table("alembic_version", schema="stockbatch")
+
+
+def _be_patient(connection: Connection) -> None:
+    connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
+
+
+def _make_version_table(connection: Connection) -> None:
+    """Make the schemas and Alembic's table; of several processes one does, the others wait."""
+    _be_patient(connection)
+    try:
+        for schema in SCHEMAS:
+            if not inspect(connection).has_schema(schema):
+                connection.execute(CreateSchema(schema))
+        options = {"version_table_schema": "stockbatch"}
+        MigrationContext.configure(connection, opts=options).stamp(_scripts(), "base")
         connection.commit()
+    except DBAPIError as error:
+        connection.rollback()
+        if getattr(error.orig, "sqlstate", None) not in _MADE_BY_ANOTHER:
+            raise
 
 
 def migrations_folder() -> Path:

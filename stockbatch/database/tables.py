@@ -36,6 +36,7 @@ from stockbatch.records import (
     Action,
     ActionKind,
     BarState,
+    Chore,
     Decision,
     ModelKind,
     PriceBasis,
@@ -128,7 +129,16 @@ class InstrumentRow(Base):
     """One row per ticker ever put on the watchlist; removing deactivates, history stays."""
 
     __tablename__ = "instruments"
-    __table_args__ = (UniqueConstraint("ticker"), _one_of("price_basis", PriceBasis))
+    __table_args__ = (
+        UniqueConstraint("ticker"),
+        # As `wrong_symbol` says more closely; of one that was removed nothing is asked.
+        CheckConstraint(
+            "NOT active OR (char_length(ticker) BETWEEN 1 AND 64"
+            " AND ticker !~ '[[:cntrl:]]' AND ticker = btrim(ticker))",
+            name="ticker",
+        ),
+        _one_of("price_basis", PriceBasis),
+    )
 
     id: Mapped[int] = mapped_column(
         Integer, Identity(always=True), primary_key=True, comment="surrogate key"
@@ -410,7 +420,7 @@ MODEL_KEY = (
     *("method", "kind", "instrument_id", "calendar", "demo", "last_session"),
     *("configuration", "fingerprint", "parent_id"),
 )
-"""Columns that make a model what it is: the same twice is one row."""
+"""Columns that make a model what it is; if pruned, the same with other weights is another."""
 
 
 class ModelRow(Base):
@@ -423,6 +433,7 @@ class ModelRow(Base):
     __table_args__ = (
         UniqueConstraint(
             *MODEL_KEY,
+            "weights_sha256",
             name="models_key",
             postgresql_nulls_not_distinct=True,
         ),
@@ -431,6 +442,9 @@ class ModelRow(Base):
         _one_of("reason", Reason),
         _one_of("verdict", Verdict),
         CheckConstraint("(kind = 'base') = (instrument_id IS NULL)", name="owner"),
+        CheckConstraint(
+            "weights IS NULL OR weights_sha256 = encode(sha256(weights), 'hex')", name="weights"
+        ),
     )
 
     id: Mapped[int] = _id()
@@ -524,3 +538,27 @@ class PauseRow(Base):
 
     calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
     paused_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="since when")
+
+
+class LeaseRow(Base):
+    """One row per thing that one process at a time may do, while one does it."""
+
+    __tablename__ = "leases"
+    __table_args__ = (UniqueConstraint("token"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True, comment="daemon, or run and the calendar")
+    token: Mapped[uuid.UUID] = mapped_column(comment="of the holder")
+    expires_at: Mapped[datetime] = mapped_column(
+        comment="by the database's clock; every few seconds the holder moves it on"
+    )
+
+
+class ChoreRow(Base):
+    """One row per chore of the daemon and exchange calendar; ALL: of the database."""
+
+    __tablename__ = "chores"
+    __table_args__ = (_one_of("chore", Chore),)
+
+    chore: Mapped[str] = mapped_column(primary_key=True, comment="base_refit or maintenance")
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
+    done_at: Mapped[datetime] = mapped_column(comment="when it was last done")

@@ -141,6 +141,14 @@ class TradingCalendar:
             return self.close(self.previous(target)) + grace
         return _as_instant(self.opens[index])
 
+    def deadlines(self) -> Instants:
+        """Return the deadline of every session, as `deadline` tells it."""
+        if not self._never_pauses():
+            return self.opens
+        # Before the first one there is no close to count from.
+        before = np.concatenate([self.opens[:1], self.closes[:-1]])
+        return np.asarray(before + np.timedelta64(GRACE), "datetime64[s]")
+
     def deadline_from(self, session: date) -> datetime:
         """Return the instant before which a forecast made from the bars of `session` is live."""
         return self.deadline(self.next(session))

@@ -78,11 +78,6 @@ class ProviderSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @property
-    def longest_wait(self) -> float:
-        """Return for how many seconds a fetch may wait on purpose before its next answer."""
-        return 0.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
@@ -96,6 +91,8 @@ class Setup:
     """Its own, for caches; nobody has made it yet."""
     quota: Quota | None
     """Where its requests are counted; None: nowhere."""
+    waiting: Callable[[], None] = lambda: None
+    """To be called at least every few minutes of a wait on purpose: else the daemon looks stuck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

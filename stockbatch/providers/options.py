@@ -37,8 +37,6 @@ def check(provider: str, chosen: Mapping[str, str], options: Values) -> None:
         if options[name] and value not in options[name]:
             there = f"it may be {' or '.join(options[name])}"
             raise BadOption(provider=provider, option=f"{name}={value}", known=there)
-        if not value.strip():
-            raise BadOption(provider=provider, option=f"{name}=", known="it needs a value")
 
 
 def joined(path: str, chosen: Mapping[str, str], options: Values) -> str:

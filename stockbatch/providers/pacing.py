@@ -9,6 +9,12 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 1800.0
 """Seconds: each pause is twice as long as the one before, up to the longest."""
+BREATH = 60.0
+"""Seconds of a wait after which `waiting` is called, so that nobody takes it for being stuck."""
+
+
+def _nothing() -> None:
+    pass
 
 
 class TokenBucket:
@@ -18,10 +24,12 @@ class TokenBucket:
         self,
         rate: float,
         *,
+        waiting: Callable[[], None] = _nothing,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._interval = 1 / rate
+        self._waiting = waiting
         self._clock = clock
         self._sleep = sleep
         self._next = clock()
@@ -35,8 +43,10 @@ class TokenBucket:
             # evenly spaced.
             turn = max(now, self._next)
             self._next = turn + self._interval
-        if turn > now:
-            self._sleep(turn - now)
+        while turn > now:
+            self._sleep(min(turn - now, BREATH))
+            self._waiting()
+            now += BREATH
 
 
 class Pauses:
@@ -52,11 +62,13 @@ class Pauses:
         stopped: threading.Event,
         *,
         first: float = FIRST_PAUSE,
+        waiting: Callable[[], None] = _nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._provider = provider
         self._left = patience
         self._stopped = stopped
+        self._waiting = waiting
         self._clock = clock
         self._length = first
         self._until = clock()
@@ -68,7 +80,8 @@ class Pauses:
     def wait(self) -> int:
         """Return when no pause is on, with the number of pauses there have been."""
         while not self._stopped.is_set() and (left := self._until - self._clock()) > 0:
-            self._stopped.wait(left)
+            self._stopped.wait(min(left, BREATH))
+            self._waiting()
         return self._begun
 
     def begin(self, known: int) -> None:

@@ -4,7 +4,7 @@ Another package adds one by an entry point of the group `stockbatch.providers` t
 ProviderKind. None is imported before it is needed, and one that cannot be keeps no other out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -15,7 +15,6 @@ from stockbatch.config import ProviderModels, Settings, in_words
 from stockbatch.exceptions import (
     BrokenProvider,
     ConfigurationError,
-    StockbatchError,
     UnknownProvider,
 )
 from stockbatch.providers import options
@@ -31,12 +30,19 @@ OURS = (
 """Nobody else's package takes one of these names."""
 
 
-def create(specification: str, settings: Settings, quota: Quota | None = None) -> BarProvider:
+def create(
+    specification: str,
+    settings: Settings,
+    quota: Quota | None = None,
+    *,
+    waiting: Callable[[], None] = lambda: None,
+) -> BarProvider:
     """Return the provider that a specification names: `demo`, or `csv:PATH` with an argument.
 
     Nothing is read or asked for before the provider is used. Without `quota`, requests are counted
-    nowhere, however many the provider allows in a day. Raises UnknownProvider, BrokenProvider, and
-    ConfigurationError for a table of the settings that the provider cannot read.
+    nowhere, however many the provider allows in a day; `waiting` is called during waits on purpose.
+    Raises UnknownProvider, BrokenProvider, and ConfigurationError for a table of the settings that
+    the provider cannot read.
     """
     name, _, argument = specification.partition(":")
     entry = _entries().get(name)
@@ -49,6 +55,7 @@ def create(specification: str, settings: Settings, quota: Quota | None = None) -
             settings=_table(name, kind, settings),
             folder=settings.home / name,
             quota=quota,
+            waiting=waiting,
         )
     )
 
@@ -100,15 +107,6 @@ def broken() -> list[BrokenProvider]:
         except BrokenProvider as error:
             found.append(error)
     return found
-
-
-def longest_wait(settings: Settings) -> float:
-    """Return for how many seconds any provider may wait on purpose before its next answer."""
-    waits = [0.0]
-    for name, entry in _entries().items():
-        with suppress(StockbatchError):  # whoever asks for its bars is told
-            waits.append(_table(name, _kind(entry), settings).longest_wait)
-    return max(waits)
 
 
 def _entries() -> dict[str, EntryPoint]:

@@ -1,6 +1,6 @@
 """Alerts, and the messages that tell of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,15 +23,20 @@ WHERE (a.message, a.observed, a.threshold)
 RETURNING id, xmax = 0 AS is_new
 """)
 
-# What is open and not among those that hold now is over.
+# What is open and not among those that hold now is over; one is ended by who looks for it, `end`.
 _CLEAR = text("""
 UPDATE stockbatch.alerts AS a SET cleared_at = :now, updated_at = clock_timestamp()
-WHERE cleared_at IS NULL AND NOT EXISTS (
+WHERE cleared_at IS NULL AND condition <> :aside AND NOT EXISTS (
     SELECT FROM unnest(cast(:conditions AS text[]), cast(:subjects AS text[]))
         AS n (condition, subject)
     WHERE (n.condition, n.subject) = (a.condition, a.subject)
-)
+) AND split_part(subject, ' ', 1) <> ALL(:unseen)
 RETURNING id
+""").bindparams(aside=Condition.LATE_COMMIT)
+
+_END = text("""
+UPDATE stockbatch.alerts SET cleared_at = :now, updated_at = clock_timestamp()
+WHERE cleared_at IS NULL AND condition = :condition RETURNING id
 """)
 
 # A message per channel, so that one that is down keeps no other from hearing.
@@ -75,17 +80,34 @@ WHERE (alert_id, event, channel) = (:alert_id, :event, :channel)
 
 
 def reconcile(
-    db: Session, holding: Sequence[Alert], now: datetime, channels: Sequence[str]
+    db: Session,
+    holding: Sequence[Alert],
+    now: datetime,
+    channels: Sequence[str],
+    *,
+    unseen: Collection[str] = (),
 ) -> None:
     """Make the open alerts those that hold; a message to every channel for each change.
 
-    Channels hear of the end of what they heard the beginning of.
+    Those of `unseen` calendars stay on: nobody has looked whether they hold. Channels hear of the
+    end of what they heard the beginning of.
     """
     for alert in holding:
         raise_one(db, alert, now, channels)
     keys = {"conditions": [a.condition for a in holding], "subjects": [a.subject for a in holding]}
-    for cleared in db.scalars(_CLEAR, {**keys, "now": now}).all():
+    for cleared in db.scalars(_CLEAR, {**keys, "unseen": list(unseen), "now": now}).all():
         db.execute(_TELL_END, {"alert": cleared})
+
+
+def end(db: Session, condition: Condition, now: datetime) -> None:
+    """Clear the alerts of a condition that holds no longer, and tell who heard of them."""
+    for cleared in db.scalars(_END, {"condition": condition, "now": now}).all():
+        db.execute(_TELL_END, {"alert": cleared})
+
+
+def calendar_of(subject: str) -> str:
+    """Return the calendar that an alert is about; its subject begins with it."""
+    return subject.partition(" ")[0]
 
 
 def raise_one(db: Session, alert: Alert, now: datetime, channels: Sequence[str]) -> None:

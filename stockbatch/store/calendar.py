@@ -1,4 +1,4 @@
-"""The dimension of sessions: when each opened and closed."""
+"""The dimension of sessions: when each opened and closed, and until when forecasts are live."""
 
 from datetime import date
 from typing import Any
@@ -11,7 +11,12 @@ from sqlalchemy.orm import Session
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.store.bulk import matrix, stage_arrays
 
-_COLUMNS = (("session", "date"), ("open_at", "float8"), ("close_at", "float8"))
+_COLUMNS = (
+    ("session", "date"),
+    ("open_at", "float8"),
+    ("close_at", "float8"),
+    ("deadline_at", "float8"),
+)
 """The instants in seconds since 1970."""
 
 
@@ -33,12 +38,14 @@ def extend(db: Session, calendar: TradingCalendar, first: date, last: date) -> N
         "session": days[missing],
         "open_at": calendar.opens[missing].astype(np.int64),
         "close_at": calendar.closes[missing].astype(np.int64),
+        "deadline_at": calendar.deadlines()[missing].astype(np.int64),
     }
     stage_arrays(db, "staged_sessions", _COLUMNS, columns)
     db.execute(
         text(
-            "INSERT INTO stockbatch.sessions (calendar, session, open_at, close_at)"
-            " SELECT :calendar, session, to_timestamp(open_at), to_timestamp(close_at)"
+            "INSERT INTO stockbatch.sessions (calendar, session, open_at, close_at, deadline_at)"
+            " SELECT :calendar, session, to_timestamp(open_at), to_timestamp(close_at),"
+            " to_timestamp(deadline_at)"
             " FROM staged_sessions ON CONFLICT DO NOTHING"
         ),
         {"calendar": calendar.code},

@@ -35,7 +35,6 @@ _COLUMNS = (
     ("model_id", "int8"),
     ("run_id", "int8"),
     ("issued_at", "timestamptz"),
-    ("deadline_at", "timestamptz"),
 )
 
 _NAMES = ", ".join(column for column, _ in _COLUMNS)
@@ -65,7 +64,9 @@ def add(
 ) -> int:
     """Record forecasts and return how many were new; the database tells live from late.
 
-    Equal inputs write no second row, however late they come again.
+    It knows the deadline from the target session. Equal inputs write no second row, however late
+    they come again. The commit raises DeadlinePassed where what was live when recorded is not any
+    more: recorded again, it is late.
     """
     kind = Kind.BACKTEST if backtest else Kind.LIVE
     stage(db, "staged_forecasts", _COLUMNS, (_row(f, run, kind, issued_at) for f in forecasts))
@@ -147,5 +148,4 @@ def _row(forecast: Forecast, run: Run, kind: Kind, issued_at: datetime) -> tuple
         forecast.model_id,
         run.id,
         issued_at,
-        forecast.deadline_at,
     )

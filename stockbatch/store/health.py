@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from stockbatch.records import BarState, Kind, Reason, RunStatus
 
-# The newest session that was run, of exchanges with a ticker of somebody's own.
+# The newest session that was run, of exchanges with a ticker of somebody's own. Runs from a time
+# that is yet to come are those of a clock that was ahead.
 _LAST = """
 last AS (
     SELECT r.calendar, max(r.session) AS session FROM stockbatch.runs AS r
-    WHERE r.calendar IN (
+    WHERE r.tried_at <= clock_timestamp() AND r.calendar IN (
         SELECT calendar FROM stockbatch.instruments WHERE active AND NOT demo
     )
     GROUP BY r.calendar

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import FallbackRow, InstrumentRow, MembershipRow, RenameRow
 from stockbatch.exceptions import (
+    BadSymbol,
     DuplicateInstrument,
     NoInstruments,
     TickerTaken,
@@ -17,6 +18,7 @@ from stockbatch.exceptions import (
 )
 from stockbatch.market.sessions import DEFAULT_CALENDAR
 from stockbatch.records import Instrument, Listing, PriceBasis, Source
+from stockbatch.text import printable, quoted, wrong_symbol
 
 
 def add(
@@ -30,21 +32,24 @@ def add(
     """Put tickers on the watchlist, reactivating removed ones; return how many.
 
     `fallbacks` are, by ticker, the sources asked where `provider` fails, in their order. Raises
-    DuplicateInstrument where a ticker is active already; nothing is added then.
+    DuplicateInstrument where a ticker is active already, and BadSymbol; nothing is added then.
     """
+    listings = list(listings)
+    sources = [source.symbol for of_one in (fallbacks or {}).values() for source in of_one]
+    require_symbols(*(s for one in listings for s in (one.ticker, one.symbol)), *sources)
     rows: list[dict[str, Any]] = [
         {
             "ticker": listing.ticker,
             "symbol": listing.symbol,
             "provider": provider,
             "calendar": listing.calendar or DEFAULT_CALENDAR,
-            "name": listing.name,
-            "currency": listing.currency,
+            "name": _shown(listing.name),
+            "currency": _shown(listing.currency),
             "asset_class": listing.asset_class,
-            "sector": listing.sector,
-            "industry": listing.industry,
+            "sector": _shown(listing.sector),
+            "industry": _shown(listing.industry),
             "price_basis": listing.price_basis,
-            "understood": listing.understood,
+            "understood": _shown(listing.understood),
             "demo": demo,
         }
         for listing in listings
@@ -82,6 +87,17 @@ def add(
     return len(rows)
 
 
+def require_symbols(*symbols: str) -> None:
+    """Raise BadSymbol for the first of these that cannot name a ticker."""
+    for symbol in symbols:
+        if reason := wrong_symbol(symbol):
+            raise BadSymbol(symbol=quoted(symbol), reason=reason)
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else printable(text)
+
+
 def _set_fallbacks(
     db: Session, tickers: Sequence[str], fallbacks: Mapping[str, Sequence[Source]]
 ) -> None:
@@ -106,9 +122,10 @@ def _set_fallbacks(
 def rename(db: Session, old: str, new: str, *, symbol: str | None = None) -> None:
     """Give an instrument another ticker, and its provider's `symbol`; its history goes on.
 
-    Raises UnknownInstrument, DuplicateInstrument, and TickerTaken where a removed instrument has
-    the new name.
+    Raises UnknownInstrument, BadSymbol, DuplicateInstrument, and TickerTaken where a removed
+    instrument has the new name.
     """
+    require_symbols(new, symbol or new)
     (instrument,) = find(db, [old])
     taken = db.scalars(select(InstrumentRow).where(InstrumentRow.ticker == new)).one_or_none()
     if taken is not None and taken.active:

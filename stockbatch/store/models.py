@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Text, TextClause, bindparam, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, TextClause, bindparam, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import MODEL_KEY, ModelRow, TrainingCurveRow
@@ -89,7 +88,7 @@ def add(db: Session, models: Mapping[int, TrainedModel], run: Run, *, demo: bool
     """Store new models by instrument id and return their ids likewise.
 
     The same data, settings, seed and base make the same model: it is stored once. One that was
-    pruned gets its weights back.
+    pruned gets its weights back, where they are the very same.
     """
     return {key: _add(db, model, key, run, demo=demo) for key, model in models.items()}
 
@@ -98,15 +97,17 @@ def _add(
     db: Session, model: TrainedModel, instrument_id: int | None, run: Run, *, demo: bool
 ) -> int:
     values = _values(model, instrument_id, run, demo=demo)
-    added = db.scalar(
-        insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow.id)
-    )
-    if added is None:
-        # The key has columns that may be NULL, which equal nothing: a base has no instrument.
-        same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in MODEL_KEY]
-        weights = {key: values[key] for key in ("weights", "weights_sha256")}
-        db.execute(update(ModelRow).where(*same, ModelRow.weights.is_(None)).values(weights))
-        return int(db.scalars(select(ModelRow.id).where(*same)).one())
+    # The key has columns that may be NULL, which equal nothing: a base has no instrument.
+    same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in MODEL_KEY]
+    kept = db.scalar(select(ModelRow.id).where(*same, ModelRow.weights.is_not(None)).limit(1))
+    if kept is None:
+        # Only the very weights that were pruned come back; others make another model.
+        pruned = update(ModelRow).where(*same, ModelRow.weights_sha256 == values["weights_sha256"])
+        refilled = pruned.values(weights=values["weights"])
+        kept = db.scalar(refilled.returning(ModelRow.id))
+    if kept is not None:
+        return int(kept)
+    added = db.scalar(insert(ModelRow).values(values).returning(ModelRow.id))
     if model.validation_loss:
         db.execute(
             insert(TrainingCurveRow).values(
@@ -115,7 +116,7 @@ def _add(
                 validation_loss=list(model.validation_loss),
             )
         )
-    return int(added)
+    return int(added or 0)
 
 
 def _values(

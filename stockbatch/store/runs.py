@@ -13,6 +13,7 @@ from stockbatch.database.tables import OutcomeRow, RunRow
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run, RunStatus, Trigger
 from stockbatch.store import lease
+from stockbatch.store.lease import Lease
 from stockbatch.store.text import storable
 
 UNFINISHED = frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.STOPPED})
@@ -31,15 +32,17 @@ RETRIED = frozenset(
 
 
 @contextmanager
-def exclusive(engine: Engine, calendar: str) -> Iterator[Callable[[], None]]:
+def exclusive(
+    engine: Engine, calendar: str, waiting: Callable[[], None] = lambda: None
+) -> Iterator[Lease]:
     """Be the only process that runs `calendar` in this database. Raises RunInProgress.
 
-    Yield what raises LockLost once that is over, because the connection or the server was lost.
+    Where another was, but is killed, the end of its lease is waited for, `waiting` meanwhile.
     """
-    with lease.hold(engine, f"stockbatch run {calendar}") as require:
-        if require is None:
+    with lease.hold(engine, f"run {calendar}", waiting) as held:
+        if held is None:
             raise RunInProgress(calendar=calendar)
-        yield require
+        yield held
 
 
 def open_run(
@@ -110,7 +113,7 @@ def _resume(run: RunRow) -> dict[str, Any] | None:
 def lock(db: Session, run: Run) -> None:
     """Make this transaction the run's only writer until it ends. Raises RunSuperseded.
 
-    A backtest, which has no row to lock, is alone by its lock on the calendar.
+    A backtest, which has no row to lock, is alone by its lease of the calendar.
     """
     if run.id is None:
         return
@@ -194,7 +197,9 @@ def is_interrupted(db: Session, calendar: str, session: date) -> bool:
 
 def last_session(db: Session, calendar: str) -> date | None:
     """Return the newest session that a run of `calendar` was for."""
-    return db.scalar(select(func.max(RunRow.session)).where(RunRow.calendar == calendar))
+    # A run from a time that is yet to come is that of a clock that was ahead.
+    begun = (RunRow.calendar == calendar) & (RunRow.tried_at <= func.clock_timestamp())
+    return db.scalar(select(func.max(RunRow.session)).where(begun))
 
 
 class LastTry(NamedTuple):
@@ -231,14 +236,12 @@ def last_tries(db: Session, calendar: str, first: date) -> dict[date, LastTry]:
     }
 
 
-# Whoever runs an exchange holds its lock: a run that nobody holds has no process any more.
+# Whoever runs an exchange holds its lease: a run that nobody holds has no process any more.
 _HISTORY = text("""
 SELECT id, calendar, session, attempt, trigger,
     CASE WHEN status = 'running' AND NOT EXISTS (
-        SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND d.datname = current_database()
-            AND (l.classid::bigint << 32) | l.objid::bigint
-                = hashtextextended('stockbatch run ' || calendar, 0)
+        SELECT FROM stockbatch.leases
+        WHERE name = 'run ' || calendar AND expires_at > clock_timestamp()
     ) THEN 'interrupted' ELSE status END AS status, started_at, finished_at, tries,
     instruments, trained, reused, base, naive, none, message
 FROM stockbatch.runs
@@ -343,19 +346,13 @@ def add_outcomes(
     ]
     if not fresh:
         return
-    ids = [outcome.instrument_id for outcome in fresh]
-    mine = (OutcomeRow.session == run.session) & OutcomeRow.instrument_id.in_(ids)
-    numbers = select(OutcomeRow.instrument_id, func.max(OutcomeRow.try_number)).where(mine)
-    tries = dict(db.execute(numbers.group_by(OutcomeRow.instrument_id)).all())
-    db.execute(update(OutcomeRow).where(mine, OutcomeRow.is_final).values(is_final=False))
+    # The database numbers the tries and lets the newest be final: nobody else may.
     db.execute(
         insert(OutcomeRow),
         [
             {
                 "instrument_id": outcome.instrument_id,
                 "session": run.session,
-                "try_number": tries.get(outcome.instrument_id, 0) + 1,
-                "is_final": True,
                 "run_id": run.id,
                 "action": outcome.action,
                 "reason": outcome.reason,

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stockbatch.exceptions import RunInProgress
-from stockbatch.store import runs
-from tests.support.market import CODE, Market, assert_same, facts, fetch, run, session
+from tests.support.market import Market, assert_same, end_leases, facts, fetch, run, session
 from tests.support.places import ROOT
 
 EVENTS = (
@@ -105,21 +103,10 @@ def kill(victims, tmp_path):
         victims.stdin.write(json.dumps(order) + "\n")
         victims.stdin.flush()
         assert victims.stdout.readline() == f"{-signal.SIGKILL}\n"
-        until_free(app)
+        end_leases(app.engine)
         return (tmp_path / "child").read_text()
 
     return kill
-
-
-def until_free(app):
-    """Wait for the server to notice that the process that held its lock is gone."""
-    for _ in range(500):
-        try:
-            with runs.exclusive(app.engine, CODE):
-                return
-        except RunInProgress:
-            time.sleep(0.02)
-    raise AssertionError("the killed process still holds its lock")
 
 
 @pytest.fixture(scope="module")

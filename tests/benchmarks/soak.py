@@ -333,6 +333,7 @@ class Soak:
             case "daemon killed":
                 daemon.process.kill()
                 daemon.process.join()
+                self._end_leases()
             case "daemon told to stop":
                 os.kill(daemon.pid, signal.SIGTERM)
             case "daemon told to stop twice":
@@ -341,6 +342,7 @@ class Soak:
             case "daemon suspended, another at work":
                 os.kill(daemon.pid, signal.SIGSTOP)
                 self._end_connections()
+                self._end_leases()
                 if self._suspended:
                     self._suspended.end()
                 self._suspended = daemon
@@ -427,6 +429,11 @@ class Soak:
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
                 [self._name],
             )
+
+    def _end_leases(self) -> None:
+        """Let as much time pass as it takes until nobody waits for who is gone."""
+        with self._owner(self._name) as connection:
+            connection.execute("DELETE FROM stockbatch.leases")
 
     def _allow_connections(self, count: int) -> None:
         with self._owner() as connection:

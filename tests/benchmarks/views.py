@@ -66,8 +66,8 @@ FILL = (
     """,
     """
     INSERT INTO stockbatch.outcomes
-        (instrument_id, session, try_number, is_final, run_id, action, reason)
-    SELECT i.id, r.session, 1, true, r.id, 'reused', 'fresh'
+        (instrument_id, session, run_id, action, reason)
+    SELECT i.id, r.session, r.id, 'reused', 'fresh'
     FROM stockbatch.runs AS r CROSS JOIN stockbatch.instruments AS i
     """,
     "ALTER TABLE stockbatch.forecasts DISABLE TRIGGER judge_kind",  # all are backtests

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from jobs import cli
 from jobs.api import listening, stored_routes
 from jobs.daemon import health as monitoring
-from jobs.daemon.signals import longest_silence
+from jobs.daemon.signals import LONGEST_SILENCE, Beat
 from stockbatch import config, exceptions
 from stockbatch.config import Settings
 from tests.support import deployed
@@ -166,9 +166,10 @@ def test_health_is_answered_to_the_containers_question():
         clock=lambda: datetime(2024, 6, 3, 12, tzinfo=UTC),
         trainer=SimpleNamespace(pid=None),
     )
-    stuck = timedelta(seconds=2 * longest_silence(DEFAULTS))
-    for silence, code in ((timedelta(0), 0), (stuck, 1)):
-        with monitoring.serving(app, lambda: app.clock() - silence) as (_, number):  # noqa: B023
+    for silence, code in ((0.0, 0), (2 * LONGEST_SILENCE, 1)):
+        seconds = iter([0.0])  # when it beats; it is asked later
+        beat = Beat(app.clock, lambda: next(seconds, silence))  # noqa: B023
+        with monitoring.serving(app, beat) as (_, number):
             asked = question.replace("9464", str(number))
             done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)
         assert done.returncode == code

@@ -1080,6 +1080,7 @@ def test_of_files_that_are_alike_one_is_shown_and_every_bad_one(stockbatch, tmp_
     assert answer.status == 4
     assert answer.out.count("understood  ") == 1
     assert "4 more files are understood like these" in answer.out
+    assert "in all 5 bars of 5 tickers, " in answer.out
     assert answer.err.count("error:") == 1
     assert r"\xc6\xc6.csv cannot be read" in answer.err
 
@@ -1088,7 +1089,6 @@ def test_of_files_that_are_alike_one_is_shown_and_every_bad_one(stockbatch, tmp_
     ("options", "reason"),
     [
         (("--column", "close=Last"), "write --column once, as ticker=NAME"),
-        (("--column", "ticker="), "write --column once, as ticker=NAME"),
         (("--column", "ticker=a", "--column", "ticker=b"), "write --column once"),
         (("--provider", "demo", "--basis", "as_traded"), "demo has no option basis: it takes none"),
     ],

@@ -1,6 +1,7 @@
 """The rows that tests of the store begin with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -22,7 +23,8 @@ from stockbatch.records import (
     TrainedModel,
 )
 from stockbatch.store import bars, instruments, runs
-from tests.support.market import CODE, ORIGIN, session
+from stockbatch.store.calendar import extend
+from tests.support.market import CODE, ORIGIN, calendar, session
 
 FUTURE, PAST = datetime(2100, 1, 1, tzinfo=UTC), datetime(2024, 6, 4, 13, 30, tzinfo=UTC)
 QUANTILES = (-0.04, -0.03, -0.02, -0.01, 0.001, 0.011, 0.021, 0.031, 0.041)
@@ -33,10 +35,30 @@ def rows(db: Session, query: str, **parameters: Any) -> list[dict[str, Any]]:
 
 
 def listed(db: Session, *tickers: str, demo: bool = False) -> list[Instrument]:
-    """Put tickers on the watchlist and return them."""
+    """Put tickers on the watchlist of an exchange whose sessions are known, and return them."""
+    extend(db, calendar(), session(-300), session(30))
     listings = [Listing(ticker=ticker, symbol=ticker, currency="USD") for ticker in tickers]
     instruments.add(db, listings, provider="csv:/bars.csv", demo=demo)
     return instruments.find(db, tickers)
+
+
+@contextmanager
+def in_time(db: Session, until: datetime = FUTURE) -> Iterator[None]:
+    """Let sessions long over take live forecasts until an instant, as only the owner can."""
+    change = "UPDATE stockbatch.sessions SET deadline_at = "
+    for statement in (
+        "ALTER TABLE stockbatch.sessions DROP CONSTRAINT IF EXISTS sessions_instants_check",
+        "ALTER TABLE stockbatch.sessions DISABLE TRIGGER keep_instants",
+        f"{change} '{until}'",
+    ):
+        db.execute(text(statement))
+    yield
+    db.execute(text(f"{change} open_at"))
+
+
+def revised_at_will(db: Session) -> None:
+    """Let scores be of revisions that no bar has, as only the owner can."""
+    db.execute(text("ALTER TABLE stockbatch.scores DISABLE TRIGGER judge_revision"))
 
 
 def opened(db: Session, day: date = ORIGIN, *, reprocess: bool = False) -> Run:

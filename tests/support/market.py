@@ -190,7 +190,7 @@ def _tables(engine: Engine) -> Tables:
     return {
         name: fetch(engine, f"SELECT * FROM stockbatch.{name}")
         for name in (row["table_name"] for row in names)
-        if name != "alembic_version"
+        if name not in ("alembic_version", "leases")
     }
 
 
@@ -200,9 +200,10 @@ Facts = dict[str, dict[tuple[Any, ...], tuple[float, ...]]]
 def facts(engine: Engine, *without: str) -> Facts:
     """Return what two equal histories share: numbers by all the rest, ids and instants aside.
 
-    Tables `without` which they are equal are left out.
+    Tables `without` which they are equal are left out, and so is when chores were done.
     """
-    tables = {name: rows for name, rows in _tables(engine).items() if name not in without}
+    left_out = {"chores", *without}
+    tables = {name: rows for name, rows in _tables(engine).items() if name not in left_out}
     tickers = {row["id"]: row["ticker"] for row in tables["instruments"]}
     named = ("instrument_id", "last_session", "configuration", "fingerprint")
     models = {row["id"]: tuple(row[name] for name in named) for row in tables["models"]}
@@ -228,6 +229,12 @@ def facts(engine: Engine, *without: str) -> Facts:
             assert key not in result[name]
             result[name][key] = tuple(v for v in kept.values() if isinstance(v, float))
     return result
+
+
+def end_leases(engine: Engine) -> None:
+    """Let every lease be over, as half a minute does after its holder was killed."""
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM stockbatch.leases"))
 
 
 def assert_same(found: Facts, expected: Facts) -> None:

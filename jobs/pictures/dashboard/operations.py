@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs.pictures import charts
-from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.pictures.dashboard.page import Columns, escaped, figures, nothing, plot, read, table
 from stockbatch.records import RunStatus
 from stockbatch.store import bi
 
@@ -36,7 +36,7 @@ def _runs(data: pd.DataFrame) -> None:
         }
     )
     if last["status"] == RunStatus.FAILED:
-        st.error(f"It failed: {last['message']}. `stockbatch run` finishes it.")
+        st.error(f"It failed: {escaped(last['message'])}. `stockbatch run` finishes it.")
     columns: Columns = {
         "session": st.column_config.DateColumn("session", format=DAY, pinned=True),
         "calendar": "exchange",

@@ -1,5 +1,6 @@
 """What all pages share: how they read, and what they say when they cannot."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -15,6 +16,7 @@ from stockbatch import config, database
 from stockbatch.config import Settings
 from stockbatch.exceptions import DatabaseUnavailable, StockbatchError
 from stockbatch.store.bi.query import Answer
+from stockbatch.text import printable
 
 FRESH_SECONDS = 60
 FONT = '"Source Sans", sans-serif'
@@ -22,6 +24,8 @@ FONT = '"Source Sans", sans-serif'
 Columns = dict[str, Any]
 """Columns of a table in their order, each with its heading or its layout."""
 P = ParamSpec("P")
+_MARKS = re.compile(r"[!-/:-@\[-`{-~]")
+"""All signs of ASCII: a backslash before any of them makes it mean itself."""
 
 
 def shown(show: Callable[[], None]) -> Callable[[], None]:
@@ -34,7 +38,7 @@ def shown(show: Callable[[], None]) -> Callable[[], None]:
         except StockbatchError as error:
             if isinstance(error, DatabaseUnavailable):
                 _engine.clear()  # the next visit starts the embedded server if it was stopped
-            st.warning(f"{error}. Then reload this page.")
+            st.warning(f"{escaped(error)}. Then reload this page.")
         st.divider()
         st.caption(DISCLAIMER)
 
@@ -51,6 +55,11 @@ def read(
     name = f"{question.__module__}.{question.__qualname__}"
     frame: pd.DataFrame = _read(name, args, kwargs, question)
     return frame
+
+
+def escaped(text: object) -> str:
+    """Return text as Streamlit shows it where it would read Markdown: no link, image or colour."""
+    return _MARKS.sub(r"\\\g<0>", " ".join(printable(str(text)).split()))
 
 
 def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) -> None:

@@ -4,7 +4,16 @@ import pandas as pd
 import streamlit as st
 
 from jobs.pictures import charts
-from jobs.pictures.dashboard.page import PRICE, Columns, figures, nothing, plot, read, table
+from jobs.pictures.dashboard.page import (
+    PRICE,
+    Columns,
+    escaped,
+    figures,
+    nothing,
+    plot,
+    read,
+    table,
+)
 from jobs.pictures.frames import best_first
 from jobs.words import DEMONSTRATION, KINDS, price
 from stockbatch.records import ModelKind
@@ -43,10 +52,11 @@ def _next_session(data: pd.DataFrame) -> None:
     best = data.iloc[0]
     low, high = best["close_low_80"], best["close_high_80"]
     rise = best["probability_of_rise_pct"]
+    currency = escaped(best["currency"] or "currency unknown")
     figures(
         {
             "Target session": f"{best['session']:%Y-%m-%d}",
-            f"Forecast, {best['currency'] or 'currency unknown'}": price(best["forecast_close"]),
+            f"Forecast, {currency}": price(best["forecast_close"]),
             "Naive: the last close": price(best["origin_close"]),
             "Change": f"{best['forecast_return_pct']:+.2f} %",
             "80 % interval": "none" if pd.isna(low) else f"{price(low)} to {price(high)}",
@@ -54,7 +64,7 @@ def _next_session(data: pd.DataFrame) -> None:
         }
     )
     state = "" if best["is_current"] else " · this session is over: the forecast is old"
-    st.caption(f"{KINDS[str(best['kind'])]} · method {best['method']}{state}")
+    st.caption(f"{KINDS[str(best['kind'])]} · method {escaped(best['method'])}{state}")
     if best["is_demo"]:
         st.warning(DEMONSTRATION)
     if best["is_trusted"] == False:  # noqa: E712 - unknown is no reason to warn
@@ -110,5 +120,6 @@ def _training(data: pd.DataFrame) -> None:
             )
             st.caption(
                 f"model {model['model_id']}{pooled} · "
-                f"trained because: {model['reason']} · verdict: {model['verdict']}{better}"
+                f"trained because: {escaped(model['reason'])} · "
+                f"verdict: {escaped(model['verdict'])}{better}"
             )

@@ -7,7 +7,7 @@ from stockbatch.providers.base import BarProvider, ProviderKind, Setup
 def _make(setup: Setup) -> BarProvider:
     from stockbatch.providers.alpha_vantage.provider import AlphaVantage
 
-    return AlphaVantage(setup.settings, setup.quota)
+    return AlphaVantage(setup.settings, setup.quota, waiting=setup.waiting)
 
 
 KIND = ProviderKind(

@@ -49,11 +49,12 @@ class Client:
         *,
         url: str,
         timeout: float,
+        waiting: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
         self._quota = quota
-        self._bucket = TokenBucket(settings.requests_per_second)
+        self._bucket = TokenBucket(settings.requests_per_second, waiting=waiting)
         self._url = url
         self._timeout = timeout
         self._clock = clock

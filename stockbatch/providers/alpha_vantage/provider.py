@@ -56,10 +56,13 @@ class AlphaVantage:
         url: str = URL,
         retry_wait: float = 2.0,
         timeout: float = 30.0,
+        waiting: Callable[[], None] = lambda: None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self._settings = settings
-        self._client = Client(settings, quota, url=url, timeout=timeout, clock=clock)
+        self._client = Client(
+            settings, quota, url=url, timeout=timeout, waiting=waiting, clock=clock
+        )
         self._retry_wait = retry_wait
 
     def state(self) -> str:

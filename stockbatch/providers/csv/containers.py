@@ -7,6 +7,7 @@ import csv
 import io
 import math
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from stockbatch.exceptions import BadFile, MissingExtra, UnreadableFile
+from stockbatch.providers.csv import limits
 
 ZIP, PARQUET = b"PK\x03\x04", b"PAR1"
 FOREIGN = {
@@ -56,13 +58,15 @@ def stamp(path: Path) -> Stamp:
         return stamp(file)
     except (OSError, ValueError) as error:
         raise UnreadableFile(path=path, reason=getattr(error, "strerror", error)) from None
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise UnreadableFile(path=path, reason="that is no ordinary file")
     return status.st_mtime_ns, status.st_size
 
 
 def members(path: Path) -> list[Path] | None:
     """Return the paths of the files in a zip archive; None for what is none. Raises BadFile."""
     try:
-        with path.open("rb") as raw:
+        with limits.open_ordinary(path) as raw:
             if raw.read(4) != ZIP:
                 return None
     except (NotADirectoryError, FileNotFoundError):
@@ -97,7 +101,7 @@ def forget() -> None:
 @contextmanager
 def _raw(path: Path) -> Iterator[Any]:
     try:
-        with path.open("rb") as file:
+        with limits.open_ordinary(path) as file:
             yield file
             return
     except (NotADirectoryError, FileNotFoundError):
@@ -125,6 +129,8 @@ def _archive(path: Path, _stamp: Stamp) -> dict[str, tuple[zipfile.ZipFile, zipf
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         reason = f"the archive is broken: {error}"
         raise BadFile(path=path, line=1, column=1, reason=reason) from None
+    if len(archive.infolist()) > limits.MOST_MEMBERS:
+        limits.refuse_whole(path, f"there are more than {limits.MOST_MEMBERS:,} files in it")
     return {_name(entry): (archive, entry) for entry in archive.infolist()}
 
 
@@ -141,16 +147,20 @@ def _name(entry: zipfile.ZipInfo) -> str:
 def _as_csv(path: Path, _stamp: Stamp) -> bytes:
     """Return a workbook or a Parquet file as CSV: it is asked for several times, and made once."""
     with _raw(path) as raw:
-        packed = io.BytesIO(raw.read())
+        packed = io.BytesIO(limits.read_whole(path, raw))
     if packed.getbuffer()[:4] == PARQUET:
         _require(path, "pyarrow", "Parquet")
-        read: Callable[[IO[bytes]], bytes] = _parquet
+        read: Callable[[IO[bytes]], bytes] = partial(_parquet, path)
     else:
         with zipfile.ZipFile(packed) as archive:
             workbook = any(name.startswith("xl/") for name in archive.namelist())
+            unpacked_size = sum(entry.file_size for entry in archive.infolist())
         if not workbook:
             reason = "this is no file of bars, but an archive of files: unpack it"
             raise BadFile(path=path, line=1, column=1, reason=reason)
+        if unpacked_size > limits.LARGEST_SHEETS:
+            most = limits.LARGEST_SHEETS // 2**20
+            limits.refuse_whole(path, f"it unpacks to more than {most} MiB: save it as CSV")
         _require(path, "openpyxl", "Excel workbooks")
         read = partial(_workbook, path)
     try:
@@ -178,10 +188,16 @@ def _workbook(path: Path, packed: IO[bytes]) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # styles and extensions it does not know
         book = openpyxl.load_workbook(packed, read_only=True, data_only=True)
-        sheets = {}
+        sheets, cells = {}, 0
         for sheet in book.worksheets:
             sheet.reset_dimensions()  # some programs write wrong ones
-            rows = [row for row in sheet.iter_rows(values_only=True) if any(map(_written, row))]
+            rows = []
+            for row in sheet.iter_rows(values_only=True):
+                cells += 1 + len(row)
+                if cells > limits.MOST_CELLS_OF_A_BOOK:
+                    limits.refuse_whole(path, f"there are more than {cells:,} cells in it")
+                if any(map(_written, row)):
+                    rows.append(row)
             if rows:
                 sheets[sheet.title] = rows
     book.close()
@@ -217,13 +233,23 @@ def _written(cell: object) -> str:
     return str(cell).strip()
 
 
-def _parquet(packed: IO[bytes]) -> bytes:
-    """Return a table as CSV, the index of a data frame among its columns."""
+def _parquet(path: Path, packed: IO[bytes]) -> bytes:
+    """Return a table as CSV, the index of a data frame among its columns; raises BadFile."""
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(packed)
+    file = pyarrow.parquet.ParquetFile(packed)
+    about, rows = file.metadata, file.metadata.num_rows
+    size = sum(about.row_group(at).total_byte_size for at in range(about.num_row_groups))
+    if rows * about.num_columns > limits.MOST_CELLS_OF_A_TABLE or size > limits.LARGEST:
+        limits.refuse_whole(path, f"there are {rows:,} rows in it: split it")
+    # As it is packed, a text that all rows repeat is there once.
+    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    table = pyarrow.parquet.read_table(packed, read_dictionary=texts)
+    for name in texts:
+        if (longest := _longest(table[name])) * rows > limits.LARGEST:
+            limits.refuse_whole(path, f"column {name} has a text of {longest:,} characters")
     names, columns = [], []
     for field, column in zip(table.schema, table.columns, strict=True):
         unnamed = field.name.startswith("__index_level_") and pa.types.is_timestamp(field.type)
@@ -232,6 +258,14 @@ def _parquet(packed: IO[bytes]) -> bytes:
     written = io.BytesIO()
     pyarrow.csv.write_csv(pa.table(columns, names=names), written)
     return written.getvalue()
+
+
+def _longest(column: Any) -> int:
+    """Return the length of the longest text of a column, each of which is there once."""
+    import pyarrow.compute as pc
+
+    lengths = [pc.max(pc.binary_length(chunk.dictionary)).as_py() for chunk in column.chunks]
+    return max((length or 0 for length in lengths), default=0)
 
 
 def _texts(column: Any) -> Any:

@@ -334,7 +334,9 @@ def _without_names(rows: Rows, delimiter: str) -> Header | None:
 
 
 def ticker_of(path: Path) -> str:
-    """Return the ticker a file is named after, percent-decoded: %5EGSPC.csv.gz holds ^GSPC."""
-    return unquote(
-        re.sub(r"(\.(csv|txt|xlsx|parquet))?(\.(gz|zip))?$", "", path.name, flags=re.IGNORECASE)
-    )
+    """Return the ticker a file is named after, percent-decoded: %5EGSPC.csv.gz holds ^GSPC.
+
+    Investing.com calls its files "TSLA Historical Data.csv".
+    """
+    name = re.sub(r"(\.(csv|txt|xlsx|parquet))?(\.(gz|zip))?$", "", path.name, flags=re.IGNORECASE)
+    return unquote(re.sub(r" Historical Data( \(\d+\))?$", "", name))

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stockbatch.exceptions import BadFile, ProviderError, UnknownCalendar, UnreadableFile
+from stockbatch.exceptions import (
+    BadFile,
+    ProviderError,
+    UnknownCalendar,
+    UnknownTicker,
+    UnreadableFile,
+)
 from stockbatch.providers.base import answers, no_data, unknown_ticker
 from stockbatch.providers.csv import OPTIONS, containers
 from stockbatch.providers.csv.containers import Stamp
@@ -20,6 +26,7 @@ from stockbatch.providers.csv.parser import read
 from stockbatch.providers.csv.table import Table
 from stockbatch.providers.options import joined, split
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
+from stockbatch.text import wrong_symbol
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".csv", ".csv.gz", ".zip", ".xlsx", ".parquet")
@@ -62,8 +69,16 @@ class _Contents:
             # Whoever cannot read a file does not know which tickers are in it.
             for error in self.errors.values():
                 raise error
-            raise unknown_ticker(CsvFiles.name, ticker, self.files)
+            raise self._unknown(ticker)
         return self.files[ticker]
+
+    def _unknown(self, ticker: str) -> UnknownTicker:
+        for only, files in self.files.items():
+            if len(self.files) == 1 and self.parts[files[0]].understood is None:
+                hint = f": by its name {files[0].name} has the bars of {only}; if they are of "
+                hint += f"{ticker}, name it {ticker}.csv"
+                return UnknownTicker(provider=CsvFiles.name, ticker=ticker, hint=hint)
+        return unknown_ticker(CsvFiles.name, ticker, self.files)
 
 
 class CsvFiles:
@@ -78,7 +93,7 @@ class CsvFiles:
 
     def __init__(self, argument: str) -> None:
         path, chosen = split(self.name, argument, OPTIONS)
-        self._path = Path(os.path.normpath(Path(path).expanduser().absolute()))
+        self._path = Path(os.path.normpath(os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111
         if not _is_text(str(self._path)):
             raise UnreadableFile(path=self._path, reason="its name is not UTF-8: rename it")
         self._reading = Reading.of(chosen)
@@ -294,8 +309,8 @@ class CsvFiles:
         if header.names_tickers:
             return _Part(path, self._table(path).tickers, self._understood(path))
         ticker = ticker_of(path)
-        if not ticker.strip() or not ticker.isprintable() or "\ufffd" in ticker:
-            reason = "its name is to be its ticker, and is not printable UTF-8: rename it"
+        if wrong := wrong_symbol(ticker):
+            reason = f"its name is to be its ticker, and that cannot be: {wrong}: rename it"
             raise UnreadableFile(path=path, reason=reason)
         return _Part(path, (ticker,), None)
 

@@ -18,6 +18,7 @@ from stockbatch.providers.csv.header import NUMBERS, TEXTS, Header, Reading, is_
 from stockbatch.providers.csv.names import plain
 from stockbatch.providers.csv.table import Table, frozen
 from stockbatch.records import Check, Finding, Floats, Sessions, Severity
+from stockbatch.text import wrong_symbol
 
 FEW = 0.1
 """More rows than this share on a session that has one already: these are no daily bars."""
@@ -120,7 +121,7 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     if (
         "ticker" in header.columns
         and reading.ticker is None
-        and len(tickers) > max(2, len(rows.lines) / 2)
+        and len(tickers) > max(FEWEST_SESSIONS, len(rows.lines) / 2)
         and len(np.unique(stamps.days[rows.codes["session"]])) == len(rows.lines)
     ):
         name = header.named("ticker")
@@ -166,7 +167,8 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
 
 def _dated(rows: Rows, header: Header, stamps: Stamps, faults: Faults) -> Rows:
     """Leave out the rows without a date or a ticker; what is blank altogether is not told."""
-    unnamed = np.array([not (text and text.isprintable()) for text in rows.texts["ticker"]], bool)
+    wrong = [wrong_symbol(text) for text in rows.texts["ticker"]]
+    unnamed = np.array([reason is not None for reason in wrong], bool)
     nameless = unnamed[rows.codes["ticker"]]
     undated = np.isnat(stamps.days)[rows.codes["session"]]
     left_out = nameless | undated
@@ -176,6 +178,8 @@ def _dated(rows: Rows, header: Header, stamps: Stamps, faults: Faults) -> Rows:
         if blank and not written and all(np.isnan(v[row]) for v in rows.numbers.values()):
             continue
         name, reason = "ticker", "there is no ticker"
+        if rows.text("ticker", row) and nameless[row]:
+            reason = f"this is no ticker: {wrong[int(rows.codes['ticker'][row])]}"
         if undated[row]:
             name, reason = "session", stamps.faults[int(rows.codes["session"][row])]
         ticker = None if nameless[row] else rows.text("ticker", row)

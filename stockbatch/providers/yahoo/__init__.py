@@ -10,8 +10,9 @@ def _make(setup: Setup) -> BarProvider:
     from stockbatch.providers.yahoo.provider import PacedSession, Yahoo
 
     settings: YahooSettings = setup.settings
-    session = PacedSession(TokenBucket(settings.requests_per_second))
-    return Yahoo(setup.folder, session, patience=settings.longest_wait)
+    session = PacedSession(TokenBucket(settings.requests_per_second, waiting=setup.waiting))
+    patience = 60 * settings.patience_minutes
+    return Yahoo(setup.folder, session, patience=patience, waiting=setup.waiting)
 
 
 KIND = ProviderKind(make=_make, settings=YahooSettings, about="Yahoo's bars, by yfinance")

@@ -88,9 +88,11 @@ class Yahoo:
         first_pause: float = FIRST_PAUSE,
         retry_wait: float = 1.0,
         timeout: float = 10.0,
+        waiting: Callable[[], None] = lambda: None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self._cache = cache
+        self._waiting = waiting
         self._session = session
         self._patience = patience
         self._first_pause = first_pause
@@ -130,7 +132,9 @@ class Yahoo:
         todo = deque(requests[position] for position in order)
         answers: SimpleQueue[Answer | BaseException] = SimpleQueue()
         stopped = threading.Event()
-        pauses = Pauses(self.name, self._patience, stopped, first=self._first_pause)
+        pauses = Pauses(
+            self.name, self._patience, stopped, first=self._first_pause, waiting=self._waiting
+        )
         for _ in range(min(WORKERS, len(requests))):
             # nobody waits for a daemon: what it asked for last may take until the time-out
             work = (todo, answers, pauses, stopped)

@@ -14,8 +14,3 @@ class YahooSettings(ProviderSettings):
         ge=0,
         description="minutes to wait in all while Yahoo refuses, then the rest is given up",
     )
-
-    @property
-    def longest_wait(self) -> float:
-        """Return the seconds that all pauses after refusals may last together."""
-        return 60 * self.patience_minutes

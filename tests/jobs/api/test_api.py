@@ -360,6 +360,8 @@ def test_a_body_too_large_is_not_read(client, declared):
         ("/v1/forecasts?after=%00", 422),
         ("/v1/history/AAA?before=yesterday", 422),
         ("/v1/history/AAA?from=0", 422),
+        ("/v1/history/AAA?from=1514764800", 422),
+        ("/v1/history/AAA?from=2024-W23-1", 422),
         ("/v1/accuracy?window=99999999999999999999", 422),
         ("/v1/accuracy?windw=20", 422),
         ("/v1/forecasts/AAA?method=naive", 422),

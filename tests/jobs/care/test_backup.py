@@ -1,7 +1,12 @@
 """Backup and restore: everything comes back, or nothing changes."""
 
+import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
+import time
 
 import psutil
 import pytest
@@ -259,3 +264,40 @@ def test_a_restore_that_is_killed_leaves_nothing_and_can_be_done_again(
     assert schemas(target) == []
     job.restore(empty_settings, file)
     database.require_current(target)
+
+
+def test_of_two_backups_to_one_file_one_is_refused_and_the_other_whole(
+    settings, tmp_path, monkeypatch
+):
+    file, call = tmp_path / "one", job._call
+
+    def meanwhile(command, variables):
+        said = call(command, variables)
+        if "--format=custom" in command and not file.exists():
+            job.backup(settings, file)
+        return said
+
+    monkeypatch.setattr(job, "_call", meanwhile)
+    with pytest.raises(BackupFailed, match="there is such a file already"):
+        job.backup(settings, file)
+    monkeypatch.undo()
+    job._contents(settings, file)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["one"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_who_is_told_to_end_ends_pg_dump_and_leaves_no_file(settings, engine, tmp_path, number):
+    ours = os.environ | {"STOCKBATCH_DATABASE_URL": settings.database_url.get_secret_value()}
+    command = [sys.executable, "-m", "jobs", "db", "backup", str(tmp_path / "one")]
+    with engine.connect() as holder:
+        holder.execute(text("LOCK TABLE stockbatch.bars IN ACCESS EXCLUSIVE MODE"))
+        process = subprocess.Popen(command, env=ours)
+        dumping = "SELECT FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+        while not holder.execute(text(dumping)).first():
+            assert process.poll() is None
+            time.sleep(0.05)
+        (child,) = psutil.Process(process.pid).children()
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+        assert not child.is_running()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []

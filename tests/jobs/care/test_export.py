@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from jobs import cli
 from jobs.care import export as job
+from jobs.care import manifest
 from jobs.care.export import export
 from stockbatch import database
 from stockbatch.exceptions import ExportFailed, ExportInProgress
@@ -296,9 +297,10 @@ def come(event, *aside):
 
 replace = pathlib.Path.replace
 def watched(self, target):
-    come("before")
+    ours = target.suffix == ".parquet"  # not the list of them
+    come("before" if ours else "")
     replace(self, target)
-    come("after")
+    come("after" if ours else "")
 pathlib.Path.replace = watched
 
 settings = config.Settings(home=order["home"], database_url=order["url"])
@@ -334,7 +336,7 @@ def test_a_killed_export_leaves_whole_files_and_is_finished_by_the_next(
 
 
 def test_two_exporters_do_not_meet(stored, tmp_path):
-    with job._alone(tmp_path), pytest.raises(ExportInProgress, match=str(tmp_path)):
+    with manifest.alone(tmp_path), pytest.raises(ExportInProgress, match=str(tmp_path)):
         export(stored, tmp_path)
     export(stored, tmp_path)
 
@@ -407,3 +409,59 @@ def test_real_bars(make_app, market, tmp_path):
     query = f"FROM read_parquet('{tmp_path}/lake/bars/**/*.parquet') WHERE ticker = '^GSPC'"
     ((close,),) = duckdb.sql(f"SELECT close {query} AND session = '2018-12-31'").fetchall()
     assert close == pytest.approx(2506.85)
+
+
+def test_what_somebody_else_keeps_under_our_names_is_neither_removed_nor_replaced(
+    stored, tmp_path, capsys
+):
+    folder, outside = tmp_path / "lake", tmp_path / "outside"
+    outside.write_text("precious")
+    theirs = folder / "bars" / "year=1999" / "month=1" / "bars.parquet"
+    theirs.parent.mkdir(parents=True)
+    pd.DataFrame({"a": [1]}).to_parquet(theirs)
+    old = folder / "instruments" / ".instruments.parquet.partial"
+    old.parent.mkdir()
+    old.symlink_to(outside)
+    before = theirs.read_bytes()
+    export(stored, folder)
+    export(stored, folder)
+    assert theirs.read_bytes() == before
+    assert old.is_symlink()
+    assert outside.read_text() == "precious"
+    theirs.unlink()
+    old.unlink()
+    same(folder, stored.engine)
+
+
+@pytest.mark.parametrize("planted", ["file", "link"])
+def test_a_file_that_stands_where_ours_is_to_be_is_told(stored, tmp_path, planted):
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    file = tmp_path / "lake" / "instruments" / "instruments.parquet"
+    file.parent.mkdir(parents=True)
+    if planted == "file":
+        pd.DataFrame({"a": [1]}).to_parquet(file)
+    else:
+        file.symlink_to(outside)
+    before = file.read_bytes()
+    with pytest.raises(ExportFailed, match=r"instruments\.parquet cannot be written: somebody"):
+        export(stored, tmp_path / "lake")
+    assert file.read_bytes() == before
+    assert outside.read_text() == "precious"
+    assert not list((tmp_path / "lake").rglob("*.partial"))
+    file.unlink()
+    export(stored, tmp_path / "lake")
+    same(tmp_path / "lake", stored.engine)
+
+
+def test_what_a_version_without_a_list_has_written_is_known(stored, tmp_path):
+    export(stored, tmp_path)
+    (tmp_path / manifest.NAME).unlink()
+    assert all(not renewal.stale for renewal in export(stored, tmp_path))
+
+
+@pytest.mark.parametrize("line", ["../outside", "/etc/passwd", "bars/../../outside", ""])
+def test_a_list_that_was_tampered_with_leads_nowhere_else(tmp_path, line):
+    (tmp_path / manifest.NAME).write_text(f"{line}\n")
+    found = manifest.Manifest(tmp_path, lambda _file: False)
+    assert found.surplus(tmp_path.parent, set()) == []

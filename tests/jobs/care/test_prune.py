@@ -8,7 +8,7 @@ from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.exceptions import AccessDenied, RunInProgress
 from stockbatch.records import LSTM, ModelKind, Reason
-from stockbatch.store import models, promotions, retention, runs
+from stockbatch.store import lease, models, promotions, retention, runs
 from tests.support.ledger import listed, model_of, opened
 from tests.support.market import CODE, ORIGIN, dump, fetch, run, session
 
@@ -119,7 +119,18 @@ def test_the_job_leaves_the_ledger_alone_and_the_next_run_as_it_would_be(app, ma
 def test_a_run_under_way_is_not_disturbed(app):
     run(app)
     with runs.exclusive(app.engine, CODE), pytest.raises(RunInProgress):
-        prune.prune(app)
+        list(prune.prune(app))
+
+
+def test_an_exchange_in_use_keeps_no_other_out(app, monkeypatch):
+    monkeypatch.setattr(lease, "RENEWAL", 0.1)
+    run(app)
+    monkeypatch.setattr(retention, "calendars", lambda db: ["XLON", CODE, "XTKS"])
+    pruned = prune.prune(app)
+    with runs.exclusive(app.engine, CODE):
+        assert [next(pruned).calendar, next(pruned).calendar] == ["XLON", "XTKS"]
+        with pytest.raises(RunInProgress, match=CODE):
+            next(pruned)
 
 
 def test_backtests_go_when_asked_for_and_can_be_made_again(app):

@@ -9,12 +9,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import text
 
+import jobs.app
+import jobs.commands.daemon
 from stockbatch import database
 from stockbatch.config import PREFIX
+from stockbatch.exceptions import DatabaseBusy
 from tests.support.market import CODE, fetch
 
 SECRET = "hook-s3cr3t-of-mine"
@@ -93,3 +97,25 @@ def test_it_is_watched_tells_of_alerts_and_stops(app, daemon, free_port):
     assert all(isinstance(line["run_id"], int) for line in ran)
     assert {line["level"] for line in said} <= {"info", "warning", "error"}
     assert SECRET not in daemon.log.read_text()
+
+
+def test_it_waits_for_its_own_migration_where_a_reader_holds_a_lock(monkeypatch, caplog):
+    started = []
+
+    @contextmanager
+    def running(settings):
+        started.append(settings)
+        if len(started) == 1:
+            raise DatabaseBusy(url="the database", reason="canceling statement due to lock timeout")
+        yield None
+
+    monkeypatch.setattr(jobs.app, "running", running)
+    monkeypatch.setattr("jobs.daemon.loop.run_daemon", lambda *given: started.append("at work"))
+    monkeypatch.setattr(jobs.commands.daemon, "WAIT", 0)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        jobs.commands.daemon.daemon()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[-1] == "at work"
+    assert "lock timeout; trying again" in caplog.text

@@ -151,6 +151,20 @@ def test_a_clock_set_back_keeps_nothing_waiting():
     assert planned(exchange(done=[*DONE, LAST], now=earlier), now=earlier) == []
 
 
+def test_a_skip_by_a_clock_that_was_ahead_is_no_final_word():
+    waiting = Lack(0, 1)
+    for session, tried, is_due in (
+        (LAST, NOW - timedelta(minutes=1), True),  # the current session is never too old
+        (before(), NOW - timedelta(minutes=1), False),
+        (before(), NOW + timedelta(days=65), True),  # nobody can have tried it tomorrow
+    ):
+        done = [day for day in [*DONE, LAST] if day != session]
+        state = {session: LastTry("skipped", 1, tried)}
+        skipped = exchange(done=done, tries=state, lacks={session: waiting})
+        assert [due for _, due, _ in planned(skipped)] == [session] * is_due
+        assert plan([skipped], NOW, SETTINGS).skipped == ()
+
+
 @given(tries=st.integers(0, 10_000))
 def test_waits_grow_to_their_limit(tries):
     hour = timedelta(hours=1)

@@ -28,6 +28,7 @@ from tests.support.market import (
     PlainTrainer,
     announced_until,
     assert_same,
+    end_leases,
     facts,
     fetch,
     outcomes,
@@ -127,6 +128,7 @@ def survive(app, outage, undisturbed):
 def test_a_daemon_killed_at_a_phase(app, daemons, undisturbed, phase):
     killed = daemons.run(app, evening(1), faults=[(phase, 1, ["SIGKILL"])])
     assert killed == -signal.SIGKILL
+    end_leases(app.engine)
     work(app, evening(1))
     assert tries(app) == (1 if phase == "open" else 2)
     assert_same(facts(app.engine), undisturbed)
@@ -135,6 +137,7 @@ def test_a_daemon_killed_at_a_phase(app, daemons, undisturbed, phase):
 def test_a_daemon_killed_in_the_middle_of_training(app, daemons, undisturbed):
     killed = daemons.run(app, evening(1), faults=[("epoch", IN_TICKERS, ["SIGKILL"])], trains=True)
     assert killed == -signal.SIGKILL
+    end_leases(app.engine)
     work(app, evening(1))
     assert_same(facts(app.engine), undisturbed)
 

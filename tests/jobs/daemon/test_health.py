@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import time
 import urllib.error
@@ -18,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from jobs.daemon import health as monitoring
-from jobs.daemon.signals import longest_silence
+from jobs.daemon.signals import LONGEST_SILENCE, Beat
 from stockbatch import database
 from stockbatch.exceptions import ConfigurationError
 from tests.support.market import CODE, NOW, ORIGIN, Market, PlainTrainer, calendar, run, session
@@ -73,8 +74,12 @@ def key(name, *labels):
     return name, frozenset(labels)
 
 
-def scraped(app, beat=lambda: EVENING):
-    with monitoring.serving(app, beat) as address:
+def beat():
+    return Beat(lambda: EVENING)
+
+
+def scraped(app):
+    with monitoring.serving(app, beat()) as address:
         status, body = get(address, "/metrics")
     assert status == 200
     return {
@@ -132,19 +137,28 @@ def test_the_memory_of_the_training_child_is_seen(watched, at, monkeypatch):
 
 
 def test_health_follows_the_heart(watched, at):
-    longest = timedelta(seconds=longest_silence(watched.settings))
-    beats = [EVENING - longest]
-    with monitoring.serving(watched, lambda: beats[-1]) as address:
+    assert LONGEST_SILENCE == 15 * 60
+    seconds = [0.0]
+    heart = Beat(lambda: EVENING, timer=lambda: seconds[0])
+    with monitoring.serving(watched, heart) as address:
+        seconds[0] = 15 * 60
         assert get(address, "/healthz") == (200, '{"status": "ok", "problems": []}')
-        beats.append(EVENING - longest - timedelta(minutes=1))
+        at(EVENING + timedelta(days=65))  # whoever sets the clock makes nobody sick
+        assert get(address, "/healthz")[0] == 200
+        seconds[0] += 60
         status, body = get(address, "/healthz")
-        assert (status, json.loads(body)["problems"]) == (503, ["the loop has stalled"])
+        assert status == 503
+        assert json.loads(body)["problems"] == ["the loop has stalled (for 16 minutes)"]
+        heart.trouble = "the embedded PostgreSQL failed: no space left"
+        assert "no space left (for 16 minutes)" in get(address, "/healthz")[1]
+        heart()
+        assert get(address, "/healthz")[0] == 200
         assert get(address, "/elsewhere")[0] == 404
         assert get(address, "/metrics")[0] == 200
 
 
 def test_ready_means_nothing_past_its_deadline_is_undone(watched, at):
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         at(calendar().open(session(3)) - timedelta(minutes=1))
         assert get(address, "/readyz")[0] == 200
         at(calendar().open(session(3)))
@@ -164,7 +178,7 @@ def test_a_database_out_of_reach_is_said_and_nothing_else_breaks(watched, at, mo
     seen = scraped(watched)
     assert seen[key("stockbatch_database_up")] == 0
     assert key("stockbatch_due_sessions", CODE) not in seen
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         assert get(address, "/healthz")[0] == 200
         status, body = get(address, "/readyz")
     assert status == 503
@@ -175,16 +189,29 @@ def test_a_database_out_of_reach_is_said_and_nothing_else_breaks(watched, at, mo
 
 def test_an_outdated_schema_is_not_ready(watched, at, monkeypatch):
     monkeypatch.setattr("stockbatch.database.migration.head", lambda: "9999")
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         status, body = get(address, "/readyz")
     assert status == 503
     assert "stockbatch migrate" in body
 
 
+def test_a_client_that_hangs_up_leaves_no_traceback(watched, at, capfd, caplog):
+    reset = struct.pack("ii", 1, 0)
+    with monitoring.serving(watched, beat()) as address:
+        for path in ("/metrics", "/healthz", "/readyz", "/elsewhere"):
+            for sent in (f"GET {path} HTTP/1.1\r\n\r\n", f"GET {path}", ""):
+                with socket.create_connection(address) as client:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                    client.sendall(sent.encode())
+        assert get(address, "/healthz")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_nothing_is_served_where_nobody_asked(watched, monkeypatch):
     off = watched.settings.model_copy(update={"monitoring_address": ""})
     monkeypatch.setattr(watched, "settings", off)
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         assert address is None
 
 
@@ -194,7 +221,7 @@ def test_an_address_in_use_is_taken_over(watched, at, monkeypatch, caplog):
     port = taken.getsockname()[1]
     busy = watched.settings.model_copy(update={"monitoring_address": f"127.0.0.1:{port}"})
     monkeypatch.setattr(watched, "settings", busy)
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         assert address is None
         assert f"{port} is in use" in caplog.text
         taken.close()
@@ -214,7 +241,7 @@ def test_a_wait_for_an_address_ends_with_the_daemon(watched, monkeypatch):
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         busy = watched.settings.model_copy(update={"monitoring_address": where})
         monkeypatch.setattr(watched, "settings", busy)
-        with monitoring.serving(watched, lambda: EVENING) as address:
+        with monitoring.serving(watched, beat()) as address:
             assert address is None
 
 
@@ -224,14 +251,14 @@ def test_an_address_of_another_machine_is_refused(watched, monkeypatch, where):
     monkeypatch.setattr(watched, "settings", wrong)
     with (
         pytest.raises(ConfigurationError, match=f"monitoring_address: {where}: "),
-        monitoring.serving(watched, lambda: EVENING),
+        monitoring.serving(watched, beat()),
     ):
         pass
 
 
 def test_every_metric_in_the_rules_is_served(watched, at, monkeypatch):
     monkeypatch.setattr(PlainTrainer, "pid", os.getpid())
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         _, body = get(address, "/metrics")
     rules = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"][0]["rules"]
     used = {name for rule in rules for name in re.findall(r"stockbatch_\w+", rule["expr"])}
@@ -242,7 +269,7 @@ def test_every_metric_in_the_rules_is_served(watched, at, monkeypatch):
 
 @needs_prometheus
 def test_promtool_agrees_with_metrics_configuration_and_rules(watched, at):
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         _, body = get(address, "/metrics")
     for command, given in (
         (["check", "metrics"], body),
@@ -268,7 +295,7 @@ def test_a_real_prometheus_scrapes_it(watched, at, tmp_path):
     shutil.copy(FOLDER / "rules.yml", tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with monitoring.serving(watched, lambda: EVENING) as address:
+    with monitoring.serving(watched, beat()) as address:
         (job,) = configuration["scrape_configs"]
         job["static_configs"][0]["targets"] = [f"{address[0]}:{address[1]}"]
         configuration["global"]["scrape_interval"] = "1s"

@@ -7,20 +7,24 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from apscheduler.triggers.date import DateTrigger
 
+from jobs.care import prune
+from jobs.clock import Clock
+from jobs.daemon import alerts
 from jobs.daemon import loop as daemon
-from jobs.daemon import triggers
+from jobs.daemon.chores import Chores, due
 from jobs.daemon.loop import Care, work_off
-from jobs.daemon.maintenance import refit_bases
+from jobs.daemon.maintenance import refit_base
 from jobs.daemon.signals import AT_ONCE
+from jobs.daily.ledger import skip_session
 from stockbatch import config
-from stockbatch.exceptions import SchemaTooNew, TrainingOverdue
-from stockbatch.records import Action, Reason
+from stockbatch.exceptions import ClocksApart, SchemaTooNew, TrainingOverdue
+from stockbatch.records import Action, Chore, Reason
 from stockbatch.store import pauses
+from stockbatch.store import runs as runs_store
 from tests.support.evenings import Evenings, evening, once, runs, since, work
 from tests.support.market import (
     CODE,
@@ -30,6 +34,7 @@ from tests.support.market import (
     assert_same,
     calendar,
     dump,
+    end_leases,
     facts,
     fetch,
     outcomes,
@@ -97,6 +102,48 @@ def test_missed_sessions_are_caught_up_and_older_ones_skipped_with_an_outcome(ap
     before = facts(app.engine)
     work(app, evening(3))
     assert_same(facts(app.engine), before)
+
+
+def test_a_clock_that_was_ahead_for_a_minute_ends_nothing(app, change):
+    work(app, evening(-1), evening(-1) + timedelta(days=65))
+    skipped = [row for row in runs(app) if row[3] == "skipped"]
+    assert len(skipped) > 30, runs(app)
+    # The embedded server has the same clock: what it stamped then is yet to come.
+    ahead = datetime.now(UTC) + timedelta(days=65)
+    change("UPDATE stockbatch.runs SET tried_at = :t WHERE status = 'skipped'", t=ahead)
+    for offset in (0, 1):
+        work(app, evening(offset))
+        assert (CODE, session(offset), "catch_up", "finished", 2) in runs(app)
+        found = outcomes(app.engine, session(offset))
+        assert {action for action, _ in found.values()} <= {Action.TRAINED, Action.REUSED}
+    assert len([row for row in runs(app) if row[3] == "skipped"]) == len(skipped) - 2
+    query = "SELECT DISTINCT target_session AS day FROM stockbatch.forecasts ORDER BY day"
+    assert [row["day"] for row in fetch(app.engine, query)] == [session(n) for n in (0, 1, 2)]
+    shown = "SELECT DISTINCT session FROM bi.{} WHERE {} = 'skipped'"
+    for view, column in (("outcomes", "reason"), ("run_history", "status")):
+        assert fetch(app.engine, shown.format(view, column)) == []
+
+
+def test_nothing_is_skipped_or_pruned_where_the_clocks_are_far_apart(app):
+    app.settings = app.settings.model_copy(update={"catch_up_sessions": 0})
+    offset = [timedelta(days=65)]
+    app.clock = Clock(lambda: datetime.now(UTC) + offset[0])
+    since(app, datetime.now(UTC) - timedelta(days=9))
+    work_off(app)
+    assert "skipped" not in {row[3] for row in runs(app)}
+    assert abs(app.clock() - datetime.now(UTC)) < timedelta(minutes=1)
+    with pytest.raises(ClocksApart, match="93600 minutes apart"):
+        list(prune.prune(app))
+    with pytest.raises(ClocksApart):
+        skip_session(app, CODE, session(-1))
+    alerts.review(app)
+    query = "SELECT condition FROM bi.alerts WHERE is_open AND subject = 'clocks'"
+    assert fetch(app.engine, query) == [{"condition": "clocks_apart"}]
+    offset[0] = timedelta(minutes=4)
+    work_off(app)
+    assert "skipped" in {row[3] for row in runs(app)}
+    alerts.review(app)
+    assert fetch(app.engine, query) == []
 
 
 def test_what_can_be_live_comes_first_over_all_exchanges(app, change):
@@ -167,32 +214,111 @@ def test_what_failed_is_tried_again_after_a_while(app, change):
         assert [row[3] for row in runs(app)] == [status]
 
 
-def test_it_wakes_up_for_base_models_and_maintenance(app, monkeypatch):
-    monkeypatch.setattr(triggers, "crontab", lambda settings, key: DateTrigger(timezone=UTC))
-    seen = set()
-    monkeypatch.setattr(daemon, "refit_bases", lambda app: seen.add("base_refit"))
+# ---- chores
 
-    def review(app):
-        if len(seen) == 2:
-            terminate(signal.SIGTERM)
 
+def chores(app, **care):
+    """Do the chores that are due; return which were done."""
+    done = []
+    tasks = {
+        "prune": lambda app, code: done.append(("maintenance", code)),
+        "vacuum": lambda app: done.append(("maintenance", "ALL")),
+    }
+    made = Chores(app=app, **tasks | care)
+    made.work_off()
+    return made, done
+
+
+def test_chores_are_due_by_the_database_and_not_by_a_wake_up(app, monkeypatch):
+    refitted = []
+    monkeypatch.setattr(
+        "jobs.daemon.chores.refit_base", lambda app, code: not refitted.append(code)
+    )
+    work(app, evening(-1))
+    saturday = datetime(2024, 6, 1, 9, tzinfo=UTC)
+    done = [(Chore.BASE_REFIT, CODE), (Chore.MAINTENANCE, CODE), (Chore.MAINTENANCE, "ALL")]
+    for instant, expected in (
+        (saturday - timedelta(hours=4), []),
+        (saturday + timedelta(days=3), done),  # nobody was awake meanwhile
+        (saturday + timedelta(days=6), []),
+        (saturday + timedelta(days=7), done[:1]),
+        (saturday + timedelta(days=32), done),
+        (saturday + timedelta(days=20), done),  # the clock was set back
+    ):
+        app.clock = lambda instant=instant: instant
+        assert due(app) == expected
+        _, found = chores(app)
+        assert [(Chore.BASE_REFIT, code) for code in refitted] + found == expected
+        refitted.clear()
+
+
+def test_chores_wait_for_the_end_of_a_pause(app):
+    work(app, evening(-1))
+    app.clock = lambda: evening(2)
+    with app.transaction() as db:
+        pauses.begin(db, CODE)
+    assert due(app) == [(Chore.MAINTENANCE, "ALL")]
     with app.transaction() as db:
         pauses.begin(db, pauses.ALL)
-    work(app, evening(-1), care=Care(review=review, prune=lambda app: seen.add("maintenance")))
-    assert seen == {"base_refit", "maintenance"}
+    assert due(app) == []
+    with app.transaction() as db:
+        pauses.end(db, pauses.ALL)
+    assert len(due(app)) == 3
+
+
+def test_an_exchange_at_work_keeps_no_other_from_its_chores(app, change):
+    work(app, evening(-1), evening(0))
+    change("UPDATE stockbatch.instruments SET calendar = 'XLON' WHERE ticker = 'BBB'")
+    change("UPDATE stockbatch.models SET calendar = 'XLON' WHERE kind = 'ticker'")
+    change("DELETE FROM stockbatch.chores")
+    app.clock = lambda: evening(0)
+    with runs_store.exclusive(app.engine, CODE):
+        made, _ = chores(app, prune=prune.prune_calendar)
+        left = {(Chore.BASE_REFIT, "XLON"), (Chore.BASE_REFIT, CODE), (Chore.MAINTENANCE, CODE)}
+        assert set(due(app)) == left
+        made.work_off()
+    assert set(due(app)) == left  # tried again after a while only
+    app.clock = lambda: evening(0) + timedelta(minutes=5)
+    made.work_off()
+    assert due(app) == [(Chore.BASE_REFIT, "XLON")]  # its own run comes first
 
 
 def test_a_base_about_to_expire_is_refitted_when_there_is_time(app):
     app.settings = app.settings.model_copy(update={"base_after_sessions": 6})
     work(app, evening(-1), evening(0))
     app.clock = lambda: evening(0)
-    before = runs(app)
-    refit_bases(app)
+    assert (Chore.BASE_REFIT, CODE) in due(app)
+    chores(app)
     bases = "SELECT last_session FROM stockbatch.models WHERE kind = 'base' ORDER BY id"
     assert [row["last_session"] for row in fetch(app.engine, bases)] == [session(-1), session(0)]
-    assert [row[:4] for row in runs(app)] == [row[:4] for row in before]
+    assert {row[3] for row in runs(app)} == {"finished"}
     work(app, evening(1))
     assert len(fetch(app.engine, bases)) == 2
+
+
+def test_a_base_that_lasts_leaves_the_run_alone(app):
+    work(app, evening(-1), evening(0))
+    app.clock = lambda: evening(0)
+    before = dump(app.engine)["runs"]
+    assert refit_base(app, CODE)
+    assert dump(app.engine)["runs"] == before
+
+
+# ---- what it says
+
+
+def test_an_idle_daemon_says_once_what_it_waits_for(app, caplog):
+    caplog.set_level("INFO", "jobs.daemon.loop")
+    looks = []
+
+    def review(app):
+        looks.append(1)
+        if len(looks) > 4:
+            terminate(signal.SIGTERM)
+
+    work(app, clock=Evenings(evening(-1)), care=Care(review=review))
+    idle = [message for message in caplog.messages if "nothing is due" in message]
+    assert idle == ["nothing is due; the next session: XNYS 2024-06-03, at 2024-06-03 20:45 UTC"]
 
 
 # ---- stopping
@@ -220,7 +346,8 @@ def test_told_to_stop_while_it_waits_it_speaks_of_no_run(app, monkeypatch):
     with app.transaction() as db:
         pauses.begin(db, pauses.ALL)
     work(app, evening(-1), care=Care(review=review))
-    assert said == ["this daemon is at work", "stopped"]
+    waits = "nothing is due; all exchanges are paused: 'stockbatch resume' ends it"
+    assert said == ["this daemon is at work", waits, "stopped"]
 
 
 def test_told_twice_it_ends_at_once(app, undisturbed):
@@ -275,6 +402,7 @@ def test_a_second_daemon_waits_and_takes_over_when_the_first_dies(app, daemons, 
     assert outcomes(app.engine, session(-1)) == {}
     os.kill(first, signal.SIGKILL)
     assert daemons.wait(first) == -signal.SIGKILL
+    end_leases(app.engine)
     os.kill(second, signal.SIGCONT)
     assert daemons.wait(second) == 0
     assert_same(facts(app.engine), undisturbed)
@@ -284,11 +412,11 @@ def test_a_second_daemon_waits_and_takes_over_when_the_first_dies(app, daemons, 
 def test_a_suspended_daemon_that_wakes_up_cannot_write(app, daemons, change, undisturbed, event):
     first = daemons.start(app, evening(-1), faults=[(event, 1, ["SIGSTOP"])])
     assert daemons.wait(first) == -signal.SIGSTOP
-    change(  # as a server does that is restarted, or has not heard of a machine for long
+    change(  # as the server does after minutes: what waits in a transaction keeps rows locked
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " WHERE datname = current_database() AND state = 'idle in transaction'"
     )
-    app.engine.dispose()
+    end_leases(app.engine)
     assert daemons.run(app, evening(-1), evening(0)) == 0
     assert_same(facts(app.engine), undisturbed)
     after = dump(app.engine)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.daemon.signals import AT_ONCE, Beat, Notifier, Stop
+from jobs.daemon.signals import AT_ONCE, LONGEST_SILENCE, Beat, Notifier, Stop
 from stockbatch import config
 from stockbatch.config import ServiceManager
 
@@ -60,10 +60,12 @@ def test_states_reach_the_service_manager(manager):
 def test_the_watchdog_is_fed_while_the_process_lives(manager, monkeypatch):
     monkeypatch.setenv("WATCHDOG_USEC", "30000")
     notifier = Notifier(config.service_manager())
-    beat = Beat(lambda: NOW)
-    with notifier.watched(beat, 60):
+    seconds = [0.0]
+    beat = Beat(lambda: NOW, timer=lambda: seconds[0])
+    with notifier.watched(beat):
         assert manager.recv(100) == b"WATCHDOG=1"
-    with notifier.watched(beat, 0):
+    seconds[0] = LONGEST_SILENCE + 1
+    with notifier.watched(beat):
         manager.settimeout(0.1)
         with suppress(TimeoutError):
             while True:  # what was sent before

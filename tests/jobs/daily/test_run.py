@@ -1,6 +1,7 @@
 """The job of one session, on a small market and a real database."""
 
 import logging
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -646,6 +647,31 @@ def test_a_failing_run_keeps_what_was_committed_and_can_be_resumed(
     undisturbed = make_app(market)
     run(undisturbed)
     assert_same(facts(app.engine), facts(undisturbed.engine))
+
+
+def test_a_chunk_that_commits_too_late_is_saved_again_as_late_from_what_is_at_hand(app, change):
+    app.settings = app.settings.model_copy(update={"chunk_tickers": 9})
+    events = []
+    change("ALTER TABLE stockbatch.sessions DROP CONSTRAINT sessions_instants_check")
+
+    def on_event(name):
+        events.append(name)
+        if name == "forecasts: save" and events.count(name) == 1:
+            change(
+                "UPDATE stockbatch.sessions SET deadline_at = clock_timestamp() + interval '2 s'"
+                " WHERE session = :day",
+                day=session(1),
+            )
+        if name == "forecasts: commit" and events.count(name) == 1:
+            time.sleep(2.1)  # the session opens between the record and the commit
+
+    app.on_event = on_event
+    run(app)
+    steps = [name for name in events if name.startswith("forecasts: ")]
+    assert steps == [f"forecasts: {name}" for name in ("load", "compute", *("save", "commit") * 2)]
+    assert outcomes(app.engine) == dict.fromkeys(TICKERS, TRAINED)
+    made = fetch(app.engine, "SELECT kind, count(*) AS n FROM stockbatch.forecasts GROUP BY kind")
+    assert made == [{"kind": "late", "n": len(TICKERS) * len(METHODS)}]
 
 
 @pytest.mark.parametrize("event", ["score", "forecasts: save", "metrics", "finish"])

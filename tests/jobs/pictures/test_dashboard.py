@@ -18,7 +18,7 @@ from stockbatch import database
 from stockbatch.config import PREFIX
 from stockbatch.store import forecasts
 from stockbatch.store.calendar import extend
-from tests.support.ledger import FUTURE, forecast_of, listed, naive_of, opened
+from tests.support.ledger import forecast_of, in_time, listed, naive_of, opened
 from tests.support.market import NOW, calendar, session
 from tests.support.places import ROOT
 
@@ -161,7 +161,8 @@ def test_a_live_forecast_is_preferred_and_said_to_be_live(open_page, fresh):
     db, instrument = fresh
     issue(db, forecast_of(instrument, close=90.0), backtest=True)
     assert "backtest: a simulation of the past" in texts(open_page("overview"))
-    issue(db, forecast_of(instrument, close=101.0, deadline_at=FUTURE))
+    with in_time(db):
+        issue(db, forecast_of(instrument, close=101.0))
     streamlit.cache_data.clear()
     app = open_page("overview")
     assert "1 live: made before the session opened" in texts(app)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from stockbatch import config
+from stockbatch import config, database
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.config import text as settings_file
 from stockbatch.exceptions import ConfigurationError
@@ -275,13 +275,22 @@ def test_a_folder_is_no_settings_file(home):
 def test_every_secret_is_known_to_who_hides_it(monkeypatch):
     monkeypatch.setenv("STOCKBATCH_DATABASE_URL", SECRET)
     monkeypatch.setenv("STOCKBATCH_ALERT_URLS", "json://two")
-    assert config.secrets(config.load(), MODELS) == {SECRET, "hunter2", "json://two"}
+    assert config.secrets(config.load(), MODELS) == {SECRET, "json://two"}
+    monkeypatch.setenv(
+        "STOCKBATCH_ALERT_URLS", "slack://T1JJ3T3L2/A1B%2FRTD@mail.example/TIiaj?x=y"
+    )
+    known = config.secrets(config.load(), MODELS)
+    assert {"T1JJ3T3L2", "A1B%2FRTD", "A1B/RTD", "TIiaj"} < known
+    assert "mail.example" not in known
 
 
 def test_a_password_is_hidden_as_it_is_written_and_as_it_is_meant(monkeypatch):
     url = "postgresql://me:p%40ss%2Fword@host/db"
     monkeypatch.setenv("STOCKBATCH_DATABASE_URL", url)
-    assert config.secrets(config.load(), MODELS) == {url, "p%40ss%2Fword", "p@ss/word"}
+    assert config.secrets(config.load(), MODELS) == {url}
+    assert database.secrets(url) == {"p%40ss%2Fword", "p@ss/word"}
+    assert database.secrets("postgresql://me:pa#ss@host/db?sslpassword=x") == {"pa#ss", "x"}
+    assert database.secrets("postgresql://me:pa/ss@host/db") == set()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:9464", "0.0.0.0:9464"])
@@ -487,3 +496,33 @@ def test_every_provider_is_described_with_its_defaults(write):
         "yfinance": {"requests_per_second": 1.0, "patience_minutes": 60.0},
         "alpha_vantage": {"premium": False, "requests_per_second": 0.8, "requests_per_day": 25},
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (f"threads = {'[' * 100_000}", "syntax: tables or lists within others"),
+        (f"threads = {'9' * 5000}", "syntax: "),
+        ("threads = 99999999999", "threads: "),
+        ("close_delay_minutes = 1000000000000000000", "close_delay_minutes: "),
+        ("[model]\nanchor = inf", "model.anchor: "),
+        ("[model]\nclip_norm = nan", "model.clip_norm: "),
+        ("[threads]\nx = 1", "threads: "),
+        ("[exchanges.XNYS.close_delay_minutes]\nx = 1", "exchanges.XNYS.close_delay_minutes: "),
+        ("providers = 3", "providers: "),
+    ],
+)
+def test_absurd_numbers_and_nests_are_told(write, content, reason):
+    write(f"{content}\n")
+    assert reason in str(config.problems(None, MODELS)[0])
+
+
+def test_a_home_that_cannot_be_is_told(monkeypatch):
+    for home, reason in (("~nobodyatall/x", "which folder ~ is"), ("/tmp/\udcff", "not UTF-8")):
+        monkeypatch.setenv("STOCKBATCH_HOME", home)
+        assert reason in str(config.problems(None, MODELS)[0])
+    monkeypatch.delenv("STOCKBATCH_HOME")
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert "set STOCKBATCH_HOME" in str(config.problems(None, MODELS)[0])

@@ -118,7 +118,11 @@ AMBIGUOUS = (
 
 def described(url):
     """Return the line of `config show` that is about the URL."""
-    (line,) = (o for o in describe(external(url), {}).splitlines() if o.startswith("database_url"))
+    (line,) = (
+        o
+        for o in describe(external(url), {}, database.shown).splitlines()
+        if o.startswith("database_url")
+    )
     return line.partition("#")[0]
 
 

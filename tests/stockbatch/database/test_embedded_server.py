@@ -5,7 +5,8 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -142,6 +143,82 @@ def test_a_cluster_made_before_there_was_a_login_for_the_service_gets_one(cluste
     assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
 
 
+# ---- a reader who wants more
+
+WRITING = (
+    "CREATE TEMPORARY TABLE x ()",
+    "CREATE TABLE public.x ()",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT lo_open(1, 131072)",
+    "SELECT lowrite(0, 'x')",
+    "ALTER ROLE writer PASSWORD 'x'",
+    "ALTER ROLE reader CONNECTION LIMIT -1",
+    "ALTER DATABASE stockbatch CONNECTION LIMIT 0",
+)
+
+
+@pytest.mark.parametrize("role", ["reader", "api"])
+def test_who_reads_can_only_read(cluster, programs, role):
+    server = embedded_server.start(cluster, programs=programs)
+    with connect(server, role) as connection:
+        for statement in WRITING:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement)
+    for other in ("postgres", "template1"):
+        elsewhere = database.for_clients(server.url(role).set(database=other))
+        with pytest.raises(psycopg.OperationalError, match="CONNECT privilege"):
+            psycopg.connect(elsewhere)
+    with connect(server, "writer") as connection:
+        connection.execute("CREATE TEMPORARY TABLE x ()")
+
+
+def test_what_a_login_does_to_itself_is_undone_by_the_next_start(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
+    for role in ("reader", "api", "writer"):
+        with connect(server, role) as connection:
+            connection.execute(f"ALTER ROLE {role} PASSWORD 'another'")
+            connection.execute(f"ALTER ROLE {role} SET statement_timeout = 1")
+            connection.execute(f"ALTER ROLE {role} IN DATABASE stockbatch SET search_path = x")
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            connect(server, role)
+    embedded_server.stop(cluster)
+    embedded_server.start(cluster, programs=programs)
+    for role, timeout in (("reader", "1min"), ("api", "30s"), ("writer", "0")):
+        with connect(server, role) as connection:
+            found = connection.execute("SHOW statement_timeout").fetchone()
+            assert found == (timeout,)
+            assert connection.execute("SHOW search_path").fetchone() == ('"$user", public',)
+
+
+def take_all(server, role):
+    """Return all connections that a login gets."""
+    taken = []
+    with suppress(psycopg.OperationalError):
+        while len(taken) < 99:
+            taken.append(connect(server, role))
+    return taken
+
+
+def test_readers_cannot_take_the_last_connections(cluster, programs):
+    server = embedded_server.start(cluster, programs=programs)
+    with connect(server) as connection:
+        if connection.info.server_version < 160000:
+            pytest.skip("this version reserves none")
+        connection.execute("CREATE ROLE person LOGIN PASSWORD 'x' IN ROLE stockbatch_reader")
+    person = replace(server, passwords={**server.passwords, "person": "x"})
+    with ExitStack() as stack:
+        taken = [take_all(person, role) for role in ("reader", "api", "person")]
+        for connection in (one for each in taken for one in each):
+            stack.enter_context(connection)
+        assert [len(each) for each in taken[:2]] == [40, 30]
+        assert sum(map(len, taken)) <= 77
+        for _ in range(10):
+            stack.enter_context(connect(server, "writer"))
+
+
 def test_stop_does_not_wait_for_clients(cluster, programs):
     server = embedded_server.start(cluster, programs=programs)
     with closing(connect(server)) as idle:
@@ -179,9 +256,8 @@ def test_killed_server_recovers_with_all_that_was_committed(cluster, programs):
             time.sleep(0.001)
         again = embedded_server.start(cluster, programs=programs)
 
-    # We are the parent and never asked: the killed server is a zombie under its old number.
-    assert status(killed)[0] == "Z"
-    os.waitpid(killed, 0)
+    with pytest.raises(ChildProcessError):  # its parent has asked what became of it
+        os.waitpid(killed, 0)
     assert again == server
     with connect(again) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
@@ -371,3 +447,13 @@ def test_root_without_any_way_is_told_what_to_do(server_home, programs, monkeypa
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(EmbeddedServerFailed, match="use an ordinary user"):
         embedded_server.start(server_home, programs=programs)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\0", b"127.0.0.1:1:*:owner:x\n", b"a:b\n", None])
+def test_a_damaged_password_file_is_told(tmp_path, content):
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    if content is not None:
+        (folder / "pgpass").write_bytes(content)
+    with pytest.raises(EmbeddedServerFailed, match=r"pgpass, its logins .* is damaged: bring it"):
+        embedded_server._read(folder)

@@ -1,6 +1,7 @@
 """The logins that `deployment/logins.sql` makes with the secrets of `secrets.sh`."""
 
 import subprocess
+from functools import partial
 
 import psycopg
 import pytest
@@ -141,10 +142,56 @@ def test_logins_are_limited(connect):
     )  # fmt: skip
     found = {name: (limit, config or []) for name, limit, config in limits}
     assert set(found) == {f"stockbatch_{name}" for name in (*ROLES, "grafana")}
-    for name, (limit, config) in found.items():
-        assert 0 < limit <= 40
+    # Of the 100 that there are, 23 are reserved here.
+    assert [found[f"stockbatch_{name}"][0] for name in ("owner", "daemon")] == [5, 20]
+    readers = [found[f"stockbatch_{name}"][0] for name in ("rest", "dashboard", "grafana")]
+    assert readers == [26, 13, 6]
+    for name, (_, config) in found.items():
         timeout = [one for one in config if one.startswith("statement_timeout=")]
         assert bool(timeout) == (name != "stockbatch_owner")
+
+
+@pytest.mark.parametrize("login", ["rest", "dashboard", "grafana"])
+def test_a_reader_leaves_no_trace_and_no_lasting_change(server, programs, secrets, login):
+    password = (secrets / f"{login}_password").read_text()
+    name = f"stockbatch_{login}"
+    url = database.for_clients(server.set(username=name, password=password, database="stockbatch"))
+    with psycopg.connect(url, autocommit=True) as reader:
+        reader.execute("SET default_transaction_read_only = off")
+        for statement in ("CREATE TEMPORARY TABLE x ()", "SELECT lo_create(0)",
+                          "SELECT lo_from_bytea(0, 'x')", "SELECT lo_put(1, 0, 'x')"):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(statement)
+        reader.execute(f"ALTER ROLE {name} PASSWORD 'another'")
+        reader.execute(f"ALTER ROLE {name} SET default_transaction_read_only = off")
+        reader.execute(f"ALTER ROLE {name} IN DATABASE stockbatch SET search_path = x")
+    assert make_logins(server, programs, secrets)[0] == 0
+    with psycopg.connect(url) as reader:
+        assert reader.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
+        assert reader.execute("SHOW search_path").fetchone() == ('"$user", public',)
+
+
+def test_readers_leave_connections_to_the_daemon(server, secrets, connect):
+    taken = []
+    try:
+        for login in ("rest", "dashboard", "grafana"):
+            password = (secrets / f"{login}_password").read_text()
+            url = server.set(
+                username=f"stockbatch_{login}", password=password, database="stockbatch"
+            )
+            with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+                taken += iter(partial(psycopg.connect, database.for_clients(url)), None)
+        for _ in range(10):
+            connect("daemon")
+    finally:
+        for connection in taken:
+            connection.close()
+
+
+def test_the_doctor_finds_that_readers_only_read(server, secrets):
+    engine = database.engine(settings(server, secrets, "daemon"))
+    database.require_readers_only_read(engine)
+    engine.dispose()
 
 
 def test_nobody_else_may_connect(server, secrets, connect):

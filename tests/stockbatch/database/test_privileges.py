@@ -5,7 +5,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from stockbatch import database
-from stockbatch.exceptions import AccessDenied
+from stockbatch.exceptions import AccessDenied, ReadersMayWrite
 from stockbatch.store import forecasts
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import NOW, fetch
@@ -23,8 +23,10 @@ WRITER = {
     "data_issues": CHANGE,
     "decisions": ADD,
     "fallbacks": CHANGE,
+    "false_skips": READ,
     "forecasts": READ,
     "instruments": CHANGE,
+    "leases": CHANGE,
     "market_inputs": CHANGE,
     "memberships": KEEP,
     "methods": ADD,
@@ -32,6 +34,7 @@ WRITER = {
     "models": ADD,
     "models_in_use": READ,
     "outcomes": ADD,
+    "chores": ADD | {"UPDATE"},
     "pauses": ADD | {"DELETE"},
     "promotions": ADD,
     "provider_requests": KEEP,
@@ -45,11 +48,10 @@ WRITER = {
 """What the jobs may do to whole tables of schema stockbatch."""
 CHANGEABLE = {
     "api_tokens": {"revoked_at"},
-    "models": {"weights", "weights_sha256"},
-    "outcomes": {"is_final"},
+    "models": {"weights"},
 }
 """The only columns they may change in tables that they otherwise only add to."""
-SET_BY_THE_DATABASE = {"id", "recorded_at"}
+SET_BY_THE_DATABASE = {"id", "recorded_at", "deadline_at"}
 """Columns of a forecast that they cannot even fill."""
 
 RELATIONS = """
@@ -155,13 +157,45 @@ def test_no_role_of_a_process_owns_or_makes_anything(engine, roles, role):
             connection.execute(text(statement))
 
 
-def test_no_function_lends_its_owners_rights(engine):
+def test_one_function_lends_its_owners_rights_and_nobody_can_call_it(engine):
     lending = fetch(
         engine,
-        "SELECT proname FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace"
+        "SELECT p.oid, proname, proconfig FROM pg_proc AS p"
+        " JOIN pg_namespace AS n ON n.oid = pronamespace"
         " WHERE prosecdef AND nspname !~ '^pg_' AND nspname <> 'information_schema'",
     )
-    assert lending == []
+    assert [row["proname"] for row in lending] == ["number_outcome"]
+    assert lending[0]["proconfig"] == ["search_path=pg_catalog, pg_temp"]
+    for role in ("stockbatch_writer", "stockbatch_reader", "stockbatch_api"):
+        asked = f"SELECT has_function_privilege('{role}', {lending[0]['oid']}, 'EXECUTE') AS may"
+        assert fetch(engine, asked) == [{"may": False}]
+
+
+@pytest.mark.parametrize(
+    ("grant", "what"),
+    [
+        ("TEMPORARY ON DATABASE {}", "temporary tables"),
+        ("EXECUTE ON FUNCTION lo_create(oid)", "large objects"),
+    ],
+)
+def test_what_everybody_may_make_is_found(engine, grant, what):
+    database.require_readers_only_read(engine)
+    with engine.begin() as connection:
+        right = grant.format(engine.url.database)
+        connection.execute(text(f"GRANT {right} TO PUBLIC"))
+    with pytest.raises(ReadersMayWrite, match=f"can make {what} there"):
+        database.require_readers_only_read(engine)
+
+
+def test_migrating_takes_temporary_tables_from_everybody_but_the_jobs(empty_settings):
+    owner = database.engine(empty_settings, role="owner")
+    with owner.begin() as connection:
+        connection.execute(text(f"GRANT TEMPORARY ON DATABASE {owner.url.database} TO PUBLIC"))
+    database.migrate(empty_settings)
+    query = "SELECT has_database_privilege(:role, current_database(), 'TEMPORARY') AS may"
+    found = {role: fetch(owner, query, role=f"stockbatch_{role}") for role in ("writer", "reader")}
+    assert found == {"writer": [{"may": True}], "reader": [{"may": False}]}
+    owner.dispose()
 
 
 # ---- the ledger, with rows in it
@@ -175,8 +209,11 @@ REWRITES = [
     "UPDATE stockbatch.scores SET error = 0",
     "DELETE FROM stockbatch.scores",
     "UPDATE stockbatch.outcomes SET action = 'trained'",
+    "UPDATE stockbatch.outcomes SET is_final = false",
+    "INSERT INTO stockbatch.forecasts (deadline_at) VALUES ('infinity')",
     "DELETE FROM stockbatch.outcomes",
     "UPDATE stockbatch.models SET fingerprint = 'x'",
+    "UPDATE stockbatch.models SET weights = 'x', weights_sha256 = encode(sha256('x'), 'hex')",
     "DELETE FROM stockbatch.models",
     "UPDATE stockbatch.promotions SET reason = 'manual'",
     "DELETE FROM stockbatch.promotions",

@@ -91,11 +91,21 @@ def test_every_request_has_its_answer(long_file):
     unknown, late, early, good = provider.fetch(requests)
     assert isinstance(unknown, UnknownTicker)
     assert str(unknown) == "csv does not know APPL: did you mean AAPL?"
+
     assert isinstance(late, NoData)
     assert str(late) == "csv has no bars of MSFT from 2018-02-06 to 2018-02-06"
     assert str(early) == "csv has no bars of MSFT from the beginning to 2018-02-04"
     assert [error.values["ticker"] for error in (unknown, late, early)] == ["APPL", "MSFT", "MSFT"]
     assert good.bars.sessions.tolist() == [LAST]
+
+
+def test_a_file_that_is_named_after_something_else_says_how_to_name_it(tmp_path):
+    (tmp_path / "history.csv").write_text("date,open,high,low,close\n2024-01-02,1,1,1,1\n")
+    (unknown,) = CsvFiles(str(tmp_path / "history.csv")).fetch([request("AAPL")])
+    assert str(unknown) == (
+        "csv does not know AAPL: by its name history.csv has the bars of history; if they are of"
+        " AAPL, name it AAPL.csv"
+    )
 
 
 def test_unknown_tickers_are_told_with_a_hint(folder):
@@ -359,7 +369,6 @@ def test_options_travel_in_the_specification(tmp_path):
     [
         ("marks=comma", "csv has no option marks: there are ticker, decimal, dates, basis"),
         ("decimal=dot", "csv has no option decimal=dot: it may be point or comma"),
-        ("ticker=", "csv has no option ticker=: it needs a value"),
         ("basis=as_traded&basis=as_traded", "basis is there twice"),
     ],
 )

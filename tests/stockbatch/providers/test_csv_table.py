@@ -219,6 +219,8 @@ def test_volume_may_be_missing_and_tickers_look_like_missing(file):
         ("%5EGSPC.csv.gz", "^GSPC"),
         ("x.txt", "x"),
         ("TSLA", "TSLA"),
+        ("TSLA Historical Data.csv", "TSLA"),
+        ("^GSPC Historical Data (2).csv", "^GSPC"),
     ],
 )
 def test_the_name_of_a_file_is_its_ticker(tmp_path, name, ticker):

@@ -214,14 +214,14 @@ def test_text_that_may_name_the_ticker_is_asked_about(file, monkeypatch):
 
 
 def test_what_counts_the_rows_is_no_ticker(file):
-    days = [f"2024-06-{day},1,2,1,1.5,100" for day in range(24, 29)]
-    for first, step in ((5, 1), (5, -1)):
+    days = [f"2024-06-{day},1,2,1,1.5,100" for day in range(10, 19)]
+    for first, step in ((5, 1), (15, -1)):
         rows = [f"{first + step * at},{day}" for at, day in enumerate(days)]
         assert read(file("\n".join([f"index,{HEAD}", *rows]))).tickers == ("X",)
         path = file("\n".join([f"code,{HEAD}", *rows]))
         assert refusal(path).startswith("code names another ticker each day")
         assert read(path, Reading(ticker="")).tickers == ("X",)
-        assert len(read(path, Reading(ticker="code")).tickers) == 5
+        assert len(read(path, Reading(ticker="code")).tickers) == 9
 
 
 @pytest.mark.parametrize("heading", ["nr", "company_id"])

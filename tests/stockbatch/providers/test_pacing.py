@@ -56,10 +56,28 @@ def test_threads_share_the_tokens(clock):
 
 def test_pauses_double_up_to_half_an_hour_until_patience_ends(clock):
     held = pauses(clock, 7200)
+    lengths = []
     while not held.exhausted:
+        before = clock.now
         held.begin(held.wait())
-    assert clock.waits == [60, 120, 240, 480, 960, 1800, 1800, 1740]
-    assert sum(clock.waits) == 7200
+        lengths.append(clock.now - before)
+    assert lengths == [0, 60, 120, 240, 480, 960, 1800, 1800, 1740]
+
+
+def test_who_waits_says_every_minute_that_it_is_not_stuck(clock):
+    said = []
+    held = pauses(clock, 7200, first=600.0, waiting=lambda: said.append(clock.now))
+    held.begin(held.wait())
+    held.wait()
+    assert said == [1060.0 + 60 * minute for minute in range(10)]
+    said.clear()
+    bucket = TokenBucket(
+        1 / 1000, clock=clock, sleep=clock.wait, waiting=lambda: said.append(clock.now)
+    )
+    bucket.take()
+    bucket.take()
+    assert len(said) == 17
+    assert clock.waits[-1] == 40
 
 
 def test_requests_under_way_do_not_prolong_a_pause(clock):

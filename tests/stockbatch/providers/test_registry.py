@@ -6,9 +6,9 @@ import pytest
 
 from jobs import cli
 from stockbatch.config import PREFIX, Settings
-from stockbatch.exceptions import BrokenProvider, ConfigurationError, UnknownProvider
+from stockbatch.exceptions import ConfigurationError, UnknownProvider
 from stockbatch.providers import registry
-from stockbatch.providers.base import ProviderSettings, identity
+from stockbatch.providers.base import identity
 from tests.support.market import PlainTrainer, fetch
 
 QUOTES = '''"""Quotes, as somebody else's package offers them."""
@@ -262,12 +262,13 @@ def test_a_provider_is_not_made_from_settings_it_cannot_read():
         assert "hunter2" not in str(e.value)
 
 
-def test_the_longest_wait_is_that_of_the_most_patient_provider(install):
-    assert registry.longest_wait(Settings()) == 3600
-    patient = Settings(providers={"yfinance": {"patience_minutes": 0.5}})
-    assert registry.longest_wait(patient) == 30
-    assert ProviderSettings().longest_wait == 0
-    install("bad", "1 / 0")
-    assert registry.longest_wait(patient) == 30
-    with pytest.raises(BrokenProvider):
-        registry.create("bad", patient)
+def test_a_provider_is_told_whom_a_wait_on_purpose_keeps_waiting(install):
+    source = """
+from stockbatch.providers.base import ProviderKind
+KIND = ProviderKind(make=lambda setup: setup.waiting)
+"""
+    install("patient", source)
+    beats = []
+    registry.create("patient", Settings(), waiting=lambda: beats.append(1))()
+    registry.create("patient", Settings())()
+    assert beats == [1]

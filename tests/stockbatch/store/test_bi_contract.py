@@ -166,7 +166,8 @@ class TestDataFreshness:
         days = [today - timedelta(days=age) for age in (3, 2, 1, 0)]
         insert = text(
             "INSERT INTO stockbatch.sessions"
-            " VALUES ('XNYS', :day, now() - interval '5 days', now() + :left)"
+            " VALUES ('XNYS', :day, now() + :left - interval '9 hours', now() + :left,"
+            " now() + :left - interval '9 hours')"
         )
         for day, left in zip(days, (-49, -25, -1, 9), strict=True):
             db.execute(insert, {"day": day, "left": timedelta(hours=left)})

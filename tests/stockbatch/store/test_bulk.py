@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from stockbatch.exceptions import DatabaseReadOnly, DatabaseSlow, DatabaseUnavailable
+from stockbatch.exceptions import (
+    AccessDenied,
+    DatabaseBusy,
+    DatabaseFailed,
+    DatabaseFull,
+    DatabaseReadOnly,
+    DatabaseSlow,
+    DatabaseUnavailable,
+)
 from stockbatch.store.bulk import cursor_of, matrix, stage, stage_arrays
 
 QUERY = """
@@ -106,3 +114,43 @@ def test_a_connection_lost_while_rows_are_written(own_db, engine):
         stage(own_db, "staged_test", (("number", "int4"),), rows())
     own_db.rollback()
     assert own_db.scalar(text("SELECT pg_backend_pid()")) != pid
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("25006", DatabaseReadOnly),
+        ("42501", AccessDenied),
+        ("53100", DatabaseFull),
+        ("53200", DatabaseFailed),
+        ("55P03", DatabaseBusy),
+        ("57014", DatabaseSlow),
+        ("58030", DatabaseFailed),
+    ],
+)
+def test_what_ends_a_copy_is_the_same_class_as_anywhere_else(own_db, state, kind):
+    own_db.execute(text("CREATE TABLE public.kept (number int4)"))
+    own_db.execute(
+        text(
+            "CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION 'it failed' USING ERRCODE = '{state}'; END $$"
+        )
+    )
+    own_db.execute(
+        text(
+            "CREATE TRIGGER fail BEFORE INSERT ON public.kept"
+            " FOR EACH ROW EXECUTE FUNCTION public.fail()"
+        )
+    )
+    own_db.commit()
+    with pytest.raises(kind, match="it failed"):
+        own_db.execute(text("INSERT INTO public.kept VALUES (1)"))
+    own_db.rollback()
+    with (
+        pytest.raises(kind, match="it failed"),
+        cursor_of(own_db) as cursor,
+        cursor.copy("COPY public.kept FROM STDIN") as copy,
+    ):
+        copy.write("1\n" * 100_000)
+    own_db.rollback()
+    assert own_db.scalar(text("SELECT count(*) FROM public.kept")) == 0

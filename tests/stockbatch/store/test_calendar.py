@@ -19,6 +19,7 @@ def test_sessions_are_stored_with_the_instants_they_open_and_close(db):
         HALF_DAY,
         datetime(2024, 7, 3, 13, 30, tzinfo=UTC),
         datetime(2024, 7, 3, 17, 0, tzinfo=UTC),
+        datetime(2024, 7, 3, 13, 30, tzinfo=UTC),
     )
 
 
@@ -27,7 +28,10 @@ def test_every_session_is_that_of_the_calendar(db):
     extend(db, calendar(), date(1989, 1, 1), date(2024, 12, 31))
     rows = db.execute(text("SELECT * FROM stockbatch.sessions ORDER BY session")).all()
     days = calendar().between(date(1990, 1, 1), date(2024, 12, 31)).tolist()
-    expected = [("XNYS", day, calendar().open(day), calendar().close(day)) for day in days]
+    expected = [
+        ("XNYS", day, calendar().open(day), calendar().close(day), calendar().deadline(day))
+        for day in days
+    ]
     assert [tuple(row) for row in rows] == expected
 
 

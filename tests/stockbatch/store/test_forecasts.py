@@ -17,6 +17,7 @@ from tests.support.ledger import (
     PAST,
     QUANTILES,
     forecast_of,
+    in_time,
     listed,
     model_of,
     naive_of,
@@ -73,7 +74,7 @@ def test_inputs_unlike_those_trained_on_are_not_trusted(db, one, given, dissimil
 
 
 @pytest.mark.parametrize(
-    ("issued_at", "deadline_at", "kind"),
+    ("issued_at", "until", "kind"),
     [
         (NOW, FUTURE, "live"),
         (NOW, PAST, "late"),
@@ -81,20 +82,20 @@ def test_inputs_unlike_those_trained_on_are_not_trusted(db, one, given, dissimil
         (FUTURE, FUTURE, "late"),
     ],
 )
-def test_the_clock_of_the_database_tells_live_from_late(
-    db, one, given, issued_at, deadline_at, kind
-):
-    forecasts.add(db, [forecast_of(one, deadline_at=deadline_at)], given, issued_at=issued_at)
+def test_the_clock_of_the_database_tells_live_from_late(db, one, given, issued_at, until, kind):
+    with in_time(db, until):  # whatever the program says
+        forecasts.add(db, [forecast_of(one, deadline_at=FUTURE)], given, issued_at=issued_at)
     (row,) = stored(db)
     assert row["kind"] == kind
     assert abs(row["recorded_at"] - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_a_simulation_is_neither_live_nor_late(db, one, given):
-    made = forecast_of(one, deadline_at=FUTURE)
-    forecasts.add(db, [made], given, issued_at=NOW, backtest=True)
-    assert [row["kind"] for row in stored(db)] == ["backtest"]
-    assert forecasts.add(db, [made], given, issued_at=NOW) == 1
+    made = forecast_of(one)
+    with in_time(db):
+        forecasts.add(db, [made], given, issued_at=NOW, backtest=True)
+        assert [row["kind"] for row in stored(db)] == ["backtest"]
+        assert forecasts.add(db, [made], given, issued_at=NOW) == 1
     assert [row["kind"] for row in stored(db)] == ["backtest", "live"]
     assert forecasts.add(db, [made], given, issued_at=NOW, backtest=True) == 0
 
@@ -108,9 +109,9 @@ def test_equal_inputs_add_no_row(db, one, given):
 
 
 def test_equal_inputs_add_no_row_also_when_late(db, one, given):
-    forecasts.add(db, [forecast_of(one, deadline_at=FUTURE)], given, issued_at=NOW)
-    again = forecast_of(one, deadline_at=PAST)
-    assert forecasts.add(db, [again], given, issued_at=NOW) == 0
+    with in_time(db):
+        forecasts.add(db, [forecast_of(one)], given, issued_at=NOW)
+    assert forecasts.add(db, [forecast_of(one)], given, issued_at=NOW) == 0
     assert [row["kind"] for row in stored(db)] == ["live"]
 
 
@@ -143,9 +144,9 @@ def test_past_quantiles_are_the_raw_ones_of_the_lstm_by_ticker_and_session(db, o
 def test_of_several_past_forecasts_of_a_session_the_live_one_counts(db, one, given):
     forecasts.add(db, [lstm_of(one, "a", 1)], given, issued_at=NOW, backtest=True)
     np.testing.assert_allclose(past(db, one)[0, 0], QUANTILES)
-    live = lstm_of(one, "b", 2, deadline_at=FUTURE)
-    for made, factor in ((lstm_of(one, "c", 3), 3), (live, 2), (lstm_of(one, "d", 4), 2)):
-        forecasts.add(db, [made], given, issued_at=NOW)
+    for name, number, until, factor in (("c", 3, PAST, 3), ("b", 2, FUTURE, 2), ("d", 4, PAST, 2)):
+        with in_time(db, until):
+            forecasts.add(db, [lstm_of(one, name, number)], given, issued_at=NOW)
         np.testing.assert_allclose(past(db, one)[0, 0], factor * np.array(QUANTILES))
 
 
@@ -206,9 +207,9 @@ def test_the_writer_adds_forecasts_and_can_change_none(own_db, writer):
 COPY_OF_THE_FIRST = """
 INSERT INTO stockbatch.forecasts
     (instrument_id, origin_session, target_session, horizon, method, kind, fingerprint,
-     origin_close, close, log_return, issued_at, deadline_at{column})
+     origin_close, close, log_return, issued_at{column})
 SELECT instrument_id, origin_session, :target, horizon, method, 'live', 'b',
-     origin_close, close, log_return, :issued_at, :deadline_at{value} FROM stockbatch.forecasts
+     origin_close, close, log_return, :issued_at{value} FROM stockbatch.forecasts
 """
 
 
@@ -216,10 +217,11 @@ def test_the_writer_cannot_say_when_a_forecast_was_recorded(own_db, writer):
     (one,), given = listed(own_db, "AAA"), opened(own_db)
     forecasts.add(own_db, [forecast_of(one)], given, issued_at=NOW)
     own_db.commit()
-    values = {"target": session(2), "issued_at": PAST, "deadline_at": PAST + timedelta(days=1)}
-    forged = COPY_OF_THE_FIRST.format(column=", recorded_at", value=", '2000-01-01'")
-    with pytest.raises(AccessDenied), writer.begin() as connection:
-        connection.execute(text(forged), values)
+    values = {"target": session(2), "issued_at": PAST}
+    for column, value in (("recorded_at", "2000-01-01"), ("deadline_at", "infinity")):
+        forged = COPY_OF_THE_FIRST.format(column=f", {column}", value=f", '{value}'")
+        with pytest.raises(AccessDenied), writer.begin() as connection:
+            connection.execute(text(forged), values)
     with writer.begin() as connection:
         connection.execute(text(COPY_OF_THE_FIRST.format(column="", value="")), values)
     first, second = stored(own_db)

@@ -9,7 +9,15 @@ from sqlalchemy.exc import IntegrityError
 
 from stockbatch.records import POINT_BASELINE, QUANTILE_BASELINE, Kind
 from stockbatch.store import forecasts, metrics, scores
-from tests.support.ledger import FUTURE, QUANTILES, forecast_of, listed, naive_of, opened
+from tests.support.ledger import (
+    QUANTILES,
+    forecast_of,
+    in_time,
+    listed,
+    naive_of,
+    opened,
+    revised_at_will,
+)
 from tests.support.market import NOW, calendar, session
 
 DAYS = [session(offset) for offset in range(1, 4)]
@@ -24,6 +32,7 @@ def forecast(db, made, **options):
 
 
 def score(db, forecast_id, actual=None, revision=1, status="scored"):
+    revised_at_will(db)
     rows = {"forecast_id": [forecast_id], "revision": [revision], "status": [status]}
     if status == "scored":
         logarithm = float(np.log(actual / 100))
@@ -36,8 +45,8 @@ def test_scored_forecasts_are_laid_out_by_method_kind_ticker_and_session(db):
     score(db, forecast(db, forecast_of(one, target_session=DAYS[0])), 101.0)
     score(db, forecast(db, forecast_of(two, target_session=DAYS[2])), 99.0)
     score(db, forecast(db, naive_of(two, target_session=DAYS[2])), 99.0)
-    live = forecast_of(two, target_session=DAYS[1], deadline_at=FUTURE)
-    score(db, forecast(db, live), 98.0)
+    with in_time(db):
+        score(db, forecast(db, forecast_of(two, target_session=DAYS[1])), 98.0)
     forecast(db, forecast_of(one, target_session=DAYS[1]))
 
     found = metrics.scored(db, [two, one], WINDOW)
@@ -83,7 +92,9 @@ def test_of_several_forecasts_and_scores_of_a_session_the_newest_counts(db):
 
 def test_a_session_never_held_is_no_observation(db):
     (one,) = listed(db, "AAA")
-    sunday = DAYS[-1] + timedelta(days=2)
+    sunday = DAYS[-1] + timedelta(days=2)  # once thought to be one
+    thought = "INSERT INTO stockbatch.sessions VALUES ('XNYS', :d, :d, cast(:d AS date) + 1, :d)"
+    db.execute(text(thought), {"d": sunday})
     made = forecast(db, forecast_of(one, target_session=sunday))
     score(db, made, revision=0, status="no_session")
     assert metrics.scored(db, [one], calendar().between(DAYS[0], sunday)) == {}

@@ -1,15 +1,12 @@
 """The ledger of runs and their outcomes."""
 
-import subprocess
-import sys
-
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import DatabaseBusy, RunInProgress, RunSuperseded
 from stockbatch.records import Action, Reason
-from stockbatch.store import runs
+from stockbatch.store import lease, runs
 from tests.support.ledger import listed, opened, outcome_of
 from tests.support.market import ORIGIN, session
 
@@ -104,32 +101,10 @@ def test_a_lock_makes_every_other_writer_of_the_run_wait(engine):
         runs.lock(db, run)
 
 
-HOLD = """
-import sys
-from stockbatch import config, database
-from stockbatch.store import runs
-engine = database.engine(config.Settings(home=sys.argv[1], database_url=sys.argv[2]))
-with runs.exclusive(engine, "XNYS"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_only_one_process_runs_a_calendar(engine, settings):
-    url = settings.database_url.get_secret_value()
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, settings.home, url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(RunInProgress, match="Another process is running XNYS"):
-            runs.exclusive(engine, "XNYS").__enter__()
-        with runs.exclusive(engine, "XLON"):
-            pass
-        holder.kill()
-    with runs.exclusive(engine, "XNYS"), pytest.raises(RunInProgress):
+def test_a_calendar_in_use_keeps_no_other_out(engine, monkeypatch):
+    monkeypatch.setattr(lease, "RENEWAL", 0.1)
+    in_use = pytest.raises(RunInProgress, match="Another process is running XNYS")
+    with runs.exclusive(engine, "XNYS"), runs.exclusive(engine, "XLON"), in_use:
         runs.exclusive(engine, "XNYS").__enter__()
     with runs.exclusive(engine, "XNYS"):
         pass

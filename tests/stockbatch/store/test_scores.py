@@ -10,14 +10,15 @@ from stockbatch.exceptions import AccessDenied
 from stockbatch.records import LSTM, BarState, CorporateAction
 from stockbatch.store import bars, forecasts, models, scores
 from tests.support.ledger import (
-    FUTURE,
     QUANTILES,
     bars_of,
     forecast_of,
+    in_time,
     listed,
     model_of,
     naive_of,
     opened,
+    revised_at_will,
     store,
 )
 from tests.support.market import NOW, ORIGIN, session
@@ -248,7 +249,8 @@ def test_every_session_counts_once(db, one, trained):
     half = scores.DRIFT_FORECASTS // 2
     realise(db, one, trained, around(3 * PROMISED, count=half))
     realise(db, one, trained, around(3 * PROMISED, count=half), fingerprint="b")
-    realise(db, one, trained, around(3 * PROMISED, count=half), deadline_at=FUTURE, fingerprint="c")
+    with in_time(db):
+        realise(db, one, trained, around(3 * PROMISED, count=half), fingerprint="c")
     assert scores.drifted(db, [one], LAST) == set()
 
 
@@ -256,9 +258,11 @@ def test_of_several_scores_and_forecasts_of_a_session_the_best_known_counts(db, 
     realise(db, one, trained, around(3 * PROMISED))
     assert scores.drifted(db, [one], LAST) == {one.id}
     first = db.scalar(text("SELECT min(id) FROM stockbatch.forecasts"))
+    revised_at_will(db)
     masked = {name: [None] for name in ("actual_close", "error", "absolute_error")}
     scores.add(db, row_of(first, revision=2) | masked | {"status": ["masked"]}, opened(db))
     assert scores.drifted(db, [one], LAST) == set()
-    realise(db, one, trained, around(PROMISED), deadline_at=FUTURE, fingerprint="live")
+    with in_time(db):
+        realise(db, one, trained, around(PROMISED), fingerprint="live")
     realise(db, one, trained, around(3 * PROMISED), fingerprint="late again")
     assert scores.drifted(db, [one], LAST) == set()

@@ -19,15 +19,17 @@ from stockbatch.records import (
 )
 from stockbatch.store import bars, forecasts, metrics, models, runs, scores
 from tests.support.ledger import (
-    FUTURE,
     PAST,
     QUANTILES,
     bars_of,
     forecast_of,
+    in_time,
     listed,
     model_of,
     naive_of,
     opened,
+    outcome_of,
+    revised_at_will,
     rows,
     store,
 )
@@ -61,6 +63,7 @@ def issue(db, *made, **options):
 
 def score(db, method, **numbers):
     """Score the forecasts of a method."""
+    revised_at_will(db)
     ids = db.scalars(text("SELECT id FROM stockbatch.forecasts WHERE method = :m"), {"m": method})
     for forecast_id in ids.all():
         values = {"forecast_id": forecast_id, "revision": 1, "status": "scored"} | numbers
@@ -215,15 +218,15 @@ def test_live_comes_before_late_before_backtest_and_the_newest_first(db, one):
         ((row),) = rows(db, "SELECT kind, forecast_close FROM bi.forecast_history")
         return row["kind"], row["forecast_close"]
 
-    live = {"deadline_at": FUTURE}
     issue(db, forecast_of(one, close=1.0, fingerprint="1"), backtest=True)
     assert shown() == ("backtest", 1)
     issue(db, forecast_of(one, close=2.0, fingerprint="2"))
     issue(db, forecast_of(one, close=3.0, fingerprint="3"))
     issue(db, forecast_of(one, close=4.0, fingerprint="4"), backtest=True)
     assert shown() == ("late", 3)
-    issue(db, forecast_of(one, close=5.0, fingerprint="5", **live))
-    issue(db, forecast_of(one, close=6.0, fingerprint="6", **live))
+    with in_time(db):
+        issue(db, forecast_of(one, close=5.0, fingerprint="5"))
+        issue(db, forecast_of(one, close=6.0, fingerprint="6"))
     issue(db, forecast_of(one, close=7.0, fingerprint="7"))
     assert shown() == ("live", 6)
     issue(db, forecast_of(one, horizon=2))
@@ -255,10 +258,38 @@ def test_next_session_forecast_is_the_latest_target_of_active_tickers(db, one):
 
 def test_a_forecast_is_current_until_its_session_closes(db, one):
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    closes_soon = "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, now(), now() + :left)"
+    closes_soon = (
+        "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, now(), now() + :left, now())"
+    )
     db.execute(text(closes_soon), {"day": tomorrow, "left": timedelta(hours=1)})
     issue(db, forecast_of(one, target_session=tomorrow))
     assert rows(db, "SELECT is_current FROM bi.next_session_forecast") == [{"is_current": True}]
+
+
+def test_a_skip_of_a_session_that_is_not_over_is_hidden(db):
+    (one,) = listed(db, "AAA")
+    today = datetime.now(UTC).date()
+    insert = "INSERT INTO stockbatch.sessions VALUES ('XNYS', :day, :at, :close, :at)"
+    for age in (3, 2, 1, -1):
+        at = datetime.now(UTC) - timedelta(days=age)
+        values = {"day": at.date(), "at": at, "close": at + timedelta(hours=1)}
+        db.execute(text(insert), values)
+    for age in (3, 2, 1, -1):
+        run = opened(db, today - timedelta(days=age))
+        runs.skip_run(db, run, [one], "too old")
+    last = today - timedelta(days=1)
+    for view in ("outcomes", "run_history"):
+        shown = rows(db, f"SELECT session FROM bi.{view} ORDER BY session")
+        assert [row["session"] for row in shown] == [today - timedelta(days=age) for age in (3, 2)]
+    (fresh,) = rows(db, "SELECT session, outcome_reason FROM bi.data_freshness")
+    assert fresh == {"session": last, "outcome_reason": None}
+    db.execute(text("UPDATE stockbatch.runs SET tried_at = clock_timestamp() + interval '1 day'"))
+    assert rows(db, "SELECT session FROM bi.outcomes") == []
+    run = opened(db, last)
+    runs.add_outcomes(db, run, [one], [outcome_of(one, "reused", "fresh")])
+    runs.close_run(db, run)
+    for view in ("outcomes", "run_history"):
+        assert rows(db, f"SELECT session FROM bi.{view}") == [{"session": last}]
 
 
 # ---- price_and_forecast

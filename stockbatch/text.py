@@ -1,0 +1,47 @@
+"""Text that others wrote: how it is shown, and whether it names a ticker."""
+
+import re
+
+LONGEST_SYMBOL = 64
+"""Characters; REST's paging and the database hold to it as well."""
+
+# What steers a terminal, or turns the order of letters; and what is no text at all.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with all that is no letter, sign, line break or tab spelled out: \x1b."""
+    return _STEERING.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8, as Python holds it
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def wrong_symbol(text: str) -> str | None:
+    r"""Return why a text cannot be the symbol of a ticker, None where it can.
+
+    >>> wrong_symbol("BRK-B"), wrong_symbol(""), wrong_symbol("A\x1b[2J")
+    (None, 'it is empty', 'it has characters that cannot be seen')
+    """
+    if not text:
+        return "it is empty"
+    if len(text) > LONGEST_SYMBOL:
+        return f"it has more than {LONGEST_SYMBOL} characters"
+    if not text.isprintable() or "\ufffd" in text:
+        return "it has characters that cannot be seen"
+    if text != text.strip():
+        return "it begins or ends with a blank"
+    if not any(character.isalnum() for character in text):
+        return "it has no letter and no digit"
+    return None
+
+
+def quoted(text: str) -> str:
+    """Return a text as a message quotes it, however long it is."""
+    return repr(text if len(text) <= 40 else text[:40] + "…")
