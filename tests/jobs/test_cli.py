@@ -732,7 +732,7 @@ def test_a_narrow_terminal_shows_the_columns_that_matter_most(reading, monkeypat
 
 def test_the_forecasts_of_a_ticker_end_with_what_became_of_it(reading):
     last = reading("forecasts", "AAA").out.splitlines()[-1]
-    assert last.startswith(f"AAA {ORIGIN}: trained (no_model): ")
+    assert last == f"AAA {session(1)}: reused (fresh)"
 
 
 def test_forecasts_of_nobody_are_none(reading, fresh):
@@ -876,11 +876,11 @@ def test_settings_that_name_what_there_is_are_right(stockbatch, monkeypatch):
 
 
 def test_a_narrow_terminal_cuts_no_number(reading, monkeypatch):
-    printed = reading("forecasts").out
+    printed = reading("models", "list").out
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")  # to Rich, whatever reads this is a terminal
     monkeypatch.setenv("NO_COLOR", "1")
-    narrow = re.sub(r"\x1b\[[\d;]*m", "", reading("forecasts").out)
+    narrow = re.sub(r"\x1b\[[\d;]*m", "", reading("models", "list").out)
     assert narrow.split() == printed.split()
 
 
