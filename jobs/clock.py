@@ -38,7 +38,8 @@ class Clock:
         behind = theirs - self._machine()
         before, self.behind = self.behind, behind if abs(behind) > APART else timedelta(0)
         if self.behind and not before:
-            words = "the database's clock is %s ahead of this machine's, and counts: %s"
-            log.warning(words, self.behind, "nothing is skipped or pruned")
+            words = "the database's clock is %s %s this machine's, and counts: nothing is skipped"
+            ahead = self.behind > timedelta(0)
+            log.warning(words, abs(self.behind), "ahead of" if ahead else "behind")
         elif before and not self.behind:
             log.warning("this machine's clock agrees with the database's again")

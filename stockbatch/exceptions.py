@@ -34,6 +34,7 @@ StockbatchError
 │   ├── UnknownRun
 │   ├── BackupFailed
 │   ├── RestoreFailed
+│   ├── VerificationFailed
 │   └── RunStopped
 │       └── LockLost
 ├── InstrumentError
@@ -269,6 +270,10 @@ class BackupFailed(DatabaseError):
 
 class RestoreFailed(DatabaseError):
     """{path} was not restored, and {url} is as it was: {reason}"""
+
+
+class VerificationFailed(DatabaseError):
+    """{path} did not come back when it was restored as a test: {reason}"""
 
 
 class RunStopped(DatabaseError):

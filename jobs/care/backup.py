@@ -30,11 +30,14 @@ class _ProgramError(Exception):
     """What a program of PostgreSQL said last."""
 
 
-def backup(settings: Settings, file: Path) -> int:
+def backup(settings: Settings, file: Path, snapshot: str | None = None) -> int:
     """Write the database, as it is at this instant, to a new file; return its size in bytes.
 
-    Raises BackupFailed, and what `database.engine` raises.
+    The instant is that of an exported snapshot, where one is named. Raises BackupFailed, and what
+    `database.engine` raises.
     """
+    if file.is_dir():
+        raise BackupFailed(path=file, reason="it is a folder: --keep N writes a backup into it")
     owner = database.engine(settings, "owner", create=False)
     try:
         if database.revision(owner) is None:
@@ -42,6 +45,7 @@ def backup(settings: Settings, file: Path) -> int:
         program = _program(settings, "pg_dump", _server_version(owner))
         address, variables = database.for_programs(settings, "owner", create=False)
         schemas = [f"--schema={schema}" for schema in SCHEMAS]
+        schemas += [f"--snapshot={snapshot}"] if snapshot else []
         # Under another name until it is whole: what bears the name of a backup is one.
         with _ending(), files.appearing(file, replacing=False, mode=0o600) as partial:
             _call([program, "--format=custom", *schemas, f"--file={partial}", address], variables)

@@ -1,14 +1,31 @@
 """`stockbatch db` and `stockbatch migrate`: the embedded server and the schema."""
 
+from __future__ import annotations
+
 import os
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from jobs.commands import context
 
+if TYPE_CHECKING:
+    from stockbatch.config import Settings
+
+
 db = typer.Typer(name="db", no_args_is_help=True, help="Start, stop and reach the database.")
+ScratchOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Room for the restore test: that of the database; default: for temporary files.",
+    ),
+]
 RoleOption = Annotated[
     Literal["owner", "writer", "reader", "api"], typer.Option(help="Role to connect as.")
 ]
@@ -58,13 +75,39 @@ def psql(role: RoleOption = "reader") -> None:
 
 @db.command()
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="FILE is a folder: of the newest N, one more."),
+    ] = None,
+    scratch: ScratchOption = None,
 ) -> None:
-    """Write everything to a file that `restore` takes; jobs may go on meanwhile."""
+    """Write everything to a file that `restore` takes; jobs may go on meanwhile.
+
+    With --keep it is what a schedule calls: a new file in a folder, restored as a test; then all
+    but the newest N are removed. What fails is told to the channels of `alert_urls`.
+    """
     from jobs.care.backup import backup as job
 
+    if keep:
+        _keep(file, keep, scratch)
+        return
     size = job(context.settings(), file)
     typer.echo(f"{file}: {size / 2**20:.1f} MiB; keep it as safe as the database")
+
+
+@db.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False)],
+    scratch: ScratchOption = None,
+) -> None:
+    """Restore a backup into a server that is thrown away; what fails is told to `alert_urls`."""
+    from jobs.care import verify as job
+
+    settings = _tellable()
+    with job.telling(settings, "the restore test of a backup"):
+        rows = job.verify(settings, file, scratch)
+    typer.echo(f"{file} was restored: {_counted(rows)}")
 
 
 @db.command()
@@ -110,6 +153,28 @@ def migrate() -> None:
     settings = context.settings()
     database.migrate(settings)
     typer.echo(f"{database.redacted(database.url(settings))} is at revision {database.head()}")
+
+
+def _keep(folder: Path, newest: int, scratch: Path | None) -> None:
+    from jobs.care import verify as job
+
+    settings = _tellable()
+    with job.telling(settings, "the backup by schedule"):
+        file, rows = job.keep(settings, folder, newest, datetime.now(UTC), scratch)
+    typer.echo(f"{file}: {file.stat().st_size / 2**20:.1f} MiB, restored: {_counted(rows)}")
+
+
+def _tellable() -> Settings:
+    """Return the settings, whose channels can be told; SIGTERM then leaves nothing behind."""
+    settings = context.settings()
+    if settings.alert_urls:
+        context.require("the setting alert_urls", "apprise", extra="alerts")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    return settings
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {table}" for table, number in rows.items())
 
 
 def _require_embedded(embedded: bool) -> None:

@@ -13,6 +13,7 @@ from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
+from stockbatch.config import Settings
 from stockbatch.config.text import scheme_of
 from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
 from stockbatch.store import alerts, commits, health, instruments
@@ -109,6 +110,14 @@ def deliver(app: App) -> dict[str, str]:
     return failures
 
 
+def tell(settings: Settings, subject: str, message: str) -> None:
+    """Tell every channel of what is no condition of the database's, which may be what is broken."""
+    for url in settings.alert_urls:
+        title, body = f"stockbatch: {subject}", printable(redacted(message))
+        if failure := _notify(url.get_secret_value(), title, body):
+            log.warning("an alert did not get through: %s", failure)
+
+
 def _channels(app: App) -> dict[str, str]:
     """Return the URLs of the settings by names that give nothing away: mailto 1, slack 2."""
     urls = (url.get_secret_value() for url in app.settings.alert_urls)
@@ -118,18 +127,23 @@ def _channels(app: App) -> dict[str, str]:
 
 def _send(url: str, event: str, alert: Any) -> str | None:
     """Send one message; return why it did not get through, None if it did."""
+    over = event == "cleared"
+    title = f"stockbatch: {alert.subject}: {alert.condition.replace('_', ' ')}"
+    body = f"{printable(alert.message)}\nsince {alert.raised_at:%Y-%m-%d %H:%M} UTC"
+    body += f", over at {alert.cleared_at:%Y-%m-%d %H:%M} UTC" if over else ""
+    return _notify(url, f"{title}, over" if over else title, body, over=over)
+
+
+def _notify(url: str, title: str, body: str, *, over: bool = False) -> str | None:
     import apprise
 
     service = apprise.Apprise()
     if not service.add(url):
         return "not a URL that Apprise knows"
-    over = event == "cleared"
-    title = f"stockbatch: {alert.subject}: {alert.condition.replace('_', ' ')}"
     with apprise.LogCapture(level=logging.INFO) as said:  # type: ignore[no-untyped-call]
         delivered = service.notify(
-            title=" ".join(printable(f"{title}, over" if over else title).split()),
-            body=f"{printable(alert.message)}\nsince {alert.raised_at:%Y-%m-%d %H:%M} UTC"
-            + (f", over at {alert.cleared_at:%Y-%m-%d %H:%M} UTC" if over else ""),
+            title=" ".join(printable(title).split()),
+            body=body,
             # Else services that show HTML or Markdown would take it for that.
             body_format=apprise.NotifyFormat.TEXT,
             notify_type=apprise.NotifyType.SUCCESS if over else apprise.NotifyType.WARNING,

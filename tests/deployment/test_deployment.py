@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from jobs import cli
 from jobs.api import listening, stored_routes
 from jobs.daemon import health as monitoring
-from jobs.daemon.signals import longest_silence
+from jobs.daemon.signals import LONGEST_SILENCE, Beat
 from stockbatch import config, exceptions
 from stockbatch.config import Settings
 from tests.support import deployed
@@ -30,6 +30,7 @@ DEFAULTS = Settings()
 COMPOSE = read(DOCKER / "compose.yaml")
 PROCESSES = deployed.processes()
 LOGINS = {"migrate": "owner", "daemon": "daemon", "api": "rest", "dashboard": "dashboard"}
+LOGINS["backup"] = "owner"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 PROGRAMS = Path(sys.executable).parent
 
@@ -52,8 +53,7 @@ def test_every_file_starts_the_same_processes():
     names = {where: set() for where in ("compose", "kubernetes", "systemd")}
     for process in PROCESSES:
         names[process.where].add(process.name)
-    assert names["kubernetes"] == names["systemd"] == {"migrate", "daemon", "api"}
-    assert names["compose"] == names["systemd"] | {"dashboard"}
+    assert names["compose"] == names["kubernetes"] == names["systemd"] == set(LOGINS)
 
 
 def parse(arguments):
@@ -160,15 +160,16 @@ def test_secrets_for_a_server_elsewhere(tmp_path):
 
 
 def test_health_is_answered_to_the_containers_question():
-    question = re.search(r'CMD \["python", "-c", "(.+)"\]$', DOCKERFILE)[1]
+    *_, question = COMPOSE["services"]["daemon"]["healthcheck"]["test"]
     app = SimpleNamespace(
         settings=Settings(monitoring_address="127.0.0.1:0"),
         clock=lambda: datetime(2024, 6, 3, 12, tzinfo=UTC),
         trainer=SimpleNamespace(pid=None),
     )
-    stuck = timedelta(seconds=2 * longest_silence(DEFAULTS))
-    for silence, code in ((timedelta(0), 0), (stuck, 1)):
-        with monitoring.serving(app, lambda: app.clock() - silence) as (_, number):  # noqa: B023
+    for silence, code in ((0.0, 0), (2 * LONGEST_SILENCE, 1)):
+        seconds = iter([0.0])  # when it beats; it is asked later
+        beat = Beat(app.clock, lambda: next(seconds, silence))  # noqa: B023
+        with monitoring.serving(app, beat) as (_, number):
             asked = question.replace("9464", str(number))
             done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)
         assert done.returncode == code
@@ -224,20 +225,19 @@ def test_a_service_of_compose_is_confined(name):
     reaches_database = "data" in service["networks"]
     assert reaches_database == (name != "prometheus")
     assert COMPOSE["networks"]["data"] == {"internal": True}
-    assert ("outside" in service["networks"]) == ("ports" in service or name == "daemon")
+    assert ("outside" in service["networks"]) == (
+        "ports" in service or name in ("daemon", "backup")
+    )
 
 
 def test_health_is_asked_where_it_is_answered():
-    asked = {
-        "Dockerfile": DOCKERFILE,
-        **{n: str(s.get("healthcheck")) for n, s in COMPOSE["services"].items()},
-    }
+    assert "HEALTHCHECK" not in DOCKERFILE  # each image is of more than one process
+    asked = {n: str(s.get("healthcheck")) for n, s in COMPOSE["services"].items()}
     urls = {n: re.findall(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", text) for n, text in asked.items()}
-    assert urls["Dockerfile"] == [(DEFAULTS.monitoring_address.rpartition(":")[2], "/healthz")]
+    assert urls["daemon"] == [(DEFAULTS.monitoring_address.rpartition(":")[2], "/healthz")]
     assert urls["api"] == [(port(of("compose", "api"), "STOCKBATCH_API_ADDRESS", ""), "/health")]
     assert "/health" in {route.path for route in stored_routes.open_router.routes}
     assert urls["dashboard"] == [(of("compose", "dashboard").arguments[-1], "/_stcore/health")]
-    assert "healthcheck" not in COMPOSE["services"]["daemon"]
     for name, published in (("api", 8765), ("dashboard", 8501), ("grafana", 3000)):
         assert COMPOSE["services"][name]["ports"] == [f"127.0.0.1:{published}:{published}"]
 
@@ -252,14 +252,19 @@ def test_settings_and_state_are_where_the_image_looks_for_them():
 def test_images_are_pinned():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = [service["image"] for service in COMPOSE["services"].values()]
-    images += re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    (own,) = read(KUBERNETES / "kustomization.yaml")["images"]
-    assert own["newTag"] == version
+    images += re.findall(r"^ARG BASE=(\S+)", DOCKERFILE, re.MULTILINE)
+    own = read(KUBERNETES / "kustomization.yaml")["images"]
+    assert {image["newTag"] for image in own} == {version}
+    named = {
+        template["spec"]["containers"][0]["image"]
+        for template in map(deployed.template, deployed.workloads())
+    }
+    assert {image["name"] for image in own} == named
     guide = (DEPLOYMENT / "guides" / "deployment.md").read_text()
-    assert set(re.findall(r"/stockbatch:(\d\S+)", guide)) == {version}
+    assert set(re.findall(r"/stockbatch[\w$-]*:(\d\S+)", guide)) == {version}
     for image in images:
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.?\d*(-\w+)*", image), image
-    assert {image for image in images if "stockbatch" in image} == {f"stockbatch:{version}"}
+    assert {image for image in images if "stockbatch" in image} == {f"{i}:{version}" for i in named}
     assert re.search(r"pip install --no-cache-dir uv==\d+\.\d+\.\d+$", DOCKERFILE, re.MULTILINE)
 
 
@@ -279,10 +284,41 @@ def test_what_is_built_is_copied_and_not_ignored():
     needed = [project["project"]["readme"], *project["project"]["license-files"]]
     needed += [*wheel["packages"], *wheel["force-include"]]
     assert set(needed) <= set(copied)
-    extras = re.search(r'ARG EXTRAS="(.+)"', DOCKERFILE)[1].replace("--extra ", "").split()
-    assert set(extras) <= set(project["project"]["optional-dependencies"])
     # What its services need: the daemon is given alert_urls, the others are commands of an extra.
-    assert set(extras) == {"alerts"} | {c for c in COMPOSE["services"] if c in ("api", "dashboard")}
+    extras = dict(re.findall(r"AS (\w+)-packages\n(?:.+\n)*?.*--extra (\w+)", DOCKERFILE))
+    assert extras == {"daemon": "alerts", "api": "api", "dashboard": "dashboard"}
+    assert set(extras.values()) <= set(project["project"]["optional-dependencies"])
+
+
+def test_a_service_runs_its_own_image():
+    targets = re.findall(r"^FROM runtime AS (\w+)$", DOCKERFILE, re.MULTILINE)
+    assert targets == ["api", "dashboard", "daemon"]  # the last one is built unless told otherwise
+    for name in (*LOGINS, *targets):
+        service = COMPOSE["services"][name]
+        target = name if name in targets else "daemon"
+        assert service["build"]["target"] == target
+        assert service["image"].startswith(f"stockbatch-{target}:")
+        assert f'CMD ["{target}"]' in DOCKERFILE
+
+
+def test_only_what_trains_is_given_tensorflow():
+    """What is left out is needed by TensorFlow and Keras alone, and they go with it."""
+    stages = dict(re.findall(r"AS (\w+)-packages\n((?:.+\n)+)", DOCKERFILE))
+    left_out = {n: set(re.findall(r"--no-install-package (\S+)", s)) for n, s in stages.items()}
+    assert left_out["daemon"] == {"libclang"}
+    assert left_out["api"] < left_out["dashboard"]
+    locked = {p["name"]: p for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    trains = {"tensorflow", "tensorflow-cpu", "keras"}
+    assert trains <= left_out["api"] <= set(locked)
+    own = locked["stockbatch"]
+    needed, named = set(), [*own["dependencies"]]
+    named += [d for extra in ("api", "dashboard") for d in own["optional-dependencies"][extra]]
+    while named:
+        name = named.pop()["name"]
+        if name not in needed | trains:
+            needed.add(name)
+            named += locked[name].get("dependencies", [])
+    assert not left_out["api"] & needed
 
 
 # ---- Kubernetes
@@ -297,7 +333,7 @@ def the(kind, name):
 
 @pytest.mark.parametrize("workload", deployed.workloads(), ids=lambda w: w["metadata"]["name"])
 def test_a_pod_is_confined(workload):
-    pod = workload["spec"]["template"]["spec"]
+    pod = deployed.template(workload)["spec"]
     (container,) = pod["containers"]
     user = int(re.search(r"^USER (\d+):", DOCKERFILE, re.MULTILINE)[1])
     assert pod["securityContext"] == {
@@ -318,12 +354,17 @@ def test_a_pod_is_confined(workload):
     names = {volume["name"] for volume in pod["volumes"]}
     assert names == {mount["name"] for mount in container["volumeMounts"]}
     writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
-    assert writable == {"/tmp", re.search(r"STOCKBATCH_HOME=(\S+)", DOCKERFILE)[1]}
+    home = re.search(r"STOCKBATCH_HOME=(\S+)", DOCKERFILE)[1]
+    assert writable - {"/backups", "/scratch"} == {"/tmp", home}
+    assert ("/scratch" in writable) == ("--scratch" in container["args"])
 
 
-@pytest.mark.parametrize(("name", "key"), [("daemon", "MONITORING"), ("api", "API")])
+@pytest.mark.parametrize(
+    ("name", "key"), [("daemon", "MONITORING"), ("api", "API"), ("dashboard", "")]
+)
 def test_ports_of_pods_services_and_policies_agree(name, key):
-    number = int(port(of("kubernetes", name), f"STOCKBATCH_{key}_ADDRESS", ""))
+    process = of("kubernetes", name)
+    number = int(port(process, f"STOCKBATCH_{key}_ADDRESS", process.arguments[-1]))
     kinds = ("Deployment", "Service", "NetworkPolicy")
     deployment, service, policy = (the(kind, f"stockbatch-{name}") for kind in kinds)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -358,6 +399,109 @@ def test_one_daemon_follows_the_other_without_a_deadlock():
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 1}
 
 
+def reached(name):
+    """Return the rules of what a pod may reach, of all policies that apply to it."""
+    name, found = f"stockbatch-{name}", []
+    for resource in deployed.resources():
+        if resource["kind"] != "NetworkPolicy":
+            continue
+        selector = resource["spec"]["podSelector"]
+        chosen = selector.get("matchLabels", {}).get("app.kubernetes.io/name", name)
+        among = [e["values"] for e in selector.get("matchExpressions", [])]
+        if chosen == name and all(name in values for values in among):
+            found += resource["spec"].get("egress", [])
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(LOGINS))
+def test_a_pod_reaches_names_and_the_database_and_no_more_than_it_needs(name):
+    rules = reached(name)
+    (names,) = [rule for rule in rules if {"protocol": "UDP", "port": 53} in rule["ports"]]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in names["to"]  # the cache on the node
+    assert {"ports": [{"protocol": "TCP", "port": 5432}]} in rules
+    outside = [rule for rule in rules if {"protocol": "TCP", "port": 443} in rule["ports"]]
+    assert len(outside) == (name in ("daemon", "backup"))
+
+
+def test_the_ingress_leads_to_services_with_tls():
+    spec = the("Ingress", "stockbatch")["spec"]
+    hosts = {rule["host"] for rule in spec["rules"]}
+    assert hosts == {host for tls in spec["tls"] for host in tls["hosts"]}
+    assert all(tls["secretName"] for tls in spec["tls"])
+    for rule in spec["rules"]:
+        for path in rule["http"]["paths"]:
+            service = path["backend"]["service"]
+            ports = the("Service", service["name"])["spec"]["ports"]
+            assert service["port"]["name"] in {p["name"] for p in ports}
+
+
+def test_prometheus_operator_is_told_what_prometheus_is():
+    folder = KUBERNETES / "monitoring"
+    files = read(folder / "kustomization.yaml")["resources"]
+    assert {folder / file for file in files} == {*folder.glob("*.yaml")} - {
+        folder / "kustomization.yaml"
+    }
+    rules, monitor = read(folder / "prometheus-rule.yaml"), read(folder / "service-monitor.yaml")
+    known = read(DEPLOYMENT / "prometheus" / "rules.yml")["groups"]
+    assert rules["spec"]["groups"][: len(known)] == known
+    backups = str(rules["spec"]["groups"][len(known) :])
+    assert f'cronjob="{the("CronJob", "stockbatch-backup")["metadata"]["name"]}"' in backups
+    service = the("Service", "stockbatch-daemon")
+    selected = monitor["spec"]["selector"]["matchLabels"].items()
+    assert selected <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in {p["name"] for p in service["spec"]["ports"]}
+    (labels,) = read(KUBERNETES / "kustomization.yaml")["labels"]
+    (job,) = read(DEPLOYMENT / "prometheus" / "prometheus.yml")["scrape_configs"]
+    assert labels["pairs"][monitor["spec"]["jobLabel"]] == job["job_name"]
+    assert endpoint["path"] == service["metadata"]["annotations"]["prometheus.io/path"]
+
+
+@pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is not installed: apt-get install prometheus"
+)
+def test_prometheus_takes_the_rules_of_the_operator(tmp_path):
+    rules = read(KUBERNETES / "monitoring" / "prometheus-rule.yaml")["spec"]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
+    command = ["promtool", "check", "rules", str(tmp_path / "rules.yml")]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+# ---- backups
+
+
+@pytest.mark.parametrize("where", ["compose", "kubernetes", "systemd"])
+def test_backups_are_kept_and_tested_everywhere(where):
+    process = of(where, "backup")
+    backup = typer.main.get_command(cli.app).commands["db"].commands["backup"]
+    chosen = backup.make_context("backup", process.arguments[2:]).params
+    assert process.arguments[:2] == ["db", "backup"]
+    assert chosen["keep"] == 14
+    assert chosen["scratch"]
+    assert "STOCKBATCH_ALERT_URLS_FILE" in process.environment
+
+
+def test_backups_are_made_at_the_same_time_everywhere(tmp_path):
+    cron = the("CronJob", "stockbatch-backup")["spec"]
+    timer = deployed.unit(SYSTEMD / "stockbatch-backup.timer")
+    assert (cron["schedule"], cron["timeZone"]) == ("30 2 * * *", "Etc/UTC")
+    assert timer["OnCalendar"] == ["*-*-* 02:30:00 UTC"]
+    *shell, script, name = COMPOSE["services"]["backup"]["entrypoint"]
+    (tmp_path / "sleep").write_text('#!/bin/sh\necho "$1" $(($(date +%s) + $1))\n')
+    (tmp_path / "sleep").chmod(0o755)
+    done = subprocess.run(
+        [*shell, script.replace("$$", "$"), name, "echo", "a b"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (seconds, moment), called = (line.split() for line in done.stdout.splitlines())
+    assert 0 < int(seconds) <= 86400
+    assert abs((int(moment) - (2 * 60 + 30) * 60) % 86400) in (0, 1)
+    assert called == ["a", "b"]
+
+
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 @pytest.mark.parametrize(
     "resource", deployed.resources(), ids=lambda r: f"{r['kind']}-{r['metadata']['name']}"
@@ -379,16 +523,18 @@ def test_kustomize_builds_it(tmp_path, secrets):
     (folder / "secrets" / "ca.pem").touch()
     built = subprocess.run(command, capture_output=True, check=True, text=True)
     resources = list(yaml.safe_load_all(built.stdout))
-    assert len(resources) == len(deployed.resources()) + 5  # the generated
+    assert len(resources) == len(deployed.resources()) + 8  # the generated
     names = {resource["metadata"]["name"] for resource in resources}
     for resource in resources:
         kubernetes_validate.validate(resource, "1.37", strict=True)
         assert resource["metadata"]["labels"]["app.kubernetes.io/part-of"] == "stockbatch"
-        if "template" in resource.get("spec", {}):
-            pod = resource["spec"]["template"]["spec"]
+        if template := deployed.template(resource):
+            pod = template["spec"]
             (named,) = (v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v)
             assert named in names
-            assert pod["containers"][0]["image"].startswith("registry.example.com/stockbatch:")
+            assert re.match(
+                r"registry\.example\.com/stockbatch-\w+:", pod["containers"][0]["image"]
+            )
 
 
 # ---- systemd
@@ -400,7 +546,7 @@ def verified(folder):
         text = path.read_text()
         assert "ExecStart=/opt/stockbatch/bin/stockbatch " in text
         path.write_text(text.replace("/opt/stockbatch/bin/stockbatch", "/bin/true"))
-    units = sorted(map(str, folder.glob("*.service")))
+    units = sorted(map(str, [*folder.glob("*.service"), *folder.glob("*.timer")]))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units],
         capture_output=True,
@@ -420,6 +566,7 @@ def verified(folder):
         (None, "", "", ""),
         ("stockbatch-daemon.service", "WatchdogSec", "WatchdogSecs", "Unknown key"),
         ("stockbatch-api.service", "Type=exec", "Type=often", "Failed to parse service type"),
+        ("stockbatch-backup.timer", "02:30", "26:30", "Failed to parse calendar"),
         ("stockbatch-.service.d/10-common.conf", "=@system-service", "=@sytem-service", "sytem"),
     ],
 )
@@ -461,7 +608,7 @@ def check(*command):
     ("right", "wrong", "code"),
     [
         ("", "", 0),
-        ("python:3.13.14-slim-trixie", "python:latest", 1),
+        ("FROM ${BASE} AS base", "FROM python:latest AS base", 1),
         ("uv==0.13.9", "uv", 1),
         ("USER 10001:10001", "RUN cd /tmp\nMAINTAINER me", 1),
     ],

@@ -771,8 +771,8 @@ def test_a_healthy_installation_is_all_right(reading):
     assert {line[:6] for line in lines} == {"ok    "}
     checks = [line[7:].split(":")[0].split()[0] for line in lines]
     assert checks == [
-        *("settings", "providers", "disk", "database", "migrations", "watchlist"),
-        *("provider", "calendar"),
+        *("settings", "providers", "disk", "database", "migrations", "readers"),
+        *("clock", "ledger", "watchlist", "provider", "calendar"),
     ]
 
 
@@ -1080,7 +1080,7 @@ def test_of_files_that_are_alike_one_is_shown_and_every_bad_one(stockbatch, tmp_
     assert answer.status == 4
     assert answer.out.count("understood  ") == 1
     assert "4 more files are understood like these" in answer.out
-    assert "in all 5 bars of 5 tickers, " in answer.out
+    assert "in all 10 bars of 5 tickers, 2024-05-01 to 2024-05-02" in answer.out
     assert answer.err.count("error:") == 1
     assert r"\xc6\xc6.csv cannot be read" in answer.err
 

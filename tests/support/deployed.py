@@ -49,7 +49,7 @@ def in_compose() -> list[Process]:
         Process(
             where="compose",
             name=name,
-            arguments=service["command"],
+            arguments=[word for word in service["command"] if word != "stockbatch"],
             environment={
                 key: str(value).replace("${CPUS:-2}", "2")
                 for key, value in service["environment"].items()
@@ -62,7 +62,7 @@ def in_compose() -> list[Process]:
             grace_seconds=seconds(service.get("stop_grace_period", "10s")),
         )
         for name, service in compose["services"].items()
-        if service["image"].startswith("stockbatch:")
+        if service["image"].startswith("stockbatch")
     ]
 
 
@@ -78,7 +78,7 @@ def in_kubernetes() -> list[Process]:
     }
     found = []
     for workload in workloads():
-        pod = workload["spec"]["template"]["spec"]
+        pod = template(workload)["spec"]
         (container,) = pod["containers"]
         environment = {one["name"]: one["value"] for one in container.get("env", [])}
         for source in container.get("envFrom", []):
@@ -111,7 +111,14 @@ def resources() -> list[dict[str, Any]]:
 
 def workloads() -> list[dict[str, Any]]:
     """Return those of the resources that have pods."""
-    return [resource for resource in resources() if "template" in resource.get("spec", {})]
+    return [resource for resource in resources() if template(resource)]
+
+
+def template(resource: dict[str, Any]) -> dict[str, Any]:
+    """Return what a resource makes its pods of, nothing where it has none."""
+    spec = resource.get("spec", {})
+    found: dict[str, Any] = spec.get("jobTemplate", {"spec": spec})["spec"].get("template", {})
+    return found
 
 
 def in_systemd() -> list[Process]:

@@ -24,6 +24,41 @@ class Reply:
     delay: float = 0.0
 
 
+@dataclass
+class Webhook:
+    """A server that keeps what it is sent, or refuses it."""
+
+    url: str = ""
+    refuses: bool = False
+    received: list[Any] = field(default_factory=list)
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
+    """Serve a channel of alerts on the loopback interface."""
+    hook = Webhook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not hook.refuses:
+                hook.received.append(json.loads(body))
+            self.send_response(500 if hook.refuses else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        hook.url = f"json://127.0.0.1:{http.server_port}/hook-s3cr3t"
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield hook
+        http.shutdown()
+        thread.join()
+
+
 @contextmanager
 def serving(answer: Callable[[str], Reply]) -> Iterator[int]:
     """Serve on the loopback interface what `answer` replies to a path; yield the port."""

@@ -245,7 +245,8 @@ def _parquet(path: Path, packed: IO[bytes]) -> bytes:
     if rows * about.num_columns > limits.MOST_CELLS_OF_A_TABLE or size > limits.LARGEST:
         limits.refuse_whole(path, f"there are {rows:,} rows in it: split it")
     # As it is packed, a text that all rows repeat is there once.
-    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    is_text = (pa.types.is_string, pa.types.is_large_string)
+    texts = [one.name for one in file.schema_arrow if any(kind(one.type) for kind in is_text)]
     table = pyarrow.parquet.read_table(packed, read_dictionary=texts)
     for name in texts:
         if (longest := _longest(table[name])) * rows > limits.LARGEST:

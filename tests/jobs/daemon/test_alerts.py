@@ -1,10 +1,6 @@
 """Alerts: what raises them, what clears them, and how they get to people."""
 
-import json
-import threading
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from pydantic import SecretStr
@@ -15,6 +11,7 @@ from stockbatch import database
 from stockbatch.exceptions import QuotaSpent, RateLimited
 from stockbatch.records import Action, Reason
 from stockbatch.store import pauses
+from tests.support import loopback
 from tests.support.feed import Feed, feed
 from tests.support.market import (
     CODE,
@@ -30,38 +27,10 @@ EVENING = calendar().close(ORIGIN) + timedelta(hours=1)
 NEXT_NOON = calendar().open(session(1)) + timedelta(hours=2)
 
 
-@dataclass
-class Webhook:
-    """A server that keeps what it is sent, or refuses it."""
-
-    url: str = ""
-    refuses: bool = False
-    received: list = field(default_factory=list)
-
-
 @pytest.fixture
 def webhook():
-    hook = Webhook()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if not hook.refuses:
-                hook.received.append(json.loads(body))
-            self.send_response(500 if hook.refuses else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        hook.url = f"json://127.0.0.1:{http.server_port}/hook-s3cr3t"
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with loopback.webhook() as hook:
         yield hook
-        http.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -81,7 +50,7 @@ def app(app, webhook):
             text("SELECT pg_get_functiondef('stockbatch.judge_kind'::regproc)")
         )
         by_issue = judge.replace(" AND NEW.recorded_at < NEW.deadline_at", "")
-        connection.exec_driver_sql(by_issue)
+        connection.exec_driver_sql(by_issue.replace("%", "%%"))
         connection.execute(text("ALTER TABLE stockbatch.forecasts DISABLE TRIGGER judge_commit"))
     owner.dispose()
     return app
@@ -149,6 +118,7 @@ def test_a_pause_is_not_the_end_of_an_alert(app, webhook, paused):
     with app.transaction() as db:
         pauses.end(db, pauses.ALL)
     assert ["over" in told["title"] for told in webhook.received] == [False]
+    app.clock = lambda: EVENING  # its forecasts then are live
     run(app)
     assert review(app, NEXT_NOON) == set()
     assert ["over" in told["title"] for told in webhook.received] == [False, True]

@@ -135,8 +135,15 @@ def bare(server_home, programs, tmp_path):
         url = superuser(server).set(username="migrator", password="x")
         return Settings(home=tmp_path, database_url=database.for_clients(url))
 
+<<<<<<< HEAD
     make("REVOKE TEMPORARY ON DATABASE stockbatch FROM stockbatch_writer")
     make("DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api")
+=======
+    make(
+        "DROP OWNED BY stockbatch_writer",  # its right to temporary tables
+        "DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api",
+    )
+>>>>>>> main
     yield make
     administrator.dispose()
 
@@ -370,14 +377,14 @@ def test_older_sessions_get_the_deadline_that_their_calendar_tells(empty, empty_
         connection.execute(old, values)
     before = rows(empty, "SELECT * FROM stockbatch.sessions")
     database.migrate(empty_settings)
-    found = rows(empty, "SELECT session, deadline_at FROM stockbatch.sessions")
+    found = sorted(rows(empty, "SELECT session, deadline_at FROM stockbatch.sessions"))
     # Of the very first one the close before is not known.
     assert found[1:] == [(day, calendar.deadline(day)) for day in known[1:]]
     with empty.begin() as connection:
         connection.execute(text("DELETE FROM stockbatch.sessions"))
     with Session(empty) as db, db.begin():
         calendar_store.extend(db, calendar, first, date(2024, 7, 5))
-    again = rows(empty, "SELECT session, deadline_at FROM stockbatch.sessions")
+    again = sorted(rows(empty, "SELECT session, deadline_at FROM stockbatch.sessions"))
     assert again[1:] == found[1:]
     alembic.downgrade(config, "0015")
     assert rows(empty, "SELECT * FROM stockbatch.sessions") == before
@@ -416,7 +423,7 @@ def test_jobs_can_tell_the_revision(writer):
 def test_owner_need_not_be_superuser(bare):
     settings = bare(
         "CREATE ROLE migrator LOGIN PASSWORD 'x' CREATEROLE",
-        "GRANT CREATE ON DATABASE stockbatch TO migrator",
+        "GRANT CREATE, TEMPORARY ON DATABASE stockbatch TO migrator",
     )
     assert writes_as(settings) == "migrator"  # the role is missing
     database.migrate(settings)
@@ -428,6 +435,7 @@ def test_everything_prepared_by_an_administrator(bare):
         "CREATE ROLE migrator LOGIN PASSWORD 'x'",
         "CREATE SCHEMA stockbatch AUTHORIZATION migrator",
         "CREATE SCHEMA bi AUTHORIZATION migrator",
+        "GRANT TEMPORARY ON DATABASE stockbatch TO migrator",
         "CREATE ROLE stockbatch_writer ROLE migrator",
         "CREATE ROLE stockbatch_reader",
         "CREATE ROLE stockbatch_api",
@@ -440,7 +448,7 @@ def test_roles_that_belong_to_somebody_else(bare):
     settings = bare(
         "CREATE ROLE stockbatch_writer",
         "CREATE ROLE migrator LOGIN PASSWORD 'x' CREATEROLE",
-        "GRANT CREATE ON DATABASE stockbatch TO migrator",
+        "GRANT CREATE, TEMPORARY ON DATABASE stockbatch TO migrator",
     )
     database.migrate(settings)
     writes_as(settings)
