@@ -80,7 +80,12 @@ END $$;
 ALTER DATABASE {database} OWNER TO keeper;
 """
 
+# A standby takes what its primary has.
 SETTLE = """\
+SELECT pg_is_in_recovery() AS is_standby \\gset
+\\if :is_standby
+\\quit
+\\endif
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'api') THEN
         CREATE ROLE api IN ROLE stockbatch_api;

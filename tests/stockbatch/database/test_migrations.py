@@ -135,15 +135,10 @@ def bare(server_home, programs, tmp_path):
         url = superuser(server).set(username="migrator", password="x")
         return Settings(home=tmp_path, database_url=database.for_clients(url))
 
-<<<<<<< HEAD
-    make("REVOKE TEMPORARY ON DATABASE stockbatch FROM stockbatch_writer")
-    make("DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api")
-=======
     make(
         "DROP OWNED BY stockbatch_writer",  # its right to temporary tables
         "DROP ROLE api, writer, reader, stockbatch_writer, stockbatch_reader, stockbatch_api",
     )
->>>>>>> main
     yield make
     administrator.dispose()
 
