@@ -137,13 +137,13 @@ class TradingCalendar:
         index = self._index(target)
         # Its next session opens as this one closes: by the rule of the others no forecast could be
         # live.
-        if self._never_pauses():
+        if _never_pauses(self):
             return self.close(self.previous(target)) + grace
         return _as_instant(self.opens[index])
 
     def deadlines(self) -> Instants:
         """Return the deadline of every session, as `deadline` tells it."""
-        if not self._never_pauses():
+        if not _never_pauses(self):
             return self.opens
         # Before the first one there is no close to count from.
         before = np.concatenate([self.opens[:1], self.closes[:-1]])
@@ -152,10 +152,6 @@ class TradingCalendar:
     def deadline_from(self, session: date) -> datetime:
         """Return the instant before which a forecast made from the bars of `session` is live."""
         return self.deadline(self.next(session))
-
-    def _never_pauses(self) -> bool:
-        # By the median, since one that never pauses may close for a day all the same.
-        return bool(np.median(self.opens[1:] - self.closes[:-1]) <= np.timedelta64(0))
 
     def _count_through(self, day: date) -> int:
         return int(np.searchsorted(self.sessions, np.datetime64(day, "D"), side="right"))
@@ -179,6 +175,12 @@ class TradingCalendar:
                 after=self.next(session),
             )
         return self._count_through(session) - 1
+
+
+@lru_cache(maxsize=64)
+def _never_pauses(calendar: TradingCalendar) -> bool:
+    # By the median, since one that never pauses may close for a day all the same.
+    return bool(np.median(calendar.opens[1:] - calendar.closes[:-1]) <= np.timedelta64(0))
 
 
 def _as_instant(instant: np.datetime64) -> datetime:

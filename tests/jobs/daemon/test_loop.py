@@ -104,6 +104,7 @@ def test_missed_sessions_are_caught_up_and_older_ones_skipped_with_an_outcome(ap
     assert_same(facts(app.engine), before)
 
 
+@pytest.mark.slow  # two months of wakes
 def test_a_clock_that_was_ahead_for_a_minute_ends_nothing(app, change):
     work(app, evening(-1), evening(-1) + timedelta(days=65))
     skipped = [row for row in runs(app) if row[3] == "skipped"]
