@@ -18,7 +18,7 @@ from pydantic import (
 
 from stockbatch.methods import registry
 from stockbatch.records import ActionKind, Kind, ModelKind, ScoreStatus
-from stockbatch.text import LONGEST_SYMBOL, wrong_symbol
+from stockbatch.text import LONGEST_SYMBOL
 
 MOST_BARS = 5000
 LARGEST_BODY = 2 * 2**20
@@ -40,17 +40,11 @@ def _written_out(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_written_out)]
 
 
-def _symbol(ticker: str) -> str:
-    if reason := wrong_symbol(ticker):
-        raise ValueError(reason)
-    return ticker
-
-
 Ticker = Annotated[
     str,
     StringConstraints(min_length=1, max_length=LONGEST_SYMBOL, pattern=r"^[^\x00-\x1f\x7f]+$"),
-    AfterValidator(_symbol),
 ]
+"""One to look for: what cannot be a symbol is on no watchlist, which is answered by 404."""
 Percent = float | None
 Positive = Annotated[float, Field(ge=1e-15, le=1e15, strict=True)]
 """A price, a dividend or a ratio: products and quotients of some stay finite."""

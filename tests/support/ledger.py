@@ -36,7 +36,7 @@ def rows(db: Session, query: str, **parameters: Any) -> list[dict[str, Any]]:
 
 def listed(db: Session, *tickers: str, demo: bool = False) -> list[Instrument]:
     """Put tickers on the watchlist of an exchange whose sessions are known, and return them."""
-    extend(db, calendar(), session(-300), session(30))
+    extend(db, calendar(), session(-300), session(120))
     listings = [Listing(ticker=ticker, symbol=ticker, currency="USD") for ticker in tickers]
     instruments.add(db, listings, provider="csv:/bars.csv", demo=demo)
     return instruments.find(db, tickers)

@@ -352,6 +352,8 @@ def test_a_body_too_large_is_not_read(client, declared):
         ("/v1/history/ZZZ", 404),
         ("/v1/accuracy/ZZZ", 404),
         ("/v1/models/ZZZ", 404),
+        ("/v1/models/A%C2%94", 404),
+        ("/v1/models/%20=", 404),
         ("/v1/forecasts/", 422),
         ("/v1/forecasts/%00", 422),
         ("/v1/forecasts?limit=0", 422),

@@ -16,6 +16,7 @@ from jobs.daemon.loop import Care
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
+from stockbatch.database.embedded_logins import HAND_OVER
 from stockbatch.exceptions import EmbeddedServerFailed
 from tests.conftest import MIGRATED
 from tests.support.evenings import Evenings, evening, once, runs, since, work
@@ -32,6 +33,8 @@ def app(cluster, programs, market, monkeypatch):
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP DATABASE stockbatch")
         connection.execute(f"CREATE DATABASE stockbatch TEMPLATE {MIGRATED}")
+    handing_over = HAND_OVER.format(database="stockbatch")
+    embedded_server._administer(server, programs, "stockbatch", handing_over)
     settings = small(Settings(home=cluster))
     made = App(settings=settings, engine=database.engine(settings), trainer=PlainTrainer())
     watch(made, market)

@@ -24,7 +24,6 @@ from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, CorporateAction
 from stockbatch.store import bars, forecasts
-from stockbatch.store.calendar import extend
 from tests.support.ledger import (
     PAST,
     QUANTILES,
@@ -50,7 +49,6 @@ def app(settings, writer) -> App:
 def one(app):
     """A ticker that closed at 99, 100, 99, 100, … until ORIGIN."""
     with app.transaction() as db:
-        extend(db, calendar(), HISTORY[0], session(10))
         (instrument,) = listed(db, "AAA")
         store(db, instrument, bars_of(HISTORY, [100 - (n % 2) for n in range(len(HISTORY))]))
     return instrument
@@ -186,9 +184,17 @@ def test_a_restated_actual_adds_a_score(app, one):
     assert (rows[1]["revision"], rows[1]["actual_close"]) == (2, 98)
 
 
-def test_a_target_that_was_never_held_scores_no_session(app, one):
+def test_a_target_that_was_never_held_scores_no_session(app, one, change):
     hurricane = TARGET + timedelta(days=4)
     assert not calendar().is_session(hurricane)
+    change(  # the calendar that was known then had it
+        "INSERT INTO stockbatch.sessions (calendar, session, open_at, close_at, deadline_at)"
+        " SELECT calendar, :day, open_at + :days, close_at + :days, deadline_at + :days"
+        " FROM stockbatch.sessions WHERE session = :target",
+        day=hurricane,
+        days=timedelta(days=4),
+        target=TARGET,
+    )
     issue(app, forecast_of(one, target_session=hurricane))
     assert scored(app, one) == ([], 0)
     (row,), _ = scored(app, one, through=session(5))

@@ -274,7 +274,7 @@ GOOD = [ROW.replace("05", f"{day:02}") for day in range(1, 8)]
         (b"02/05/2018,1,2,1,1.5,100,A\n", "read as two dates"),
         (b",1,2,1,1.5,100,A\n", "not a date"),
         (b"2018-02-08,1,2,1,1.5,100,\n", "there is no ticker"),
-        (b"2018-02-08,1,2,1,1,1,\xc4\n", "there is no ticker"),
+        (b"2018-02-08,1,2,1,1,1,\xc4\n", "this is no ticker: it has characters that cannot"),
         (b"2018-02-08,1,2,1,1,234.5,100,A\n", "8 cells below 7 headings"),
         (b"2018-02-08,1,2\0\0\0\0\n", "there is a NUL byte"),
         (b'2018-02-08,"1,2,1,1,100,A\n', "there is no ticker"),

@@ -117,7 +117,12 @@ def provider(text, symbol):
     """Read one answer as the client does."""
     settings = AlphaVantageSettings(key=SecretStr("key"))
     client = Client(
-        settings, None, url="", timeout=0, clock=lambda: datetime(2024, 6, 14, tzinfo=UTC)
+        settings,
+        None,
+        url="",
+        timeout=0,
+        waiting=lambda: None,
+        clock=lambda: datetime(2024, 6, 14, tzinfo=UTC),
     )
     request = BarRequest(symbol=symbol, first=None, last=LAST)
     return answers.fetched_bars(request, client.read(text, symbol))

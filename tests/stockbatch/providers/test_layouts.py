@@ -445,7 +445,7 @@ def numbers_of(line):
     found = set()
     for delimiter in ",;\t":
         for cell in next(csv.reader([line.strip()], delimiter=delimiter), []):
-            plain = cell.strip().lstrip("$")
+            plain = cell.strip().lstrip("$").removeprefix("EUR ").removesuffix(" EUR")
             for text in (plain, plain.replace(",", "."), plain.replace(",", "")):
                 with suppress(ValueError):
                     found |= {float(text), float(text.replace(".", ""))}
