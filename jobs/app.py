@@ -20,7 +20,7 @@ from jobs.clock import Clock
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
-from stockbatch.exceptions import ClocksApart, SchemaOutOfDate
+from stockbatch.exceptions import SchemaOutOfDate
 from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota, runs
@@ -110,10 +110,8 @@ class App:
 
     def require_one_time(self) -> None:
         """Raise ClocksApart where the database's clock is far from this machine's."""
-        behind = self.compare_clocks()
-        if behind:
-            minutes = round(abs(behind) / timedelta(minutes=1))
-            raise ClocksApart(url=database.redacted(self.engine.url), minutes=minutes)
+        if isinstance(self.clock, Clock):
+            self.clock.require_agreement(self.engine)
 
     def provider(self, specification: str) -> BarProvider:
         """Return the provider of a specification, the same one each time."""

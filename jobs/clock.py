@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, text
 
+from stockbatch.database import redacted
+from stockbatch.exceptions import ClocksApart
+
 log = logging.getLogger(__name__)
 
 APART = timedelta(minutes=5)
@@ -43,3 +46,10 @@ class Clock:
             log.warning(words, abs(self.behind), "ahead of" if ahead else "behind")
         elif before and not self.behind:
             log.warning("this machine's clock agrees with the database's again")
+
+    def require_agreement(self, engine: Engine) -> None:
+        """Raise ClocksApart where the database's clock is far from this machine's."""
+        self.compare(engine)
+        if self.behind:
+            minutes = round(abs(self.behind) / timedelta(minutes=1))
+            raise ClocksApart(url=redacted(engine.url), minutes=minutes)

@@ -90,8 +90,7 @@ def add(
     # The calendar is all a run cannot do without: of whom it is told, nobody is asked.
     described = [one for one in fresh if "calendar" in one.told]
     asked = [one for one in fresh if "calendar" not in one.told]
-    stored = list[Listing]()
-    lacking: dict[str, list[Listing]] = {}
+    stored: list[Listing] = []
     for name, provider in providers.items():
         listings = [
             one.over(Listing(ticker=one.ticker, symbol=one.ticker))
@@ -99,9 +98,30 @@ def add(
             if one.provider == name
         ]
         stored += _store(app, provider, listings, fallbacks)
+    answered, silent = _asked(app, asked, calendar, fallbacks)
+    failures += silent
+    for name, listings in answered.items():
+        stored += [one for one in listings if one.calendar is not None]
+        lacking = [one for one in listings if one.calendar is None]
+        placed, bad = _placed(app, providers[name], lacking, choose)
+        stored += _store(app, providers[name], placed, fallbacks)
+        failures += bad
+    known_already = len(wanted) - len(fresh)
+    return Added(listings=tuple(stored), known=known_already, failures=tuple(failures))
+
+
+def _asked(
+    app: App, asked: Sequence[Wanted], calendar: str | None, fallbacks: Sequence[Fallback]
+) -> tuple[dict[str, list[Listing]], list[StockbatchError]]:
+    """Return what providers say of tickers, by provider, and why they say nothing of others.
+
+    Those with a calendar are stored at once: a provider may need long for all.
+    """
+    answered: dict[str, list[Listing]] = {}
+    failures: list[StockbatchError] = []
     with app.progress() as progress:
         for one in progress.track(asked, description="tickers"):
-            provider = providers[one.provider]
+            provider = app.provider(one.provider)
             try:
                 listing = one.over(_listing(provider, one, calendar))
                 instruments.require_symbols(listing.ticker, listing.symbol)
@@ -111,16 +131,10 @@ def add(
                 failures.append(error)
                 break  # refused or out of reach, it would be so for the others, too
             else:
-                if listing.calendar is None:
-                    lacking.setdefault(one.provider, []).append(listing)
-                else:
-                    stored += _store(app, provider, [listing], fallbacks)
-    for name, listings in lacking.items():
-        placed, bad = _placed(app, providers[name], listings, choose)
-        stored += _store(app, providers[name], placed, fallbacks)
-        failures += bad
-    known_already = len(wanted) - len(fresh)
-    return Added(listings=tuple(stored), known=known_already, failures=tuple(failures))
+                answered.setdefault(one.provider, []).append(listing)
+                if listing.calendar is not None:
+                    _store(app, provider, [listing], fallbacks)
+    return answered, failures
 
 
 def add_all(
@@ -226,8 +240,10 @@ def _placed(
     by_symbol = {one.symbol: one for one in listings if one.calendar is None}
     today = app.clock().date()
     requests = [BarRequest(symbol=symbol, first=None, last=today) for symbol in by_symbol]
+    if not requests:
+        return placed, failures
     with app.progress() as progress:
-        answers = provider.fetch(requests) if requests else iter(())
+        answers = provider.fetch(requests)
         for answer in progress.track(answers, total=len(requests), description="calendars"):
             if isinstance(answer, NoData):  # bars that are yet to come will tell
                 listing = by_symbol[answer.values["ticker"]]

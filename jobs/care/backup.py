@@ -1,13 +1,10 @@
 """Backup and restore, by pg_dump and pg_restore: one file, all of the schemas or nothing."""
 
 import re
-import signal
 import subprocess
-import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -16,10 +13,10 @@ from jobs import files
 from jobs.care import contents as check
 from stockbatch import config, database
 from stockbatch.config import Settings
+from stockbatch.database.migration import SCHEMAS
 from stockbatch.exceptions import BackupFailed, RestoreFailed
 from stockbatch.text import printable
 
-SCHEMAS = ("stockbatch", "bi")
 _DUMPED_FROM = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
 _DEFAULT_PRIVILEGES = re.compile(
     r"^(ALTER DEFAULT PRIVILEGES )FOR ROLE .+? (IN SCHEMA .+);$", re.MULTILINE
@@ -47,33 +44,13 @@ def backup(settings: Settings, file: Path, snapshot: str | None = None) -> int:
         schemas = [f"--schema={schema}" for schema in SCHEMAS]
         schemas += [f"--snapshot={snapshot}"] if snapshot else []
         # Under another name until it is whole: what bears the name of a backup is one.
-        with _ending(), files.appearing(file, replacing=False, mode=0o600) as partial:
+        with files.appearing(file, replacing=False, mode=0o600) as partial:
             _call([program, "--format=custom", *schemas, f"--file={partial}", address], variables)
             return partial.stat().st_size
     except (_ProgramError, OSError) as error:
         raise BackupFailed(path=file, reason=_words(error)) from None
     finally:
         owner.dispose()
-
-
-@contextmanager
-def _ending() -> Iterator[None]:
-    """Let the end of the terminal or of the service end what was begun as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    both = (signal.SIGHUP, signal.SIGTERM)
-    heard = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in heard}  # nohup ignores one
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def restore(settings: Settings, file: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,6 +85,23 @@ def require(what: str, *modules: str, extra: str) -> None:
         raise MissingExtra(what=what, extra=extra)
 
 
+@contextmanager
+def ending() -> Iterator[None]:
+    """Let the end of the terminal or of the service end what was begun as Ctrl-C does."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    both = (signal.SIGHUP, signal.SIGTERM)
+    heard = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}  # nohup ignores one
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def console() -> Console:
     """Return the console for answers: of a number nothing is cut, a narrow terminal folds lines."""
     from rich.console import Console
@@ -112,15 +132,13 @@ def show_table(
     """
     from rich.console import Console
 
-    table, note = _table(title, columns, rows), ""
-    terminal = Console()
-    if narrow and terminal.is_terminal and console().measure(table).maximum > terminal.width:
+    table, note, screen, terminal = _table(title, columns, rows), "", console(), Console()
+    if narrow and terminal.is_terminal and screen.measure(table).maximum > terminal.width:
         kept = [at for at, (heading, _) in enumerate(columns) if heading in narrow]
         fewer = [[row[at] for at in kept] for row in rows]
         table = _table(title, [columns[at] for at in kept], fewer)
         left_out = ", ".join(heading for heading, _ in columns if heading not in narrow)
         note = f"\nnot shown for want of room: {left_out}"
-    screen = console()
     with screen.capture() as printed:
         screen.print(table)
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()) + note)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,7 +90,8 @@ def backup(
     if keep:
         _keep(file, keep, scratch)
         return
-    size = job(context.settings(), file)
+    with context.ending():
+        size = job(context.settings(), file)
     typer.echo(f"{file}: {size / 2**20:.1f} MiB; keep it as safe as the database")
 
 
@@ -105,7 +104,7 @@ def verify(
     from jobs.care import verify as job
 
     settings = _tellable()
-    with job.telling(settings, "the restore test of a backup"):
+    with context.ending(), job.telling(settings, "the restore test of a backup"):
         rows = job.verify(settings, file, scratch)
     typer.echo(f"{file} was restored: {_counted(rows)}")
 
@@ -159,17 +158,16 @@ def _keep(folder: Path, newest: int, scratch: Path | None) -> None:
     from jobs.care import verify as job
 
     settings = _tellable()
-    with job.telling(settings, "the backup by schedule"):
+    with context.ending(), job.telling(settings, "the backup by schedule"):
         file, rows = job.keep(settings, folder, newest, datetime.now(UTC), scratch)
     typer.echo(f"{file}: {file.stat().st_size / 2**20:.1f} MiB, restored: {_counted(rows)}")
 
 
 def _tellable() -> Settings:
-    """Return the settings, whose channels can be told; SIGTERM then leaves nothing behind."""
+    """Return the settings, whose channels can be told."""
     settings = context.settings()
     if settings.alert_urls:
         context.require("the setting alert_urls", "apprise", extra="alerts")
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     return settings
 
 

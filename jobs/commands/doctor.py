@@ -143,15 +143,9 @@ def _watchlist(settings: Settings) -> list[Instrument]:
 
 def _clock(settings: Settings) -> str:
     from jobs.clock import Clock
-    from stockbatch import database
-    from stockbatch.exceptions import ClocksApart
 
-    clock = Clock()
     with _engine(settings) as engine:
-        clock.compare(engine)
-        if clock.behind:
-            minutes = round(abs(clock.behind).total_seconds() / 60)
-            raise ClocksApart(url=database.redacted(engine.url), minutes=minutes)
+        Clock().require_agreement(engine)
     return "that of the database"
 
 

@@ -19,29 +19,30 @@ def forecasts(
     A narrow terminal shows the columns that matter most; all are in --format csv and json.
     """
     from jobs.app import running
+    from jobs.words import cell
     from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         outcomes: list[dict[str, Any]] = []
         if ticker is None:
-            rows = bi.forecasts.latest(db).rows()
+            found = bi.forecasts.latest(db)
         else:
             bi.instruments.require(db, ticker, active=True)
-            rows = bi.forecasts.of_ticker(db, ticker).rows()
+            found = bi.forecasts.of_ticker(db, ticker)
             outcomes = bi.runs.last_outcome(db, ticker).rows()
     if layout == "table":
-        views_table(rows)
+        views_table(found.rows())
         for said in outcomes:  # also why a method has no forecast
             what = f"{ticker} {said['session']}: {said['action']} ({said['reason']})"
-            typer.echo(f"{what}: {said['message']}" if said["message"] else what)
+            context.say(f"{what}: {said['message']}" if said["message"] else what)
     elif layout == "json":
-        typer.echo(json.dumps(rows, default=str, indent=2))
-    elif rows:
-        from jobs.words import cell
-
-        writer = csv.DictWriter(sys.stdout, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
+        typer.echo(json.dumps(found.rows(), default=str, indent=2))
+    else:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(found.columns)
+        writer.writerows(map(cell, row) for row in found.values)
+    if not found.values:
+        typer.echo("there are none yet: 'stockbatch run' makes them", err=True)
 
 
 def views_table(rows: list[dict[str, Any]]) -> None:

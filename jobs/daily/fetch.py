@@ -240,6 +240,14 @@ def _save(
         for id_, (instrument, answer) in come.items()
         if id_ in kept and answer.currency and (whole or instrument.currency is None)
     }
+    # Of a ticker whose calendar was told, nobody asked the provider anything before.
+    bases = {
+        id_: answer.price_basis
+        for id_, (instrument, answer) in come.items()
+        if id_ in kept
+        and instrument.price_basis is None
+        and instrument.provider == feed.source.specification
+    }
     with app.transaction() as db:
         runs.lock(db, feed.run)
         for basis in PriceBasis:
@@ -251,6 +259,7 @@ def _save(
             if of_basis:
                 _save_bars(db, feed, of_basis, basis, whole=whole)
         instrument_store.set_currencies(db, currencies)
+        instrument_store.set_bases(db, bases)
         findings = {id_: one.findings for id_, one in admitted.items()}
         bar_store.add_findings(db, findings, run_id=feed.run.id)
 

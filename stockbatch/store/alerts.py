@@ -152,5 +152,4 @@ def still_open(db: Session) -> Sequence[Any]:
 
 def end_test(db: Session, now: datetime) -> None:
     """Clear the alert that was a test, with no word to anybody."""
-    query = "UPDATE stockbatch.alerts SET cleared_at = :now WHERE condition = :test"
-    db.execute(text(f"{query} AND cleared_at IS NULL"), {"now": now, "test": Condition.TEST})
+    db.execute(_END, {"condition": Condition.TEST, "now": now})

@@ -37,23 +37,7 @@ def add(
     listings = list(listings)
     sources = [source.symbol for of_one in (fallbacks or {}).values() for source in of_one]
     require_symbols(*(s for one in listings for s in (one.ticker, one.symbol)), *sources)
-    rows: list[dict[str, Any]] = [
-        {
-            "ticker": listing.ticker,
-            "symbol": listing.symbol,
-            "provider": provider,
-            "calendar": listing.calendar or DEFAULT_CALENDAR,
-            "name": _shown(listing.name),
-            "currency": _shown(listing.currency),
-            "asset_class": listing.asset_class,
-            "sector": _shown(listing.sector),
-            "industry": _shown(listing.industry),
-            "price_basis": listing.price_basis,
-            "understood": _shown(listing.understood),
-            "demo": demo,
-        }
-        for listing in listings
-    ]
+    rows = [_row(listing, provider, demo=demo) for listing in listings]
     # All or nothing: of several that are known already the first is named, and none is added.
     tickers = [row["ticker"] for row in rows]
     taken = db.scalars(
@@ -85,6 +69,23 @@ def add(
     )
     _set_fallbacks(db, tickers, fallbacks or {})
     return len(rows)
+
+
+def _row(listing: Listing, provider: str, *, demo: bool) -> dict[str, Any]:
+    return {
+        "ticker": listing.ticker,
+        "symbol": listing.symbol,
+        "provider": provider,
+        "calendar": listing.calendar or DEFAULT_CALENDAR,
+        "name": _shown(listing.name),
+        "currency": _shown(listing.currency),
+        "asset_class": listing.asset_class,
+        "sector": _shown(listing.sector),
+        "industry": _shown(listing.industry),
+        "price_basis": listing.price_basis,
+        "understood": _shown(listing.understood),
+        "demo": demo,
+    }
 
 
 def require_symbols(*symbols: str) -> None:
@@ -169,6 +170,15 @@ def set_currencies(db: Session, currencies: Mapping[int, str]) -> None:
         db.execute(
             update(InstrumentRow).where(InstrumentRow.id == instrument_id).values(currency=currency)
         )
+
+
+def set_bases(db: Session, bases: Mapping[int, PriceBasis | None]) -> None:
+    """Note what prices are adjusted for, by instrument id."""
+    for basis in PriceBasis:
+        ids = [instrument_id for instrument_id, found in bases.items() if found is basis]
+        if ids:
+            rows = update(InstrumentRow).where(InstrumentRow.id.in_(ids))
+            db.execute(rows.values(price_basis=basis))
 
 
 def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:

@@ -438,6 +438,17 @@ def test_constituents_are_imported_with_what_the_file_says(fresh, market, engine
     says(fresh("tickers", "import", file), 4, f"{file}, line 2, column 2: NYES", "did you mean")
 
 
+def test_what_prices_are_adjusted_for_is_known_once_bars_come(fresh, market, engine, tmp_path):
+    file = tmp_path / "list.csv"
+    file.write_text("ticker,calendar\nAAA,XNYS\n")
+    fresh("tickers", "import", file, "--provider", market.specification)
+    query = "SELECT price_basis FROM stockbatch.instruments"
+    assert fetch(engine, query) == [{"price_basis": None}]
+    fresh("fetch", "--session", ORIGIN)
+    assert fetch(engine, query) == [{"price_basis": "split_adjusted"}]
+    assert "split_adjusted" in fresh("tickers", "list").out
+
+
 def coins(tmp_path):
     """Return a folder with bars of a coin, for every day of half a year, and of a share."""
     folder = tmp_path / "coins"
@@ -740,7 +751,10 @@ def test_the_forecasts_of_a_ticker_end_with_what_became_of_it(reading):
 
 def test_forecasts_of_nobody_are_none(reading, fresh):
     assert json.loads(fresh("forecasts", "--format", "json").out) == []
-    assert fresh("forecasts", "--format", "csv").out == ""
+    answer = fresh("forecasts", "--format", "csv")
+    assert answer.out.startswith("ticker,session,")
+    assert answer.out.count("\n") == 1
+    assert answer.err == "there are none yet: 'stockbatch run' makes them\n"
     says(fresh("forecasts", "AAA"), 2, "AAA is not on the watchlist")
 
 

@@ -7,7 +7,6 @@ import csv
 import io
 import math
 import re
-import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +49,7 @@ def file_behind(path: Path) -> Path:
 def stamp(path: Path) -> Stamp:
     """Tell a file from what it was before; raises UnreadableFile."""
     try:
-        status = path.stat()
+        status = limits.status(path)
     except (NotADirectoryError, FileNotFoundError) as error:
         file = file_behind(path)
         if file == path:
@@ -58,8 +57,6 @@ def stamp(path: Path) -> Stamp:
         return stamp(file)
     except (OSError, ValueError) as error:
         raise UnreadableFile(path=path, reason=getattr(error, "strerror", error)) from None
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise UnreadableFile(path=path, reason="that is no ordinary file")
     return status.st_mtime_ns, status.st_size
 
 

@@ -1,6 +1,7 @@
 """How much of a file is read: what goes beyond is no file of bars, and would fill the memory."""
 
 import io
+import os
 import stat
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -25,11 +26,20 @@ TIMES, FREELY = 50, 32 * 2**20
 """Packed text may be so many times as large as its file, and so many bytes in any case."""
 
 
-def open_ordinary(path: Path) -> IO[bytes]:
-    """Open a file; of a pipe one would wait for the end, of a device there is none."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+def status(path: Path) -> os.stat_result:
+    """Return the status of a file or folder; of a pipe one would wait for the end for ever.
+
+    Raises OSError, and UnreadableFile for a pipe, a device and the like.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         raise UnreadableFile(path=path, reason="that is no ordinary file")
+    return found
+
+
+def open_ordinary(path: Path) -> IO[bytes]:
+    """Open a file, if it is one; raises as `status` does."""
+    status(path)
     return path.open("rb")
 
 

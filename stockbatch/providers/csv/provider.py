@@ -2,8 +2,7 @@
 
 import logging
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from stockbatch.exceptions import (
 from stockbatch.providers.base import answers, no_data, unknown_ticker
 from stockbatch.providers.csv import OPTIONS, containers
 from stockbatch.providers.csv.containers import Stamp
+from stockbatch.providers.csv.folder import files_of, order, tables_in
 from stockbatch.providers.csv.header import Reading, read_header, ticker_of
 from stockbatch.providers.csv.joining import united
 from stockbatch.providers.csv.parser import read
@@ -29,8 +29,6 @@ from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 from stockbatch.text import wrong_symbol
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".csv", ".csv.gz", ".zip", ".xlsx", ".parquet")
-"""Of the files of a folder or an archive; a pattern may name any."""
 NAMED = 10
 """So many bad files are named in the log, the others counted."""
 
@@ -73,9 +71,11 @@ class _Contents:
         return self.files[ticker]
 
     def _unknown(self, ticker: str) -> UnknownTicker:
-        for only, files in self.files.items():
-            if len(self.files) == 1 and self.parts[files[0]].understood is None:
-                hint = f": by its name {files[0].name} has the bars of {only}; if they are of "
+        """Return the error; of a single file named after something else, with how to name it."""
+        if len(self.files) == 1:
+            ((only, (*_, path)),) = self.files.items()
+            if self.parts[path].understood is None:
+                hint = f": by its name {path.name} has the bars of {only}; if they are of "
                 hint += f"{ticker}, name it {ticker}.csv"
                 return UnknownTicker(provider=CsvFiles.name, ticker=ticker, hint=hint)
         return unknown_ticker(CsvFiles.name, ticker, self.files)
@@ -273,7 +273,7 @@ class CsvFiles:
 
     def _parts(self, errors: dict[str, ProviderError]) -> Iterator[_Part]:
         """Yield the good files, in the order of their names; put what others lack in `errors`."""
-        for file in self._files():
+        for file in files_of(self._path):
             try:
                 stamp = containers.stamp(file)
                 known = self._known.get(file)
@@ -281,7 +281,7 @@ class CsvFiles:
                     self._known.pop(file, None)
                     bad = len(errors)
                     parts = []
-                    for path in self._tables_in(file):
+                    for path in tables_in(file):
                         try:
                             parts.append(self._look(path))
                         except ProviderError as error:
@@ -293,16 +293,6 @@ class CsvFiles:
             except ProviderError as error:
                 errors[ticker_of(file)] = error
 
-    def _tables_in(self, file: Path) -> Iterable[Path]:
-        """Return the files of an archive, else the file itself."""
-        inside = containers.members(file)
-        if inside is None:
-            return [file]
-        tables = _tables(inside, file)
-        if not tables:
-            raise UnreadableFile(path=file, reason="it has no CSV files")
-        return tables
-
     def _look(self, path: Path) -> _Part:
         """Look into a file as far as it takes to tell its tickers."""
         header = read_header(path, self._reading)
@@ -313,26 +303,6 @@ class CsvFiles:
             reason = f"its name is to be its ticker, and that cannot be: {wrong}: rename it"
             raise UnreadableFile(path=path, reason=reason)
         return _Part(path, (ticker,), None)
-
-    def _files(self) -> list[Path]:
-        if self._path.is_dir():
-            files = _tables(_content(self._path), self._path)
-            lacking = "it has no CSV files"
-        elif set("*?[") & set(str(self._path)) and not self._path.exists():
-            pattern = str(self._path.relative_to(self._path.anchor))
-            hidden = self._path.name.startswith(".")
-            files = [
-                file
-                for file in Path(self._path.anchor).glob(pattern)
-                if file.is_file() and (hidden or not file.name.startswith("."))
-            ]
-            files.sort(key=_order)
-            lacking = "it fits no file"
-        else:
-            return [self._path]
-        if not files:
-            raise UnreadableFile(path=self._path, reason=lacking)
-        return files
 
     def _understood(self, file: Path) -> tuple[PriceBasis, str]:
         table = self._table(file)
@@ -368,40 +338,12 @@ def _by_file(files: Mapping[str, Sequence[Path]]) -> dict[Path, list[str]]:
     for ticker, paths in files.items():
         for path in paths:
             by_file.setdefault(path, []).append(ticker)
-    return dict(sorted(by_file.items(), key=lambda pair: _order(pair[0])))
-
-
-def _tables(paths: Iterable[Path], folder: Path) -> list[Path]:
-    """Return those paths that are tables by their names, in order; hidden ones are left out."""
-    seen = [path for path in paths if not _is_hidden(path.relative_to(folder))]
-    for suffixes in (SUFFIXES, (".txt",)):
-        if tables := [path for path in seen if path.name.lower().endswith(suffixes)]:
-            return sorted(tables, key=_order)
-    return []
-
-
-def _is_hidden(path: Path) -> bool:
-    """Tell what systems put beside files: ._AAPL.csv, __MACOSX, ~$book.xlsx."""
-    return any(part.startswith((".", "~$", "__MACOSX")) for part in path.parts)
-
-
-def _order(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Order by name, numbers in it by their values: 9.csv is before 10.csv."""
-    pieces = re.findall(r"[0-9]+|[^0-9]+", str(path))
-    return tuple((0, int(p), p) if p[0] in "0123456789" else (1, 0, p) for p in pieces)
+    return dict(sorted(by_file.items(), key=lambda pair: order(pair[0])))
 
 
 def _is_text(name: str) -> bool:
     """Tell whether a name is UTF-8: else nothing can print or store it."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
-def _content(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return [folder / entry.name for entry in entries if not entry.is_dir()]
-    except OSError as error:
-        raise UnreadableFile(path=folder, reason=error.strerror) from None
 
 
 def _stamp_of_folder(path: Path) -> Stamp | None:

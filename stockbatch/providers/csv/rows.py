@@ -22,6 +22,8 @@ from stockbatch.text import wrong_symbol
 
 FEW = 0.1
 """More rows than this share on a session that has one already: these are no daily bars."""
+FEWEST_ROWS = 6
+"""Of so few rows, each of a session and a ticker of its own, nothing is concluded."""
 ASK = "say which by --column ticker=NAME, or by --column ticker= that all bars are of one"
 FEWEST_SESSIONS, MOST_LIKE = 6, 0.9
 """Of so many sessions or more, this share at one distance shows bars of weeks or months."""
@@ -118,14 +120,6 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     rows = _dated(rows, header, stamps, faults)
     _one_ticker(rows, header, stamps.days, reading)
     tickers = sorted({rows.texts["ticker"][code] for code in np.unique(rows.codes["ticker"])})
-    if (
-        "ticker" in header.columns
-        and reading.ticker is None
-        and len(tickers) > max(FEWEST_SESSIONS, len(rows.lines) / 2)
-        and len(np.unique(stamps.days[rows.codes["session"]])) == len(rows.lines)
-    ):
-        name = header.named("ticker")
-        raise ValueError(f"{name} names another ticker each day: {ASK}")
     ranks = {name: rank for rank, name in enumerate(tickers)}
     ranked = [ranks.get(name, -1) for name in rows.texts["ticker"]]
     rank = np.array(ranked, np.int64)[rows.codes["ticker"]]
@@ -189,12 +183,17 @@ def _dated(rows: Rows, header: Header, stamps: Stamps, faults: Faults) -> Rows:
 
 
 def _one_ticker(rows: Rows, header: Header, days: Sessions, reading: Reading) -> None:
-    """Raise ValueError where a column may name the ticker, and nobody says whether."""
-    if header.names_tickers or reading.ticker is not None:
+    """Raise ValueError where a column may name the ticker, or not, and nobody says whether."""
+    if reading.ticker is not None:
         return
-    asked = []
     session = rows.codes["session"]
     count, held = len(session), len(np.unique(days[session]))
+    different_tickers = len(np.unique(rows.codes["ticker"]))
+    if "ticker" in header.columns and count == held > FEWEST_ROWS and 2 * different_tickers > count:
+        raise ValueError(f"{header.named('ticker')} names another ticker each day: {ASK}")
+    if header.names_tickers:
+        return
+    asked = []
     for at in header.unknown:
         texts, codes = rows.texts[f"?{at}"], rows.codes[f"?{at}"]
         different = {text for code in np.unique(codes) if (text := texts[code])}
