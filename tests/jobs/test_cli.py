@@ -445,8 +445,8 @@ def test_what_prices_are_adjusted_for_is_known_once_bars_come(fresh, market, eng
     query = "SELECT price_basis FROM stockbatch.instruments"
     assert fetch(engine, query) == [{"price_basis": None}]
     fresh("fetch", "--session", ORIGIN)
-    assert fetch(engine, query) == [{"price_basis": "split_adjusted"}]
-    assert "split_adjusted" in fresh("tickers", "list").out
+    assert fetch(engine, query) == [{"price_basis": "as_traded"}]
+    assert "as_traded" in fresh("tickers", "list").out
 
 
 def coins(tmp_path):
@@ -752,7 +752,7 @@ def test_the_forecasts_of_a_ticker_end_with_what_became_of_it(reading):
 def test_forecasts_of_nobody_are_none(reading, fresh):
     assert json.loads(fresh("forecasts", "--format", "json").out) == []
     answer = fresh("forecasts", "--format", "csv")
-    assert answer.out.startswith("ticker,session,")
+    assert answer.out.startswith("session,session_close_at,ticker,")
     assert answer.out.count("\n") == 1
     assert answer.err == "there are none yet: 'stockbatch run' makes them\n"
     says(fresh("forecasts", "AAA"), 2, "AAA is not on the watchlist")

@@ -381,10 +381,16 @@ LINES = st.lists(
 )
 
 
+DAILY = [
+    (f"2018-02-{day:02}", *["1"] * 5, ticker) for day in range(1, 29) for ticker in ("A", "B")
+]
+"""Two tickers day by day: what stands beside them is taken for daily bars of tickers, too."""
+
+
 @given(LINES)
 def test_fast_and_slow_reading_agree(tmp_path_factory, lines):
     path = tmp_path_factory.getbasetemp() / "agree.csv"
-    text = HEADER + "".join(",".join(line) + "\n" for line in lines)
+    text = HEADER + "".join(",".join(line) + "\n" for line in (*DAILY, *lines))
     path.write_text(text)
     table, expected = read(path), slow(text)
     assert table.tickers == tuple(sorted(expected))
