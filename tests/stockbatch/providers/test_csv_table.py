@@ -381,9 +381,7 @@ LINES = st.lists(
 )
 
 
-DAILY = [
-    (f"2018-02-{day:02}", *["1"] * 5, ticker) for day in range(1, 29) for ticker in ("A", "B")
-]
+DAILY = [(f"2018-02-{day:02}", *["1"] * 5, ticker) for day in range(1, 29) for ticker in ("A", "B")]
 """Two tickers day by day: what stands beside them is taken for daily bars of tickers, too."""
 
 
