@@ -130,6 +130,21 @@ class Condition(StrEnum):
     TEST = "test"
 
 
+class EventKind(StrEnum):
+    """What kinds of events a forecast knows; others may be kept, and are shown only."""
+
+    EARNINGS = "earnings"
+
+
+class Timing(StrEnum):
+    """When on its date an event becomes known, by the hours of the exchange."""
+
+    BEFORE_OPEN = "before_open"
+    DURING = "during"
+    AFTER_CLOSE = "after_close"
+    UNKNOWN = "unknown"
+
+
 class AlertEvent(StrEnum):
     """What a message tells of an alert."""
 
@@ -324,6 +339,39 @@ class CorporateAction:
     value: float
     in_prices: bool = False
     """Whether the prices beside it are adjusted for it, so that no return counts it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What a source states of an event that moves prices."""
+
+    symbol: str
+    date: date
+    """By the exchange's clock."""
+    kind: str = EventKind.EARNINGS
+    timing: Timing = Timing.UNKNOWN
+    known_at: datetime | None = None
+    """Since when it could be known, where the source says so."""
+    projected: bool = False
+    """Whether it is a guess from the past dates of the same company."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """What was known of companies' reports as of each session, arrays of (tickers, sessions).
+
+    Each session knows what was seen before its own forecasts were made, and nothing later.
+    """
+
+    due: NDArray[np.bool_]
+    """One moves the next session, or may: its date is that session where its hour is unknown."""
+    came: NDArray[np.bool_]
+    """One moved this session, or may have."""
+    lingering: NDArray[np.bool_]
+    """One of unknown hour is dated this session, so that it may as well move the next."""
+    covered: NDArray[np.bool_]
+    """Whether anything is known of the ticker's reports; where not, that none is due says nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
