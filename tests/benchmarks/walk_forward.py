@@ -1,6 +1,7 @@
 """Forecast many past sessions with the production code, refitting on the way; no database."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,7 @@ from stockbatch.config import Settings
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import Trainer
-from stockbatch.exceptions import ProviderError
+from stockbatch.exceptions import NoFit, ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
 from stockbatch.methods import registry
@@ -216,9 +217,11 @@ def _refit(
             elif model.verdict is Verdict.BASE_KEPT:
                 models.own.pop(row, None)
     for row in due if with_garch else ():
-        parameters = registry.methods()["garch"].fit_ticker(known, row, settings.model)
-        if parameters is not None:
-            models.garch[row] = parameters
+        models.garch.pop(row, None)  # a fit from before serves no more where none is plausible now
+        with suppress(NoFit):
+            parameters = registry.methods()["garch"].fit_ticker(known, row, settings.model)
+            if parameters is not None:
+                models.garch[row] = parameters
 
 
 def _refit_base(
