@@ -62,6 +62,8 @@ OF_EVENTS = (
     "reports_covered",
 )
 """The inputs, in the order of the last axis: those of bars first."""
+REPORTED = slice(len(OF_BARS), -1)
+"""Places of those that are 0 where no report is near."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,8 @@ class Stated:
     levels): what is there of the past given, else what can be said of it; None: nothing is kept."""
     models: Mapping[int, TrainedModel] = field(default_factory=dict)
     """The trained model behind the forecasts of a row."""
+    event_scale: Floats | None = None
+    """By how much what is known of events widens the quantiles, (tickers, PAST + origins)."""
     shrinkage: Floats | None = None
     """Share of the median that the point forecast keeps."""
     dissimilarity: Floats | None = None
@@ -52,9 +54,9 @@ class Stated:
     """Why nothing is stated, where the method failed with the only ticker of a chunk."""
 
     @classmethod
-    def of(cls, quantiles: Floats, before: Floats | None = None) -> Self:
+    def of(cls, quantiles: Floats) -> Self:
         """Return quantiles whose median is the point forecast."""
-        return cls(log_return=quantiles[..., MEDIAN], quantiles=quantiles, before=before)
+        return cls(log_return=quantiles[..., MEDIAN], quantiles=quantiles)
 
     def uncalibrated(self) -> Floats:
         """Return the quantiles that later forecasts learn from, (tickers, origins, levels)."""

@@ -1,5 +1,7 @@
 """Combined: the quantiles of the LSTM and of HAR with reports averaged, level by level.
 
+The network knows nothing of reports: what they make of HAR's scale, they make of its quantiles.
+
 Averages of quantiles are sharper than averages of probabilities (Lichtendahl, Grushka-Cockayne &
 Winkler, "Is it better to average probabilities or quantiles?", Management Science 59, 2013).
 Weights start at half and follow what each member has lost on the ticker's last forecasts,
@@ -14,7 +16,7 @@ from stockbatch.methods import calibration
 from stockbatch.methods.base import Given, Method, Stated
 from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, MEDIAN, Floats
 
-LEARNING = 1.0
+LEARNING = 0.5
 """How much a weight follows the losses, which are in units of both members' mean loss."""
 FORGETTING = 0.01
 """Share of the past losses that is forgotten per forecast."""
@@ -34,12 +36,15 @@ class Combined(Method):
     def forecast(self, given: Given) -> Stated:
         """Return the average known at each origin; where one member has no forecast, the other."""
         origins = given.origins
-        members = np.stack([given.others[name].by_target() for name in self.needs])
+        lstm, har = (given.others[name] for name in self.needs)
+        network = lstm.by_target()
+        if har.event_scale is not None:
+            network *= har.event_scale[..., None]
+        members = np.stack([network, har.by_target()])
         actual = calibration.actual_by_target(given.material.features.returns, origins)
         raw = average(members, weights(members, actual))
         calibrated = calibration.calibrate_by_origin(raw, actual, origins)
         shrinkage = calibration.shrinkage_by_origin(raw[..., MEDIAN], actual, origins)
-        lstm = given.others[LSTM]
         return Stated(
             log_return=shrinkage * calibrated[..., MEDIAN],
             quantiles=calibrated,

@@ -7,6 +7,7 @@ times a shape that all tickers of a calendar share; both are fitted together, by
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.material import Material
-from stockbatch.engine.scale import LARGEST, scale_inputs
+from stockbatch.engine.scale import LARGEST, REPORTED, scale_inputs
 from stockbatch.engine.weights import Singles
 from stockbatch.methods.base import PAST, Given, Method, Parameters, Scope, Stated
 from stockbatch.records import HAR, HAR_EVENTS, QUANTILES, Floats
@@ -75,13 +76,15 @@ class Har(Method):
         parameters = next(iter(given.parameters.values()))  # of a calendar's, every row has them
         past = given.past.get(self.name)
         steps = origins if past is None else PAST + origins
-        stated = quantiles(parameters, given.material, steps, events=self.knows_events)
+        scale, event_scale = scales(parameters, given.material, steps, events=self.knows_events)
+        stated = scale[..., None] * parameters[SHAPE].astype(np.float64)
         if past is None:
             return Stated.of(stated)
         # What was learned from is no forecast.
-        new = _targets(given.material, PAST + origins)[:PAST] > parameters[LEARNED][0]
+        new = _targets(given.material, steps)[:PAST] > parameters[LEARNED][0]
         stand_ins = np.where(new[:, None], stated[:, :PAST], np.nan)
-        return Stated.of(stated[:, PAST:], np.where(np.isnan(past), stand_ins, past))
+        before = np.where(np.isnan(past), stand_ins, past)
+        return replace(Stated.of(stated[:, PAST:]), before=before, event_scale=event_scale)
 
 
 class HarEvents(Har):
@@ -137,9 +140,12 @@ def fit(inputs: Singles, targets: Singles) -> dict[str, Singles]:
     """
     from scipy.optimize import minimize  # slow to import, and forecasts need none
 
-    mean, deviation = np.nanmean(inputs, axis=0), np.nanstd(inputs, axis=0)
-    deviation = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
-    standard = np.nan_to_num((inputs - mean) / deviation)
+    unknown = np.isnan(inputs)
+    held = np.ma.masked_array(inputs, unknown)
+    mean = held.mean(axis=0, dtype=np.float64).filled(0.0)
+    deviation = held.std(axis=0, dtype=np.float64).filled(0.0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    standard = np.where(unknown, 0, (inputs - mean) / deviation).astype(np.float32)
     start = np.concatenate([np.zeros(inputs.shape[1]), np.quantile(targets, QUANTILES)])
     penalty = PENALTY + PENALTY_OF_FEW / len(targets)
     found = minimize(
@@ -154,7 +160,7 @@ def fit(inputs: Singles, targets: Singles) -> dict[str, Singles]:
     return {
         COEFFICIENTS: coefficients.astype(np.float32),
         MEAN: mean.astype(np.float32),
-        DEVIATION: deviation,
+        DEVIATION: deviation.astype(np.float32),
         # Two levels may have crossed where samples are few.
         SHAPE: np.sort(shape).astype(np.float32),
     }
@@ -181,16 +187,24 @@ def _loss(
     return loss, np.concatenate([of_coefficients, of_shape / count])
 
 
-def quantiles(parameters: Parameters, material: Material, origins: int, *, events: bool) -> Floats:
-    """Return the quantiles of the log return after each of the last origins, (T, origins, 9).
+def scales(
+    parameters: Parameters, material: Material, origins: int, *, events: bool
+) -> tuple[Floats, Floats]:
+    """Return the scale of the return after each of the last origins, and what events make of it.
 
-    NaN where there is no bar, or no level; in front where the material has fewer sessions.
+    Both (T, origins), the second a factor that is 1 where no report is near. NaN where there is no
+    bar, or no level; in front where the material has fewer sessions.
     """
     known = scale_inputs(material, origins, events=events)
-    standard = (known.inputs - parameters[MEAN]) / parameters[DEVIATION]
-    logarithm = np.einsum("tsk,k->ts", np.nan_to_num(standard), parameters[COEFFICIENTS])
+    unknown = np.isnan(known.inputs)
+    standard = np.where(unknown, 0, (known.inputs - parameters[MEAN]) / parameters[DEVIATION])
+    logarithm = np.einsum("tsk,k->ts", standard, parameters[COEFFICIENTS])
+    slope = parameters[COEFFICIENTS] / parameters[DEVIATION]
+    near = np.einsum("tsk,k->ts", known.inputs[..., REPORTED], slope[REPORTED])
     scale = known.level * np.exp(np.clip(logarithm, -LARGEST, LARGEST))
     scale[~material.features.present[:, -origins:]] = np.nan
-    stated: Floats = np.full((len(scale), origins, len(QUANTILES)), np.nan)
-    stated[:, -scale.shape[1] :] = scale[..., None] * parameters[SHAPE].astype(np.float64)
-    return stated
+    front = [(0, 0), (origins - scale.shape[1], 0)]
+    return (
+        np.pad(scale, front, constant_values=np.nan),
+        np.pad(np.exp(near.astype(np.float64)), front, constant_values=1.0),
+    )
