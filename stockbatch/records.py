@@ -376,12 +376,15 @@ class Reports:
     covered: NDArray[np.bool_]
     """Whether anything is known of the ticker's reports; where not, that none is due says nothing.
     """
+    expected: NDArray[np.bool_]
+    """By the rhythm of past years one moves the next session, and none of this quarter is stated.
+    """
 
     @classmethod
     def unknown(cls, tickers: int, sessions: int) -> "Reports":
         """Return that nothing is known of any."""
         never = np.zeros((tickers, sessions), np.bool_)
-        return cls(due=never, came=never, lingering=never, covered=never)
+        return cls(due=never, came=never, lingering=never, covered=never, expected=never)
 
     def first(self, sessions: int) -> "Reports":
         """Return what the first `sessions` knew."""
@@ -390,6 +393,7 @@ class Reports:
             came=self.came[:, :sessions],
             lingering=self.lingering[:, :sessions],
             covered=self.covered[:, :sessions],
+            expected=self.expected[:, :sessions],
         )
 
 
