@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from stockbatch.providers.pacing import TokenBucket
-from stockbatch.providers.yahoo.provider import PacedSession
+from stockbatch.providers.yahoo.asking import PacedSession
 
 NOT_FOUND = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
 
