@@ -195,6 +195,7 @@ class Chore(StrEnum):
 
     BASE_REFIT = "base_refit"
     MAINTENANCE = "maintenance"
+    EVENTS = "events"
 
 
 class Action(StrEnum):
