@@ -182,7 +182,8 @@ def in_turn(
 
     A history that cannot be had is told beside what is known without it.
     """
-    patience = Patience()
+    # Each with its own: where the quota ends the histories, what is to come may be known already.
+    patience, patience_with_history = Patience(), Patience()
     for request in requests:
         try:
             events = list(patience.ask(question, request))
@@ -192,7 +193,7 @@ def in_turn(
         problem = None
         if history is not None and request.history:
             try:
-                events += patience.ask(history, request)
+                events += patience_with_history.ask(history, request)
             except ProviderError as error:
                 problem = error
         yield FetchedEvents(symbol=request.symbol, events=each_once(events), problem=problem)
