@@ -373,6 +373,9 @@ class Reports:
     covered: NDArray[np.bool_]
     """Whether anything is known of the ticker's reports; where not, that none is due says nothing.
     """
+    expected: NDArray[np.bool_]
+    """By the rhythm of past years one moves the next session, and none of this quarter is stated.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

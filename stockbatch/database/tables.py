@@ -43,6 +43,7 @@ from stockbatch.records import (
     Reason,
     RunStatus,
     Severity,
+    Timing,
     Trigger,
     Verdict,
 )
@@ -289,6 +290,57 @@ class CorporateActionRow(Base):
     in_prices: Mapped[bool] = mapped_column(
         server_default="false",
         comment="whether prices are adjusted for it: then no return counts it again",
+    )
+
+
+class EventRow(Base):
+    """One row per event and version of what one source states of it: the date it had meanwhile."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        CheckConstraint("(instrument_id IS NULL) <> (calendar IS NULL)", name="subject"),
+        CheckConstraint("kind ~ '^[a-z][a-z0-9_]{0,31}$'", name="kind"),
+        _one_of("timing", Timing),
+        CheckConstraint("session >= date", name="session"),
+        CheckConstraint("withdrawn_at >= known_at", name="order"),
+        Index(None, "instrument_id", "date"),
+        Index(None, "instrument_id", "session"),
+        Index(
+            "events_stated_key",
+            *("instrument_id", "calendar", "source", "kind", "date"),
+            unique=True,
+            postgresql_where="withdrawn_at IS NULL",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int | None] = mapped_column(
+        ForeignKey("stockbatch.instruments.id", ondelete="RESTRICT"),
+        comment="instrument; NULL: all of a calendar",
+    )
+    calendar: Mapped[str | None] = mapped_column(
+        comment="exchange calendar code; NULL: of one instrument"
+    )
+    kind: Mapped[str] = mapped_column(comment="earnings, or what else its source calls it")
+    day: Mapped[date] = mapped_column("date", comment="day of it, by the clock of the exchange")
+    timing: Mapped[str] = mapped_column(comment="before_open, during, after_close or unknown")
+    session: Mapped[date] = mapped_column(comment="session whose return it moves")
+    source: Mapped[str] = mapped_column(comment="who states it")
+    known_at: Mapped[datetime] = mapped_column(
+        comment="first seen, or since when it was known as its source says"
+    )
+    assumed: Mapped[bool] = mapped_column(
+        comment="seen only after the fact: known some sessions ahead by assumption"
+    )
+    projected: Mapped[bool] = mapped_column(
+        comment="nobody has stated it: a guess from dates of the past"
+    )
+    recorded_at: Mapped[datetime] = mapped_column(
+        server_default=NOW, comment="when this row was written, by the database's clock"
+    )
+    withdrawn_at: Mapped[datetime | None] = mapped_column(
+        comment="when its source was seen to state it no longer, or otherwise; NULL: it does"
     )
 
 

@@ -75,6 +75,10 @@ class TradingCalendar:
     opens: Instants
     closes: Instants
 
+    def holds(self, day: date) -> bool:
+        """Tell whether `day` is not outside: there are sessions both up to it and after it."""
+        return as_date(self.sessions[0]) <= day < as_date(self.sessions[-1])
+
     def is_session(self, day: date) -> bool:
         """Tell whether the exchange trades on `day`."""
         index = self._count_through(day) - 1

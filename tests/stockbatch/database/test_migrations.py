@@ -40,6 +40,7 @@ from stockbatch.records import (
     RunStatus,
     ScoreStatus,
     Severity,
+    Timing,
     Trigger,
     Verdict,
 )
@@ -89,6 +90,7 @@ LISTS = {
     "corporate_actions_kind_check": ActionKind,
     "data_issues_severity_check": Severity,
     "decisions_decision_check": Decision,
+    "events_timing_check": Timing,
     "forecasts_kind_check": Kind,
     "models_kind_check": ModelKind,
     "models_reason_check": Reason,

@@ -22,6 +22,7 @@ WRITER = {
     "corporate_actions": CHANGE,
     "data_issues": CHANGE,
     "decisions": ADD,
+    "events": ADD,
     "fallbacks": CHANGE,
     "false_skips": READ,
     "forecasts": READ,
@@ -48,6 +49,7 @@ WRITER = {
 """What the jobs may do to whole tables of schema stockbatch."""
 CHANGEABLE = {
     "api_tokens": {"revoked_at"},
+    "events": {"withdrawn_at"},
     "models": {"weights"},
 }
 """The only columns they may change in tables that they otherwise only add to."""
@@ -222,6 +224,10 @@ REWRITES = [
     "DELETE FROM stockbatch.training_curves",
     "UPDATE stockbatch.decisions SET decided_by = 'me'",
     "DELETE FROM stockbatch.decisions",
+    "UPDATE stockbatch.events SET date = date - 1",
+    "UPDATE stockbatch.events SET known_at = '2000-01-01'",
+    "UPDATE stockbatch.events SET recorded_at = '2000-01-01'",
+    "DELETE FROM stockbatch.events",
     "DELETE FROM stockbatch.renames",
     "DELETE FROM stockbatch.alerts",
     "DELETE FROM stockbatch.provider_requests",

@@ -1,0 +1,62 @@
+CREATE OR REPLACE VIEW bi.next_session_forecast AS
+SELECT
+    h.session,
+    h.session_close_at,
+    h.ticker,
+    h.name,
+    h.currency,
+    h.method,
+    h.kind,
+    -- Old forecasts stay visible, and say that they are old.
+    h.session_close_at > now() AS is_current,
+    h.origin_session,
+    h.origin_close,
+    h.forecast_close,
+    h.forecast_return_pct,
+    h.median_close,
+    h.close_low_50,
+    h.close_high_50,
+    h.close_low_80,
+    h.close_high_80,
+    h.close_low_90,
+    h.close_high_90,
+    h.close_low_95,
+    h.close_high_95,
+    h.probability_of_rise_pct,
+    h.issued_at,
+    h.deadline_at,
+    h.model_id,
+    h.updated_at,
+    h.volatility_pct,
+    h.shrinkage,
+    h.dissimilarity,
+    h.is_trusted,
+    h.calendar,
+    h.is_demo,
+    moves.event
+FROM stockbatch.instruments AS i
+-- The newest session is looked up per ticker in the index, never by a sort of the whole ledger.
+CROSS JOIN LATERAL (
+    SELECT max(target_session) AS session FROM stockbatch.forecasts WHERE instrument_id = i.id
+) AS latest
+JOIN bi.forecast_history AS h ON h.ticker = i.ticker AND h.session = latest.session
+-- What is dated its origin and has no hour may have come after the close, and move this session too.
+LEFT JOIN LATERAL (
+    SELECT CASE
+        WHEN e.session = h.session THEN e.event
+        ELSE 'reported the session before, hour unknown'
+    END AS event
+    FROM bi.events AS e
+    WHERE e.ticker = i.ticker AND e.is_current
+        AND (
+            e.session = h.session
+            OR (e.kind, e.timing) = ('earnings', 'unknown') AND NOT e.is_projected
+                AND e.session = h.origin_session AND e.event_date = h.origin_session
+        )
+    ORDER BY e.session DESC, e.is_projected, e.kind <> 'earnings', e.event_id
+    LIMIT 1
+) AS moves ON true
+WHERE i.active;
+
+COMMENT ON COLUMN bi.next_session_forecast.event IS
+    'what is known to move the session, e.g. reports after the close; NULL: nothing is known';
