@@ -195,7 +195,7 @@ class Chore(StrEnum):
 
     BASE_REFIT = "base_refit"
     MAINTENANCE = "maintenance"
-    EVENTS = "events"
+    EVENTS = "event_refresh"
 
 
 class Action(StrEnum):

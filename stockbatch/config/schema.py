@@ -176,7 +176,7 @@ class Settings(BaseSettings):
         "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
     )
     maintenance: str = Field("0 8 1 * *", description="crontab in UTC: when the database is tidied")
-    events: str = Field(
+    event_refresh: str = Field(
         "0 7 * * sun", description="crontab in UTC: when dates of reports are asked for again"
     )
     event_sources: Annotated[tuple[str, ...], NoDecode] = Field(
