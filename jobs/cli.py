@@ -21,6 +21,7 @@ from jobs.commands.dashboard import dashboard
 from jobs.commands.database import db, migrate
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
+from jobs.commands.events import events
 from jobs.commands.export import export
 from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
@@ -55,7 +56,7 @@ for command in (
     *(report, dashboard, export, api, doctor, migrate, prune),
 ):
     app.command()(command)
-for group in (tickers, providers, quality, models, tokens, alerts, db, config):
+for group in (tickers, providers, events, quality, models, tokens, alerts, db, config):
     app.add_typer(group)
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -85,6 +85,38 @@ def is_due(app: App, db: Session, since: datetime) -> bool:
         _wanting(covered, event_refreshes.last(db, name), since, app.clock())
         for name, _, covered in _sources(app.settings, watchlist)
     )
+
+
+def require_sources(settings: Settings) -> None:
+    """Raise UnknownSource or BrokenProvider for a source that settings name and nobody can ask."""
+    for name in settings.event_sources:
+        registry.kind(name)
+
+
+def states(settings: Settings, watchlist: Iterable[Instrument]) -> Iterator[tuple[str, str]]:
+    """Yield what the sources say of themselves that are asked about any ticker of a watchlist.
+
+    Asks nobody. Raises UnknownSource, BrokenProvider, and what a source lacks.
+    """
+    require_sources(settings)
+    for name, _, covered in _sources(settings, watchlist):
+        if covered:
+            with closing(registry.create(name, SourceSetup(settings=settings))) as source:
+                yield name, f"{len(covered)} tickers, {source.state()}"
+
+
+def freshness(db: Session, settings: Settings, now: datetime) -> str:
+    """Return in a line how much is known of reports to come, and since when."""
+    found = event_refreshes.freshness(db, settings.event_sources, now.date())
+    asked = "nobody has been asked"
+    if found.answered_at:
+        asked = f"last answered {found.answered_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    elif not settings.event_sources:
+        asked = "nobody is asked: event_sources is empty"
+    said = f"the next is known of {found.known} of {found.tickers} tickers; {asked}"
+    if found.problems:
+        said += f"; {found.problems} not answered for: {found.problem}"
+    return said
 
 
 def refresh_events(

@@ -130,7 +130,7 @@ def last_firing(settings: Settings, key: Chore, now: datetime) -> datetime:
     trigger = crontab(settings, key)
     # A crontab tells what comes next only: looked for from ever further back.
     for reach in (timedelta(hours=1), timedelta(days=1), timedelta(days=8), LONGEST):
-        at = trigger.get_next_fire_time(None, now - reach)
+        at: datetime | None = trigger.get_next_fire_time(None, now - reach)
         if at is None or at > now:
             continue
         while (after := trigger.get_next_fire_time(at, at + INSTANT)) and after <= now:
