@@ -68,6 +68,13 @@ FROM (
 WHERE number <= 10
 ORDER BY ticker, session DESC;
 
+-- Who reports next, and since when is it known? What is projected, nobody has stated.
+SELECT session, ticker, event, source, known_at, is_projected
+FROM bi.events
+WHERE kind = 'earnings' AND is_current AND session > (SELECT max(session) FROM bi.run_history)
+ORDER BY session, ticker
+LIMIT 100;
+
 -- Which bars were doubted, and what became of them?
 SELECT session, ticker, check_name, severity, message, observed, threshold
 FROM bi.data_issues

@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from jobs.app import App, RequestLedger
+from jobs.events import project
 from jobs.isolation import is_of_a_ticker, told
 from stockbatch.config import Settings
 from stockbatch.events import registry
@@ -128,8 +129,8 @@ def refresh_events(
 ) -> list[Refreshed]:
     """Ask every source about those whose turn has come after the firing `since`; None: about all.
 
-    Ends after a batch where there is `enough` of it, and somebody else's turn has come. Raises
-    UnknownInstrument.
+    What nobody states is projected from what they state of the past. Ends after a batch where there
+    is `enough` of it, and somebody else's turn has come. Raises UnknownInstrument.
     """
     with app.transaction() as db:
         watchlist = instruments.active(db)
@@ -144,6 +145,8 @@ def refresh_events(
         if wanted:
             done.append(_refresh(app, name, kind, wanted, last, watchlist, enough))
             log.info("%s", done[-1])
+    if done:
+        project(app)
     return done
 
 

@@ -116,7 +116,7 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
     """
     best: tuple[int, dict[str, int], list[tuple[int, list[str]]]] | None = None
     for delimiter in DELIMITERS:
-        rows = list(_rows(file, delimiter))
+        rows = list(lines(file, delimiter))
         for place, (_, cells) in enumerate(rows[:PREAMBLE]):
             columns = _columns(cells)
             # That which separates most of the headings is the delimiter. Of the lines, that with
@@ -125,7 +125,7 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
             if columns and more and not _are_symbols(rows[:place]):
                 best = place, columns, rows
     if best is None:
-        return list(_rows(file, UNUSED)), {"ticker": 0}
+        return list(lines(file, UNUSED)), {"ticker": 0}
     place, columns, rows = best
     width, below = len(rows[place][1]), rows[place + 1 :]
     # R leaves out the heading of the names of its rows.
@@ -135,7 +135,7 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
     return below, {**columns, "": width}
 
 
-def _rows(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def lines(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of every line that says something, without a comment."""
     with closing(read_rows(file, delimiter, LARGEST)) as rows:
         for number, row in rows:

@@ -306,5 +306,6 @@ FACTS = (
     Table(name="Runs", view="run_history", measures=RUNS),
     Table(name="Data freshness", view="data_freshness", measures=FRESHNESS),
     Table(name="Data issues", view="data_issues"),
+    Table(name="Events", view="events"),
     Table(name="Alerts", view="alerts", measures=ALERTS),
 )

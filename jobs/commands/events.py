@@ -1,12 +1,103 @@
-"""`stockbatch events`: dates of reports and other events."""
+"""`stockbatch events`: report dates and other events that move prices."""
 
-from typing import Annotated
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
-events = typer.Typer(name="events", no_args_is_help=True, help="Dates of reports and other events.")
+if TYPE_CHECKING:
+    from jobs.events import Imported
+
+events = typer.Typer(
+    name="events", no_args_is_help=True, help="Report dates and other events that move prices."
+)
+NAMED = 5
+"""Unknown symbols that are named."""
+
+
+@events.command("import")
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV: symbol, date, and if known time, timing (before_open, during, after_close), "
+            "kind, known_at."
+        ),
+    ],
+) -> None:
+    """Keep the events of a file: what it says anew replaces what a file said before."""
+    from jobs import events as job
+    from jobs.app import running
+
+    with running(context.settings()) as app:
+        imported = job.import_(app, file)
+    _tell(imported)
+
+
+def _tell(imported: Imported) -> None:
+    """Say what became of the lines of a file; end with an error where some are bad."""
+    done = imported.recorded
+    typer.echo(f"{done.new} added, {done.changed} changed, {done.same} known already")
+    if imported.unknown:
+        names = list(imported.unknown)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        named = f"{', '.join(names[:NAMED])}{more}"
+        lines = sum(imported.unknown.values())
+        context.say(f"{lines} lines left out, not on the watchlist: {named}", err=True)
+    if imported.projected:
+        typer.echo(f"{imported.projected} next reports projected from the rhythm of past years")
+    for failure in imported.failures:
+        context.say(f"error: {failure}", err=True)
+    if imported.failures:
+        raise typer.Exit(imported.failures[0].exit_code)
+
+
+@events.command("list")
+def list_(ticker: options.AnyTicker = None, layout: options.Format = "table") -> None:
+    """Show what is ahead, or all that was ever stated of one ticker, the newest first."""
+    from jobs.app import running
+    from jobs.words import cell
+    from stockbatch.store import bi
+
+    with running(context.settings(), create=False) as app, app.transaction() as db:
+        if ticker is None:
+            found = bi.events.ahead(db, app.clock().date())
+        else:
+            bi.instruments.require(db, ticker)
+            found = bi.events.of_ticker(db, ticker)
+    if layout == "table":
+        headings = ("ticker", "date", "event", "moves", "source", "known", "")
+        rows = [
+            (
+                row["ticker"] or row["calendar"],
+                row["event_date"],
+                row["event"],
+                row["session"],
+                row["source"],
+                "assumed" if row["is_assumed"] else f"{row['known_at']:%Y-%m-%d %H:%M}",
+                "" if row["is_current"] else _why_not(row["withdrawn_at"]),
+            )
+            for row in found.rows()
+        ]
+        columns = [(heading, "left") for heading in headings]
+        context.show_table(f"{len(rows)} events", columns, rows)
+    elif layout == "json":
+        typer.echo(json.dumps(found.rows(), default=str, indent=2))
+    else:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(found.columns)
+        writer.writerows(map(cell, row) for row in found.values)
+
+
+def _why_not(withdrawn_at: object) -> str:
+    return "another source counts" if withdrawn_at is None else f"until {withdrawn_at:%Y-%m-%d}"
 
 
 @events.command()

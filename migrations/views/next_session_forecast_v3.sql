@@ -26,7 +26,7 @@ SELECT
     h.issued_at,
     h.deadline_at,
     h.model_id,
-    h.updated_at,
+    greatest(h.updated_at, moves.updated_at) AS updated_at,
     h.volatility_pct,
     h.shrinkage,
     h.dissimilarity,
@@ -41,21 +41,25 @@ CROSS JOIN LATERAL (
 ) AS latest
 JOIN bi.forecast_history AS h ON h.ticker = i.ticker AND h.session = latest.session
 -- What is dated its origin and has no hour may have come after the close, and move this session too.
-LEFT JOIN LATERAL (
-    SELECT CASE
-        WHEN e.session = h.session THEN e.event
-        ELSE 'reported the session before, hour unknown'
-    END AS event
+CROSS JOIN LATERAL (
+    SELECT
+        (array_agg(
+            CASE
+                WHEN e.session = h.session THEN e.event
+                ELSE 'reported the session before, hour unknown'
+            END
+            ORDER BY e.session DESC, e.is_projected, e.kind <> 'earnings', e.event_id
+        ) FILTER (
+            WHERE e.is_current AND (
+                e.session = h.session
+                OR e.kind = 'earnings' AND e.timing = 'unknown' AND NOT e.is_projected
+                    AND e.event_date = h.origin_session
+            )
+        ))[1] AS event,
+        max(e.updated_at) AS updated_at
     FROM bi.events AS e
-    WHERE e.ticker = i.ticker AND e.is_current
-        AND (
-            e.session = h.session
-            OR (e.kind, e.timing) = ('earnings', 'unknown') AND NOT e.is_projected
-                AND e.session = h.origin_session AND e.event_date = h.origin_session
-        )
-    ORDER BY e.session DESC, e.is_projected, e.kind <> 'earnings', e.event_id
-    LIMIT 1
-) AS moves ON true
+    WHERE e.ticker = i.ticker AND e.session IN (h.session, h.origin_session)
+) AS moves
 WHERE i.active;
 
 COMMENT ON COLUMN bi.next_session_forecast.event IS

@@ -27,7 +27,7 @@ SELECT
     f.origin_close * exp(f.q025) / f.shares - paid.dividend AS close_low_95,
     f.origin_close * exp(f.q975) / f.shares - paid.dividend AS close_high_95,
     100 * f.probability_of_rise AS probability_of_rise_pct,
-    greatest(b.fetched_at, f.recorded_at, split.seen_at) AS updated_at,
+    greatest(b.fetched_at, f.recorded_at, split.seen_at, moves.updated_at) AS updated_at,
     f.origin_close * exp(f.q25) / f.shares - paid.dividend AS close_low_50,
     f.origin_close * exp(f.q75) / f.shares - paid.dividend AS close_high_50,
     b.state AS bar_state,
@@ -89,12 +89,14 @@ CROSS JOIN LATERAL (
     WHERE instrument_id = b.instrument_id AND session = b.session
         AND kind = 'dividend' AND NOT in_prices AND retracted_at IS NULL
 ) AS paid
-LEFT JOIN LATERAL (
-    SELECT e.event FROM bi.events AS e
-    WHERE e.ticker = i.ticker AND e.session = b.session AND e.is_current
-    ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id
-    LIMIT 1
-) AS moves ON true
+CROSS JOIN LATERAL (
+    SELECT
+        (array_agg(e.event ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id)
+            FILTER (WHERE e.is_current))[1] AS event,
+        max(e.updated_at) AS updated_at
+    FROM bi.events AS e
+    WHERE e.ticker = i.ticker AND e.session = b.session
+) AS moves
 WHERE b.state <> 'quarantined'
 -- Forecasts of sessions that have no bar yet, so that charts can go on to the next session.
 UNION ALL
@@ -112,7 +114,7 @@ SELECT
     h.close_low_95 / now.shares,
     h.close_high_95 / now.shares,
     h.probability_of_rise_pct,
-    greatest(h.recorded_at, split.seen_at),
+    greatest(h.recorded_at, split.seen_at, moves.updated_at),
     h.close_low_50 / now.shares,
     h.close_high_50 / now.shares,
     NULL,
@@ -132,12 +134,14 @@ CROSS JOIN LATERAL (
                 stockbatch.restated(h.origin_close, origin.close, origin.price_basis), 1
             ) AS shares
 ) AS now
-LEFT JOIN LATERAL (
-    SELECT e.event FROM bi.events AS e
-    WHERE e.ticker = i.ticker AND e.session = h.session AND e.is_current
-    ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id
-    LIMIT 1
-) AS moves ON true
+CROSS JOIN LATERAL (
+    SELECT
+        (array_agg(e.event ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id)
+            FILTER (WHERE e.is_current))[1] AS event,
+        max(e.updated_at) AS updated_at
+    FROM bi.events AS e
+    WHERE e.ticker = i.ticker AND e.session = h.session
+) AS moves
 WHERE h.method = 'lstm'
     AND NOT EXISTS (
         SELECT FROM stockbatch.bars AS b

@@ -199,6 +199,13 @@ class Settings(BaseSettings):
         description="where alerts go, as Apprise URLs; in a variable or a file, spaces between",
         examples=[["mailto://user:password@mail.example", "slack://token/token/token"]],
     )
+    events_assumed_sessions: int = Field(
+        5,
+        ge=0,
+        le=250,
+        description="sessions ahead that a report date is taken as known whose file or source does"
+        " not say since when",
+    )
     keep_retired_models: int = Field(
         2,
         ge=1,

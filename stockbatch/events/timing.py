@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from stockbatch.market import sessions
+from stockbatch.market.events import timing_at
 from stockbatch.records import Timing
 
 MIDNIGHT = time()
@@ -20,13 +21,5 @@ def placed(instant: datetime, calendar: str, today: date) -> tuple[date, Timing]
     if utc.time() == MIDNIGHT:
         return utc.date(), Timing.UNKNOWN
     local = instant.astimezone(ZoneInfo(sessions.zone(calendar)))
-    if local.time() == MIDNIGHT:
-        return local.date(), Timing.UNKNOWN
-    return local.date(), _timing(instant, local.date(), sessions.load(calendar, today))
-
-
-def _timing(instant: datetime, day: date, known: sessions.TradingCalendar) -> Timing:
-    # On a day without a session everybody has slept over it by the next open, as after a close.
-    if not known.is_session(day) or instant >= known.close(day):
-        return Timing.AFTER_CLOSE
-    return Timing.BEFORE_OPEN if instant < known.open(day) else Timing.DURING
+    known = sessions.load(calendar, today)
+    return local.date(), timing_at(known, local.date(), local.time())

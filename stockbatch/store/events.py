@@ -196,7 +196,9 @@ def _compare(
             moved = min(near, key=lambda row: apart[row])
             left.remove(moved)
             ended.append(moved.id)
-    gone = [row.id for row in left if row.id in ahead and through and row.day <= through]
+    # A guess that did not come true is nothing to keep.
+    waiting = [row for row in left if row.id in ahead or row.projected]
+    gone = [row.id for row in waiting if through and row.day <= through]
     changed = len(ended)
     new = len(fresh) + len(told) - changed
     return _Change(
@@ -238,6 +240,22 @@ def _row(
         "assumed": event.known_at is None and calendar.deadline(session) <= history,
         "projected": event.projected,
     }
+
+
+def stated_dates(db: Session, instruments: Sequence[Instrument]) -> dict[int, list[date]]:
+    """Return the dates of all reports that are stated, by id of the instrument, ascending."""
+    e = EventRow
+    rows = db.execute(
+        select(e.instrument_id, e.day)
+        .where(e.kind == EventKind.EARNINGS, ~e.projected, e.withdrawn_at.is_(None))
+        .where(e.instrument_id.in_([instrument.id for instrument in instruments]))
+        .order_by(e.day)
+    )
+    found: dict[int, list[date]] = defaultdict(list)
+    for id_, day in rows.tuples():
+        if id_ is not None:
+            found[id_].append(day)
+    return found
 
 
 # ---- what each session knew

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from jobs.replay.backtest import backtest
 from stockbatch import database
-from stockbatch.records import Alert, Condition
-from stockbatch.store import alerts, metrics
+from stockbatch.records import Alert, Condition, Event, Timing
+from stockbatch.store import alerts, events, instruments, metrics
 from tests.support import grafana
 from tests.support.grafana import DASHBOARDS, expand, loaded, rows, types, values_of
 from tests.support.market import CODE, Market, run, session
@@ -50,6 +50,8 @@ def reader(make_lasting_app, tmp_path_factory):
     with app.transaction() as db:
         alert = Alert(condition=Condition.FAILED_RUN, subject=CODE, message="m", session=session())
         alerts.reconcile(db, [alert], app.clock(), [])
+        report = Event(symbol="AAA", date=session(5), timing=Timing.AFTER_CLOSE)
+        events.record(db, instruments.find(db, ["AAA"]), [report], "import", app.clock())
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "stockbatch_reader"

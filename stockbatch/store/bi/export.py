@@ -69,7 +69,8 @@ def fingerprints(db: Session, of: Sequence[Relation]) -> dict[str, Fingerprints]
     never change without `updated_at`. Reads every row.
     """
     made = {one.name: _fingerprints(db, one) for one in of if one.name != PRICES}
-    return made | {PRICES: _of_prices(db, made["bars"], made["forecast_history"])}
+    told = [made[name] for name in ("bars", "forecast_history", "events")]
+    return made | {PRICES: _of_prices(db, *told)}
 
 
 def rows(db: Session, relation: Relation, month: date | None) -> Iterator[bytes]:
@@ -119,10 +120,13 @@ def _fingerprints(db: Session, relation: Relation) -> Fingerprints:
     return {first: f"{count} {total}" for first, count, total in rows}
 
 
-def _of_prices(db: Session, bars: Fingerprints, forecasts: Fingerprints) -> Fingerprints:
+def _of_prices(
+    db: Session, bars: Fingerprints, forecasts: Fingerprints, events: Fingerprints
+) -> Fingerprints:
     """Derive those of `bi.price_and_forecast`, whose averages take long.
 
-    A row depends on the bars up to its session, on its forecast, and on all that restates prices.
+    A row depends on the bars up to its session, on its forecast, on what moved it, and on all that
+    restates prices.
     """
     splits = db.scalar(
         text(
@@ -139,5 +143,5 @@ def _of_prices(db: Session, bars: Fingerprints, forecasts: Fingerprints) -> Fing
     made: Fingerprints = {}
     for month in sorted(bars.keys() | forecasts.keys(), key=str):
         so_far.update(bars.get(month, "").encode())
-        made[month] = f"{so_far.hexdigest()} {forecasts.get(month)}"
+        made[month] = f"{so_far.hexdigest()} {forecasts.get(month)} {events.get(month)}"
     return made

@@ -22,7 +22,7 @@ TODAY = date(2024, 6, 14)
         ((2024, 5, 3, 0, 0), "XNYS", date(2024, 5, 3), Timing.UNKNOWN),  # a date, by UTC
         ((2024, 5, 3, 4, 0), "XNYS", date(2024, 5, 3), Timing.UNKNOWN),  # and by New York
         ((2023, 11, 24, 18, 30), "XNYS", date(2023, 11, 24), Timing.AFTER_CLOSE),  # closed at 13:00
-        ((2024, 5, 4, 15, 0), "XNYS", date(2024, 5, 4), Timing.AFTER_CLOSE),  # a Saturday
+        ((2024, 5, 4, 15, 0), "XNYS", date(2024, 5, 4), Timing.UNKNOWN),  # a Saturday
         ((2024, 5, 2, 6, 0), "XLON", date(2024, 5, 2), Timing.BEFORE_OPEN),  # 7:00 in London
         ((2024, 5, 9, 0, 0), "XTKS", date(2024, 5, 9), Timing.UNKNOWN),
         ((2024, 5, 8, 23, 0), "XTKS", date(2024, 5, 9), Timing.BEFORE_OPEN),

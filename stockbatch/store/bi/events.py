@@ -1,0 +1,25 @@
+"""What is known to move prices: reports and other events."""
+
+from datetime import date
+
+from sqlalchemy.orm import Session
+
+from stockbatch.store.bi.query import Answer, ask
+
+_COLUMNS = """
+SELECT session, ticker, calendar, kind, event_date, timing, event, source, known_at, is_assumed,
+    is_projected, withdrawn_at, is_current
+FROM bi.events
+"""
+_AHEAD = f"{_COLUMNS} WHERE is_current AND session >= :today ORDER BY session, ticker, event_id"
+_OF_TICKER = f"{_COLUMNS} WHERE ticker = :ticker ORDER BY event_date DESC, event_id DESC"
+
+
+def ahead(db: Session, today: date) -> Answer:
+    """Return what counts of the events that move sessions from `today` on, the next first."""
+    return ask(db, _AHEAD, today=today)
+
+
+def of_ticker(db: Session, ticker: str) -> Answer:
+    """Return all that was ever stated of a ticker's events, the newest first."""
+    return ask(db, _OF_TICKER, ticker=ticker)
