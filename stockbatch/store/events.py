@@ -252,7 +252,7 @@ def stated_dates(db: Session, instruments: Sequence[Instrument]) -> dict[int, li
         .order_by(e.day)
     )
     found: dict[int, list[date]] = defaultdict(list)
-    for id_, day in rows.tuples():
+    for id_, day in rows:
         if id_ is not None:
             found[id_].append(day)
     return found
