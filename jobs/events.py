@@ -42,6 +42,7 @@ TIMINGS: dict[str, Timing] = {
 }
 """What files write for a timing."""
 NOTHING = ("", "-", "--")
+EARLIEST = datetime(trading.FIRST_DAY.year, 1, 1, tzinfo=UTC)
 KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::\d\d)?\s*([ap]m)?", re.IGNORECASE)
 
@@ -243,8 +244,8 @@ def _known_at(line: _Line, seen_at: datetime) -> datetime | None:
         raise line.refuse("known_at", reason) from None
     if known_at.tzinfo is None:
         known_at = known_at.replace(tzinfo=UTC)
-    if len(cell) <= len("2024-07-01"):
-        known_at += timedelta(days=1)
     if known_at > seen_at:
         raise line.refuse("known_at", f"{cell} is yet to come: nobody knows it now")
-    return known_at
+    if known_at < EARLIEST:
+        raise line.refuse("known_at", f"{cell} is before {EARLIEST:%Y}, where calendars begin")
+    return known_at + timedelta(days=1) if len(cell) <= len("2024-07-01") else known_at

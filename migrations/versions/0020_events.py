@@ -4,6 +4,7 @@ Revision ID: 0020
 Revises: 0019
 """
 
+import re
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -143,8 +144,8 @@ def _shorten(view: str, version: int) -> None:
     op.execute(f"DROP VIEW bi.{view}")
     _create(view, version)
     for before in range(1, version):
-        for line in (FOLDER / f"{view}_v{before}.sql").read_text(encoding="utf-8").splitlines():
-            if line.startswith("COMMENT ON COLUMN"):
-                op.execute(line)
+        text = (FOLDER / f"{view}_v{before}.sql").read_text(encoding="utf-8")
+        for comment in re.findall(r"^COMMENT ON .*?;$", text, re.MULTILINE | re.DOTALL):
+            op.execute(comment)
     _create(view, version)
     op.execute(f"GRANT SELECT ON bi.{view} TO {READERS}")

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ COMMANDS = (
     *(("daemon",), ("schedule",), ("pause",), ("resume",), ("runs",), ("retry",), ("backfill",)),
     *(("tune",), ("export",), ("alerts",), ("alerts", "test")),
     *(("tickers", name) for name in ("add", "import", "rename", "remove", "list")),
+    *(("events", name) for name in ("import", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback", "export")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
     *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary", "backup", "restore")),
@@ -408,6 +410,37 @@ def test_a_file_without_tickers_is_refused(fresh, tmp_path):
     says(fresh("tickers", "import", "empty.txt"), 4, "empty.txt", "it names no ticker")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     says(fresh("tickers", "import", "binary.txt"), 4, "binary.txt")
+
+
+# ---- events
+
+
+def test_events_are_imported_and_listed(fresh, market, tmp_path):
+    assert fresh("events", "list").out.startswith("0 events\n")
+    fresh("tickers", "add", "AAA", "BBB", "--provider", market.specification)
+    file = tmp_path / "reports.csv"
+    ahead = datetime.now(UTC).date() + timedelta(days=20)
+    lines = f"AAA,2024-08-01,16:05\nBBB,{ahead},\nBBB,soon,\nZZZ,2024-08-01,\nYYY,2024-08-01,\n"
+    file.write_text(f"symbol,date,time\n{lines}")
+    answer = fresh("events", "import", file)
+    assert answer.status == 4
+    assert answer.out == "2 added, 0 changed, 0 known already\n"
+    assert answer.err.splitlines()[0] == "2 lines left out, not on the watchlist: ZZZ, YYY"
+    assert answer.err.endswith("line 4, column 2: 'soon' is no date such as 2024-07-25\n")
+    listed = fresh("events", "list").out
+    assert listed.startswith("1 events\n")
+    assert f"BBB      {ahead}   reports, hour unknown" in listed
+    (row,) = json.loads(fresh("events", "list", "AAA", "--format", "json").out)
+    expected = {
+        "event_date": "2024-08-01",
+        "session": "2024-08-02",
+        "event": "reports after the close",
+    }
+    assert row | expected == row
+    said = fresh("events", "list", "AAA", "--format", "csv").out
+    assert said.startswith("session,ticker,calendar,kind,event_date,")
+    says(fresh("events", "list", "CCC"), 2, "CCC")
+    says(fresh("events", "import", "nowhere.csv"), 4, "nowhere.csv cannot be read: No such file")
 
 
 # ---- runs

@@ -387,6 +387,49 @@ def test_older_sessions_get_the_deadline_that_their_calendar_tells(empty, empty_
     assert rows(empty, "SELECT * FROM stockbatch.sessions") == before
 
 
+SHOWN = """
+SELECT c.relname, a.attname, col_description(c.oid, a.attnum), obj_description(c.oid, 'pg_class')
+FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'bi'::regnamespace"""
+
+
+def test_a_database_without_events_gets_them(empty, empty_settings):
+    config = database.alembic_config(empty)
+    alembic.upgrade(config, "0019")
+    with empty.begin() as connection:
+        connection.exec_driver_sql(OLDER_ROWS)
+    before = rows(empty, "SELECT * FROM bi.price_and_forecast")
+    described = rows(empty, SHOWN)
+    alembic.upgrade(config, "0020")
+    assert rows(empty, "SELECT * FROM bi.price_and_forecast") == [(*row, None) for row in before]
+    with empty.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO stockbatch.events (instrument_id, kind, date, timing, session, source,"
+            " known_at, assumed, projected) SELECT id, 'earnings', '2024-01-02', 'before_open',"
+            " '2024-01-02', 'import', now(), true, false FROM stockbatch.instruments"
+        )
+    query = "SELECT session::text, event FROM bi.price_and_forecast"
+    assert rows(empty, query) == [
+        ("2024-01-02", "reports before the open"),
+        ("2024-01-03", None),
+    ]
+    alembic.downgrade(config, "0019")
+    assert rows(empty, "SELECT * FROM bi.price_and_forecast") == before
+    assert rows(empty, SHOWN) == described
+
+
+OLDER_ROWS = """
+INSERT INTO stockbatch.instruments (ticker, symbol, provider, calendar, asset_class)
+VALUES ('AAA', 'AAA', 'csv:/data/a.csv', 'XNYS', 'equity');
+INSERT INTO stockbatch.sources (specification) VALUES ('csv:/data/a.csv');
+INSERT INTO stockbatch.bars (instrument_id, session, open, high, low, close, price_basis, state,
+    source_id)
+SELECT i.id, day::date, 1, 1, 1, 1, 'as_traded', 'final', s.id
+FROM stockbatch.instruments AS i, stockbatch.sources AS s,
+    unnest(ARRAY['2024-01-02', '2024-01-03']) AS day;
+"""
+
+
 def add_migrations(folder, monkeypatch, then):
     """Append a good migration and one that ends with `then`."""
     head = database.head()
