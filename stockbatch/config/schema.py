@@ -181,7 +181,7 @@ class Settings(BaseSettings):
     )
     event_sources: Annotated[tuple[str, ...], NoDecode] = Field(
         ("yahoo",),
-        description="who is asked for dates of reports, best first; yahoo: of tickers it feeds"
+        description="who is asked for dates of reports; yahoo: of tickers it feeds"
         " only; the word none: nobody; in a variable, spaces between",
         examples=[["yahoo", "alpha_vantage", "edgar"]],
     )

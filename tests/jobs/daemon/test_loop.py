@@ -282,17 +282,21 @@ class Reports:
 
 @pytest.fixture
 def reports(app, change):
-    """The source of tickers that Yahoo feeds, of which the watchlist has two."""
-    change("UPDATE stockbatch.instruments SET provider = 'yfinance' WHERE ticker <> 'CCC'")
+    """The source of tickers that Yahoo knows, of which the watchlist has two."""
+    change(
+        "INSERT INTO stockbatch.fallbacks (instrument_id, position, provider, symbol)"
+        " SELECT id, 1, 'yfinance', ticker FROM stockbatch.instruments WHERE ticker <> 'CCC'"
+    )
     app.event_sources["yahoo"] = source = Reports()
     return source
 
 
 def test_dates_of_reports_are_asked_for_after_the_runs_and_then_once_a_week(app, reports):
     saturday = datetime(2024, 6, 1, 12, tzinfo=UTC)
-    work(app, evening(-1))
+    work(app, evening(-1), saturday)
+    assert reports.asked == ["AAA", "BBB"]  # nobody had been asked about them before
+    reports.asked.clear()
     for instant, expected in (
-        (saturday, ["AAA", "BBB"]),  # nobody was asked about them before
         (saturday + timedelta(hours=18), []),
         (saturday + timedelta(hours=20), ["AAA", "BBB"]),  # Sunday, 7:00 is over
         (saturday + timedelta(days=7), []),
@@ -307,20 +311,19 @@ def test_dates_of_reports_are_asked_for_after_the_runs_and_then_once_a_week(app,
         reports.asked.clear()
     dates = fetch(app.engine, "SELECT date, known_at, session FROM stockbatch.events ORDER BY id")
     assert [row["date"] for row in dates] == [date(2024, 8, 1)] * 2
-    assert {row["known_at"] for row in dates} == {saturday}
+    assert {row["known_at"] for row in dates} == {evening(-1)}
     done = "SELECT done_at FROM stockbatch.chores WHERE chore = 'event_refresh'"
     assert [row["done_at"] for row in fetch(app.engine, done)] == [saturday + timedelta(days=20)]
 
 
 def test_a_source_out_of_reach_is_asked_again_after_a_while(app, reports):
-    work(app, evening(-1))
-    app.clock = lambda: evening(-1)
     reports.reachable = False
+    app.clock = lambda: evening(-2)  # nothing is due
     made, _ = chores(app)
     made.work_off()
     assert reports.asked == ["AAA", "BBB"]  # not at once
     assert (Chore.EVENTS, "ALL") in due(app)
-    app.clock = lambda: evening(-1) + timedelta(minutes=5)
+    app.clock = lambda: evening(-2) + timedelta(minutes=5)
     reports.reachable = True
     made.work_off()
     assert reports.asked == ["AAA", "BBB"] * 2
@@ -330,11 +333,9 @@ def test_a_source_out_of_reach_is_asked_again_after_a_while(app, reports):
 def test_dates_of_reports_hold_no_run_up(app, reports, monkeypatch):
     monkeypatch.setattr("jobs.refresh.COMMIT_ANSWERS", 1)
     app.clock = lambda: evening(-1)  # its run is due
-    made, _ = chores(app)
+    chores(app)
     assert reports.asked == ["AAA"]
     work(app, evening(-1))
-    app.clock = lambda: evening(-1) + timedelta(minutes=5)
-    made.work_off()
     assert reports.asked == ["AAA", "BBB"]
 
 
