@@ -280,9 +280,8 @@ class Reports:
         pass
 
 
-@pytest.fixture
-def reports(app, change):
-    """The source of tickers that Yahoo knows, of which the watchlist has two."""
+def with_reports(app, change):
+    """Let Yahoo know two tickers of the watchlist; return the source that is asked instead."""
     change(
         "INSERT INTO stockbatch.fallbacks (instrument_id, position, provider, symbol)"
         " SELECT id, 1, 'yfinance', ticker FROM stockbatch.instruments WHERE ticker <> 'CCC'"
@@ -291,12 +290,12 @@ def reports(app, change):
     return source
 
 
-def test_dates_of_reports_are_asked_for_after_the_runs_and_then_once_a_week(app, reports):
+def test_dates_of_reports_are_asked_for_at_once_and_then_once_a_week(app, change):
     saturday = datetime(2024, 6, 1, 12, tzinfo=UTC)
-    work(app, evening(-1), saturday)
-    assert reports.asked == ["AAA", "BBB"]  # nobody had been asked about them before
-    reports.asked.clear()
+    work(app, evening(-1))
+    reports = with_reports(app, change)
     for instant, expected in (
+        (saturday, ["AAA", "BBB"]),  # nobody was asked about them before
         (saturday + timedelta(hours=18), []),
         (saturday + timedelta(hours=20), ["AAA", "BBB"]),  # Sunday, 7:00 is over
         (saturday + timedelta(days=7), []),
@@ -311,12 +310,13 @@ def test_dates_of_reports_are_asked_for_after_the_runs_and_then_once_a_week(app,
         reports.asked.clear()
     dates = fetch(app.engine, "SELECT date, known_at, session FROM stockbatch.events ORDER BY id")
     assert [row["date"] for row in dates] == [date(2024, 8, 1)] * 2
-    assert {row["known_at"] for row in dates} == {evening(-1)}
+    assert {row["known_at"] for row in dates} == {saturday}
     done = "SELECT done_at FROM stockbatch.chores WHERE chore = 'event_refresh'"
     assert [row["done_at"] for row in fetch(app.engine, done)] == [saturday + timedelta(days=20)]
 
 
-def test_a_source_out_of_reach_is_asked_again_after_a_while(app, reports):
+def test_a_source_out_of_reach_is_asked_again_after_a_while(app, change):
+    reports = with_reports(app, change)
     reports.reachable = False
     app.clock = lambda: evening(-2)  # nothing is due
     made, _ = chores(app)
@@ -330,12 +330,15 @@ def test_a_source_out_of_reach_is_asked_again_after_a_while(app, reports):
     assert (Chore.EVENTS, "ALL") not in due(app)
 
 
-def test_dates_of_reports_hold_no_run_up(app, reports, monkeypatch):
+def test_dates_of_reports_hold_no_run_up(app, change, monkeypatch):
     monkeypatch.setattr("jobs.refresh.COMMIT_ANSWERS", 1)
+    reports = with_reports(app, change)
     app.clock = lambda: evening(-1)  # its run is due
     chores(app)
     assert reports.asked == ["AAA"]
     work(app, evening(-1))
+    app.clock = lambda: evening(-1) + timedelta(minutes=5)
+    chores(app)
     assert reports.asked == ["AAA", "BBB"]
 
 
