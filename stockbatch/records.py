@@ -385,7 +385,7 @@ class Reports:
     def unknown(cls, tickers: int, sessions: int) -> "Reports":
         """Return that nothing is known of any."""
         never = np.zeros((tickers, sessions), np.bool_)
-        return cls(due=never, came=never, lingering=never, covered=never)
+        return cls(due=never, came=never, lingering=never, covered=never, expected=never)
 
     def first(self, sessions: int) -> "Reports":
         """Return what the first `sessions` knew."""
@@ -394,6 +394,7 @@ class Reports:
             came=self.came[:, :sessions],
             lingering=self.lingering[:, :sessions],
             covered=self.covered[:, :sessions],
+            expected=self.expected[:, :sessions],
         )
 
 

@@ -153,7 +153,8 @@ def dated(
     covered = np.zeros_like(came)
     for row, column in np.argwhere(came).tolist():
         covered[row, max(column - ASSUMED, 0) : column + COVERED + 1] = True
-    return Reports(due=due, came=came, lingering=came, covered=covered)
+    never = np.zeros_like(came)
+    return Reports(due=due, came=came, lingering=came, covered=covered, expected=never)
 
 
 def prepare(

@@ -400,7 +400,7 @@ def test_a_database_without_events_gets_them(empty, empty_settings):
         connection.exec_driver_sql(OLDER_ROWS)
     before = rows(empty, "SELECT * FROM bi.price_and_forecast")
     described = rows(empty, SHOWN)
-    alembic.upgrade(config, "0020")
+    database.migrate(empty_settings)
     assert rows(empty, "SELECT * FROM bi.price_and_forecast") == [(*row, None) for row in before]
     with empty.begin() as connection:
         connection.exec_driver_sql(
