@@ -20,6 +20,7 @@ from jobs.clock import Clock
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
+from stockbatch.events.base import EventSource
 from stockbatch.exceptions import SchemaOutOfDate
 from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
@@ -67,6 +68,8 @@ class App:
     """Called between batches, where nothing is lost by raising RunStopped."""
     providers: dict[str, BarProvider] = field(default_factory=dict)
     """By specification: those handed in, and those made because a job asked for them."""
+    event_sources: dict[str, EventSource] = field(default_factory=dict)
+    """By name: those handed in, used instead of the ones that settings name."""
     _leases: list[Lease] = field(default_factory=list, init=False, repr=False)
 
     @contextmanager

@@ -50,6 +50,7 @@ StockbatchError
 ├── ProviderError
 │   ├── UnknownProvider
 │   ├── BrokenProvider
+│   ├── UnknownSource
 │   ├── BadOption
 │   ├── UnknownTicker
 │   ├── CannotList
@@ -59,7 +60,8 @@ StockbatchError
 │   ├── ProviderUnavailable
 │   │   └── BadAnswer
 │   ├── KeyRefused
-│   │   └── NoKey
+│   │   ├── NoKey
+│   │   └── NoContact
 │   ├── PremiumOnly
 │   ├── NoCalendar
 │   ├── WrongCalendar
@@ -344,6 +346,12 @@ class BrokenProvider(ProviderError):
     """{provider}, which the package {package} offers, cannot be used: {reason}"""
 
 
+class UnknownSource(ProviderError):
+    """{source} is not a source of events: event_sources names some of {known}"""
+
+    exit_code = 2
+
+
 class BadOption(ProviderError):
     """{provider} has no option {option}: {known}"""
 
@@ -386,6 +394,11 @@ class KeyRefused(ProviderError):
 class NoKey(KeyRefused):
     """{provider} needs a key{reason}: set {variable} in the environment, or let {variable}_FILE
     name a file that holds it"""
+
+
+class NoContact(KeyRefused):
+    """{provider} answers only whoever says who asks: set edgar_contact (in the environment
+    {variable}) to a name and an e-mail address"""
 
 
 class PremiumOnly(ProviderError):

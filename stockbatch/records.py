@@ -199,6 +199,7 @@ class Chore(StrEnum):
 
     BASE_REFIT = "base_refit"
     MAINTENANCE = "maintenance"
+    EVENTS = "event_refresh"
 
 
 class Action(StrEnum):

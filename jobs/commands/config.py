@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -82,12 +83,23 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
     if settings.database_url is not None:
         yield "database_url", partial(database.url, settings)
     yield "provider", lambda: registry.create(settings.provider, settings).close()
+    for name in settings.event_sources:
+        yield "event_sources", partial(_source, settings, name)
     if settings.exchange:
         yield "exchange", partial(sessions.canonical, settings.exchange)
     for code in settings.exchanges:
         yield f"exchanges.{code}", partial(_canonical, code)
     for number, url in enumerate(settings.alert_urls, start=1):
         yield "alert_urls", partial(_can_alert, number, url.get_secret_value())
+
+
+def _source(settings: Settings, name: str) -> None:
+    """Raise what a source of events lacks."""
+    from stockbatch.events import registry
+    from stockbatch.events.base import SourceSetup
+
+    with closing(registry.create(name, SourceSetup(settings=settings))) as source:
+        source.state()
 
 
 def _canonical(code: str) -> None:

@@ -63,6 +63,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     sources = {i.provider for i in watchlist} | {f.provider for i in watchlist for f in i.fallbacks}
     for specification in sorted(sources):
         yield f"provider {specification}", partial(_provider, settings, specification)
+    yield "events", lambda: _events(settings, watchlist)
     for code in sorted({i.calendar for i in watchlist} | {settings.exchange or XNYS}):
         yield f"calendar {code}", partial(_calendar, settings, code)
 
@@ -179,6 +180,16 @@ def _provider(settings: Settings, specification: str) -> str:
 
     with closing(registry.create(specification, settings)) as provider:
         return provider.state()
+
+
+def _events(settings: Settings, watchlist: list[Instrument]) -> str:
+    from sqlalchemy.orm import Session
+
+    from jobs import refresh
+
+    asked = [f"{name}: {state}" for name, state in refresh.states(settings, watchlist)]
+    with _engine(settings) as engine, Session(engine) as db:
+        return "; ".join([refresh.freshness(db, settings, datetime.now(UTC)), *asked])
 
 
 def _calendar(settings: Settings, code: str) -> str:

@@ -12,6 +12,7 @@ METRICS = ("mae", "mae_return", "directional_accuracy", "pinball", "coverage_80"
 
 def status() -> None:
     """Show the database in use, the watchlist, the last runs and the accuracy so far."""
+    from jobs import refresh
     from jobs.app import running
     from stockbatch import database
     from stockbatch.market import calendars
@@ -24,6 +25,7 @@ def status() -> None:
         typer.echo(f"database: {database.redacted(app.engine.url)}")
         for name, value in totals(db).items():
             typer.echo(f"{name}: {value}")
+        context.say(f"reports: {refresh.freshness(db, settings, app.clock())}")
         runs = bi.runs.latest(db, 10).rows()
         accuracy = bi.accuracy.of_calendars(db, WINDOW).rows()
         off = issues.off_calendar(db)

@@ -1,4 +1,4 @@
-"""What the daemon does now and then: refit base models before they expire, tidy the database.
+"""What the daemon does now and then: refit bases, ask for dates of reports, tidy the database.
 
 The database says what is due: what was last done before its crontab fired. A wake-up is lost where
 the daemon is passive, the exchange paused, or somebody else at work. Each exchange has its own
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from jobs import refresh
 from jobs.app import App
 from jobs.daemon import agenda
 from jobs.daemon.maintenance import refit_base
 from jobs.daemon.reported import reported
-from jobs.daemon.triggers import INSTANT, crontab
+from jobs.daemon.triggers import INSTANT, crontab, last_firing
 from stockbatch.config import Settings
 from stockbatch.records import Chore
 from stockbatch.store import chores as store
@@ -29,18 +30,21 @@ def due(app: App) -> list[Key]:
     with app.transaction() as db:
         since, paused, done = instruments.exchanges(db), pauses.since(db), store.last_done(db)
         trained = retention.calendars(db)
+        # Of these each ticker has its own turn, new ones at once.
+        lacking = refresh.is_due(app, db, last_firing(app.settings, Chore.EVENTS, now))
     if not since or pauses.ALL in paused:
         return []
     keys = [(Chore.BASE_REFIT, code) for code in since]
     keys += [(Chore.MAINTENANCE, code) for code in (*trained, pauses.ALL)]
     # What was never done counts from the day on which there was something to do.
     first = min(since.values())
-    return [
+    keys = [
         (chore, code)
         for chore, code in keys
         if code not in paused
         and _is_due(app.settings, chore, done.get((chore, code)), since.get(code, first), now)
     ]
+    return [*keys, (Chore.EVENTS, pauses.ALL)] if lacking else keys
 
 
 def _is_due(
@@ -85,8 +89,21 @@ class Chores:
         """Do a chore; return False where something else has to be done before."""
         if chore is Chore.BASE_REFIT:
             return refit_base(self.app, calendar)
+        if chore is Chore.EVENTS:
+            return self._refresh_events()
         if calendar == pauses.ALL:
             self.vacuum(self.app)
         else:
             self.prune(self.app, calendar)
         return True
+
+    def _refresh_events(self) -> bool:
+        """Ask for dates of reports, until forecasts are due; return whether nothing is left."""
+
+        def runs_are_due() -> bool:
+            exchanges = agenda.load(self.app)
+            return bool(agenda.plan(exchanges, self.app.clock(), self.app.settings).due)
+
+        since = last_firing(self.app.settings, Chore.EVENTS, self.app.clock())
+        done = refresh.refresh_events(self.app, since, enough=runs_are_due)
+        return all(one.complete for one in done)

@@ -1,4 +1,4 @@
-"""When the daemon wakes up: after every close of every exchange, and at two times of a crontab."""
+"""When the daemon wakes up: after every close of every exchange, and at the times of crontabs."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +19,8 @@ from stockbatch.records import Chore
 MISFIRE_GRACE = 3600
 """A wake-up missed by less than an hour is made up for; what is due is done in any case."""
 INSTANT = timedelta(microseconds=1)
+LONGEST = timedelta(days=400)
+"""Nothing is done less often."""
 
 
 class Wakes:
@@ -120,6 +122,23 @@ def crontab(settings: Settings, key: Chore) -> CronTrigger:
         raise ConfigurationError(source="settings", key=key, reason=error) from None
 
 
+def last_firing(settings: Settings, key: Chore, now: datetime) -> datetime:
+    """Return when the trigger of a setting fired last; raises ConfigurationError.
+
+    Of one that has not fired for LONGEST, the instant as long ago.
+    """
+    trigger = crontab(settings, key)
+    # A crontab tells what comes next only: looked for from ever further back.
+    for reach in (timedelta(hours=1), timedelta(days=1), timedelta(days=8), LONGEST):
+        at: datetime | None = trigger.get_next_fire_time(None, now - reach)
+        if at is None or at > now:
+            continue
+        while (after := trigger.get_next_fire_time(at, at + INSTANT)) and after <= now:
+            at = after
+        return at
+    return now - LONGEST
+
+
 def firings(
     calendars: Iterable[str], settings: Settings, now: datetime, count: int
 ) -> list[Firing]:
@@ -128,6 +147,8 @@ def firings(
         f"{code}: daily run": SessionTrigger(code, settings.close_delay(code)) for code in calendars
     }
     triggers["all: base models about to expire"] = crontab(settings, Chore.BASE_REFIT)
+    if settings.event_sources:
+        triggers["all: dates of reports"] = crontab(settings, Chore.EVENTS)
     triggers["all: maintenance"] = crontab(settings, Chore.MAINTENANCE)
     found = []
     for what, trigger in triggers.items():

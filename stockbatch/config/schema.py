@@ -176,6 +176,21 @@ class Settings(BaseSettings):
         "0 6 * * sat", description="crontab in UTC: when a base about to expire is refitted"
     )
     maintenance: str = Field("0 8 1 * *", description="crontab in UTC: when the database is tidied")
+    event_refresh: str = Field(
+        "0 7 * * sun", description="crontab in UTC: when dates of reports are asked for again"
+    )
+    event_sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("yahoo",),
+        description="who is asked for dates of reports; yahoo: of tickers it feeds"
+        " only; the word none: nobody; in a variable, spaces between",
+        examples=[["yahoo", "alpha_vantage", "edgar"]],
+    )
+    edgar_contact: str = Field(
+        "",
+        pattern=r"^[^\r\n]*$",
+        description="name and e-mail address that the SEC is told, which answers nobody else",
+        examples=["Jane Doe jane@example.com"],
+    )
     monitoring_address: str = Field(
         "127.0.0.1:9464", description="HOST:PORT of /healthz, /readyz, /metrics; empty: none"
     )
@@ -210,10 +225,15 @@ class Settings(BaseSettings):
         description="by provider: its own settings, which its own package knows",
     )
 
-    @field_validator("alert_urls", mode="before")
+    @field_validator("alert_urls", "event_sources", mode="before")
     @classmethod
-    def _separated(cls, urls: Any) -> Any:
-        return tuple(urls.split()) if isinstance(urls, str) else urls
+    def _separated(cls, several: Any) -> Any:
+        return tuple(several.split()) if isinstance(several, str) else several
+
+    @field_validator("event_sources", mode="after")
+    @classmethod
+    def _some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in names if name != "none")  # an empty variable counts as unset
 
     @field_validator("api_address", "monitoring_address", mode="after")
     @classmethod

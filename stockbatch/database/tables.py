@@ -605,12 +605,36 @@ class LeaseRow(Base):
     )
 
 
+class EventRefreshRow(Base):
+    """One row per instrument and source of events: when it was last asked, and what came of it."""
+
+    __tablename__ = "event_refreshes"
+
+    instrument_id: Mapped[int] = mapped_column(
+        ForeignKey("stockbatch.instruments.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="instrument asked about",
+    )
+    source: Mapped[str] = mapped_column(primary_key=True, comment="who was asked")
+    asked_at: Mapped[datetime] = mapped_column(comment="when it was last asked")
+    answered_at: Mapped[datetime | None] = mapped_column(comment="when it last answered")
+    history_at: Mapped[datetime | None] = mapped_column(
+        comment="when its answer last had the events of the past"
+    )
+    waits: Mapped[bool] = mapped_column(
+        comment="refused for now, or out of reach: asked again before its turn"
+    )
+    problem: Mapped[str | None] = mapped_column(comment="what was wrong last; NULL: nothing")
+
+
 class ChoreRow(Base):
     """One row per chore of the daemon and exchange calendar; ALL: of the database."""
 
     __tablename__ = "chores"
     __table_args__ = (_one_of("chore", Chore),)
 
-    chore: Mapped[str] = mapped_column(primary_key=True, comment="base_refit or maintenance")
+    chore: Mapped[str] = mapped_column(
+        primary_key=True, comment="base_refit, event_refresh or maintenance"
+    )
     calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code, or ALL")
     done_at: Mapped[datetime] = mapped_column(comment="when it was last done")

@@ -60,6 +60,17 @@ def create(
     )
 
 
+def table(name: str, settings: Settings) -> ProviderSettings:
+    """Return the own settings of a provider, for what shares its account.
+
+    Raises UnknownProvider, BrokenProvider and ConfigurationError.
+    """
+    entry = _entries().get(name)
+    if entry is None:
+        raise UnknownProvider(provider=name or "''", known=known())
+    return _table(name, _kind(entry), settings)
+
+
 def with_options(specification: str, chosen: Mapping[str, str]) -> str:
     """Return a specification with more options behind it, which replace those of the same name.
 

@@ -10,8 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yfinance.cache
+import yfinance.data
+
 from stockbatch.providers.pacing import TokenBucket
-from stockbatch.providers.yahoo.provider import PacedSession
+from stockbatch.providers.yahoo.asking import PacedSession
 
 NOT_FOUND = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
 
@@ -93,6 +96,16 @@ def serving(answer: Callable[[str], Reply]) -> Iterator[int]:
         yield http.server_port
         http.shutdown()
         thread.join()
+
+
+def forget_yahoo() -> None:
+    """Leave nothing in yfinance of the servers it was sent to."""
+    yfinance.data.YfData.cache_get.cache_clear()
+    type(yfinance.data.YfData)._instances.clear()
+    yfinance.cache._TzDBManager.close_db()
+    yfinance.cache._CookieDBManager.close_db()
+    yfinance.cache._TzCacheManager._tz_cache = None
+    yfinance.cache._CookieCacheManager._Cookie_cache = None
 
 
 Chart = dict[str, Any] | Reply

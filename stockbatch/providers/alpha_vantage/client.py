@@ -84,11 +84,24 @@ class Client:
         Raises QuotaSpent before a request that is not allowed, and after one a ProviderError for
         whatever is no answer.
         """
+        return self.read(self._asked(symbol, query), symbol)
+
+    def table(self, symbol: str, /, **query: str) -> str:
+        """Return an answer that is a CSV table; raises what `ask` raises."""
+        text = self._asked(symbol, query)
+        if text.lstrip()[:1] in ("{", "[", "<", ""):
+            # Refusals are JSON whatever was asked for; all else that is no table cannot be read.
+            self.read(text, symbol)
+            raise BadAnswer(provider=NAME, ticker=symbol, reason="it is no table")
+        return text
+
+    def _asked(self, symbol: str, query: Mapping[str, str]) -> str:
+        """Return the text of an answer; the request is counted first."""
         key, limit = self.key(), self._settings.requests_per_day
         if self._quota and limit and not self._quota.spend(NAME, self.today(), limit):
             raise self._spent(symbol)
         self._bucket.take()
-        return self.read(self._text(symbol, {**query, "apikey": key}, key), symbol)
+        return self._text(symbol, {**query, "apikey": key}, key)
 
     def _text(self, symbol: str, query: Mapping[str, str], key: str) -> str:
         about = {"provider": NAME, "ticker": symbol}

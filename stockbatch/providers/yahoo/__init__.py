@@ -7,7 +7,8 @@ from stockbatch.providers.yahoo.settings import YahooSettings
 def _make(setup: Setup) -> BarProvider:
     # Here, because yfinance takes a second to import.
     from stockbatch.providers.pacing import TokenBucket
-    from stockbatch.providers.yahoo.provider import PacedSession, Yahoo
+    from stockbatch.providers.yahoo.asking import PacedSession
+    from stockbatch.providers.yahoo.provider import Yahoo
 
     settings: YahooSettings = setup.settings
     session = PacedSession(TokenBucket(settings.requests_per_second, waiting=setup.waiting))

@@ -1,7 +1,5 @@
 """Bars from Yahoo Finance through yfinance: a few workers, one pace, patience with refusals."""
 
-import json
-import logging
 import os
 import threading
 from collections import deque
@@ -14,56 +12,32 @@ from typing import Any
 import numpy as np
 import yfinance
 import yfinance.cache
-from curl_cffi import requests as http
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_after_attempt,
-    stop_when_event_set,
-    wait_random_exponential,
-)
+from tenacity import Retrying
 from yfinance.data import YfData
-from yfinance.exceptions import YFPricesMissingError, YFRateLimitError, YFTzMissingError
+from yfinance.exceptions import YFPricesMissingError
 
 from stockbatch.exceptions import (
-    BadAnswer,
     CannotList,
     ConfigurationError,
     ProviderError,
-    ProviderUnavailable,
     RateLimited,
     UnknownTicker,
 )
 from stockbatch.providers.base import no_data
-from stockbatch.providers.pacing import FIRST_PAUSE, Pauses, TokenBucket
+from stockbatch.providers.pacing import FIRST_PAUSE, Pauses
+from stockbatch.providers.yahoo import asking
 from stockbatch.providers.yahoo import chart as yahoo_chart
+from stockbatch.providers.yahoo.asking import PacedSession
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
 
 WORKERS = 3
 """Requests under way at once: enough to keep the pace although an answer takes a second or two."""
-ATTEMPTS = 3
-"""Of a request that met the network's failures or an unreadable answer."""
-LONGEST_RETRY_WAIT = 30.0
 
 Answer = FetchedBars | ProviderError
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-class PacedSession(http.Session[http.Response]):
-    """An HTTP session that looks like a browser and takes a token before every request."""
-
-    def __init__(self, bucket: TokenBucket) -> None:
-        super().__init__(impersonate="chrome")
-        self._bucket = bucket
-
-    def request(self, method: Any, url: str, *args: Any, **options: Any) -> http.Response:
-        """Wait for a token, then ask."""
-        self._bucket.take()
-        return super().request(method, url, *args, **options)
 
 
 class Yahoo:
@@ -99,9 +73,7 @@ class Yahoo:
         self._retry_wait = retry_wait
         self._timeout = timeout
         self._clock = clock
-        yfinance.config.debug.hide_exceptions = False
-        logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # what it says is raised, too
-        yfinance.set_tz_cache_location(str(cache))
+        asking.prepare(cache)
 
     def state(self) -> str:
         """Say where the caches are; raises ConfigurationError if they cannot be written."""
@@ -127,7 +99,7 @@ class Yahoo:
 
     def fetch(self, requests: Sequence[BarRequest]) -> Iterator[Answer]:
         """Yield one answer per request, in random order; closing the iterator stops the workers."""
-        self._forget()
+        asking.forget()
         order = np.random.default_rng().permutation(len(requests))
         todo = deque(requests[position] for position in order)
         answers: SimpleQueue[Answer | BaseException] = SimpleQueue()
@@ -183,25 +155,13 @@ class Yahoo:
             try:
                 return self._retrying(stopped)(self._bars, request)
             except RateLimited:
-                self._forget()
+                asking.forget()
                 pauses.begin(known)
             except ProviderError as error:
                 return type(error)(**{**error.values, "ticker": request.symbol})
 
     def _retrying(self, stopped: threading.Event) -> Retrying:
-        return Retrying(
-            retry=retry_if_exception_type(ProviderUnavailable),
-            stop=stop_after_attempt(ATTEMPTS) | stop_when_event_set(stopped),
-            wait=wait_random_exponential(self._retry_wait, LONGEST_RETRY_WAIT),
-            sleep=sleep_using_event(stopped),
-            before_sleep=lambda _: self._forget(),
-            reraise=True,
-        )
-
-    def _forget(self) -> None:
-        """Drop what yfinance would go on with: error replies, and a refusal taken for a crumb."""
-        YfData.cache_get.cache_clear()
-        YfData()._crumb = None
+        return asking.retrying(stopped, self._retry_wait)
 
     def _bars(self, request: BarRequest) -> FetchedBars:
         # Through the day after tomorrow, whatever is asked for: later splits are in all prices,
@@ -230,37 +190,13 @@ class Yahoo:
         except YFPricesMissingError as error:
             frame = None
             if "No data found" in str(error.yahoo_reason):
-                raise self._unknown(symbol) from None
+                raise asking.unknown(symbol) from None
             if not error.yahoo_reason and "symbol" not in asked.history_metadata:
-                raise self._unreadable(symbol, "there is no chart in it") from None
+                raise asking.unreadable(symbol, "there is no chart in it") from None
         except Exception as error:  # noqa: BLE001 (yfinance raises whatever the answer leads to)
-            raise self._told(symbol, error, known=asked is not None) from None
+            raise asking.told(symbol, error, known=asked is not None) from None
         about = asked.history_metadata
         answered = about.get("symbol")
         if frame is not None and str(answered).upper() != symbol.upper():
-            raise self._unknown(symbol, f": it answers for {answered}, perhaps the new name")
+            raise asking.unknown(symbol, f": it answers for {answered}, perhaps the new name")
         return (None if frame is None or frame.empty else frame), about
-
-    def _told(self, symbol: str, error: Exception, *, known: bool) -> ProviderError:
-        """Return our exception for one that came out of yfinance."""
-        if isinstance(error, YFRateLimitError) or "Too Many Requests" in getattr(error, "doc", ""):
-            return RateLimited(provider=self.name, ticker=symbol)
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if isinstance(error, YFTzMissingError) or status == 404:
-            return self._unknown(symbol)
-        if not known and isinstance(error, ValueError):  # it is no symbol at all
-            return self._unknown(symbol, f": {error}")
-        if isinstance(error, json.JSONDecodeError):
-            page = error.doc.lstrip()[:1] == "<"
-            return self._unreadable(symbol, "it is an HTML page" if page else "its JSON is broken")
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        reason = reason.partition(" See https://curl")[0]
-        if isinstance(error, OSError):
-            return ProviderUnavailable(provider=self.name, ticker=symbol, reason=reason)
-        return self._unreadable(symbol, reason)
-
-    def _unknown(self, symbol: str, hint: str = "") -> UnknownTicker:
-        return UnknownTicker(provider=self.name, ticker=symbol, hint=hint)
-
-    def _unreadable(self, symbol: str, reason: str) -> BadAnswer:
-        return BadAnswer(provider=self.name, ticker=symbol, reason=reason)

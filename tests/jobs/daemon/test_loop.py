@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -21,8 +21,15 @@ from jobs.daemon.maintenance import refit_base
 from jobs.daemon.signals import AT_ONCE
 from jobs.daily.ledger import skip_session
 from stockbatch import config
-from stockbatch.exceptions import ClocksApart, SchemaTooNew, TrainingOverdue
-from stockbatch.records import Action, Chore, Reason
+from stockbatch.events.base import FetchedEvents
+from stockbatch.exceptions import (
+    ClocksApart,
+    ProviderUnavailable,
+    SchemaTooNew,
+    TrainingOverdue,
+)
+from stockbatch.records import Action, Chore, Event, Reason
+from stockbatch.store import chores as chore_store
 from stockbatch.store import pauses
 from stockbatch.store import runs as runs_store
 from tests.support.evenings import Evenings, evening, once, runs, since, work
@@ -251,6 +258,88 @@ def test_chores_are_due_by_the_database_and_not_by_a_wake_up(app, monkeypatch):
         _, found = chores(app)
         assert [(Chore.BASE_REFIT, code) for code in refitted] + found == expected
         refitted.clear()
+
+
+class Reports:
+    """A source that states one report of every ticker, or that it is out of reach."""
+
+    def __init__(self):
+        self.asked = []
+        self.reachable = True
+
+    def events(self, requests):
+        for request in requests:
+            self.asked.append(request.symbol)
+            if self.reachable:
+                event = Event(symbol=request.symbol, date=date(2024, 8, 1))
+                yield FetchedEvents(symbol=request.symbol, events=(event,))
+            else:
+                yield ProviderUnavailable(provider="x", ticker=request.symbol, reason="no route")
+
+    def close(self):
+        pass
+
+
+def with_reports(app, change):
+    """Let Yahoo know two tickers of the watchlist; return the source that is asked instead."""
+    change(
+        "INSERT INTO stockbatch.fallbacks (instrument_id, position, provider, symbol)"
+        " SELECT id, 1, 'yfinance', ticker FROM stockbatch.instruments WHERE ticker <> 'CCC'"
+    )
+    app.event_sources["yahoo"] = source = Reports()
+    return source
+
+
+def test_dates_of_reports_are_asked_for_at_once_and_then_once_a_week(app, change):
+    saturday = datetime(2024, 6, 1, 12, tzinfo=UTC)
+    work(app, evening(-1))
+    reports = with_reports(app, change)
+    for instant, expected in (
+        (saturday, ["AAA", "BBB"]),  # nobody was asked about them before
+        (saturday + timedelta(hours=18), []),
+        (saturday + timedelta(hours=20), ["AAA", "BBB"]),  # Sunday, 7:00 is over
+        (saturday + timedelta(days=7), []),
+        (saturday + timedelta(days=20), ["AAA", "BBB"]),
+    ):
+        app.clock = lambda instant=instant: instant
+        assert ((Chore.EVENTS, "ALL") in due(app)) == bool(expected)
+        with app.transaction() as db:  # whatever else is due is another test's
+            [chore_store.record(db, *key, instant) for key in due(app) if key[0] != Chore.EVENTS]
+        chores(app)
+        assert reports.asked == expected
+        reports.asked.clear()
+    dates = fetch(app.engine, "SELECT date, known_at, session FROM stockbatch.events ORDER BY id")
+    assert [row["date"] for row in dates] == [date(2024, 8, 1)] * 2
+    assert {row["known_at"] for row in dates} == {saturday}
+    done = "SELECT done_at FROM stockbatch.chores WHERE chore = 'event_refresh'"
+    assert [row["done_at"] for row in fetch(app.engine, done)] == [saturday + timedelta(days=20)]
+
+
+def test_a_source_out_of_reach_is_asked_again_after_a_while(app, change):
+    reports = with_reports(app, change)
+    reports.reachable = False
+    app.clock = lambda: evening(-2)  # nothing is due
+    made, _ = chores(app)
+    made.work_off()
+    assert reports.asked == ["AAA", "BBB"]  # not at once
+    assert (Chore.EVENTS, "ALL") in due(app)
+    app.clock = lambda: evening(-2) + timedelta(minutes=5)
+    reports.reachable = True
+    made.work_off()
+    assert reports.asked == ["AAA", "BBB"] * 2
+    assert (Chore.EVENTS, "ALL") not in due(app)
+
+
+def test_dates_of_reports_hold_no_run_up(app, change, monkeypatch):
+    monkeypatch.setattr("jobs.refresh.COMMIT_ANSWERS", 1)
+    reports = with_reports(app, change)
+    app.clock = lambda: evening(-1)  # its run is due
+    chores(app)
+    assert reports.asked == ["AAA"]
+    work(app, evening(-1))
+    app.clock = lambda: evening(-1) + timedelta(minutes=5)
+    chores(app)
+    assert reports.asked == ["AAA", "BBB"]
 
 
 def test_chores_wait_for_the_end_of_a_pause(app):

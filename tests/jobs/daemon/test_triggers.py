@@ -8,10 +8,11 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.daemon.triggers import SessionTrigger, crontab, firings
+from jobs.daemon.triggers import SessionTrigger, crontab, firings, last_firing
 from stockbatch.config import Settings
 from stockbatch.exceptions import ConfigurationError, UnknownCalendar
 from stockbatch.market import sessions
+from stockbatch.records import Chore
 from tests.support.market import CODE, announced_until
 
 DELAY = timedelta(minutes=45)
@@ -99,8 +100,28 @@ def test_firings_are_listed_in_order():
         ("31 20:45", "XNYS: daily run"),
         ("01 06:00", "all: base models about to expire"),
         ("01 08:00", "all: maintenance"),
+        ("02 07:00", "all: dates of reports"),
         ("03 16:30", "XLON: daily run"),
         ("03 20:45", "XNYS: daily run"),
         ("08 06:00", "all: base models about to expire"),
+        ("09 07:00", "all: dates of reports"),
         ("01 08:00", "all: maintenance"),
     ]
+    silent = settings.model_copy(update={"event_sources": ()})
+    assert not any("reports" in firing.what for firing in firings(["XNYS"], silent, friday, 2))
+
+
+@pytest.mark.parametrize(
+    ("crontab", "last"),
+    [
+        ("0 7 * * sun", datetime(2024, 5, 26, 7, tzinfo=UTC)),
+        ("*/20 * * * *", datetime(2024, 5, 31, 12, 20, tzinfo=UTC)),
+        ("30 12 * * *", datetime(2024, 5, 31, 12, 30, tzinfo=UTC)),  # this very instant
+        ("0 0 1 * *", datetime(2024, 5, 1, tzinfo=UTC)),
+        ("0 0 29 2 *", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("0 0 30 2 *", datetime(2023, 4, 27, 12, 30, tzinfo=UTC)),  # never
+    ],
+)
+def test_the_last_firing_is_the_newest_that_is_over(crontab, last):
+    friday = datetime(2024, 5, 31, 12, 30, tzinfo=UTC)
+    assert last_firing(Settings(event_refresh=crontab), Chore.EVENTS, friday) == last

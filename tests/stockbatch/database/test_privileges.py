@@ -22,6 +22,7 @@ WRITER = {
     "corporate_actions": CHANGE,
     "data_issues": CHANGE,
     "decisions": ADD,
+    "event_refreshes": KEEP,
     "events": ADD,
     "fallbacks": CHANGE,
     "false_skips": READ,

@@ -33,7 +33,7 @@ from stockbatch.providers.pacing import TokenBucket
 from stockbatch.providers.yahoo import exchanges
 from stockbatch.providers.yahoo.provider import WORKERS, Yahoo
 from stockbatch.records import BarRequest, CorporateAction, Listing, Panel, PriceBasis
-from tests.support.loopback import Reply
+from tests.support.loopback import Reply, forget_yahoo
 from tests.support.places import CASES, DATA
 
 RECORDED = DATA / "yahoo_chart_json"
@@ -54,12 +54,7 @@ def make_yahoo(yahoo_server, tmp_path):
     for thread in threading.enumerate():
         if thread.name == "yfinance":
             thread.join(10)
-    yfinance.data.YfData.cache_get.cache_clear()
-    type(yfinance.data.YfData)._instances.clear()
-    yfinance.cache._TzDBManager.close_db()
-    yfinance.cache._CookieDBManager.close_db()
-    yfinance.cache._TzCacheManager._tz_cache = None
-    yfinance.cache._CookieCacheManager._Cookie_cache = None
+    forget_yahoo()
 
 
 @pytest.fixture
