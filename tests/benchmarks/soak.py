@@ -97,8 +97,8 @@ class FaultKind:
     """Whether it takes a session in which tickers are trained."""
     partial: bool = False
     """Whether some tickers may lack their bars for a while."""
-    refits: bool = False
-    """Whether a base that is about to expire may be refitted before its time."""
+    ahead: bool = False
+    """Whether a base that is about to expire may be refitted, and bars be final, ahead of time."""
 
 
 FAULT_KINDS = {
@@ -120,7 +120,7 @@ FAULT_KINDS = {
     "statement time-out": FaultKind(events=PHASES),
     "exception in a phase": FaultKind(events=PHASES),
     "clock set back": FaultKind(events=PHASES),
-    "clock ahead and back again": FaultKind(events=(ASLEEP,), partial=True, refits=True),
+    "clock ahead and back again": FaultKind(events=(ASLEEP,), partial=True, ahead=True),
     HELD: FaultKind(events=("forecasts: commit",)),
     "provider unreachable": FaultKind(events=("fetch",), partial=True),
     "provider's rate limit": FaultKind(events=("fetch",), partial=True),
@@ -508,7 +508,7 @@ class Soak:
 
     def _go_ahead(self, now: datetime, daemon: Daemon, rng: random.Random) -> Told:
         """Let the daemon wake up in a time to come, of which nobody has bars, and come back."""
-        ahead = now + timedelta(days=rng.choice((40, 65, 100)))
+        ahead = now + timedelta(days=rng.choice((40, 65)))
         days = CALENDAR.between(now.date(), ahead.date()).tolist()
         tickers = (*self.world.in_file, *self.world.live)
         self.life.lacking |= {(ticker, str(day)) for ticker in tickers for day in days}
@@ -591,7 +591,7 @@ def draw(planned: Planned, calm: Engine, *, tickers: int, faults: int, seed: int
             for day in days[: len(days) // 2 if kind.ends else None]
             if len(planned[day]) < 2
             and (not kind.training or (day, "ticker") in trained)
-            and not (kind.refits and day in refitted)
+            and not (kind.ahead and (day in refitted or day == days[-1]))
             and (not kind.partial or tickers >= FEWEST or (day, "base") not in trained)
             and not (planned[day] and (kind.training or kind.partial))
         ]

@@ -1022,7 +1022,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_model(traded, tmp_path, u
             text=True,
             check=False,
         )
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == f"error: {file} cannot be written: No space left on device\n"
         assert list(disk.iterdir()) == []
 

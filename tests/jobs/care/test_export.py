@@ -379,7 +379,7 @@ def test_a_full_disk_is_said_in_one_line(stored, tmp_path, capfd):
 @pytest.mark.parametrize("size", ["4k", "16k", "64k"])
 def test_on_a_full_disk_all_files_are_whole(stored, tmp_path, size):
     with small_disk(tmp_path / "disk", size) as disk:
-        with pytest.raises(ExportFailed, match="cannot be written: No space left on device$") as it:
+        with pytest.raises(ExportFailed, match="cannot be written: No space left") as it:
             export(stored, disk / "lake")
         assert "\n" not in str(it.value)
         for file in (disk / "lake").rglob("*"):

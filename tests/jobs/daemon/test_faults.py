@@ -4,11 +4,9 @@ Every test begins after one evening of work and disturbs the next, in which all 
 """
 
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 

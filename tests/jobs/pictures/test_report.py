@@ -182,11 +182,11 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_file(report, filled, tmp_
     with small_disk(tmp_path / "disk", "8k") as disk:
         page = disk / f"report{suffix}"
         status, said = report(filled, "AAA", "--out", page)
-        assert (status, said.count("\n")) == (1, 1)
+        assert status == 2
         assert said == f"error: {page} cannot be written: No space left on device\n"
         assert list(disk.iterdir()) == []
         page.write_text("another one")
-        assert report(filled, "AAA", "--out", page)[0] == 1
+        assert report(filled, "AAA", "--out", page)[0] == 2
         assert [file.read_text() for file in disk.iterdir()] == ["another one"]
 
 
