@@ -17,6 +17,10 @@ Sessions = NDArray[np.datetime64]
 
 LSTM = "lstm"
 """Name of the method whose models are trained networks; it is the headline."""
+COMBINED = "combined"
+"""Name of the method that averages the networks with the pooled model of scale."""
+HAR, HAR_EVENTS = "har", "har_events"
+"""Names of the methods of the pooled model of scale, without and with events."""
 POINT_BASELINE = "naive"
 """Name of the method that point forecasts are compared with."""
 QUANTILE_BASELINE = "rolling_quantile"
@@ -373,6 +377,21 @@ class Reports:
     """Whether anything is known of the ticker's reports; where not, that none is due says nothing.
     """
 
+    @classmethod
+    def unknown(cls, tickers: int, sessions: int) -> "Reports":
+        """Return that nothing is known of any."""
+        never = np.zeros((tickers, sessions), np.bool_)
+        return cls(due=never, came=never, lingering=never, covered=never)
+
+    def first(self, sessions: int) -> "Reports":
+        """Return what the first `sessions` knew."""
+        return Reports(
+            due=self.due[:, :sessions],
+            came=self.came[:, :sessions],
+            lingering=self.lingering[:, :sessions],
+            covered=self.covered[:, :sessions],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarRequest:
@@ -455,9 +474,10 @@ class Finding:
 class Panel:
     """Accepted bars of many tickers on one calendar's sessions.
 
-    Prices are as stored, of shape (tickers, sessions), NaN where there is no bar; `split` is 1 and
-    `dividend` 0 where nothing happened. Both hold for the session they go ex. `confirmed` is True
-    where a second provider, or a person, has said that the session's return, a jump, is right.
+    Prices and volumes are as stored, of shape (tickers, sessions), NaN where there is no bar;
+    `split` is 1 and `dividend` 0 where nothing happened. Both hold for the session they go ex.
+    `confirmed` is True where a second provider, or a person, has said that the session's return, a
+    jump, is right.
     """
 
     tickers: tuple[str, ...]
@@ -466,6 +486,7 @@ class Panel:
     high: Floats
     low: Floats
     close: Floats
+    volume: Floats
     split: Floats
     dividend: Floats
     confirmed: NDArray[np.bool_]
@@ -479,6 +500,7 @@ class Panel:
             high=self.high[:, :sessions],
             low=self.low[:, :sessions],
             close=self.close[:, :sessions],
+            volume=self.volume[:, :sessions],
             split=self.split[:, :sessions],
             dividend=self.dividend[:, :sessions],
             confirmed=self.confirmed[:, :sessions],
@@ -495,11 +517,15 @@ class Market:
     sessions: Sessions
     absolute_return: Floats
     """Median size of the log returns."""
+    median_return: Floats
+    """Median log return."""
 
     def first(self, sessions: int) -> "Market":
         """Return what was known after the first `sessions`."""
         return Market(
-            sessions=self.sessions[:sessions], absolute_return=self.absolute_return[:sessions]
+            sessions=self.sessions[:sessions],
+            absolute_return=self.absolute_return[:sessions],
+            median_return=self.median_return[:sessions],
         )
 
 

@@ -120,7 +120,7 @@ def _panel(
     """Lay the bars and actions of one ticker out on the sessions of a window."""
     shape = (1, len(window))
     column, inside = sessions.columns(window, checked.accepted.sessions)
-    prices = {name: np.full(shape, np.nan) for name in ("open", "high", "low", "close")}
+    prices = {name: np.full(shape, np.nan) for name in ("open", "high", "low", "close", "volume")}
     for name, price in prices.items():
         price[0, column[inside]] = getattr(checked.accepted, name)[inside]
     actions = {ActionKind.SPLIT: np.ones(shape), ActionKind.DIVIDEND: np.zeros(shape)}

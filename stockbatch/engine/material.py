@@ -14,7 +14,7 @@ from stockbatch.engine.features import Features
 from stockbatch.market.adjustments import moves
 from stockbatch.market.jumps import jump_findings, jumps
 from stockbatch.market.sessions import as_date
-from stockbatch.records import Finding, Instrument, Market, Panel
+from stockbatch.records import Finding, Instrument, Market, Panel, Reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,8 @@ class Material:
     instruments: tuple[Instrument, ...]
     panel: Panel
     features: Features
+    market: Market
+    reports: Reports
     jumped: NDArray[np.bool_]
     """True for returns too large to be trusted at once, (tickers, sessions)."""
     findings: tuple[tuple[Finding, ...], ...]
@@ -55,14 +57,24 @@ def first_session(material: Material, settings: Settings, rows: Sequence[int]) -
     return as_date(material.panel.sessions[-reach:][int(np.argmax(held))])
 
 
-def prepare(instruments: Sequence[Instrument], panel: Panel, market: Market) -> Material:
-    """Derive returns, masks and features from a panel that ends at the origin."""
+def prepare(
+    instruments: Sequence[Instrument],
+    panel: Panel,
+    market: Market,
+    reports: Reports | None = None,
+) -> Material:
+    """Derive returns, masks and features from a panel that ends at the origin.
+
+    `market` and `reports` are of the same sessions; without the latter nothing is known of any.
+    """
     moved = moves(panel)
     found = jumps(moved, panel.confirmed)
     return Material(
         instruments=tuple(instruments),
         panel=panel,
         features=features.compute(panel, found, market),
+        market=market,
+        reports=reports or Reports.unknown(*panel.close.shape),
         jumped=found.masked | found.released,
         findings=jump_findings(moved, panel.sessions, panel.confirmed),
     )
@@ -75,7 +87,7 @@ def fingerprint(panel: Panel, row: int, first: date, last: date) -> str:
     confirming it restates no history.
     """
     inside = (panel.sessions >= np.datetime64(first)) & (panel.sessions < np.datetime64(last))
-    # Volumes are left out: they are corrected for days, and nothing is learned from them.
+    # Volumes are left out: they are corrected for days, and no network learns from them.
     columns = (panel.open, panel.high, panel.low, panel.close, panel.split, panel.dividend)
     digest = hashlib.sha256(f"{first} {last}".encode())
     for column in columns:

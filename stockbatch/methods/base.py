@@ -39,6 +39,9 @@ class Stated:
     """Of the log return, (tickers, origins, levels); None: the method states points only."""
     raw_quantiles: Floats | None = None
     """The same before calibration; None: nothing was calibrated."""
+    before: Floats | None = None
+    """Uncalibrated quantiles of the PAST targets that end at the first origin, (tickers, PAST,
+    levels): what is there of the past given, else what can be said of it; None: nothing is kept."""
     models: Mapping[int, TrainedModel] = field(default_factory=dict)
     """The trained model behind the forecasts of a row."""
     shrinkage: Floats | None = None
@@ -49,9 +52,9 @@ class Stated:
     """Why nothing is stated, where the method failed with the only ticker of a chunk."""
 
     @classmethod
-    def of(cls, quantiles: Floats) -> Self:
+    def of(cls, quantiles: Floats, before: Floats | None = None) -> Self:
         """Return quantiles whose median is the point forecast."""
-        return cls(log_return=quantiles[..., MEDIAN], quantiles=quantiles)
+        return cls(log_return=quantiles[..., MEDIAN], quantiles=quantiles, before=before)
 
     def uncalibrated(self) -> Floats:
         """Return the quantiles that later forecasts learn from, (tickers, origins, levels)."""
@@ -59,6 +62,14 @@ class Stated:
         if stated is None:  # points only: nothing to learn a width from
             return np.full((*self.log_return.shape, len(QUANTILES)), np.nan)
         return stated
+
+    def by_target(self) -> Floats:
+        """Return past and present uncalibrated quantiles, (tickers, PAST + origins, levels)."""
+        stated = self.uncalibrated()
+        before = self.before
+        if before is None:
+            before = np.full((len(stated), PAST, len(QUANTILES)), np.nan)
+        return np.concatenate([before, stated], axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,17 @@ _MISSES = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[_SIDES, None, None, Non
 _TOGETHER, _ALONE, _FORGETTING = np.array(LEARNERS).T[:, :, None, None]
 
 
+def actual_by_target(returns: Floats, origins: int) -> Floats:
+    """Return the log returns that came, (tickers, PAST + origins), as `Stated.by_target`.
+
+    Of the last target none is known.
+    """
+    actual = np.full((len(returns), PAST + origins), np.nan)
+    known = returns[:, -(PAST + origins - 1) :]
+    actual[:, -1 - known.shape[1] : -1] = known
+    return actual
+
+
 def calibrate_by_origin(quantiles: Floats, actual: Floats, origins: int) -> Floats:
     """Return the last `origins` <= S of the raw `quantiles` (T, S, 9), calibrated, (T, N, 9).
 

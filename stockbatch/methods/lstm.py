@@ -38,10 +38,11 @@ class Lstm(Method):
         raw = raw_quantiles(material, given.models, given.settings, origins)
         past = given.past[LSTM]
         stand_ins = _validated(material, given.models, given.settings, origins)
+        before = np.where(np.isnan(past), stand_ins, past)
         # By target session, past and present in one row: the forecasts just made are the last ones,
         # and each origin is calibrated by what is to its left.
-        by_target = np.concatenate([np.where(np.isnan(past), stand_ins, past), raw], axis=1)
-        actual = _actual(material.features.returns, by_target.shape[1], origins)
+        by_target = np.concatenate([before, raw], axis=1)
+        actual = calibration.actual_by_target(material.features.returns, origins)
         shrinkage = calibration.shrinkage_by_origin(by_target[..., MEDIAN], actual, origins)
         calibrated = calibration.calibrate_by_origin(by_target, actual, origins)
         inputs = material.features.inputs[:, -origins:]
@@ -49,6 +50,7 @@ class Lstm(Method):
             log_return=shrinkage * calibrated[..., MEDIAN],
             quantiles=calibrated,
             raw_quantiles=raw,
+            before=before,
             models=given.models,
             shrinkage=shrinkage,
             dissimilarity=trust.dissimilarity(given.base.weights, inputs),
@@ -103,11 +105,3 @@ def _validated(
         answer[rows, targets] = scaled * material.features.scale[rows, first:last, None]
     # Cut to the PAST targets that end with the first origin's own, as `past` is.
     return answer[:, sessions - origins + 1 : PAST + sessions - origins + 1]
-
-
-def _actual(returns: Floats, targets: int, origins: int) -> Floats:
-    """Return the log returns that came, (tickers, targets); of the last target none is known."""
-    actual = np.full((len(returns), targets), np.nan)
-    known = returns[:, -(PAST + origins - 1) :]
-    actual[:, -1 - known.shape[1] : -1] = known
-    return actual

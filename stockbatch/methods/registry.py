@@ -7,8 +7,10 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from stockbatch.methods.base import Method, Scope
+from stockbatch.methods.combined import Combined
 from stockbatch.methods.ewma import Ewma
 from stockbatch.methods.garch import Garch
+from stockbatch.methods.har import Har, HarEvents
 from stockbatch.methods.lstm import Lstm
 from stockbatch.methods.naive import Naive
 from stockbatch.methods.rolling_quantile import RollingQuantile
@@ -23,6 +25,9 @@ BUILT_IN: tuple[type[Method], ...] = (
     RollingQuantile,
     Ewma,
     Garch,
+    Har,
+    HarEvents,
+    Combined,
 )
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _SAID = ("name", "title", "sentence")

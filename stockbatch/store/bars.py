@@ -35,6 +35,7 @@ from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
 from stockbatch.store.text import storable
 
 PRICES = ("open", "high", "low", "close")
+TRADED = (*PRICES, "volume")
 
 _COLUMNS = (
     ("instrument_id", "int4"),
@@ -304,7 +305,7 @@ def with_bar(db: Session, instrument_ids: Sequence[int], session: date) -> set[i
 _WITHIN = "instrument_id = ANY(%(ids)s) AND session BETWEEN %(first)s AND %(last)s"
 _PLACE = "instrument_id, session - date '1970-01-01' AS day"
 _USABLE = f"""
-SELECT {_PLACE}, {", ".join(PRICES)} FROM stockbatch.bars
+SELECT {_PLACE}, {", ".join(TRADED)} FROM stockbatch.bars
 WHERE {_WITHIN} AND state <> %(quarantined)s
 """
 _ACTIONS = f"""
@@ -317,11 +318,11 @@ _FOUND = f"SELECT {_PLACE} FROM stockbatch.data_issues WHERE {_WITHIN} AND check
 def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Panel:
     """Load the usable bars and the actions of `instruments` on `sessions` and nothing later."""
     shape = (len(instruments), len(sessions))
-    prices = np.full((len(PRICES), *shape), np.nan)
+    traded = np.full((len(TRADED), *shape), np.nan)
     values, (row, column) = _placed(
         db, _USABLE, instruments, sessions, quarantined=BarState.QUARANTINED
     )
-    prices[:, row, column] = values.T
+    traded[:, row, column] = values.T
     # Where nothing went ex, a price times 1 plus 0 is itself: no return needs a case of its own.
     split, restatement, dividend = np.ones(shape), np.ones(shape), np.zeros(shape)
     for kind, actions in (
@@ -340,7 +341,7 @@ def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Session
         split=split * restatement,
         dividend=dividend,
         confirmed=confirmed,
-        **dict(zip(PRICES, prices, strict=True)),
+        **dict(zip(TRADED, traded, strict=True)),
     )
 
 

@@ -86,13 +86,15 @@ _KINDS = {
 }
 
 _SAVE = text("""
-INSERT INTO stockbatch.market_inputs (calendar, session, instruments, absolute_return, digest)
+INSERT INTO stockbatch.market_inputs
+    (calendar, session, instruments, absolute_return, median_return, digest)
 SELECT :calendar, n.* FROM unnest(
-    cast(:sessions AS date[]), cast(:tickers AS int[]), cast(:moves AS float8[]),
-    cast(:digests AS bigint[])
+    cast(:sessions AS date[]), cast(:tickers AS int[]), cast(:sizes AS float8[]),
+    cast(:moves AS float8[]), cast(:digests AS bigint[])
 ) AS n
 ON CONFLICT (calendar, session) DO UPDATE SET
     instruments = excluded.instruments, absolute_return = excluded.absolute_return,
+    median_return = excluded.median_return,
     digest = excluded.digest, updated_at = clock_timestamp()
 """)
 
@@ -114,13 +116,14 @@ def update(db: Session, calendar: TradingCalendar, sessions: Sessions) -> None:
         days_read = slice(begin - 1, end)
         span = {"first": sessions[begin - 1].item(), "last": sessions[end - 1].item()}
         prices = matrix(db, _PRICES, {**among, **span})
-        tickers, moves = _moves(prices, sessions[days_read], ids, watched[:, days_read])
+        tickers, sizes, moves = _moves(prices, sessions[days_read], ids, watched[:, days_read])
         db.execute(
             _SAVE,
             {
                 "calendar": calendar.code,
                 "sessions": sessions[begin:end].tolist(),
                 "tickers": tickers.tolist(),
+                "sizes": [None if np.isnan(size) else size for size in sizes.tolist()],
                 "moves": [None if np.isnan(move) else move for move in moves.tolist()],
                 "digests": digests[begin:end].astype(int).tolist(),
             },
@@ -187,10 +190,10 @@ def _stretches(changed: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def _moves(
     prices: Floats, sessions: Sessions, ids: NDArray[np.int64], watched: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], Floats]:
-    """Return of all `sessions` but the first how many tickers have a bar, and the median move.
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return of all `sessions` but the first how many tickers have a bar, and two medians.
 
-    A move is the size of a log return; where too few have one, the median is NaN. `prices` have
+    Those of the sizes of their log returns, and of these; NaN where too few have one. `prices` have
     columns instrument, day, close, split and dividend; `watched` says who counts, shape (tickers,
     sessions).
     """
@@ -201,18 +204,20 @@ def _moves(
     restated[row, column] = restate(*prices[known, 2:].T)
     restated[~watched] = np.nan
     tickers = np.isfinite(restated[:, 1:]).sum(axis=0)
-    size = np.abs(np.log(restated[:, 1:] / close[:, :-1]))
-    moves = np.full(len(sessions) - 1, np.nan)
-    enough = np.isfinite(size).sum(axis=0) >= FEWEST
-    moves[enough] = np.nanmedian(size[:, enough], axis=0)
-    return tickers, moves
+    returns = np.log(restated[:, 1:] / close[:, :-1])
+    sizes, moves = np.full((2, len(sessions) - 1), np.nan)
+    enough = np.isfinite(returns).sum(axis=0) >= FEWEST
+    sizes[enough] = np.nanmedian(np.abs(returns[:, enough]), axis=0)
+    moves[enough] = np.nanmedian(returns[:, enough], axis=0)
+    return tickers, sizes, moves
 
 
 def load(db: Session, calendar: str, sessions: Sessions) -> Market:
     """Return the market on `sessions`, NaN where it is unknown."""
     rows = matrix(
         db,
-        "SELECT session - date '1970-01-01' AS day, absolute_return FROM stockbatch.market_inputs"
+        "SELECT session - date '1970-01-01' AS day, absolute_return, median_return"
+        " FROM stockbatch.market_inputs"
         " WHERE calendar = %(calendar)s AND session BETWEEN %(first)s AND %(last)s",
         {
             "calendar": calendar,
@@ -220,4 +225,8 @@ def load(db: Session, calendar: str, sessions: Sessions) -> Market:
             "last": sessions[-1].item(),
         },
     )
-    return Market(sessions=sessions, absolute_return=_by_session(rows, sessions))
+    return Market(
+        sessions=sessions,
+        absolute_return=_by_session(rows[:, [0, 1]], sessions),
+        median_return=_by_session(rows[:, [0, 2]], sessions),
+    )

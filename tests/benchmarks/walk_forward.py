@@ -1,7 +1,9 @@
 """Forecast many past sessions with the production code, refitting on the way; no database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -12,15 +14,18 @@ from stockbatch.config import Settings
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import Trainer
-from stockbatch.exceptions import ProviderError
+from stockbatch.exceptions import NoFit, ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
 from stockbatch.methods import registry
-from stockbatch.methods.base import PAST, Given, Parameters
+from stockbatch.methods.base import PAST, Given, Parameters, Scope
 from stockbatch.methods.forecasts import state
 from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
+    COMBINED,
+    HAR,
+    HAR_EVENTS,
     LSTM,
     MEDIAN,
     QUANTILE_BASELINE,
@@ -32,15 +37,27 @@ from stockbatch.records import (
     ModelKind,
     Panel,
     Reason,
+    Reports,
     TrainedModel,
     Verdict,
 )
 
+PRICES = ("open", "high", "low", "close")
+ASSUMED, COVERED = 5, 140
+"""Sessions ahead that dates are taken to have been known, and that a report tells of others."""
 FEWEST = 5
 """Tickers with a return that a session needs for the market to be known, as in store/market.py."""
 ROLLING, EWMA, GARCH = "rolling quantile", "EWMA", "GARCH(1,1)-t"
+POOLED, REPORTS, COMBINATION = "HAR", "HAR with reports", "combined"
 BASE, RAW, CALIBRATED = "base alone, raw", "LSTM, raw", "LSTM, calibrated"
-METHODS = {QUANTILE_BASELINE: ROLLING, "ewma": EWMA, "garch": GARCH}
+METHODS = {
+    QUANTILE_BASELINE: ROLLING,
+    "ewma": EWMA,
+    "garch": GARCH,
+    HAR: POOLED,
+    HAR_EVENTS: REPORTS,
+    COMBINED: COMBINATION,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +87,7 @@ class _Models:
     newest: dict[int, TrainedModel] = field(default_factory=dict)
     own: dict[int, TrainedModel] = field(default_factory=dict)
     garch: dict[int, Parameters] = field(default_factory=dict)
+    pooled: dict[str, Parameters] = field(default_factory=dict)
 
 
 def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDArray[np.bool_]]:
@@ -89,11 +107,11 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDA
     last = max(answer.bars.sessions.max() for answer in fetched).item()
     days = sessions.load(code, last).between(first, last)
     shape = (len(fetched), len(days))
-    prices = {name: np.full(shape, np.nan) for name in ("open", "high", "low", "close")}
+    prices = {name: np.full(shape, np.nan) for name in (*PRICES, "volume")}
     actions = {"split": np.ones(shape), "dividend": np.zeros(shape)}
     complete = np.zeros(len(fetched), np.bool_)
     for row, answer in enumerate(fetched):
-        stated = [np.isfinite(getattr(answer.bars, name)) for name in prices]
+        stated = [np.isfinite(getattr(answer.bars, name)) for name in PRICES]
         complete[row] = np.all(stated, axis=0).sum() == len(days)
         checked = quality.check(answer, days, last)
         columns = np.searchsorted(days, checked.accepted.sessions)
@@ -112,33 +130,64 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDA
     return listed, panel, complete
 
 
-def prepare(instruments: Sequence[Instrument], panel: Panel) -> Material:
+def dated(
+    panel: Panel, dates: Iterable[tuple[str, date]], *, missing: float = 0, moved: float = 0
+) -> Reports:
+    """Return what reports on `dates`, by ticker, look like ASSUMED sessions ahead and later.
+
+    Of unknown hour, as such lists are. A share may be `missing`, and others `moved` by a session.
+    """
+    row_of = {ticker: row for row, ticker in enumerate(panel.tickers)}
+    came = np.zeros(panel.close.shape, np.bool_)
+    random = np.random.default_rng(1)
+    for ticker, day in dates:
+        column = int(np.searchsorted(panel.sessions, np.datetime64(day)))
+        fate = random.random()
+        if fate > 1 - moved:
+            column += int(random.choice((-1, 1)))
+        if fate >= missing and ticker in row_of and 0 <= column < len(panel.sessions):
+            came[row_of[ticker], column] = True
+    due = np.roll(came, -1, axis=1)
+    due[:, -1] = False
+    # Known from so many sessions before the first report on, until none has come for long.
+    covered = np.zeros_like(came)
+    for row, column in np.argwhere(came).tolist():
+        covered[row, max(column - ASSUMED, 0) : column + COVERED + 1] = True
+    return Reports(due=due, came=came, lingering=came, covered=covered)
+
+
+def prepare(
+    instruments: Sequence[Instrument], panel: Panel, reports: Reports | None = None
+) -> Material:
     """Return the material of all sessions; every one of its columns knows nothing later."""
-    moves = np.full(len(panel.sessions), np.nan)
+    sizes, moves = np.full((2, len(panel.sessions)), np.nan)
     for column, returns in enumerate(total_log_returns(panel).T):
         known = returns[np.isfinite(returns)]
         if len(known) >= FEWEST:
-            moves[column] = np.median(np.abs(known))
-    market = Market(sessions=panel.sessions, absolute_return=moves)
-    return material.prepare(instruments, panel, market)
+            sizes[column], moves[column] = np.median(np.abs(known)), np.median(known)
+    market = Market(sessions=panel.sessions, absolute_return=sizes, median_return=moves)
+    return material.prepare(instruments, panel, market, reports)
 
 
 def until(whole: Material, column: int, settings: Settings) -> Material:
     """Return what a run for the session of `column` would have loaded."""
     some = slice(max(column + 1 - material.sessions_needed(settings), 0), column + 1)
 
-    def cut(record: Any, *others: str) -> Any:
-        return {
-            name: getattr(record, name)[:, some]
-            for name in record.__dataclass_fields__
-            if name not in others
+    def cut(record: Any) -> Any:
+        fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
+        arrays = {name: field for name, field in fields.items() if isinstance(field, np.ndarray)}
+        cuts = {
+            name: array[some] if array.ndim == 1 else array[:, some]
+            for name, array in arrays.items()
         }
+        return replace(record, **cuts)
 
-    panel = whole.panel
     return replace(
         whole,
-        panel=replace(panel, sessions=panel.sessions[some], **cut(panel, "tickers", "sessions")),
-        features=replace(whole.features, **cut(whole.features)),
+        panel=cut(whole.panel),
+        features=cut(whole.features),
+        market=cut(whole.market),
+        reports=cut(whole.reports),
     )
 
 
@@ -176,7 +225,8 @@ def walk(
 
 
 def _names(with_garch: bool) -> list[str]:
-    return [ROLLING, EWMA, *([GARCH] if with_garch else []), BASE, RAW, CALIBRATED]
+    garch = [GARCH] if with_garch else []
+    return [ROLLING, EWMA, *garch, POOLED, REPORTS, BASE, RAW, CALIBRATED, COMBINATION]
 
 
 def _blocks(first: int, last: int, settings: Settings) -> Iterator[tuple[int, int]]:
@@ -216,9 +266,11 @@ def _refit(
             elif model.verdict is Verdict.BASE_KEPT:
                 models.own.pop(row, None)
     for row in due if with_garch else ():
-        parameters = registry.methods()["garch"].fit_ticker(known, row, settings.model)
-        if parameters is not None:
-            models.garch[row] = parameters
+        models.garch.pop(row, None)  # a fit from before serves no more where none is plausible now
+        with suppress(NoFit):
+            parameters = registry.methods()["garch"].fit_ticker(known, row, settings.model)
+            if parameters is not None:
+                models.garch[row] = parameters
 
 
 def _refit_base(
@@ -238,6 +290,9 @@ def _refit_base(
     base = learning.train_base([known], reason, settings, trainer)
     assert base is not None, "no ticker has enough history for a base model"
     models.base = replace(base, id=len(result.bases))
+    for name in registry.fitted_to(Scope.CALENDAR):
+        if fitted := registry.methods()[name].fit_calendar([known], settings.model):
+            models.pooled[name] = fitted
     result.bases.append(models.base)
 
 
@@ -248,18 +303,20 @@ def _forecast(
     origins = targets.stop - targets.start
     assert models.base is not None
     bases = dict.fromkeys(range(len(block.instruments)), models.base)
-    past = np.full((len(bases), PAST, len(QUANTILES)), np.nan)
-    carried = result.quantiles[RAW][:, max(targets.start - PAST, 0) : targets.start]
-    past[:, past.shape[1] - carried.shape[1] :] = carried
+    past = {
+        method: _past(result.quantiles[name], targets.start)
+        for method, name in {LSTM: RAW, HAR_EVENTS: REPORTS}.items()
+    }
     given = Given(
         material=block,
         settings=settings,
         origins=origins,
-        past={LSTM: past},
+        past=past,
         models=bases | models.own,
         base=models.base,
     )
-    stated = state(given, {"garch": models.garch})
+    parameters = {name: dict.fromkeys(bases, one) for name, one in models.pooled.items()}
+    stated = state(given, {"garch": models.garch, **parameters})
     for method, name in METHODS.items():
         if name in result.quantiles:
             result.quantiles[name][:, targets] = stated[method].quantiles
@@ -270,6 +327,14 @@ def _forecast(
     result.shrinkage[:, targets] = lstm.shrinkage
     result.dissimilarity[:, targets] = lstm.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
+
+
+def _past(carried: Floats, first: int) -> Floats:
+    """Return what was forecast for the PAST sessions before the column `first`, NaN in front."""
+    past = np.full((len(carried), PAST, len(QUANTILES)), np.nan)
+    known = carried[:, max(first - PAST, 0) : first]
+    past[:, PAST - known.shape[1] :] = known
+    return past
 
 
 def _only(whole: Walk, test: slice) -> Walk:

@@ -37,6 +37,7 @@ def make_panel(sessions=400, tickers=2, seed=0, volatility=0.02) -> Panel:
         high=np.maximum(opened, close) * np.exp(np.abs(random.normal(0, volatility / 2, shape))),
         low=np.minimum(opened, close) * np.exp(-np.abs(random.normal(0, volatility / 2, shape))),
         close=close,
+        volume=random.integers(1, 10**6, shape).astype(float),
         split=split,
         dividend=dividend,
         confirmed=np.zeros(shape, bool),

@@ -106,6 +106,7 @@ def make_panel(tickers=20, sessions=260) -> Panel:
         high=np.maximum(opened, close) * 1.01,
         low=np.minimum(opened, close) / 1.01,
         close=close,
+        volume=np.full(shape, 1e6),
         split=np.ones(shape),
         dividend=np.zeros(shape),
         confirmed=np.zeros(shape, bool),
@@ -154,7 +155,11 @@ def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
 def test_a_base_and_ticker_models_of_another_network_are_fitted_compared_and_forecast():
     settings = Settings(model=SETTINGS)
     panel = make_panel()
-    quiet = Market(sessions=panel.sessions, absolute_return=np.full(260, 0.01))
+    quiet = Market(
+        sessions=panel.sessions,
+        absolute_return=np.full(260, 0.01),
+        median_return=np.full(260, 0.0),
+    )
     listed = [
         Instrument(id=row, ticker=name, symbol=name, provider="csv", calendar="XNYS")
         for row, name in enumerate(panel.tickers)

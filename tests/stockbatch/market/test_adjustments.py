@@ -38,6 +38,7 @@ def panel(close, open_=None, split=None, dividend=None):
         high=np.fmax(opens, close),
         low=np.fmin(opens, close),
         close=close,
+        volume=np.full(close.shape, np.nan),
         split=field(split, 1),
         dividend=field(dividend, 0),
         confirmed=np.zeros(close.shape, bool),

@@ -50,6 +50,7 @@ def moves_in(closes, split=None):
         high=close,
         low=close,
         close=close,
+        volume=close,
         split=ratio,
         dividend=nothing,
         confirmed=nothing.astype(bool),

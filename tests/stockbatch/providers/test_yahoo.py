@@ -639,7 +639,10 @@ def test_the_recorded_split_leaves_no_jump(yahoo, yahoo_server):
         split=ratios[None],
         dividend=np.zeros((1, len(days))),
         confirmed=np.zeros((1, len(days)), bool),
-        **{name: getattr(answer.bars, name)[None] for name in ("open", "high", "low", "close")},
+        **{
+            name: getattr(answer.bars, name)[None]
+            for name in ("open", "high", "low", "close", "volume")
+        },
     )
     assert np.nanmax(np.abs(moves(panel).total)) < 0.12
     assert not jumps(moves(panel)).masked.any()

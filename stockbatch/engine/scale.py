@@ -1,0 +1,212 @@
+"""What tells the size of the next session's move: inputs of the log-linear model (NumPy only).
+
+Sizes are logarithms relative to the ticker's own level of the last year, so that one model serves
+shares of any temper. Everything at step t is known at the close of session t, and reports as they
+were known then.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockbatch.engine.features import MINIMUM_SAMPLES, RANGE_VARIANCE, SMALLEST_VOLATILITY
+from stockbatch.engine.material import Material
+from stockbatch.engine.weights import Singles
+from stockbatch.records import Floats, Reports
+
+HORIZONS = (1, 5, 22, 66)
+"""Sessions over which sizes are averaged: a day, a week, a month and a quarter. The first three are
+those of Corsi, "A simple approximate long-memory model of realized volatility", Journal of
+Financial Econometrics 7 (2009)."""
+LEVEL_SESSIONS = 250
+"""Sessions that make a ticker's level."""
+USUAL_TURNOVER = 20
+"""Sessions that a day's turnover is compared with."""
+LARGEST = 3.0
+"""Logarithms are cut off at plus and minus this, twenty times the usual."""
+LARGEST_MOVE = 6.0
+"""Returns are cut off at so many levels."""
+USUAL_LEVEL = 0.015
+"""Of a stock in a session: its logarithm centres an input."""
+MEDIAN_MOVE = 0.67
+"""Median size of a normal return in standard deviations."""
+
+REACTIONS, HABIT_SESSIONS = 8, 520
+"""At most so many reports of so many sessions make a ticker's habit: two years of quarters."""
+USUAL_REACTION, USUAL_AFTER = 2.0, 1.6
+"""Mean reaction on a report's date and on the session after, in levels, of those without habit."""
+SMALLEST_REACTION = 0.2
+REACH = LEVEL_SESSIONS + HABIT_SESSIONS + 2
+"""Sessions up to and including step t that step t depends on."""
+
+OF_BARS = (
+    *(f"own_{sessions}" for sessions in HORIZONS),
+    "level",
+    *(f"market_{sessions}" for sessions in HORIZONS),
+    "fall",
+    "rise",
+    *(f"return_{sessions}" for sessions in HORIZONS[1:]),
+    "market_fall",
+    "market_rise",
+    *(f"market_return_{sessions}" for sessions in HORIZONS[1:]),
+    "turnover_1",
+    "turnover_5",
+)
+OF_EVENTS = (
+    "report_due",
+    "report_due_habit",
+    "report_lingering",
+    "report_lingering_habit",
+    "report_lingering_reaction",
+    "reports_covered",
+)
+"""The inputs, in the order of the last axis: those of bars first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleInputs:
+    """What the size of the next move follows from, arrays starting with (tickers, sessions)."""
+
+    inputs: Singles
+    """With a last axis in the order of OF_BARS and, with events, OF_EVENTS; NaN where unknown."""
+    level: Floats
+    """Usual size of a return over the last year; NaN where too little is known."""
+
+
+def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs:
+    """Return the inputs of the last `steps` of a material, those of reports only with `events`."""
+    sessions = len(material.panel.sessions)
+    some = slice(max(sessions - steps - REACH + 1, 0), None)
+    panel, market, reports = material.panel, material.market, material.reports
+    returns = material.features.returns[:, some]
+    spread = np.log(panel.high[:, some] / panel.low[:, some])
+    # Half from the return, half from the range, as the volatility of the network's inputs.
+    ranged = np.where(np.isfinite(spread), spread**2 / RANGE_VARIANCE, returns**2)
+    variance = (returns**2 + ranged) / 2
+    usual = _level(variance)
+    moves = np.clip(returns / usual, -LARGEST_MOVE, LARGEST_MOVE)
+    market_sizes, market_moves = _of_market(
+        market.absolute_return[None, some], market.median_return[None, some]
+    )
+    columns = [
+        *(_relative(variance, sessions, usual**2) for sessions in HORIZONS),
+        np.log(usual / USUAL_LEVEL),
+        *market_sizes,
+        *_signed(moves),
+        *market_moves,
+        *_turnover(panel.close[:, some] * panel.volume[:, some]),
+    ]
+    if events:
+        columns += _of_reports(reports, some, np.abs(returns), usual)
+    # As single precision, like what a network sees: the market's are the same for all tickers.
+    inputs = np.empty((len(returns), min(steps, sessions), len(columns)), np.float32)
+    for place, column in enumerate(columns):
+        inputs[..., place] = column[:, -steps:]
+    return ScaleInputs(inputs=inputs, level=usual[:, -steps:])
+
+
+def _level(variance: Floats) -> Floats:
+    """Return the usual size of a return at each close, NaN where too few are known."""
+    total, count = _sums(variance, LEVEL_SESSIONS)
+    mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count >= MINIMUM_SAMPLES)
+    return np.sqrt(np.maximum(mean, SMALLEST_VOLATILITY**2))
+
+
+def _relative(variance: Floats, sessions: int, usual: Floats) -> Floats:
+    """Return the logarithm of the size over the last `sessions` to the usual one."""
+    with np.errstate(divide="ignore"):  # a price that stood still: cut off below
+        return np.clip(np.log(_mean(variance, sessions) / usual) / 2, -LARGEST, LARGEST)
+
+
+def _signed(moves: Floats) -> list[Floats]:
+    """Return what fell and what rose last, and what has moved since a week, month and quarter.
+
+    Falls are followed by larger moves than rises are (Corsi & Renò, "Discrete-time volatility
+    forecasting with persistent leverage effect", Journal of Business & Economic Statistics 30,
+    2012).
+    """
+    # In units of what a random walk does in so many sessions.
+    since = [_mean(moves, sessions) * np.sqrt(sessions) for sessions in HORIZONS[1:]]
+    return [np.minimum(moves, 0), np.maximum(moves, 0), *since]
+
+
+def _of_market(sizes: Floats, returns: Floats) -> tuple[list[Floats], list[Floats]]:
+    """Return the sizes of the market's moves, and their signs as of a ticker's, each (1, S)."""
+    usual = _level((sizes / MEDIAN_MOVE) ** 2)
+    relative = [_relative((sizes / MEDIAN_MOVE) ** 2, sessions, usual**2) for sessions in HORIZONS]
+    moves = np.clip(returns / usual, -LARGEST_MOVE, LARGEST_MOVE)
+    return relative, _signed(moves)
+
+
+def _turnover(turnover: Floats) -> list[Floats]:
+    """Return the money traded, which no split moves, today's and the week's, to the month's."""
+    usual = _mean(turnover, USUAL_TURNOVER)
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing was traded: cut off, or unknown
+        return [
+            np.clip(np.log(_mean(turnover, sessions) / usual), -LARGEST, LARGEST)
+            for sessions in HORIZONS[:2]
+        ]
+
+
+def _of_reports(reports: Reports, some: slice, sizes: Floats, usual: Floats) -> list[Floats]:
+    """Return what reports known ahead say, and the ticker's own habit: what its last ones did."""
+    before = np.full_like(usual, np.nan)
+    before[:, 1:] = usual[:, :-1]
+    reaction = np.clip(sizes / before, SMALLEST_REACTION, LARGEST_MOVE)
+    came, lingers = reports.came[:, some], reports.lingering[:, some]
+    on_date = _habit(came, reaction, 0, USUAL_REACTION)
+    after = _habit(came & lingers, reaction, 1, USUAL_AFTER)
+    surprise = np.nan_to_num(np.log(reaction))
+    due, lingering = reports.due[:, some].astype(np.float64), lingers.astype(np.float64)
+    return [
+        due,
+        due * on_date,
+        lingering,
+        lingering * after,
+        lingering * surprise,
+        reports.covered[:, some].astype(np.float64),
+    ]
+
+
+def _habit(came: NDArray[np.bool_], reaction: Floats, delay: int, usual: float) -> Floats:
+    """Return the log of the mean reaction `delay` sessions after the last reports, to the `usual`.
+
+    As known at each session; 0 where no reaction is known.
+    """
+    habit = np.zeros(came.shape)
+    sessions = np.arange(came.shape[1])
+    for row in np.flatnonzero(came.any(axis=1)).tolist():
+        columns = np.flatnonzero(came[row]) + delay
+        columns = columns[columns < came.shape[1]]
+        sizes = reaction[row, columns]
+        columns, sizes = columns[np.isfinite(sizes)], sizes[np.isfinite(sizes)]
+        total = np.cumsum(np.concatenate([[0.0], sizes]))
+        # Of how many reactions each session knows, and how many of these are too old.
+        known = np.searchsorted(columns, sessions, side="right")
+        old = np.searchsorted(columns, sessions - HABIT_SESSIONS, side="right")
+        first = np.maximum(known - REACTIONS, old)
+        some = known > first
+        means = (total[known] - total[first])[some] / (known - first)[some]
+        habit[row, some] = np.log(means / usual)
+    return habit
+
+
+def _mean(values: Floats, sessions: int) -> Floats:
+    """Return the means of the known values among the last `sessions`, NaN where there is none."""
+    total, count = _sums(values, sessions)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _sums(values: Floats, sessions: int) -> tuple[Floats, Floats]:
+    """Return the sums of the known values among the last `sessions`, and how many there are."""
+    known = np.isfinite(values)
+    total, count = np.zeros_like(values), np.zeros_like(values)
+    filled = np.where(known, values, 0.0)
+    # Each window is added up afresh, oldest first: a step is the same to the last bit however long
+    # the series before it.
+    for lag in range(min(sessions, values.shape[1]) - 1, -1, -1):
+        end = values.shape[1] - lag
+        total[:, lag:] += filled[:, :end]
+        count[:, lag:] += known[:, :end]
+    return total, count

@@ -1,0 +1,83 @@
+"""Combined: the quantiles of the LSTM and of HAR with reports averaged, level by level.
+
+Averages of quantiles are sharper than averages of probabilities (Lichtendahl, Grushka-Cockayne &
+Winkler, "Is it better to average probabilities or quantiles?", Management Science 59, 2013).
+Weights start at half and follow what each member has lost on the ticker's last forecasts,
+exponentially (Vovk, "Aggregating strategies", COLT 1990): one that is worse has no say after some
+weeks.
+"""
+
+import numpy as np
+
+from stockbatch import metrics
+from stockbatch.methods import calibration
+from stockbatch.methods.base import Given, Method, Stated
+from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, MEDIAN, Floats
+
+LEARNING = 1.0
+"""How much a weight follows the losses, which are in units of both members' mean loss."""
+FORGETTING = 0.01
+"""Share of the past losses that is forgotten per forecast."""
+
+
+class Combined(Method):
+    """States the average of a network and of a model of the scale, calibrated once."""
+
+    name = COMBINED
+    title = "Combined"
+    sentence = (
+        "The average of the LSTM and of HAR with reports, weighted by how well each has done on the"
+        " ticker, and stretched by what past intervals missed."
+    )
+    needs = (LSTM, HAR_EVENTS)
+
+    def forecast(self, given: Given) -> Stated:
+        """Return the average known at each origin; where one member has no forecast, the other."""
+        origins = given.origins
+        members = np.stack([given.others[name].by_target() for name in self.needs])
+        actual = calibration.actual_by_target(given.material.features.returns, origins)
+        raw = average(members, weights(members, actual))
+        calibrated = calibration.calibrate_by_origin(raw, actual, origins)
+        shrinkage = calibration.shrinkage_by_origin(raw[..., MEDIAN], actual, origins)
+        lstm = given.others[LSTM]
+        return Stated(
+            log_return=shrinkage * calibrated[..., MEDIAN],
+            quantiles=calibrated,
+            raw_quantiles=raw[:, -origins:],
+            models=lstm.models,
+            shrinkage=shrinkage,
+            dissimilarity=lstm.dissimilarity,
+        )
+
+
+def average(members: Floats, weight: Floats) -> Floats:
+    """Return the average of two members' quantiles (2, T, S, 9), `weight` (T, S) the first one's.
+
+    The other's where one has none.
+    """
+    first, second = members
+    mean = weight[..., None] * first + (1 - weight[..., None]) * second
+    either: Floats = np.where(np.isnan(first), second, np.where(np.isnan(second), first, mean))
+    return either
+
+
+def weights(members: Floats, actual: Floats) -> Floats:
+    """Return the weight of the first of two members at each target, (T, S), by those before it.
+
+    `members` are quantiles (2, T, S, 9), `actual` log returns (T, S), NaN where unknown: such a
+    session teaches nothing.
+    """
+    first, second = (metrics.pinball_losses(one, actual) for one in members)
+    known = np.isfinite(first) & np.isfinite(second)
+    gain = np.where(known, second - first, 0.0)
+    both = np.where(known, second + first, 0.0) / 2
+    lead, level, count = np.zeros((3, len(actual)))
+    weight = np.full(actual.shape, 0.5)
+    for step in range(actual.shape[1]):
+        usual = np.divide(level, count, out=np.full_like(level, np.inf), where=level > 0)
+        weight[:, step] = 1 / (1 + np.exp(-LEARNING * np.clip(lead / usual, -30, 30)))
+        kept = 1 - FORGETTING * known[:, step]
+        lead = kept * lead + gain[:, step]
+        level = kept * level + both[:, step]
+        count = kept * count + known[:, step]
+    return weight

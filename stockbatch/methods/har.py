@@ -1,0 +1,196 @@
+"""HAR: tomorrow's size from the sizes of the last day, week, month and quarter, own and market's.
+
+The logarithm of the scale is linear in the inputs, and the quantiles of the return are the scale
+times a shape that all tickers of a calendar share; both are fitted together, by the pinball loss
+(Koenker & Bassett, "Regression quantiles", Econometrica 46, 1978). The terms are Corsi's (see
+`engine.scale`), on returns and ranges.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockbatch.config import ModelSettings
+from stockbatch.engine.material import Material
+from stockbatch.engine.scale import LARGEST, scale_inputs
+from stockbatch.engine.weights import Singles
+from stockbatch.methods.base import PAST, Given, Method, Parameters, Scope, Stated
+from stockbatch.records import HAR, HAR_EVENTS, QUANTILES, Floats
+
+MOST_SAMPLES = 120_000
+"""A random sample of so many returns tells as much about two dozen coefficients as all of them."""
+FEWEST_SAMPLES = 1_000
+"""Returns a fit needs."""
+PENALTY, PENALTY_OF_FEW = 1e-4, 5.0
+"""On squared coefficients of standardised inputs; the second divided by the number of samples."""
+STEPS = 150
+"""Of the search; it ends long before."""
+COEFFICIENTS, MEAN, DEVIATION, SHAPE, LEARNED = (
+    "coefficients",
+    "mean",
+    "deviation",
+    "shape",
+    "learned_until",
+)
+"""Names of what is stored: SHAPE are quantiles in units of the scale, LEARNED is the last session
+whose return was learned from, in days since 1970."""
+
+
+class Har(Method):
+    """States the quantiles of a pooled log-linear model of the scale, from bars only."""
+
+    name = HAR
+    title = "HAR"
+    sentence = (
+        "A scale that follows the sizes of the moves of the last day, week, month and quarter, the"
+        " ticker's own and the market's; fitted to all tickers together."
+    )
+    fits = Scope.CALENDAR
+    is_rival = True
+    libraries = ("scipy",)
+    knows_events = False
+
+    def fit_calendar(
+        self, materials: Sequence[Material], settings: ModelSettings
+    ) -> Parameters | None:
+        """Fit all sessions but the newest, which stand in for past forecasts on the first day."""
+        samples = [_samples(one, settings, events=self.knows_events) for one in materials]
+        total = sum(len(of_one.targets) for of_one in samples)
+        if total < FEWEST_SAMPLES:
+            return None
+        inputs = np.concatenate([of_one.inputs for of_one in samples])
+        targets = np.concatenate([of_one.targets for of_one in samples])
+        if total > MOST_SAMPLES:
+            chosen = np.random.default_rng(settings.seed).choice(total, MOST_SAMPLES, replace=False)
+            inputs, targets = inputs[chosen], targets[chosen]
+        return fit(inputs, targets) | {LEARNED: np.array([samples[0].until], np.float32)}
+
+    def forecast(self, given: Given) -> Stated:
+        """Return the quantiles known at each origin; the past of the first days is made up for."""
+        tickers, origins = len(given.material.instruments), given.origins
+        if not given.parameters:
+            return Stated.of(np.full((tickers, origins, len(QUANTILES)), np.nan))
+        parameters = next(iter(given.parameters.values()))  # of a calendar's, every row has them
+        past = given.past.get(self.name)
+        steps = origins if past is None else PAST + origins
+        stated = quantiles(parameters, given.material, steps, events=self.knows_events)
+        if past is None:
+            return Stated.of(stated)
+        # What was learned from is no forecast.
+        new = _targets(given.material, PAST + origins)[:PAST] > parameters[LEARNED][0]
+        stand_ins = np.where(new[:, None], stated[:, :PAST], np.nan)
+        return Stated.of(stated[:, PAST:], np.where(np.isnan(past), stand_ins, past))
+
+
+class HarEvents(Har):
+    """States the same model with the reports that are known ahead."""
+
+    name = HAR_EVENTS
+    title = "HAR with reports"
+    sentence = (
+        "HAR that knows when companies report, and how much their own reports have moved them."
+    )
+    needs_past = (HAR_EVENTS,)
+    is_rival = False
+    knows_events = True
+
+
+class Samples(NamedTuple):
+    """What a fit learns from: inputs (N, K), and the returns after them in units of the level."""
+
+    inputs: Singles
+    targets: Singles
+    until: int
+    """Last session whose return is among them, in days since 1970."""
+
+
+def _samples(material: Material, settings: ModelSettings, *, events: bool) -> Samples:
+    """Return the sessions a network would be trained on; the comparison sessions are left out."""
+    count = len(material.panel.sessions)
+    end = max(count - 1 - settings.comparison_sessions, 1)
+    begin = max(end - settings.history_sessions, 0)
+    known = scale_inputs(material, count - begin, events=events)
+    origins = slice(0, end - begin)
+    returns = material.features.returns[:, begin + 1 : end + 1]
+    targets = returns / known.level[:, origins]
+    usable = np.isfinite(targets) & material.features.present[:, begin:end]
+    return Samples(
+        inputs=known.inputs[:, origins][usable],
+        targets=targets[usable].astype(np.float32),
+        until=int(material.panel.sessions[end].astype("datetime64[D]").astype(np.int64)),
+    )
+
+
+def _targets(material: Material, origins: int) -> NDArray[np.int64]:
+    """Return the sessions after the last origins in days since 1970; of the last, only "later"."""
+    days = material.panel.sessions.astype("datetime64[D]").astype(np.int64)
+    days = np.concatenate([days[1:], [days[-1] + 1]])[-origins:]
+    return np.pad(days, (origins - len(days), 0))
+
+
+def fit(inputs: Singles, targets: Singles) -> dict[str, Singles]:
+    """Return the parameters with the least pinball loss of `targets` (N,), given `inputs` (N, K).
+
+    Inputs are standardised; what is unknown counts as their mean.
+    """
+    from scipy.optimize import minimize  # slow to import, and forecasts need none
+
+    mean, deviation = np.nanmean(inputs, axis=0), np.nanstd(inputs, axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
+    standard = np.nan_to_num((inputs - mean) / deviation)
+    start = np.concatenate([np.zeros(inputs.shape[1]), np.quantile(targets, QUANTILES)])
+    penalty = PENALTY + PENALTY_OF_FEW / len(targets)
+    found = minimize(
+        _loss,
+        start,
+        args=(standard, targets, penalty),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": STEPS},
+    )
+    coefficients, shape = np.split(found.x, [inputs.shape[1]])
+    return {
+        COEFFICIENTS: coefficients.astype(np.float32),
+        MEAN: mean.astype(np.float32),
+        DEVIATION: deviation,
+        # Two levels may have crossed where samples are few.
+        SHAPE: np.sort(shape).astype(np.float32),
+    }
+
+
+def _loss(
+    parameters: Floats, inputs: Singles, targets: Singles, penalty: float
+) -> tuple[float, Floats]:
+    """Return the mean pinball loss and its gradient; `parameters` are coefficients, then shape."""
+    coefficients, shape = np.split(parameters.astype(np.float32), [inputs.shape[1]])
+    # Sums by einsum: they do not depend on how many threads there are.
+    scale = np.exp(np.clip(np.einsum("nk,k->n", inputs, coefficients), -LARGEST, LARGEST))
+    loss, of_scale, of_shape = 0.0, np.zeros_like(scale), np.zeros(len(shape))
+    for place, level in enumerate(QUANTILES):
+        error = targets - scale * shape[place]
+        slope = np.float32(level) - (error < 0)
+        loss += float(np.einsum("n,n->", error, slope, dtype=np.float64))
+        of_scale -= slope * shape[place]
+        of_shape[place] = -np.einsum("n,n->", slope, scale, dtype=np.float64)
+    count = len(targets) * len(shape)
+    of_coefficients = np.einsum("nk,n->k", inputs, of_scale * scale, dtype=np.float64) / count
+    of_coefficients += 2 * penalty * coefficients
+    loss = loss / count + penalty * float(np.sum(coefficients.astype(np.float64) ** 2))
+    return loss, np.concatenate([of_coefficients, of_shape / count])
+
+
+def quantiles(parameters: Parameters, material: Material, origins: int, *, events: bool) -> Floats:
+    """Return the quantiles of the log return after each of the last origins, (T, origins, 9).
+
+    NaN where there is no bar, or no level; in front where the material has fewer sessions.
+    """
+    known = scale_inputs(material, origins, events=events)
+    standard = (known.inputs - parameters[MEAN]) / parameters[DEVIATION]
+    logarithm = np.einsum("tsk,k->ts", np.nan_to_num(standard), parameters[COEFFICIENTS])
+    scale = known.level * np.exp(np.clip(logarithm, -LARGEST, LARGEST))
+    scale[~material.features.present[:, -origins:]] = np.nan
+    stated: Floats = np.full((len(scale), origins, len(QUANTILES)), np.nan)
+    stated[:, -scale.shape[1] :] = scale[..., None] * parameters[SHAPE].astype(np.float64)
+    return stated
