@@ -1,14 +1,16 @@
 """Backups by schedule: each is restored as a test at once, and what fails is told."""
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from jobs import files
 from jobs.care.backup import backup, restore
 from jobs.daemon import alerts
 from stockbatch import database
@@ -24,6 +26,7 @@ from stockbatch.exceptions import (
 TABLES = ("instruments", "bars", "runs", "models", "forecasts", "scores", "outcomes")
 """Whose rows are counted: what could not be had again."""
 _NAME = "stockbatch-{:%Y%m%dT%H%M%SZ}.backup"
+_SCRATCH = "stockbatch-verify-"
 _NAMED = re.compile(r"stockbatch-\d{8}T\d{6}Z\.backup")
 # The throw-away server has nothing to lose, and little room: no copy of what is loaded in its log.
 _OPTIONS = {
@@ -75,8 +78,12 @@ def verify(
     The server is below `scratch`, or the system's folder for temporary files. Raises
     VerificationFailed, also where there are other rows than expected.
     """
+    files.remove_left(Path(scratch or tempfile.gettempdir()), _SCRATCH + r"\w{8}", _throw_away)
     try:
-        with tempfile.TemporaryDirectory(prefix="stockbatch-verify-", dir=scratch) as home:
+        with (
+            tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=scratch) as home,
+            files.locked(Path(home)),
+        ):
             aside = settings.model_copy(update={"home": Path(home), "database_url": None})
             try:
                 found = _restored(aside, file)
@@ -103,6 +110,13 @@ def telling(settings: Settings, subject: str) -> Iterator[None]:
     except Exception as error:
         alerts.tell(settings, f"{subject} failed", str(error) or type(error).__name__)
         raise
+
+
+def _throw_away(home: Path) -> None:
+    """End the server of a restore test that was killed, and remove it."""
+    with suppress(StockbatchError):
+        embedded_server.stop(home)
+    shutil.rmtree(home)
 
 
 def _restored(settings: Settings, file: Path) -> dict[str, int]:

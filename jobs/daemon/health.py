@@ -9,11 +9,12 @@ import json
 import logging
 import socket
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 from prometheus_client.exposition import choose_encoder
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 AGAIN = 10.0
 """Seconds between attempts to get an address that is in use."""
+MOST = 32
+"""Connections open at once, each of which has a thread."""
+HEAD_SECONDS = 10.0
+"""For a request, however many pieces it comes in."""
 
 
 @contextmanager
@@ -54,6 +59,7 @@ def serving(app: App, beat: Beat) -> Iterator[tuple[str, int] | None]:
             bound = _bound(server)
         while not ended.is_set():
             server.handle_request()
+            server.end_late()
 
     thread = Thread(target=serve, name="monitoring", daemon=True)
     thread.start()
@@ -91,6 +97,43 @@ class _Server(ThreadingHTTPServer):
         self.address_family, *_, numeric = found[0]
         super().__init__((str(numeric[0]), address.port), _Handler, bind_and_activate=False)
         self.app, self.beat, self.registry = app, beat, gauges.registry(app, beat.last)
+        self._lock, self._open = Lock(), 0
+        self._unasked: dict[socket.socket, float] = {}
+        """Connections without a whole request, the oldest first, and since when."""
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Make room for a connection: the one goes that has been without a request for longest."""
+        with self._lock:
+            self._open += 1
+            self._unasked[request] = time.monotonic()
+            if self._open > MOST:
+                self._end(next(iter(self._unasked)))
+        super().process_request(request, client_address)
+
+    def asked(self, connection: socket.socket) -> None:
+        """Let a connection with a whole request be."""
+        with self._lock:
+            self._unasked.pop(connection, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that ends."""
+        with self._lock:
+            self._open -= 1
+            self._unasked.pop(request, None)
+        super().shutdown_request(request)
+
+    def end_late(self) -> None:
+        """End connections that take too long to say what they want."""
+        with self._lock:
+            latest = time.monotonic() - HEAD_SECONDS
+            for request in [one for one, since in self._unasked.items() if since < latest]:
+                self._end(request)
+
+    def _end(self, request: socket.socket) -> None:
+        """Let the thread of a connection find that it has ended."""
+        del self._unasked[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_request: object) -> None:
         """Say nothing of a client that hung up or fell silent; log all else."""
@@ -104,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one of the three questions."""
+        self.server.asked(self.connection)
         path = self.path.partition("?")[0]
         if path == "/metrics":
             encode, kind = choose_encoder(self.headers.get("Accept", ""))

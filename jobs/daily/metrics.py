@@ -24,9 +24,9 @@ from stockbatch.records import (
     Run,
     Sessions,
 )
+from stockbatch.store import bars, runs
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
-from stockbatch.store import runs
 from stockbatch.store.metrics import Row
 
 WINDOWS = (20, 60, 250)
@@ -53,6 +53,10 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
     window = calendar.window(run.session, max(WINDOWS))
     with app.transaction() as db:
         instruments = instrument_store.active(db, calendar.code)
+        if not bars.states(db, [instrument.id for instrument in instruments], run.session):
+            # Nothing is to be summed up. By a clock that is ahead, this session may be months off,
+            # and its metrics would be the newest for as long.
+            return
     summed: list[tuple[Sequence[Instrument], ByKind]] = []
 
     def sum_up(part: Sequence[Instrument]) -> None:

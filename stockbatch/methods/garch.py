@@ -6,10 +6,12 @@ and Statistics 69 (1987).
 """
 
 import warnings
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
+from threadpoolctl import ThreadpoolController
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.material import Material
@@ -86,7 +88,7 @@ def fit_garch(returns: Floats) -> Floats | None:
     )
     # The likelihood has flat places: from another start the search may get past them.
     for start in _STARTS:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with warnings.catch_warnings(), np.errstate(all="ignore"), _algebra().limit(limits=1):
             warnings.simplefilter("ignore")
             fitted = model.fit(update_freq=0, disp="off", starting_values=start, show_warning=False)
         parameters = np.asarray(fitted.params, dtype=np.float64)
@@ -99,6 +101,16 @@ def fit_garch(returns: Floats) -> Floats | None:
             units: Floats = np.array([spread, spread**2, 1, 1, 1])
             return parameters * units
     raise NoFit(reason="the search for one found no maximum")
+
+
+@cache
+def _algebra() -> ThreadpoolController:
+    """Return the libraries of linear algebra, all of which `arch` has loaded when this is called.
+
+    With one thread their last bits are others than with more, and where a likelihood is flat the
+    search then stops elsewhere: a fit would depend on how many cores the machine has.
+    """
+    return ThreadpoolController()
 
 
 def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int) -> Floats:

@@ -1,10 +1,14 @@
 """A year of the daemon with a fault almost every day: `python -m tests.benchmarks.soak`.
 
 The same made-up market is lived through twice by the daemon's own code under a simulated clock, in
-an embedded database each: once in peace, once with faults drawn at random, which happen at phase
-events of the daemon. Outages stay short of the deadlines. Afterwards the tables have to be equal,
-as the design defines it, but for what tells of the faults themselves: earlier tries of outcomes,
-alerts that were raised and cleared, findings about bars that were bad at first.
+a home with an embedded server each: once in peace, once with faults drawn at random, which happen
+at phase events of the daemon. Outages stay short of the deadlines. Afterwards the tables have to be
+equal, as the design defines it, but for what tells of the faults themselves: earlier tries of
+outcomes, alerts that were raised and cleared, findings about bars that were bad at first, and what
+a clock that was ahead has said of sessions after the last, or first opened their runs for.
+
+What a commit that is held over the deadline makes late is late in peace as well: there the deadline
+has passed when the same chunk comes to be saved. So kinds, scores and metrics are compared, too.
 
 In the second half nothing ends the process, so that its memory can be watched. What a provider
 lacks it lacks of all tickers, unless they are too few to make inputs of the whole market: else what
@@ -21,7 +25,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -29,10 +33,11 @@ from typing import Any
 
 import psutil
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
 from jobs.app import App
 from jobs.daemon.loop import MINUTE, PASSIVE
+from jobs.daemon.maintenance import AHEAD
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
@@ -73,6 +78,14 @@ OUTSIDE = tuple(event for event in PHASES if event != "forecasts: commit")
 """Events at which the daemon is in no transaction."""
 
 
+HELD = "commit held over the deadline"
+JUDGES = ("judge_kind", "judge_commit")
+"""The functions of the database that tell live from late, by its clock."""
+KEYS = (*range(-3, 4), 495874896747)
+"""Advisory keys that somebody might think of, beside hashes of NAMES."""
+NAMES = ("stockbatch", "stockbatch daemon", "stockbatch run XNYS", "daemon", "run XNYS")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaultKind:
     """A kind of fault: at which events it happens, and to which sessions it can."""
@@ -84,6 +97,8 @@ class FaultKind:
     """Whether it takes a session in which tickers are trained."""
     partial: bool = False
     """Whether some tickers may lack their bars for a while."""
+    ahead: bool = False
+    """Whether a base that is about to expire may be refitted, and bars be final, ahead of time."""
 
 
 FAULT_KINDS = {
@@ -97,16 +112,24 @@ FAULT_KINDS = {
     "server restarted": FaultKind(events=EVENTS),
     "server crashed": FaultKind(events=EVENTS),
     "server gone for minutes": FaultKind(events=PHASES),
+    "server killed, the daemon starts it": FaultKind(events=EVENTS),
     "no connection left": FaultKind(events=PHASES),
+    "reader's connections all taken": FaultKind(events=PHASES),
+    "advisory keys taken by a reader": FaultKind(events=PHASES),
     "table locked": FaultKind(events=OUTSIDE),
     "statement time-out": FaultKind(events=PHASES),
     "exception in a phase": FaultKind(events=PHASES),
     "clock set back": FaultKind(events=PHASES),
+    "clock ahead and back again": FaultKind(events=(ASLEEP,), partial=True, ahead=True),
+    HELD: FaultKind(events=("forecasts: commit",)),
     "provider unreachable": FaultKind(events=("fetch",), partial=True),
     "provider's rate limit": FaultKind(events=("fetch",), partial=True),
     "no bar yet": FaultKind(events=("fetch",), partial=True),
     "bad bar": FaultKind(events=("fetch",), partial=True),
 }
+
+
+OTHERS = [name for name in FAULT_KINDS if name != HELD]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,19 +207,19 @@ class Life:
 class Soak:
     """One life of the market, session by session; the only one who knows what time it is."""
 
-    def __init__(
-        self, world: World, order: Order, server: EmbeddedServer, database_name: str
-    ) -> None:
+    def __init__(self, world: World, order: Order, server: EmbeddedServer) -> None:
         self.world, self.order, self.server = world, order, server
         self.life = Life()
-        self._name = database_name
         self._active: Daemon | None = None
         self._standby: Daemon | None = None
         self._suspended: Daemon | None = None
         self._trouble = Trouble()
         self._outage: timedelta | None = None
         self._mend: list[Callable[[], object]] = []
-        self._lock: psycopg.Connection[Any] | None = None
+        self._held: list[psycopg.Connection[Any]] = []
+        """Connections of others, with all that they hold."""
+        self._judges: list[str] = []
+        """The definitions of JUDGES, while others stand in for them."""
 
     def live(self, planned: Mapping[date, Sequence[Fault]], *, guarded: bool) -> Life:
         """Live through all sessions; if `guarded`, a second daemon waits to take over."""
@@ -205,7 +228,7 @@ class Soak:
             for count, (session, faults) in enumerate(planned.items(), 1):
                 self.live_through(session, faults, guarded=guarded)
                 if count % 25 == 0:
-                    print(f"{self._name}: {count} sessions", file=sys.stderr, flush=True)
+                    print(f"{self.server.folder}: {count} sessions", file=sys.stderr, flush=True)
             self._end()
         finally:
             self._close()
@@ -225,6 +248,7 @@ class Soak:
         else:
             raise SoakError(f"{session} is not finished after {MOST_TRIES} tries")
         self._resume()
+        self._judge_as_before()
         saturday = session + timedelta(days=(5 - session.weekday()) % 7)
         if saturday < CALENDAR.next(session):
             morning = datetime(saturday.year, saturday.month, saturday.day, 6, tzinfo=UTC)
@@ -317,13 +341,15 @@ class Soak:
             "  WHERE session = %(day)s AND status = 'finished')"
         )
         given = {"day": session, "retried": [str(reason) for reason in RETRIED]}
-        with self._owner(self._name) as connection:
+        with self._owner() as connection:
             row = connection.execute(query, given).fetchone()
         return bool(row and row[0])
 
-    def _owner(self, name: str = "postgres") -> psycopg.Connection[Any]:
-        url = superuser(self.server).set(database=name)
-        return psycopg.connect(database.for_clients(url), autocommit=True)
+    def _owner(self) -> psycopg.Connection[Any]:
+        return _connect(superuser(self.server))
+
+    def _reader(self) -> psycopg.Connection[Any]:
+        return _connect(self.server.url("reader"))
 
     # Faults.
 
@@ -358,8 +384,10 @@ class Soak:
                 embedded_server.stop(self.order.settings.home)
                 self._start_server()
             case "server crashed":
-                self._crash_server()
+                self._end_server(signal.SIGQUIT)
                 self._start_server()
+            case "server killed, the daemon starts it":
+                self._end_server(signal.SIGKILL)
             case "server gone for minutes":
                 embedded_server.stop(self.order.settings.home)
                 self._outage = OUTAGE
@@ -369,11 +397,16 @@ class Soak:
                 self._end_connections()
                 self._outage = OUTAGE
                 self._mend.append(lambda: self._allow_connections(-1))
+            case "reader's connections all taken":
+                self._take_connections()
+            case "advisory keys taken by a reader":
+                self._take_keys()
             case "table locked":
-                self._lock = self._owner(self._name)
-                self._lock.autocommit = False
+                owner = self._owner()
+                self._held.append(owner)
+                owner.autocommit = False
                 table = rng.choice(("runs", "outcomes"))
-                self._lock.execute(f"LOCK TABLE stockbatch.{table} IN ACCESS EXCLUSIVE MODE")
+                owner.execute(f"LOCK TABLE stockbatch.{table} IN ACCESS EXCLUSIVE MODE")
             case "statement time-out":
                 return Told(fault="statement")
             case "exception in a phase":
@@ -381,6 +414,10 @@ class Soak:
             case "clock set back":
                 back = rng.choice((timedelta(hours=5), timedelta(days=9), timedelta(days=4000)))
                 return Told(now=now - back)
+            case "clock ahead and back again":
+                return self._go_ahead(now, daemon, rng)
+            case "commit held over the deadline":
+                self._pass_deadline()
             case _:
                 return self._trouble_with(fault.kind, now.date(), rng)
         return Told()
@@ -410,9 +447,9 @@ class Soak:
 
     def _recover(self, slept: timedelta) -> None:
         """Let pass what has lasted long enough."""
-        if self._lock:
-            self._lock.close()
-            self._lock = None
+        for connection in self._held:
+            connection.close()
+        self._held.clear()
         if self._outage and slept < timedelta(seconds=MINUTE):
             self._outage -= slept
             if self._outage > timedelta(0):
@@ -420,61 +457,137 @@ class Soak:
         elif slept < timedelta(seconds=MINUTE):
             return
         self._outage, self._trouble = None, Trouble()
-        for mend in self._mend:
+        for mend in reversed(self._mend):  # what came last, a server that is gone, goes first
             mend()
         self._mend.clear()
 
     def _end_connections(self) -> None:
         with self._owner() as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
-                [self._name],
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
 
     def _end_leases(self) -> None:
         """Let as much time pass as it takes until nobody waits for who is gone."""
-        with self._owner(self._name) as connection:
+        with self._owner() as connection:
             connection.execute("DELETE FROM stockbatch.leases")
 
     def _allow_connections(self, count: int) -> None:
         with self._owner() as connection:
             connection.execute(f"ALTER ROLE writer CONNECTION LIMIT {count}")
 
-    def _crash_server(self) -> None:
+    def _end_server(self, number: signal.Signals) -> None:
         """Let the server end without a checkpoint: the next start recovers."""
         file = self.server.folder / "data" / "postmaster.pid"
-        server = psutil.Process(int(file.read_text().splitlines()[0]))
-        server.send_signal(signal.SIGQUIT)
-        server.wait(PATIENCE)
+        os.kill(int(file.read_text().splitlines()[0]), number)
+        # It may be the child of a daemon that waits for us, and a zombie until that goes on.
+        while embedded_server._is_held(self.server.folder):
+            time.sleep(0.01)
 
     def _start_server(self) -> None:
-        _start_server(self.order.settings.home)
+        embedded_server.start(self.order.settings.home)
+
+    def _take_connections(self) -> None:
+        """Connect as a reader until no reader can any more."""
+        with suppress(psycopg.OperationalError):
+            while True:
+                self._held.append(self._reader())
+
+    def _take_keys(self) -> None:
+        """Lock what a reader may, as he likes, and stay in a transaction."""
+        reader = self._reader()
+        self._held.append(reader)
+        for name in NAMES:
+            for key in ("hashtext(%s)", "hashtextextended(%s, 0)"):
+                reader.execute(f"SELECT pg_advisory_lock({key})", [name])
+        for key in KEYS:
+            reader.execute("SELECT pg_advisory_lock(%s::bigint)", [key])
+        reader.execute("BEGIN")
+        reader.execute("LOCK TABLE bi.run_history IN ACCESS SHARE MODE")
+
+    def _go_ahead(self, now: datetime, daemon: Daemon, rng: random.Random) -> Told:
+        """Let the daemon wake up in a time to come, of which nobody has bars, and come back."""
+        ahead = now + timedelta(days=rng.choice((40, 65)))
+        days = CALENDAR.between(now.date(), ahead.date()).tolist()
+        tickers = (*self.world.in_file, *self.world.live)
+        self.life.lacking |= {(ticker, str(day)) for ticker in tickers for day in days}
+        self.world.write_but(
+            dict.fromkeys(
+                (ticker, day)
+                for ticker in self.world.in_file
+                for day in self.world.bars[ticker]
+                if day > now.date()
+            )
+        )
+        for told in (Told(trouble=Trouble(last=now.date())), Told(now=ahead)):
+            daemon.tell(told)
+            said, _ = daemon.hear()
+            assert said == "sleeps"
+        with self._owner() as connection:
+            # The embedded server has the same clock: what it stamped then is yet to come.
+            then = "UPDATE stockbatch.runs SET tried_at = %s WHERE session > %s"
+            connection.execute(then, [ahead, now.date()])
+        self.world.write()
+        return Told(now=now, trouble=self._trouble)
+
+    def _pass_deadline(self) -> None:
+        """Let the database's clock, where it is asked for deadlines, be past all of them."""
+        with self._owner() as connection:
+            for name in JUDGES:
+                query = "SELECT pg_get_functiondef(%s::regproc)"
+                ((body,),) = connection.execute(query, [f"stockbatch.{name}"])
+                self._judges.append(body)
+                passed = body.replace(
+                    "clock_timestamp()", "clock_timestamp() + interval '99 years'"
+                )
+                connection.execute(passed)
+
+    def _judge_as_before(self) -> None:
+        with self._owner() as connection:
+            for body in self._judges:
+                connection.execute(body)
+        self._judges.clear()
 
 
 def _next(pending: deque[Fault]) -> tuple[str, int] | None:
     return (pending[0].event, pending[0].count) if pending else None
 
 
-def _start_server(home: Path) -> EmbeddedServer:
-    return embedded_server.start(home, options={"fsync": "off"})
+def _connect(url: URL) -> psycopg.Connection[Any]:
+    return psycopg.connect(database.for_clients(url), autocommit=True)
 
 
-def draw(
-    days: Sequence[date], calm: Engine, *, tickers: int, faults: int, seed: int
-) -> dict[date, list[Fault]]:
-    """Draw faults for sessions, at most two for each, every kind as often as the others.
+Planned = dict[date, list[Fault]]
+
+
+def draw_held(days: Sequence[date], *, faults: int, seed: int) -> Planned:
+    """Draw the sessions whose forecasts are late; the first commit of each is held.
+
+    What is committed afterwards is late as well, however often the others break it off.
+    """
+    rng = random.Random(seed)
+    held = rng.sample(days, round(faults / len(FAULT_KINDS)))
+    (event,) = FAULT_KINDS[HELD].events
+    return {day: [Fault(kind=HELD, event=event)] if day in held else [] for day in days}
+
+
+def draw(planned: Planned, calm: Engine, *, tickers: int, faults: int, seed: int) -> None:
+    """Draw more faults for sessions, at most two for each, every kind as often as the others.
 
     `calm` tells in which sessions models are trained.
     """
     query = "SELECT DISTINCT last_session AS day, kind FROM stockbatch.models"
     trained = {(row["day"], row["kind"]) for row in fetch(calm, query)}
     rng = random.Random(seed)
-    planned: dict[date, list[Fault]] = {day: [] for day in days}
+    days = list(planned)
+    refitted = {d for n, day in enumerate(days) if (day, "base") in trained
+                for d in days[max(0, n - AHEAD) : n + 1]}  # fmt: skip
     chunks = -(-tickers // CHUNK)
     kinds: list[str] = []
-    for _ in range(faults):
+    for _ in range(faults - sum(map(len, planned.values()))):
         if not kinds:
-            kinds = rng.sample(list(FAULT_KINDS), len(FAULT_KINDS))
+            kinds = rng.sample(OTHERS, len(OTHERS))
         name = kinds.pop()
         kind = FAULT_KINDS[name]
         fits = [
@@ -482,6 +595,7 @@ def draw(
             for day in days[: len(days) // 2 if kind.ends else None]
             if len(planned[day]) < 2
             and (not kind.training or (day, "ticker") in trained)
+            and not (kind.ahead and (day in refitted or day == days[-1]))
             and (not kind.partial or tickers >= FEWEST or (day, "base") not in trained)
             and not (planned[day] and (kind.training or kind.partial))
         ]
@@ -494,16 +608,15 @@ def draw(
     order = {event: position for position, event in enumerate(EVENTS)}
     for found in planned.values():
         found.sort(key=lambda fault: (order[fault.place[0]], fault.place[1]))
-    return planned
 
 
-def alike(calm: Facts, rough: Facts, lacking: Set[tuple[str, str]]) -> int:
+def alike(calm: Facts, rough: Facts, lacking: Set[tuple[str, str]], last: date) -> int:
     """Return the number of rows that both lives left behind; raises AssertionError where not.
 
     Findings about bars that were `lacking` at first are no difference, nor is that of a line which
-    was read while it was being written.
+    was read while it was being written, nor what is of a session after the `last`.
     """
-    expected, found = _lasting(calm), _lasting(rough)
+    expected, found = _lasting(calm, last), _lasting(rough, last)
     for key in found["data_issues"].keys() - expected["data_issues"].keys():
         finding = dict(key)
         half_written = finding["check_name"] == Check.UNREADABLE_LINE
@@ -513,18 +626,20 @@ def alike(calm: Facts, rough: Facts, lacking: Set[tuple[str, str]]) -> int:
     return sum(len(rows) for rows in found.values())
 
 
-def _lasting(history: Facts) -> Facts:
-    """Return the facts without earlier tries of outcomes, and weights but for their checksum."""
-    outcomes = {
-        tuple(pair for pair in key if pair[0] not in ("is_final", "try_number")): numbers
-        for key, numbers in history["outcomes"].items()
-        if dict(key)["is_final"] == "True"
+ASIDE = {"outcomes": ("is_final", "try_number"), "models": ("weights",), "runs": ("trigger",)}
+"""Columns that count tries or, for weights, have a checksum beside them; and what opened a run."""
+
+
+def _lasting(history: Facts, last: date) -> Facts:
+    """Return the facts without earlier tries of outcomes, columns ASIDE, and what is to come."""
+    return {
+        table: {
+            tuple(pair for pair in key if pair[0] not in ASIDE.get(table, ())): numbers
+            for key, numbers in rows.items()
+            if dict(key).get("is_final") != "False" and dict(key).get("session", "") <= str(last)
+        }
+        for table, rows in history.items()
     }
-    models = {
-        tuple(pair for pair in key if pair[0] != "weights"): numbers
-        for key, numbers in history["models"].items()
-    }
-    return {**history, "outcomes": outcomes, "models": models}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -538,7 +653,8 @@ class Report:
     tries: int
     forecasts: int
     live: int
-    open_alerts: int
+    open_alerts: Sequence[str]
+    """The same in both lives."""
     rows: int
 
     def __str__(self) -> str:
@@ -548,7 +664,8 @@ class Report:
             *(f"  {count:4} {kind}" for kind, count in sorted(faults.items())),
             f"{self.rough.daemons} daemon processes, {self.sessions} runs,"
             f" {self.tries - self.sessions} tries more than one each",
-            f"{self.forecasts} forecasts, {self.live} of them live; {self.open_alerts} open alerts",
+            f"{self.forecasts} forecasts, {self.live} of them live",
+            f"alerts open in both lives: {'; '.join(self.open_alerts) or 'none'}",
             f"memory of the last daemon: {_memory(self.rough.steady())}",
             f"seconds: {self.calm.seconds:.0f} in peace, {self.rough.seconds:.0f} with faults",
             f"tables equal: yes, {self.rows} rows compared",
@@ -569,60 +686,66 @@ def soak(
 ) -> Report:
     """Live through the market twice; raises SoakError, and AssertionError where tables differ."""
     given = {"tickers": tickers, "count": sessions, "seed": seed}
-    server = _start_server(home)
     world = World(home / "market.csv", **given)
+    held = draw_held(world.sessions, faults=faults, seed=seed)
+    late = {day: [replace(one, event="forecasts: save") for one in held[day]] for day in held}
+    with ExitStack() as stack:
 
-    def live_once(name: str, planned: Mapping[date, Sequence[Fault]], *, guarded: bool) -> Life:
-        url = database.for_clients(server.url("writer").set(database=name))
-        order = Order(
-            settings=_settings(home, url),
-            world=given,
-            now=CALENDAR.open(world.sessions[0]),
-            log=home / f"{name}.log",
-            tensorflow=tensorflow,
-        )
-        return Soak(world, order, server, name).live(planned, guarded=guarded)
+        def live_once(name: str, planned: Planned, *, guarded: bool) -> Life:
+            order = Order(
+                settings=_settings(home / name),
+                world=given,
+                now=CALENDAR.open(world.sessions[0]),
+                log=home / f"{name}.log",
+                tensorflow=tensorflow,
+            )
+            server = embedded_server.start(home / name)
+            return Soak(world, order, server).live(planned, guarded=guarded)
 
-    calm = _database(home, server, "calm", world)
-    in_peace = live_once("calm", dict.fromkeys(world.sessions, ()), guarded=False)
-    planned = draw(world.sessions, calm, tickers=tickers, faults=faults, seed=seed)
-    rough = _database(home, server, "rough", world)
-    with_faults = live_once("rough", planned, guarded=True)
-    return compare(calm, rough, in_peace, with_faults)
+        calm, rough = (_database(home / name, world, stack) for name in ("calm", "rough"))
+        in_peace = live_once("calm", late, guarded=False)
+        draw(held, calm, tickers=tickers, faults=faults, seed=seed)
+        with_faults = live_once("rough", held, guarded=True)
+        return compare(calm, rough, in_peace, with_faults, world.sessions[-1])
 
 
-def compare(calm: Engine, rough: Engine, in_peace: Life, with_faults: Life) -> Report:
+def compare(calm: Engine, rough: Engine, in_peace: Life, with_faults: Life, last: date) -> Report:
     """Compare the two lives; raises AssertionError where their tables differ."""
     without = ("alerts", "alert_messages")
-    rows = alike(facts(calm, *without), facts(rough, *without), with_faults.lacking)
+    rows = alike(facts(calm, *without), facts(rough, *without), with_faults.lacking, last)
+    query = (
+        "SELECT condition || ' of ' || subject AS alert FROM stockbatch.alerts"
+        " WHERE cleared_at IS NULL ORDER BY alert"
+    )
+    expected, open_alerts = ([row["alert"] for row in fetch(e, query)] for e in (calm, rough))
+    assert open_alerts == expected, open_alerts
     query = (
         "SELECT (SELECT count(*) FROM stockbatch.instruments) AS tickers,"
-        " (SELECT count(*) FROM stockbatch.runs) AS sessions,"
-        " (SELECT sum(tries) FROM stockbatch.runs) AS tries, count(*) AS forecasts,"
-        " count(*) FILTER (WHERE kind = 'live') AS live, (SELECT count(*) FROM stockbatch.alerts"
-        "  WHERE cleared_at IS NULL) AS open_alerts FROM stockbatch.forecasts"
+        " count(*) AS sessions, sum(tries) AS tries,"
+        " (SELECT count(*) FROM stockbatch.forecasts) AS forecasts,"
+        " (SELECT count(*) FROM stockbatch.forecasts WHERE kind = 'live') AS live"
+        " FROM stockbatch.runs WHERE session <= :last"
     )
-    (counts,) = fetch(rough, query)
-    for engine in (calm, rough):
-        engine.dispose()
-    return Report(calm=in_peace, rough=with_faults, rows=rows, **counts)
+    (counts,) = fetch(rough, query, last=last)
+    return Report(calm=in_peace, rough=with_faults, rows=rows, open_alerts=open_alerts, **counts)
 
 
-def _settings(home: Path, url: str) -> Settings:
-    settings = Settings(home=home, database_url=url, monitoring_address="127.0.0.1:0")
+def _settings(home: Path) -> Settings:
+    settings = Settings(home=home, monitoring_address="127.0.0.1:0")
     return small(settings, chunk_tickers=CHUNK, base_after_sessions=20)
 
 
-def _database(home: Path, server: EmbeddedServer, name: str, world: World) -> Engine:
-    """Make a database with the tickers of the world on its watchlist from the first session on."""
-    url = superuser(server)
-    maintenance = database.for_clients(url.set(database="postgres"))
-    settings = _settings(home, database.for_clients(url))
-    database.migrate(settings)  # of the two lives, the first finds something to do
-    with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {url.database}")
-    settings = _settings(home, database.for_clients(url.set(database=name)))
+def _database(home: Path, world: World, stack: ExitStack) -> Engine:
+    """Make a server with the tickers of the world on its watchlist from the first session on."""
+    settings = _settings(home)
+    stack.callback(embedded_server.stop, home)
+    server = embedded_server.start(home)
+    database.migrate(settings)
+    with _connect(superuser(server)) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # whoever starts it
+        connection.execute("SELECT pg_reload_conf()")
     engine = database.engine(settings, role="owner")
+    stack.callback(engine.dispose)
     app = App(settings=settings, engine=engine, trainer=None)  # type: ignore[arg-type]
     watch(app, world, CALENDAR.open(world.sessions[0]) + timedelta(hours=1), engine)
     return engine
@@ -673,8 +796,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (SoakError, AssertionError) as error:
             print(f"the soak failed: {error!s:.2000}", file=sys.stderr)
             return 1
-        finally:
-            embedded_server.stop(home)
     print(report)
     return 0
 

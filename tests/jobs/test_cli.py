@@ -27,6 +27,7 @@ from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import LSTM
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import models
+from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
 from tests.support.places import ROOT
@@ -1039,6 +1040,26 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     expected = inference.quantiles(inference.stack([model.weights]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow")
+def test_a_full_disk_is_said_in_one_line_and_leaves_no_model(traded, tmp_path, use):
+    use(traded.settings)
+    with small_disk(tmp_path / "disk", "8k") as disk:
+        file = disk / "bbb.keras"
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs", "models", "export", "BBB", file],
+            env={**os.environ, f"{PREFIX}HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Traceback" not in done.stderr  # what TensorFlow says while it starts, aside
+        said = done.stderr.splitlines()[-1]
+        assert said == f"error: {file} cannot be written: No space left on device"
+        assert list(disk.iterdir()) == []
 
 
 def test_prune_says_what_it_dropped(stockbatch, use, app):

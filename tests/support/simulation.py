@@ -12,7 +12,7 @@ import signal
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -118,6 +118,8 @@ class Trouble:
 
     kind: str = ""
     tickers: frozenset[str] = frozenset()
+    last: date = date.max
+    """The last session of which there are bars."""
 
 
 class LiveFeed(Feed):
@@ -126,6 +128,7 @@ class LiveFeed(Feed):
     trouble = Trouble()
 
     def _bars(self, request: BarRequest) -> FetchedBars:
+        request = replace(request, last=min(request.last, self.trouble.last))
         kind = self.trouble.kind if request.symbol in self.trouble.tickers else ""
         about: dict[str, Any] = {"provider": self.name, "ticker": request.symbol}
         known = self.market.bars[request.symbol]

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import psutil
 import pytest
 from alembic import command as alembic
 from sqlalchemy import text
 
+from jobs import files
 from jobs.app import App
 from jobs.care import backup as job
 from stockbatch import database
@@ -306,8 +308,45 @@ def test_of_two_backups_to_one_file_one_is_refused_and_the_other_whole(
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_who_is_told_to_end_ends_pg_dump_and_leaves_no_file(settings, engine, tmp_path, number):
+    with begun_backup(settings, engine, tmp_path / "one") as (process, child):
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+        assert not child.is_running()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+def test_the_next_backup_removes_what_a_killed_one_has_left(settings, engine, tmp_path):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    with begun_backup(settings, engine, folder / "killed.backup") as (process, child):
+        process.kill()
+        child.kill()
+        process.wait(30)
+    (left,) = folder.iterdir()
+    strangers = {
+        ".stockbatch-notes.partial.backup": "a name that is not ours",
+        left.name.replace(".backup", ".html"): "of another kind of file",
+        left.name.upper(): "",
+    }
+    for name, content in strangers.items():
+        (folder / name).write_text(content)
+    link = left.with_name(f".stockbatch-{'0' * 24}.partial.backup")
+    link.symlink_to(folder / left.name.upper())
+    with begun_backup(settings, engine, folder / "alive.backup") as (process, _):
+        # Meanwhile another one is written, which leaves alone what this one is writing.
+        assert not left.exists()
+        (alive,) = {path.name for path in folder.iterdir()} - {*strangers, link.name}
+        files.remove_left(folder, r"\.stockbatch-.{24}\.partial\.backup")
+        assert (folder / alive).exists()
+    assert process.wait(60) == 0
+    assert {path.name for path in folder.iterdir()} == {*strangers, link.name, "alive.backup"}
+
+
+@contextmanager
+def begun_backup(settings, engine, file):
+    """Yield the process of a backup, and that of pg_dump, which wait for a lock while inside."""
     ours = os.environ | {"STOCKBATCH_DATABASE_URL": settings.database_url.get_secret_value()}
-    command = [sys.executable, "-m", "jobs", "db", "backup", str(tmp_path / "one")]
+    command = [sys.executable, "-m", "jobs", "db", "backup", str(file)]
     with engine.connect() as holder, engine.connect() as looker:
         looker.execution_options(isolation_level="AUTOCOMMIT")  # in one transaction all looks alike
         holder.execute(text("LOCK TABLE stockbatch.bars IN ACCESS EXCLUSIVE MODE"))
@@ -317,10 +356,7 @@ def test_who_is_told_to_end_ends_pg_dump_and_leaves_no_file(settings, engine, tm
             assert process.poll() is None
             time.sleep(0.05)
         (child,) = psutil.Process(process.pid).children()
-        process.send_signal(number)
-        assert process.wait(30) == 128 + number
-        assert not child.is_running()
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+        yield process, child
 
 
 # ---- a backup that is to do more than to be restored

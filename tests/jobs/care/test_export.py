@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
@@ -21,6 +22,7 @@ from jobs.care.export import export
 from stockbatch import database
 from stockbatch.exceptions import ExportFailed, ExportInProgress
 from stockbatch.store import bi, instruments
+from tests.support.disk import small_disk
 from tests.support.market import Market, dump, fetch, run, session
 
 SESSIONS = 4
@@ -372,6 +374,17 @@ def test_a_full_disk_is_said_in_one_line(stored, tmp_path, capfd):
     assert ended.stderr.count("\n") == 1
     export(stored, tmp_path / "lake")
     same(tmp_path / "lake", stored.engine)
+
+
+@pytest.mark.parametrize("size", ["4k", "16k", "64k"])
+def test_on_a_full_disk_all_files_are_whole(stored, tmp_path, size):
+    with small_disk(tmp_path / "disk", size) as disk:
+        with pytest.raises(ExportFailed, match="cannot be written: No space left") as it:
+            export(stored, disk / "lake")
+        assert "\n" not in str(it.value)
+        for file in (disk / "lake").rglob("*"):
+            if file.is_file() and file.parent != disk / "lake":
+                assert pq.read_metadata(file).num_rows
 
 
 def test_exporting_changes_nothing_in_the_database(stored, tmp_path):

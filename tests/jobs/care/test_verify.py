@@ -1,7 +1,10 @@
 """Backups by schedule: what is kept was restored as a test, and what fails is told."""
 
+import os
 import stat
+import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from jobs import cli
+from jobs import cli, files
 from jobs.care import backup as backups
 from jobs.care import verify as job
 from stockbatch import database
@@ -99,6 +102,31 @@ def test_rows_that_are_missing_are_told(engine, settings, tmp_path, scratch):
     assert job.verify(settings, tmp_path / "one", scratch)["bars"] == 0
     with pytest.raises(VerificationFailed, match="0 rows of bars came back of 7"):
         job.verify(settings, tmp_path / "one", scratch, {"instruments": 0, "bars": 7})
+
+
+def test_what_a_killed_restore_test_has_left_is_removed(engine, settings, tmp_path, scratch):
+    backups.backup(settings, tmp_path / "one")
+    for name in ("stockbatch-verify-", "stockbatch-verify-of-mine", "stockbatch-verify-a"):
+        (scratch / name).mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (scratch / "stockbatch-verify-linked00").symlink_to(elsewhere)
+    strangers = names(scratch)
+    ours = [sys.executable, "-m", "jobs", "db", "verify", tmp_path / "one", "--scratch", scratch]
+    process = subprocess.Popen(ours, env=os.environ | {"HOME": str(tmp_path)})
+    while not list(scratch.glob("*/postgres/data/postmaster.pid")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    (home,) = names(scratch) - strangers
+    # While it is alive nothing of it goes.
+    files.remove_left(scratch, job._SCRATCH + r"\w{8}", job._throw_away)
+    assert names(scratch) == {home} | strangers
+    process.kill()
+    process.wait(30)
+    job.verify(settings, tmp_path / "one", scratch)
+    assert names(scratch) == strangers
+    assert elsewhere.exists()
+    assert left_in(scratch)[1] == []
 
 
 @pytest.mark.parametrize("programs", OTHERS or [None], ids=lambda p: p and p.parts[-3])

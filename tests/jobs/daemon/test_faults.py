@@ -4,11 +4,9 @@ Every test begins after one evening of work and disturbs the next, in which all 
 """
 
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from stockbatch import database
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import TrainingFailed
 from stockbatch.records import Action, Reason
+from tests.support.disk import small_disk
 from tests.support.evenings import Evenings, Watched, evening, since, work
 from tests.support.market import (
     Market,
@@ -251,24 +250,9 @@ def test_a_statement_that_waits_too_long(
     assert said in caplog.text
 
 
-@contextmanager
-def small_disk(folder):
-    """Mount a file system of a megabyte, or skip the test where nobody may."""
-    folder.mkdir()
-    mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if not mount or os.geteuid() or subprocess.run(command, capture_output=True).returncode:
-        folder.rmdir()
-        pytest.skip("a small file system to fill up needs the right to mount one")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_disk(app, own_server, owner, undisturbed, caplog):
     tables = ("forecasts", "outcomes", "models")
-    with small_disk(own_server.folder.parent / "disk") as disk:
+    with small_disk(own_server.folder.parent / "disk", "2m") as disk:
         space = disk / "space"
         space.mkdir()
         os.chown(space, *[own_server.folder.stat().st_uid] * 2)

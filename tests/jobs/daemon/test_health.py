@@ -7,10 +7,12 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -206,6 +208,29 @@ def test_a_client_that_hangs_up_leaves_no_traceback(watched, at, capfd, caplog):
         assert get(address, "/healthz")[0] == 200
     assert "Traceback" not in capfd.readouterr().err
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_half_sent_requests_lock_nobody_out_and_take_few_threads(watched, at):
+    before = threading.active_count()
+    with monitoring.serving(watched, beat()) as address, ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address)) for _ in range(500)]
+        for client in clients:
+            with suppress(OSError):  # turned away in between
+                client.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
+        assert get(address, "/healthz")[0] == get(address, "/metrics")[0] == 200
+        assert threading.active_count() <= before + monitoring.MOST + 5
+
+
+def test_a_request_in_small_pieces_ends_in_time(watched, at, monkeypatch):
+    monkeypatch.setattr(monitoring, "HEAD_SECONDS", 0.5)
+    begun = time.monotonic()
+    with monitoring.serving(watched, beat()) as address:
+        with socket.create_connection(address) as client, suppress(OSError):
+            while time.monotonic() - begun < 20:
+                client.sendall(b"G")
+                time.sleep(0.05)
+        assert time.monotonic() - begun < 10
+        assert get(address, "/healthz")[0] == 200
 
 
 def test_nothing_is_served_where_nobody_asked(watched, monkeypatch):

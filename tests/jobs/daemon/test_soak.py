@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks import soak
 
-SESSIONS, TICKERS, FAULTS = 15, 3, 24
+SESSIONS, TICKERS, FAULTS = 15, 3, 28
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,9 @@ def test_the_daemon_lives_through_faults_of_every_kind(server_home: Path, prepar
     assert report.rough.daemons > faults["daemon killed"] + faults["daemon told to stop"]
     assert report.tries > SESSIONS
     assert report.forecasts > SESSIONS * TICKERS * 3
-    assert report.live == report.forecasts
-    assert report.open_alerts == 0
+    # A commit that is held makes all of its session late.
+    assert report.live * SESSIONS == report.forecasts * (SESSIONS - faults[soak.HELD])
+    assert report.open_alerts == []
     assert report.rows > report.forecasts
     assert max(report.rough.steady()) < 1.2 * max(report.calm.steady())
     assert f"{faults.total()} faults" in str(report)

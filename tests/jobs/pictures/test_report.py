@@ -17,6 +17,7 @@ from stockbatch.config import PREFIX
 from stockbatch.store import forecasts as store
 from stockbatch.store.calendar import extend
 from tests.support.browser import PHONE, complaints, hosts_asked, resize, wait_for
+from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import CODE, NOW, Market, calendar, run, session
 
@@ -174,6 +175,19 @@ def test_nothing_to_report(report, engine, tmp_path):
 def test_a_file_that_cannot_be_written(report, filled, tmp_path, suffix):
     page = tmp_path / "nowhere" / f"report{suffix}"
     refused(report(filled, "AAA", "--out", page), str(page), "cannot be written", "No such file")
+
+
+@pytest.mark.parametrize("suffix", [".html", ".pdf", ".png"])
+def test_a_full_disk_is_said_in_one_line_and_leaves_no_file(report, filled, tmp_path, suffix):
+    with small_disk(tmp_path / "disk", "8k") as disk:
+        page = disk / f"report{suffix}"
+        status, said = report(filled, "AAA", "--out", page)
+        assert status == 2
+        assert said == f"error: {page} cannot be written: No space left on device\n"
+        assert list(disk.iterdir()) == []
+        page.write_text("another one")
+        assert report(filled, "AAA", "--out", page)[0] == 2
+        assert [file.read_text() for file in disk.iterdir()] == ["another one"]
 
 
 @pytest.mark.parametrize("name", ["report.jpg", "report", "html"])

@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 import warnings
 from contextlib import suppress
 
@@ -21,6 +24,7 @@ from stockbatch.methods.garch import (
     garch_quantiles_by_origin,
 )
 from stockbatch.records import QUANTILES
+from tests.support.places import ROOT
 
 TRUTH = np.array([5e-4, 4e-6, 0.08, 0.90, 6.0])
 
@@ -55,6 +59,30 @@ def loop_quantiles(parameters, returns):
         variance = omega + alpha * (variance if math.isnan(square) else square) + beta * variance
     scale = math.sqrt(variance * (freedom - 2) / freedom)
     return [mean + scale * student.ppf(level, freedom) for level in QUANTILES]
+
+
+FIT = """
+import sys
+import numpy as np
+from stockbatch.methods.garch import fit_garch
+returns = np.random.default_rng(8).standard_t(5, 300) * 0.01
+sys.stdout.write(fit_garch(returns).tobytes().hex())
+"""
+
+
+def test_a_fit_is_the_same_to_the_last_bit_however_many_threads_there_are():
+    fitted = {
+        subprocess.run(
+            [sys.executable, "-c", FIT],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in "123"
+    }
+    assert len(fitted) == 1
 
 
 def test_filter_equals_its_definition_at_every_origin():

@@ -1,5 +1,6 @@
 """Bulk reads and writes."""
 
+import os
 from datetime import date
 
 import numpy as np
@@ -16,6 +17,7 @@ from stockbatch.exceptions import (
     DatabaseUnavailable,
 )
 from stockbatch.store.bulk import cursor_of, matrix, stage, stage_arrays
+from tests.support.disk import small_disk
 
 QUERY = """
 SELECT i AS whole, i / 3.0::float8 AS broken, CASE WHEN mod(i, 4) > 0 THEN -i END AS sometimes,
@@ -114,6 +116,32 @@ def test_a_connection_lost_while_rows_are_written(own_db, engine):
         stage(own_db, "staged_test", (("number", "int4"),), rows())
     own_db.rollback()
     assert own_db.scalar(text("SELECT pg_backend_pid()")) != pid
+
+
+def test_a_disk_that_is_full_during_a_copy(own_db, engine, server):
+    columns = (("number", "int4"),)
+    with (
+        small_disk(server.folder.parent / "disk", "512k") as disk,
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as owner,
+    ):
+        space = disk / "space"
+        space.mkdir()
+        os.chown(space, *[server.folder.stat().st_uid] * 2)
+        owner.execute(text(f"CREATE TABLESPACE small LOCATION '{space}'"))
+        try:
+            for fill in (stage, stage_arrays):
+                own_db.execute(text("SET LOCAL temp_tablespaces = small"))
+                count = 1_000_000
+                rows = {"number": np.arange(count)} if fill is stage_arrays else zip(range(count))
+                with pytest.raises(DatabaseFull, match="No space left on device") as raised:
+                    fill(own_db, "staged_test", columns, rows)
+                assert "\n" not in str(raised.value)
+                own_db.rollback()
+            stage(own_db, "staged_test", columns, [(1,)])
+            own_db.rollback()
+        finally:
+            own_db.close()
+            owner.execute(text("DROP TABLESPACE small"))
 
 
 @pytest.mark.parametrize(
