@@ -171,7 +171,7 @@ def _make_chunk(
     around = work.around
     instead = Reason.FAILED if failure or _is_stale(app, around) else None
     app.on_event("forecasts: load")
-    chunk = load(app, around, tickers, around.sessions[-PAST:])
+    chunk = load(app, run, around, tickers, around.sessions[-PAST:])
 
     app.on_event("forecasts: compute")
     material = chunk.material

@@ -9,8 +9,8 @@ import numpy as np
 
 from jobs.app import App
 from jobs.isolation import is_of_a_ticker, together, told
-from jobs.models.tickers import LAST_TRY, is_overdue
-from stockbatch.engine import learning, material
+from jobs.models.tickers import LAST_TRY, is_overdue, load_material
+from stockbatch.engine import learning
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import Overdue
 from stockbatch.exceptions import TrainingOverdue
@@ -120,7 +120,7 @@ def _fit(
 
             def fit(part: Sequence[Instrument]) -> TrainedModel | None:
                 return learning.train_base(
-                    list(materials(app, part, sessions, market)),
+                    list(materials(app, run, part, sessions, market)),
                     reason,
                     app.settings,
                     app.trainer,
@@ -139,13 +139,11 @@ def _fit(
 
 
 def materials(
-    app: App, tickers: Sequence[Instrument], sessions: Sessions, market: Market
+    app: App, run: Run, tickers: Sequence[Instrument], sessions: Sessions, market: Market
 ) -> Iterator[Material]:
     """Yield what tickers are trained from, a chunk at a time."""
     size = app.settings.chunk_tickers
     # A transaction per chunk: while a base is trained, none is open.
     for start in range(0, len(tickers), size):
         chunk = tickers[start : start + size]
-        with app.transaction() as db:
-            panel = bars.load_panel(db, chunk, sessions)
-        yield material.prepare(chunk, panel, market)
+        yield load_material(app, run, chunk, sessions, market)

@@ -58,7 +58,7 @@ def fit_pooled(
 
     @lru_cache(maxsize=1)  # all methods learn from the same tickers, unless one fails with some
     def load(part: tuple[Instrument, ...]) -> list[Material]:
-        return list(materials(app, part, sessions, market))
+        return list(materials(app, run, part, sessions, market))
 
     fits = {name: _fit(app, run, name, reason, tickers, load) for name, reason in due.items()}
     fitted = {name: model for name, model in fits.items() if model is not None}

@@ -14,6 +14,7 @@ from stockbatch.config import Settings
 from stockbatch.engine import learning
 from stockbatch.engine.material import Material, prepare
 from stockbatch.exceptions import TrainingOverdue
+from stockbatch.market import sessions as trading
 from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Given, Parameters, Scope
 from stockbatch.records import (
@@ -28,7 +29,7 @@ from stockbatch.records import (
     TrainedModel,
     Verdict,
 )
-from stockbatch.store import bars, forecasts, models, promotions, scores
+from stockbatch.store import bars, events, forecasts, models, promotions, scores
 
 LAST_TRY = 3
 """From this try of a run on, what fails for all tickers is done without, and the run ends."""
@@ -79,13 +80,32 @@ class Trained:
     """By method and row, why there is no fit: then one from before serves no more either."""
 
 
-def load(app: App, around: Around, tickers: Sequence[Instrument], targets: Sessions) -> Chunk:
+def load_material(
+    app: App, run: Run, tickers: Sequence[Instrument], sessions: Sessions, market: Market
+) -> Material:
+    """Load bars and what was known of reports, as the run knew it, where it is one."""
+    calendar = trading.load(run.calendar, app.clock().date())
+    with app.transaction() as db:
+        panel = bars.load_panel(db, tickers, sessions)
+        reports = events.load_reports(
+            db,
+            tickers,
+            sessions,
+            calendar,
+            app.settings.events_assumed_sessions,
+            as_run=run.id is not None,
+        )
+    return prepare(tickers, panel, market, reports)
+
+
+def load(
+    app: App, run: Run, around: Around, tickers: Sequence[Instrument], targets: Sessions
+) -> Chunk:
     """Load a chunk as it stood at the origin, with what was forecast for `targets`."""
     row_of = {instrument.id: row for row, instrument in enumerate(tickers)}
     origin = around.sessions[-1].item()
     fitted = [LSTM, *registry.fitted_to(Scope.TICKER)]
     with app.transaction() as db:
-        panel = bars.load_panel(db, tickers, around.sessions)
         champions = models.champions(db, tickers, origin)
         newest = {
             name: models.newest(db, tickers, name, ModelKind.TICKER, origin) for name in fitted
@@ -100,7 +120,7 @@ def load(app: App, around: Around, tickers: Sequence[Instrument], targets: Sessi
         return {row_of[id_]: model for id_, model in found.items()}
 
     return Chunk(
-        material=prepare(tickers, panel, around.market),
+        material=load_material(app, run, tickers, around.sessions, around.market),
         champions=by_row(champions),
         newest=by_row(newest.pop(LSTM)),
         fitted={name: by_row(found) for name, found in newest.items()},

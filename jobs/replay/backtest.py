@@ -18,19 +18,29 @@ from jobs.daily.score import score_forecasts
 from jobs.isolation import isolate
 from jobs.models.base import train_base
 from jobs.models.pooled import fit_pooled
-from jobs.models.tickers import Around, Chunk, Trained, given, load, parameters, save, train
-from stockbatch.engine.material import Material, prepare, sessions_needed
+from jobs.models.tickers import (
+    Around,
+    Chunk,
+    Trained,
+    given,
+    load,
+    load_material,
+    parameters,
+    save,
+    train,
+)
+from stockbatch.engine.material import Material, sessions_needed
 from stockbatch.exceptions import SessionNotClosed
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST, Stated
 from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
-from stockbatch.records import Forecast, Instrument, Market, Panel, Run, Sessions
-from stockbatch.store import bars, market, methods
+from stockbatch.records import Forecast, Instrument, Market, Run, Sessions
 from stockbatch.store import calendar as calendar_store
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import instruments as instrument_store
+from stockbatch.store import market, methods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +169,13 @@ def _chunk(
     """Load, compute and save one chunk of one block."""
     app.on_event("backtest: load")
     last_target = calendar.next(as_date(origins[-1]))
-    chunk = load(app, around, tickers, calendar.window(last_target, PAST + len(origins)))
-    with app.transaction() as db:
-        panel = bars.load_panel(db, tickers, known.sessions)
+    chunk = load(app, run, around, tickers, calendar.window(last_target, PAST + len(origins)))
+    whole = load_material(app, run, tickers, known.sessions, known)
 
     app.on_event("backtest: compute")
     trained = train(app, around, chunk, force=False)
     made: list[Forecast] = []
-    for piece in _pieces(tickers, panel, known, len(origins)):
+    for piece in _pieces(whole, len(origins)):
         stated = _state(app, around, chunk, trained, piece)
         targets = _targets(calendar, piece.material.panel.sessions[-piece.origins :])
         made += forecasts(piece.material, stated, targets)
@@ -189,24 +198,20 @@ class _Piece:
     origins: int
 
 
-def _pieces(
-    tickers: Sequence[Instrument], panel: Panel, known: Market, origins: int
-) -> Iterator[_Piece]:
+def _pieces(whole: Material, origins: int) -> Iterator[_Piece]:
     """Cut a block after every session with a jump.
 
     What a jump was is known one session later: only as the last session of its material does it
     look as it looked then.
     """
-    whole = prepare(tickers, panel, known)
     # One jump of one ticker cuts the block for the whole chunk: pieces are few, because jumps are.
     jumped = whole.jumped[:, -origins:].any(axis=0)
     ends = sorted({*(np.flatnonzero(jumped) + 1).tolist(), origins})
     begin = 0
     for end in ends:
-        cut = len(panel.sessions) - origins + end
         material = whole
         if end < origins:
-            material = prepare(tickers, panel.first(cut), known.first(cut))
+            material = whole.first(len(whole.panel.sessions) - origins + end)
         yield _Piece(material=material, before=begin, origins=end - begin)
         begin = end
 

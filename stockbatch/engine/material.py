@@ -36,6 +36,15 @@ class Material:
         """Return the session forecast from."""
         return as_date(self.panel.sessions[-1])
 
+    def first(self, sessions: int) -> "Material":
+        """Return what followed from the first `sessions`, when they were all there was."""
+        return prepare(
+            self.instruments,
+            self.panel.first(sessions),
+            self.market.first(sessions),
+            self.reports.first(sessions),
+        )
+
     def column(self, session: date) -> int:
         """Return the place of `session` on the axis of sessions; it must be one of them."""
         return int(np.searchsorted(self.panel.sessions, np.datetime64(session)))
