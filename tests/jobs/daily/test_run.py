@@ -102,13 +102,13 @@ def test_every_ticker_is_trained_and_forecast_by_every_method(app, market, tenso
         assert (row["horizon"], row["kind"], row["issued_at"]) == (1, "late", NOW)
         assert row["deadline_at"] == calendar().open(session(1))
         assert row["close"] == pytest.approx(close * np.exp(row["log_return"]))
-        assert (row["model_id"] is None) == (method != "lstm")
+        assert (row["model_id"] is None) == (method not in ("lstm", "combined"))
         if method == "naive":
             assert (row["log_return"], row["q50"], row["probability_of_rise"]) == (0, None, None)
         else:
             quantiles = [row[name] for name in QUANTILE_COLUMNS]
             assert quantiles == sorted(set(quantiles))
-            kept = row["shrinkage"] if method == "lstm" else 1
+            kept = row["shrinkage"] if method in ("lstm", "combined") else 1
             assert row["log_return"] == pytest.approx(kept * row["q50"])
             assert -0.2 < quantiles[0] < 0 < quantiles[-1] < 0.2
 
@@ -243,7 +243,7 @@ def test_training_can_be_forced_in_an_attempt_of_its_own(app):
         day=session(1),
     )
     assert {row["id"] for row in before.values()} < {row["id"] for row in rows}
-    assert len(rows) == len(before) + 3, "only the forecasts of the new models are new"
+    assert len(rows) == len(before) + 6, "only what the new models have a part in is new"
 
 
 def test_a_short_history_gets_the_base_model_and_says_why(app, market):

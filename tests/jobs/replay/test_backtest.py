@@ -124,10 +124,10 @@ def test_a_ticker_it_fails_with_keeps_no_other_out(plain, make_app, market, monk
     walk(undisturbed)
     work = replay.load
 
-    def choking(app, around, tickers, window):
+    def choking(app, run, around, tickers, window):
         if "BBB" in {instrument.ticker for instrument in tickers}:
             raise IndexError("poison")
-        return work(app, around, tickers, window)
+        return work(app, run, around, tickers, window)
 
     monkeypatch.setattr(replay, "load", choking)
     walk(plain)
