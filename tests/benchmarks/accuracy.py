@@ -6,9 +6,10 @@ deviation before the first test session; standard errors are clustered by sessio
 """
 
 import argparse
+import csv
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,47 @@ import numpy as np
 
 from stockbatch import metrics
 from stockbatch.config import ModelSettings, Settings
+from stockbatch.engine.material import Material
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
 from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.providers.registry import create
-from stockbatch.records import Floats, Verdict
+from stockbatch.records import QUANTILES, Floats, Verdict
 from tests.support import places
 
-from .walk_forward import BASE, CALIBRATED, EWMA, RAW, ROLLING, Walk, prepare, read, walk
+from .walk_forward import (
+    BASE,
+    CALIBRATED,
+    COMBINATION,
+    EWMA,
+    GARCH,
+    POOLED,
+    RAW,
+    REPORTS,
+    ROLLING,
+    Walk,
+    dated,
+    prepare,
+    read,
+    walk,
+)
 
 FOLDER = places.DATA
+DATES = FOLDER / "earnings_dates" / "sp500_2013_2018.csv"
+PAIRS = (
+    (COMBINATION, CALIBRATED),
+    (COMBINATION, POOLED),
+    (COMBINATION, GARCH),
+    (REPORTS, POOLED),
+    (CALIBRATED, POOLED),
+    (CALIBRATED, GARCH),
+    (RAW, BASE),
+)
+"""Paired differences that matter: what the first gains over the second."""
+FEWEST_DATES = 10
+"""Reports of a ticker whose dates are known."""
+SHOCK, AFTER_SHOCK = 3.0, 5
+"""A shock is a market's move of so many of its usual ones; so many sessions follow it."""
 SETS = {"sp500_5yr": "sp500_5yr/all_stocks_5yr.csv.gz", "alpha_vantage_csv": "alpha_vantage_csv"}
 
 
@@ -50,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StockbatchError as error:
         print(error, file=sys.stderr)
         return 2
-    whole = prepare(instruments, panel)
+    dates = _dates(Path(options.events)) if options.events else []
+    known = dated(panel, dates, missing=options.missing, moved=options.moved)
+    whole = prepare(instruments, panel, known)
     first, last = _window(panel.sessions, options)
     if not settings.model.minimum_history <= first <= last:
         print("The test window is empty or leaves too little history", file=sys.stderr)
@@ -59,13 +93,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = walk(whole, first, last, settings, trainer, with_garch=options.garch)
     spread = _spread(whole.features.returns[:, :first])
     print(f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, changed: {changes}")
-    print("\n".join(report(result, spread, complete | (not options.complete))))
+    print(
+        "\n".join(
+            report(result, spread, complete | (not options.complete), _regimes(whole, result))
+        )
+    )
     print(f"wall time {time.perf_counter() - started:.0f} s")
     return 0
 
 
-def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
-    """Return the lines of the tables; `spread` (tickers,) scales losses, `rows` are scored."""
+def report(
+    result: Walk, spread: Floats, rows: Any, regimes: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return the lines of the tables; `spread` (tickers,) scales losses, `rows` are scored.
+
+    `regimes` are forecasts by what they have in common, true in (tickers, sessions).
+    """
     known = np.isfinite(result.actual) & rows[:, None] & (spread > 0)[:, None]
     made = {name: np.isfinite(q).all(axis=-1) for name, q in result.quantiles.items()}
     methods = [name for name, forecast in made.items() if forecast.any()]
@@ -83,6 +126,9 @@ def report(result: Walk, spread: Floats, rows: Any) -> list[str]:
         *_table(result, actual, spread, losses),
         f"always up: {100 * up:.2f} % of directions",
         "",
+        *_about_pairs(losses, regimes or {}),
+        *_about_tails(result, actual, methods),
+        *_about_regimes(result, known, regimes or {}, methods),
         *_about_models(result, known, losses),
         *_about_shrinkage(result, known),
         *_about_trust(result, known, losses),
@@ -121,6 +167,104 @@ def _line(
 def _skill(loss: Floats, baseline: Floats) -> str:
     value, error = metrics.clustered_skill(loss, baseline)
     return "" if loss is baseline else f"{100 * value:+.2f} ± {100 * error:.2f} %"
+
+
+def _about_pairs(losses: dict[str, Floats], regimes: Mapping[str, Any]) -> list[str]:
+    """Return what methods gain over others on the same forecasts, errors clustered by session."""
+    lines = ["gains, paired:"]
+    for first, second in PAIRS:
+        if not {first, second} <= losses.keys():
+            continue
+        parts = [_skill(losses[first], losses[second])]
+        for name, some in regimes.items():
+            one, other = (np.where(some, losses[method], np.nan) for method in (first, second))
+            if np.isfinite(one).any():
+                parts.append(f"{name} {_skill(one, other)}")
+        lines.append(f"  {first} over {second}: " + "; ".join(parts))
+    return [*lines, ""]
+
+
+def _about_tails(result: Walk, actual: Floats, methods: Sequence[str]) -> list[str]:
+    """Return how often returns were beyond the outermost levels."""
+    lines = [f"beyond the levels {QUANTILES[0]}, {QUANTILES[1]}, {QUANTILES[-2]}, {QUANTILES[-1]}:"]
+    for name in methods:
+        quantiles = result.quantiles[name]
+        below = [100 * np.nanmean(_where(actual, actual < quantiles[..., i])) for i in (0, 1)]
+        above = [100 * np.nanmean(_where(actual, actual > quantiles[..., i])) for i in (-2, -1)]
+        lines.append(
+            f"  {name:17}" + " ".join(f"{share:6.2f}" for share in (*below, *above)) + " %"
+        )
+    return [*lines, ""]
+
+
+def _where(actual: Floats, beyond: Any) -> Floats:
+    return np.where(np.isfinite(actual), beyond, np.nan)
+
+
+def _about_regimes(
+    result: Walk, known: Any, regimes: Mapping[str, Any], methods: Sequence[str]
+) -> list[str]:
+    """Return what 80 % intervals held in each regime, with errors clustered by session."""
+    lines = []
+    for name, some in regimes.items():
+        chosen = some & known
+        if not chosen.any():
+            continue
+        lines.append(
+            f"inside 80 %, {name} ({100 * chosen.sum() / known.sum():.1f} % of forecasts):"
+        )
+        for method in methods:
+            edges = metrics.interval(result.quantiles[method], 80)
+            inside = metrics.inside(np.where(chosen, result.actual, np.nan), *edges)
+            value, error = _mean_by_session(inside)
+            lines.append(f"  {method:17}{100 * value:6.1f} ± {100 * error:.1f}")
+    return [*lines, ""]
+
+
+def _mean_by_session(values: Floats) -> tuple[float, float]:
+    """Return the mean of (tickers, sessions) and its error, sessions taken to be independent."""
+    mean = float(np.nanmean(values))
+    deviation = np.nansum(values - mean, axis=0)
+    return mean, float(np.sqrt(np.sum(deviation**2)) / np.isfinite(values).sum())
+
+
+def _regimes(whole: Material, result: Walk) -> dict[str, Any]:
+    """Return which forecasts are of what kind of day, (tickers, sessions), by its name."""
+    first = int(np.searchsorted(whole.panel.sessions, result.sessions[0]))
+    test = slice(first, first + len(result.sessions))
+    market = whole.market.median_return
+    usual = np.full(len(market), np.nan)
+    for day in range(20, len(market)):
+        before = market[max(day - 250, 0) : day]
+        before = before[np.isfinite(before)]
+        if len(before):
+            usual[day] = before.std()
+    with np.errstate(invalid="ignore"):
+        shock = np.abs(market) > SHOCK * usual
+    since = np.zeros(len(market), np.bool_)
+    for day in np.flatnonzero(shock):
+        since[day + 1 : day + 1 + AFTER_SHOCK] = True
+    second = np.zeros_like(since)
+    second[2:] = shock[:-2]
+    calm = usual <= np.nanquantile(usual[test], 1 / 3)
+    shape = result.actual.shape
+    came = whole.reports.came
+    near = (came | np.pad(came, [(0, 0), (1, 0)])[:, :-1])[:, test]
+    with_dates = np.broadcast_to((came.sum(axis=1) >= FEWEST_DATES)[:, None], shape)
+    return {
+        "after shocks": np.broadcast_to(since[None, test], shape),
+        "second day after": np.broadcast_to(second[None, test], shape),
+        "calm third": np.broadcast_to(calm[None, test], shape),
+        "report days": near,
+        "with dates": with_dates,
+        "without dates": ~with_dates,
+    }
+
+
+def _dates(path: Path) -> list[tuple[str, date]]:
+    """Return the dates of reports of a file with columns symbol and date."""
+    with path.open(encoding="utf-8") as file:
+        return [(row["symbol"], date.fromisoformat(row["date"])) for row in csv.DictReader(file)]
 
 
 def _about_models(result: Walk, known: Any, losses: dict[str, Floats]) -> list[str]:
@@ -199,6 +343,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--test-sessions", type=int, default=252, help="without --test-from")
     parser.add_argument("--base-every", type=int, default=60, help="sessions")
     parser.add_argument("--tickers-every", type=int, default=20, help="sessions")
+    parser.add_argument("--events", help="CSV file of report dates; sp500_5yr has one of its own")
+    parser.add_argument("--missing", type=float, default=0, help="share of dates left out")
+    parser.add_argument("--moved", type=float, default=0, help="share of dates a session off")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--garch", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(
@@ -210,6 +357,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.complete is None:
         options.complete = options.data == "sp500_5yr"
+    if options.events is None and options.data == "sp500_5yr" and DATES.exists():
+        options.events = str(DATES)
     return options
 
 
