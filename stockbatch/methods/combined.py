@@ -14,6 +14,7 @@ import numpy as np
 from stockbatch import metrics
 from stockbatch.methods import calibration
 from stockbatch.methods.base import Given, Method, Stated
+from stockbatch.methods.standing import with_mass_at_zero
 from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, MEDIAN, Floats
 
 LEARNING = 0.5
@@ -44,10 +45,11 @@ class Combined(Method):
         actual = calibration.actual_by_target(given.material.features.returns, origins)
         raw = average(members, weights(members, actual))
         calibrated = calibration.calibrate_by_origin(raw, actual, origins)
+        stated = with_mass_at_zero(calibrated, given.material.features.returns)
         shrinkage = calibration.shrinkage_by_origin(raw[..., MEDIAN], actual, origins)
         return Stated(
-            log_return=shrinkage * calibrated[..., MEDIAN],
-            quantiles=calibrated,
+            log_return=shrinkage * stated[..., MEDIAN],
+            quantiles=stated,
             raw_quantiles=raw[:, -origins:],
             models=lstm.models,
             shrinkage=shrinkage,

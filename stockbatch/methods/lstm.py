@@ -13,6 +13,7 @@ from stockbatch.engine import inference, trust
 from stockbatch.engine.material import Material
 from stockbatch.methods import calibration
 from stockbatch.methods.base import PAST, Given, Method, Stated
+from stockbatch.methods.standing import with_mass_at_zero
 from stockbatch.records import LSTM, MEDIAN, QUANTILES, Floats, TrainedModel
 
 
@@ -45,10 +46,11 @@ class Lstm(Method):
         actual = calibration.actual_by_target(material.features.returns, origins)
         shrinkage = calibration.shrinkage_by_origin(by_target[..., MEDIAN], actual, origins)
         calibrated = calibration.calibrate_by_origin(by_target, actual, origins)
+        stated = with_mass_at_zero(calibrated, material.features.returns)
         inputs = material.features.inputs[:, -origins:]
         return Stated(
-            log_return=shrinkage * calibrated[..., MEDIAN],
-            quantiles=calibrated,
+            log_return=shrinkage * stated[..., MEDIAN],
+            quantiles=stated,
             raw_quantiles=raw,
             before=before,
             models=given.models,
