@@ -90,6 +90,7 @@ def problems(app: App) -> list[str]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     timeout = 0.2  # so long a request is waited for until the next look at whether to go on
+    request_queue_size = 128  # what does not fit is tried again by its sender a second later
 
     def __init__(self, address: Address, app: App, beat: Beat) -> None:
         # A name may stand for an address of either family, which the socket has to share.

@@ -823,7 +823,7 @@ def test_a_healthy_installation_is_all_right(reading):
     checks = [line[7:].split(":")[0].split()[0] for line in lines]
     assert checks == [
         *("settings", "providers", "disk", "database", "migrations", "readers"),
-        *("clock", "ledger", "watchlist", "provider", "calendar"),
+        *("clock", "ledger", "watchlist", "provider", "events", "calendar"),
     ]
 
 

@@ -113,7 +113,7 @@ def test_the_job_leaves_the_ledger_alone_and_the_next_run_as_it_would_be(app, ma
     )
     found, expected = (fetch(a.engine, query, day=session(4)) for a in (app, other))
     assert found == expected
-    assert len(found) == 12
+    assert len(found) == 15
 
 
 def test_a_run_under_way_is_not_disturbed(app):

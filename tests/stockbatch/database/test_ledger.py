@@ -321,6 +321,6 @@ def test_every_table_that_is_only_added_to_is_stamped(engine):
             "SELECT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgname = 'stamp'",
         )
     assert {row["name"].removeprefix("stockbatch.") for row in stamped} == {
-        *("api_tokens", "bar_revisions", "decisions", "methods", "models", "outcomes"),
+        *("api_tokens", "bar_revisions", "decisions", "events", "methods", "models", "outcomes"),
         *("promotions", "renames", "scores"),
     }

@@ -36,7 +36,13 @@ def reports_on(columns, sessions=SESSIONS, *, lingering=True):
     due[:, :-1] = came[:, 1:]
     covered = np.zeros_like(came)
     covered[0] = True
-    return Reports(due=due, came=came, lingering=came & lingering, covered=covered)
+    return Reports(
+        due=due,
+        came=came,
+        lingering=came & lingering,
+        covered=covered,
+        expected=np.zeros_like(came),
+    )
 
 
 @pytest.fixture(scope="module")
