@@ -59,6 +59,11 @@ hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machi
 hypothesis.settings.load_profile("unhurried")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers `-n auto` is: tests of daemons and locks wait for a third of theirs."""
+    return max(2, round(1.5 * len(os.sched_getaffinity(0))))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres-bin",

@@ -588,6 +588,8 @@ def draw(planned: Planned, calm: Engine, *, tickers: int, faults: int, seed: int
     for _ in range(faults - sum(map(len, planned.values()))):
         if not kinds:
             kinds = rng.sample(OTHERS, len(OTHERS))
+            # What fits few sessions has the first choice: the last are drawn first.
+            kinds.sort(key=lambda name: FAULT_KINDS[name].training)
         name = kinds.pop()
         kind = FAULT_KINDS[name]
         fits = [
