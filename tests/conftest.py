@@ -60,7 +60,7 @@ hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers `-n auto` is: tests of daemons and locks wait for a third of theirs."""
+    """Return how many workers `-n auto` is: tests of daemons wait for a third of their time."""
     return max(2, round(1.5 * len(os.sched_getaffinity(0))))
 
 
