@@ -199,7 +199,7 @@ class Chore(StrEnum):
 
     BASE_REFIT = "base_refit"
     MAINTENANCE = "maintenance"
-    EVENTS = "event_refresh"
+    EVENT_REFRESH = "event_refresh"
 
 
 class Action(StrEnum):

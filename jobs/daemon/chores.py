@@ -31,7 +31,7 @@ def due(app: App) -> list[Key]:
         since, paused, done = instruments.exchanges(db), pauses.since(db), store.last_done(db)
         trained = retention.calendars(db)
         # Of these each ticker has its own turn, new ones at once.
-        lacking = refresh.is_due(app, db, last_firing(app.settings, Chore.EVENTS, now))
+        lacking = refresh.is_due(app, db, last_firing(app.settings, Chore.EVENT_REFRESH, now))
     if not since or pauses.ALL in paused:
         return []
     keys = [(Chore.BASE_REFIT, code) for code in since]
@@ -44,7 +44,7 @@ def due(app: App) -> list[Key]:
         if code not in paused
         and _is_due(app.settings, chore, done.get((chore, code)), since.get(code, first), now)
     ]
-    return [*keys, (Chore.EVENTS, pauses.ALL)] if lacking else keys
+    return [*keys, (Chore.EVENT_REFRESH, pauses.ALL)] if lacking else keys
 
 
 def _is_due(
@@ -89,7 +89,7 @@ class Chores:
         """Do a chore; return False where something else has to be done before."""
         if chore is Chore.BASE_REFIT:
             return refit_base(self.app, calendar)
-        if chore is Chore.EVENTS:
+        if chore is Chore.EVENT_REFRESH:
             return self._refresh_events()
         if calendar == pauses.ALL:
             self.vacuum(self.app)
@@ -104,6 +104,6 @@ class Chores:
             exchanges = agenda.load(self.app)
             return bool(agenda.plan(exchanges, self.app.clock(), self.app.settings).due)
 
-        since = last_firing(self.app.settings, Chore.EVENTS, self.app.clock())
+        since = last_firing(self.app.settings, Chore.EVENT_REFRESH, self.app.clock())
         done = refresh.refresh_events(self.app, since, enough=runs_are_due)
         return all(one.complete for one in done)

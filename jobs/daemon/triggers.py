@@ -148,7 +148,7 @@ def firings(
     }
     triggers["all: base models about to expire"] = crontab(settings, Chore.BASE_REFIT)
     if settings.event_sources:
-        triggers["all: dates of reports"] = crontab(settings, Chore.EVENTS)
+        triggers["all: dates of reports"] = crontab(settings, Chore.EVENT_REFRESH)
     triggers["all: maintenance"] = crontab(settings, Chore.MAINTENANCE)
     found = []
     for what, trigger in triggers.items():

@@ -308,9 +308,13 @@ def test_dates_of_reports_are_asked_for_at_once_and_then_once_a_week(app, change
         (saturday + timedelta(days=20), ["AAA", "BBB"]),
     ):
         app.clock = lambda instant=instant: instant
-        assert ((Chore.EVENTS, "ALL") in due(app)) == bool(expected)
+        assert ((Chore.EVENT_REFRESH, "ALL") in due(app)) == bool(expected)
         with app.transaction() as db:  # whatever else is due is another test's
-            [chore_store.record(db, *key, instant) for key in due(app) if key[0] != Chore.EVENTS]
+            [
+                chore_store.record(db, *key, instant)
+                for key in due(app)
+                if key[0] != Chore.EVENT_REFRESH
+            ]
         chores(app)
         assert reports.asked == expected
         reports.asked.clear()
@@ -328,12 +332,12 @@ def test_a_source_out_of_reach_is_asked_again_after_a_while(app, change):
     made, _ = chores(app)
     made.work_off()
     assert reports.asked == ["AAA", "BBB"]  # not at once
-    assert (Chore.EVENTS, "ALL") in due(app)
+    assert (Chore.EVENT_REFRESH, "ALL") in due(app)
     app.clock = lambda: evening(-2) + timedelta(minutes=5)
     reports.reachable = True
     made.work_off()
     assert reports.asked == ["AAA", "BBB"] * 2
-    assert (Chore.EVENTS, "ALL") not in due(app)
+    assert (Chore.EVENT_REFRESH, "ALL") not in due(app)
 
 
 def test_dates_of_reports_hold_no_run_up(app, change, monkeypatch):

@@ -124,4 +124,4 @@ def test_firings_are_listed_in_order():
 )
 def test_the_last_firing_is_the_newest_that_is_over(crontab, last):
     friday = datetime(2024, 5, 31, 12, 30, tzinfo=UTC)
-    assert last_firing(Settings(event_refresh=crontab), Chore.EVENTS, friday) == last
+    assert last_firing(Settings(event_refresh=crontab), Chore.EVENT_REFRESH, friday) == last

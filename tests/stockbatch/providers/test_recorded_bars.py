@@ -37,7 +37,7 @@ def panel(checked, last):
     first = min(one.accepted.sessions[0] for one in checked.values()).item()
     days = sessions.load("XNYS", last).between(first, last)
     fields = {name: np.full((len(checked), len(days)), np.nan) for name in ("open", "high", "low")}
-    fields["close"] = fields["open"].copy()
+    fields |= {name: fields["open"].copy() for name in ("close", "volume")}
     split, dividend = np.ones_like(fields["close"]), np.zeros_like(fields["close"])
     for row, one in enumerate(checked.values()):
         columns = np.searchsorted(days, one.accepted.sessions)
