@@ -555,7 +555,16 @@ def _next(pending: deque[Fault]) -> tuple[str, int] | None:
 
 
 def _connect(url: URL) -> psycopg.Connection[Any]:
-    return psycopg.connect(database.for_clients(url), autocommit=True)
+    """Connect, to a server that is just recovering when it has."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return psycopg.connect(database.for_clients(url), autocommit=True)
+        except psycopg.OperationalError as error:
+            recovering = "not yet accepting" in str(error) or "starting up" in str(error)
+            if not recovering or time.monotonic() > until:
+                raise
+        time.sleep(0.1)
 
 
 Planned = dict[date, list[Fault]]
