@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Thread
 from typing import Any
 
 from prometheus_client.exposition import choose_encoder
@@ -98,34 +98,37 @@ class _Server(ThreadingHTTPServer):
         self.address_family, *_, numeric = found[0]
         super().__init__((str(numeric[0]), address.port), _Handler, bind_and_activate=False)
         self.app, self.beat, self.registry = app, beat, gauges.registry(app, beat.last)
-        self._lock, self._open = Lock(), 0
+        self._change, self._open = Condition(), 0
         self._unasked: dict[socket.socket, float] = {}
         """Connections without a whole request, the oldest first, and since when."""
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Make room for a connection: the one goes that has been without a request for longest."""
-        with self._lock:
+        with self._change:
             self._open += 1
             self._unasked[request] = time.monotonic()
             if self._open > MOST:
                 self._end(next(iter(self._unasked)))
+                # Its thread is on its way out: until then there is no room for another.
+                self._change.wait_for(lambda: self._open <= MOST, timeout=1)
         super().process_request(request, client_address)
 
     def asked(self, connection: socket.socket) -> None:
         """Let a connection with a whole request be."""
-        with self._lock:
+        with self._change:
             self._unasked.pop(connection, None)
 
     def shutdown_request(self, request: Any) -> None:
         """Forget a connection that ends."""
-        with self._lock:
+        with self._change:
             self._open -= 1
             self._unasked.pop(request, None)
+            self._change.notify_all()
         super().shutdown_request(request)
 
     def end_late(self) -> None:
         """End connections that take too long to say what they want."""
-        with self._lock:
+        with self._change:
             latest = time.monotonic() - HEAD_SECONDS
             for request in [one for one, since in self._unasked.items() if since < latest]:
                 self._end(request)
