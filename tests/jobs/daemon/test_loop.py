@@ -127,12 +127,6 @@ def test_a_clock_that_was_ahead_for_a_minute_ends_nothing(app, change):
     assert len([row for row in runs(app) if row[3] == "skipped"]) == len(skipped) - 2
     query = "SELECT DISTINCT target_session AS day FROM stockbatch.forecasts ORDER BY day"
     assert [row["day"] for row in fetch(app.engine, query)][:3] == [session(n) for n in (0, 1, 2)]
-    # Nothing was summed up by then, or the metrics of tickers would stand still for weeks.
-    query = (
-        "SELECT DISTINCT through_session AS day FROM stockbatch.metrics"
-        " WHERE instrument_id IS NOT NULL"
-    )
-    assert [row["day"] for row in fetch(app.engine, query)] == [session(1)]
     shown = "SELECT DISTINCT session FROM bi.{} WHERE {} = 'skipped'"
     for view, column in (("outcomes", "reason"), ("run_history", "status")):
         assert fetch(app.engine, shown.format(view, column)) == []

@@ -22,7 +22,7 @@ from jobs.daily.score import score_forecasts
 from stockbatch import records
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods.forecasts import probability_of_rise
-from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, CorporateAction
+from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, CorporateAction, Run
 from stockbatch.store import bars, forecasts
 from tests.support.ledger import (
     PAST,
@@ -499,6 +499,16 @@ LEADERBOARD = {
     "coverage_80_pct": ("value", "coverage_80", 100),
     "coverage_95_pct": ("value", "coverage_95", 100),
 }
+
+
+def test_a_session_without_a_bar_is_not_summed_up(app, summed_up):
+    """As a run by a clock that is ahead finds it: its metrics would be the newest for months."""
+    query = "SELECT max(through_session) AS day, count(*) AS n FROM stockbatch.metrics"
+    before = fetch(app.engine, query)
+    later = calendar().next(calendar().next(DAYS[-1]))
+    update_metrics(app, Run.unrecorded("XNYS", later), calendar())
+    assert fetch(app.engine, query) == before
+    assert before[0]["day"] == DAYS[-1]
 
 
 def test_the_leaderboard_has_a_row_per_method_and_window(app, summed_up):
