@@ -17,9 +17,9 @@ from stockbatch.engine.training import Trainer
 from stockbatch.exceptions import NoFit, ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
-from stockbatch.methods import registry
-from stockbatch.methods.base import PAST, Given, Parameters, Scope
-from stockbatch.methods.forecasts import state
+from stockbatch.methods import crowd, registry
+from stockbatch.methods.base import PAST, Given, Parameters, Scope, Stated
+from stockbatch.methods.forecasts import calibrated, state
 from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
@@ -31,6 +31,7 @@ from stockbatch.records import (
     QUANTILE_BASELINE,
     QUANTILES,
     BarRequest,
+    Crowd,
     Floats,
     Instrument,
     Market,
@@ -88,6 +89,7 @@ class _Models:
     own: dict[int, TrainedModel] = field(default_factory=dict)
     garch: dict[int, Parameters] = field(default_factory=dict)
     pooled: dict[str, Parameters] = field(default_factory=dict)
+    crowds: dict[str, Crowd | None] = field(default_factory=dict)
 
 
 def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDArray[np.bool_]]:
@@ -317,7 +319,8 @@ def _forecast(
         base=models.base,
     )
     parameters = {name: dict.fromkeys(bases, one) for name, one in models.pooled.items()}
-    stated = state(given, {"garch": models.garch, **parameters})
+    raw = state(given, {"garch": models.garch, **parameters})
+    stated = calibrated(raw, block, _taught(raw, block.features.returns[:, -origins:], models))
     for method, name in METHODS.items():
         if name in result.quantiles:
             result.quantiles[name][:, targets] = stated[method].quantiles
@@ -328,6 +331,19 @@ def _forecast(
     result.shrinkage[:, targets] = lstm.shrinkage
     result.dissimilarity[:, targets] = lstm.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
+
+
+def _taught(
+    raw: dict[str, Stated], actual: Floats, models: _Models
+) -> dict[str, list[Crowd | None]]:
+    """Return by method what all tickers had taught it by each origin of a block."""
+    taught: dict[str, list[Crowd | None]] = {}
+    for name in registry.calibrated():
+        # Of the first origin the forecast is the last of the block before.
+        targets = raw[name].by_target()[:, PAST - 1 : -1]
+        taught[name] = crowd.learn_by_session(models.crowds.get(name), targets, actual)
+        models.crowds[name] = taught[name][-1]
+    return taught
 
 
 def _past(carried: Floats, first: int) -> Floats:

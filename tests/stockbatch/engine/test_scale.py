@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stockbatch.engine import material, scale
 from stockbatch.engine.scale import OF_BARS, OF_EVENTS, REACH, scale_inputs
-from stockbatch.records import Instrument, Market, Reports
+from stockbatch.records import Instrument, Market, Reports, cut
 from tests.stockbatch.engine.test_features import make_panel
 
 SESSIONS = 400
@@ -149,10 +149,9 @@ def test_nothing_later_is_known(session, seed):
         volume=panel.volume * later,
     )
     with_dates = reports_on([100, 160, 222, 399])
+    upto = slice(session + 1)
     before, after = (
-        scale_inputs(
-            prepared(some.first(session + 1), with_dates.first(session + 1)), 9, events=True
-        )
+        scale_inputs(prepared(cut(some, upto), cut(with_dates, upto)), 9, events=True)
         for some in (panel, changed)
     )
     np.testing.assert_array_equal(before.inputs, after.inputs)
