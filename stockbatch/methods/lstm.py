@@ -27,6 +27,7 @@ class Lstm(Method):
     )
     needs_past = (LSTM,)
     is_calibrated = True
+    is_rival = True
 
     def forecast(self, given: Given) -> Stated:
         """Forecast with the networks in use; a row without one has no forecast.

@@ -214,7 +214,7 @@ def walk(
         sessions=whole.panel.sessions,
         actual=whole.features.returns,
         quantiles={name: np.full((*shape, len(QUANTILES)), np.nan) for name in _names(with_garch)},
-        points={},
+        points={name: np.full(shape, np.nan) for name in _names(with_garch)},
         own=np.zeros(shape, np.bool_),
         shrinkage=np.full(shape, np.nan),
         dissimilarity=np.full(shape, np.nan),
@@ -324,10 +324,14 @@ def _forecast(
     for method, name in METHODS.items():
         if name in result.quantiles:
             result.quantiles[name][:, targets] = stated[method].quantiles
+            result.points[name][:, targets] = stated[method].log_return
     lstm = stated[LSTM]
-    result.quantiles[BASE][:, targets] = raw_quantiles(block, bases, settings, origins)
-    result.quantiles[RAW][:, targets] = lstm.raw_quantiles
+    of_base = raw_quantiles(block, bases, settings, origins)
+    for name, quantiles in ((BASE, of_base), (RAW, lstm.uncalibrated())):
+        result.quantiles[name][:, targets] = quantiles
+        result.points[name][:, targets] = quantiles[..., MEDIAN]
     result.quantiles[CALIBRATED][:, targets] = lstm.quantiles
+    result.points[CALIBRATED][:, targets] = lstm.log_return
     result.shrinkage[:, targets] = lstm.shrinkage
     result.dissimilarity[:, targets] = lstm.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
@@ -356,14 +360,12 @@ def _past(carried: Floats, first: int) -> Floats:
 
 def _only(whole: Walk, test: slice) -> Walk:
     quantiles = {name: values[:, test] for name, values in whole.quantiles.items()}
-    points = {name: values[..., MEDIAN] for name, values in quantiles.items()}
-    points[CALIBRATED] = whole.shrinkage[:, test] * points[CALIBRATED]
     return replace(
         whole,
         sessions=whole.sessions[test],
         actual=whole.actual[:, test],
         quantiles=quantiles,
-        points=points,
+        points={name: values[:, test] for name, values in whole.points.items()},
         own=whole.own[:, test],
         shrinkage=whole.shrinkage[:, test],
         dissimilarity=whole.dissimilarity[:, test],
