@@ -13,6 +13,7 @@ FROM bi.events
 """
 _AHEAD = f"{_COLUMNS} WHERE is_current AND session >= :today ORDER BY session, ticker, event_id"
 _OF_TICKER = f"{_COLUMNS} WHERE ticker = :ticker ORDER BY event_date DESC, event_id DESC"
+_CURRENT = f"{_COLUMNS} WHERE ticker = :ticker AND is_current ORDER BY session, event_id"
 
 
 def ahead(db: Session, today: date) -> Answer:
@@ -23,3 +24,8 @@ def ahead(db: Session, today: date) -> Answer:
 def of_ticker(db: Session, ticker: str) -> Answer:
     """Return all that was ever stated of a ticker's events, the newest first."""
     return ask(db, _OF_TICKER, ticker=ticker)
+
+
+def current(db: Session, ticker: str) -> Answer:
+    """Return what counts of a ticker's events, the oldest first."""
+    return ask(db, _CURRENT, ticker=ticker)
