@@ -807,6 +807,8 @@ def test_status_names_the_database_and_what_is_in_it(reading, traded):
     (heading,) = [line.split() for line in lines if "exchange" in line]
     assert heading[-7:-1] == ["tickers", "trained", "reused", "base", "naive", "none"]
     assert any("all of XNYS" in line and " pinball " in line for line in lines)
+    known = "the next report is known of 0 of 3 tickers; yahoo has not been asked"
+    assert f"events: {known}" in lines
 
 
 def test_status_of_nothing_is_no_error(fresh):
@@ -823,7 +825,7 @@ def test_a_healthy_installation_is_all_right(reading):
     checks = [line[7:].split(":")[0].split()[0] for line in lines]
     assert checks == [
         *("settings", "providers", "disk", "database", "migrations", "readers"),
-        *("clock", "ledger", "watchlist", "provider", "events", "calendar"),
+        *("clock", "ledger", "watchlist", "provider", "events", "events", "calendar"),
     ]
 
 
