@@ -25,8 +25,8 @@ from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
 from stockbatch.providers.csv.provider import CsvFiles
 from stockbatch.records import LSTM, Event, Timing
-from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import events, models
+from stockbatch.store import forecasts as forecast_store
 from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
