@@ -84,7 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     dates = _dates(Path(options.events)) if options.events else []
-    known = dated(panel, dates, missing=options.missing, moved=options.moved)
+    known = dated(
+        panel,
+        dates,
+        missing=options.missing,
+        moved=options.moved,
+        projected=options.projected,
+    )
     whole = prepare(instruments, panel, known)
     first, last = _window(panel.sessions, options)
     if not settings.model.minimum_history <= first <= last:
@@ -358,6 +364,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--events", help="CSV file of report dates; sp500_5yr has one of its own")
     parser.add_argument("--missing", type=float, default=0, help="share of dates left out")
     parser.add_argument("--moved", type=float, default=0, help="share of dates a session off")
+    parser.add_argument("--projected", action="store_true", help="no date is known ahead")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--garch", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(

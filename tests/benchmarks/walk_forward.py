@@ -17,6 +17,7 @@ from stockbatch.engine.training import Trainer
 from stockbatch.exceptions import NoFit, ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
+from stockbatch.market.rhythm import QUARTER, YEAR
 from stockbatch.methods import crowd, registry
 from stockbatch.methods.base import PAST, Given, Parameters, Scope, Stated
 from stockbatch.methods.forecasts import calibrated, state
@@ -133,11 +134,17 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDA
 
 
 def dated(
-    panel: Panel, dates: Iterable[tuple[str, date]], *, missing: float = 0, moved: float = 0
+    panel: Panel,
+    dates: Iterable[tuple[str, date]],
+    *,
+    missing: float = 0,
+    moved: float = 0,
+    projected: bool = False,
 ) -> Reports:
     """Return what reports on `dates`, by ticker, look like ASSUMED sessions ahead and later.
 
-    Of unknown hour, as such lists are. A share may be `missing`, and others `moved` by a session.
+    Of unknown hour, as such lists are. A share may be `missing`, and others `moved` by a session;
+    with `projected` none is known ahead, and the next follow from a year ago.
     """
     row_of = {ticker: row for row, ticker in enumerate(panel.tickers)}
     came = np.zeros(panel.close.shape, np.bool_)
@@ -155,8 +162,16 @@ def dated(
     covered = np.zeros_like(came)
     for row, column in np.argwhere(came).tolist():
         covered[row, max(column - ASSUMED, 0) : column + COVERED + 1] = True
-    never = np.zeros_like(came)
-    return Reports(due=due, came=came, lingering=came, covered=covered, expected=never)
+    expected = np.zeros_like(came)
+    if projected:
+        due = expected.copy()
+        for row, column in np.argwhere(came).tolist():
+            day = panel.sessions[column] + YEAR
+            session = int(np.searchsorted(panel.sessions, day))
+            quarter = slice(int(np.searchsorted(panel.sessions, day - QUARTER)), session)
+            if session < came.shape[1] and not came[row, quarter].any():
+                expected[row, session - 1] = True
+    return Reports(due=due, came=came, lingering=came, covered=covered, expected=expected)
 
 
 def prepare(

@@ -106,6 +106,18 @@ def test_what_is_near_acts_on_the_habit_so_far(one):
     assert (known.inputs[1, :, len(OF_BARS) :] == 0).all()
 
 
+def test_what_is_only_projected_is_an_input_of_its_own():
+    known = reports_on([102, 160])
+    expected = np.zeros_like(known.came)
+    expected[0, [221, 285]] = True
+    inputs = scale_inputs(
+        prepared(make_panel(SESSIONS), replace(known, expected=expected)), SESSIONS, events=True
+    )
+    assert np.flatnonzero(column(inputs, "report_expected")[0]).tolist() == [221, 285]
+    assert np.flatnonzero(column(inputs, "report_due")[0]).tolist() == [101, 159]
+    assert column(inputs, "report_expected")[1].sum() == 0
+
+
 def test_reports_of_known_hour_do_not_linger():
     timed = prepared(make_panel(SESSIONS), reports_on([102, 160], lingering=False))
     known = scale_inputs(timed, SESSIONS, events=True)
