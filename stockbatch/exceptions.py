@@ -465,6 +465,12 @@ class TrainingOverdue(ModelError):
     """Training was ended because the forecasts were due"""
 
 
+class UnsuitableHeadline(StockbatchError):
+    """{method} cannot be the headline{when}: {reason}"""
+
+    exit_code = 2
+
+
 class ServiceError(StockbatchError):
     """The REST service cannot do this."""
 

@@ -107,6 +107,7 @@ class Forecast(Statement):
         description="live: made in time; late: after the deadline; backtest: a simulation"
     )
     is_current: bool | None = Field(description="the session has not closed yet")
+    is_headline: bool = Field(description="the one of its ticker that is shown first")
     session_close_at: AwareDatetime | None
     issued_at: AwareDatetime
     deadline_at: AwareDatetime

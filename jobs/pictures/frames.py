@@ -2,8 +2,6 @@
 
 import pandas as pd
 
-from stockbatch.store.preference import METHODS
-
 
 def own_or_demo(data: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of your own tickers; those of the demonstration if there are no others."""
@@ -13,8 +11,5 @@ def own_or_demo(data: pd.DataFrame) -> pd.DataFrame:
 
 def best_first(data: pd.DataFrame) -> pd.DataFrame:
     """Return forecasts of one ticker, which come by the name of their method, the best first."""
-    place = {name: place for place, name in enumerate(METHODS)}
     # A stable sort leaves the other methods in the order of their names.
-    return data.sort_values(
-        "method", key=lambda names: names.map(place).fillna(len(place)), kind="stable"
-    )
+    return data.sort_values("is_headline", ascending=False, kind="stable")

@@ -1,6 +1,5 @@
 CREATE VIEW bi.headlines AS
 SELECT
-    h.id AS headline_id,
     -- Tools know no date before all others.
     nullif(h.from_session, '-infinity') AS from_session,
     h.method,
@@ -11,7 +10,6 @@ JOIN stockbatch.methods AS m ON m.name = h.method;
 
 COMMENT ON VIEW bi.headlines IS
     'One row per change of the headline, the method whose forecasts are shown first. Of a session that counts which is from the latest session not after it; of several from the same one, the last set.';
-COMMENT ON COLUMN bi.headlines.headline_id IS 'number of the change';
 COMMENT ON COLUMN bi.headlines.from_session IS 'first target session that it is shown for; NULL: from the beginning';
 COMMENT ON COLUMN bi.headlines.method IS 'method shown first from then on, where it made a forecast';
 COMMENT ON COLUMN bi.headlines.title IS 'what people call the method';

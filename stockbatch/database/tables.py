@@ -126,22 +126,6 @@ class MethodRow(Base):
     added_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was first used")
 
 
-class HeadlineRow(Base):
-    """One row per change of the headline, the method whose forecasts are shown first.
-
-    Of several changes from the same session the last one counts.
-    """
-
-    __tablename__ = "headlines"
-
-    id: Mapped[int] = _id()
-    from_session: Mapped[date] = mapped_column(
-        comment="first target session it is shown for; -infinity: from the beginning"
-    )
-    method: Mapped[str] = _method("method shown first from then on")
-    set_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was decided")
-
-
 class InstrumentRow(Base):
     """One row per ticker ever put on the watchlist; removing deactivates, history stays."""
 
