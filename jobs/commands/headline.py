@@ -22,7 +22,7 @@ def list_() -> None:
         rows = bi.headlines.changes(db).rows()
     columns = [(name, "left") for name in ("from session", "method", "", "set")]
     shown = [
-        (r["from_session"] or "the first", r["method"], r["title"], f"{r['set_at']:%Y-%m-%d %H:%M}")
+        (r["from_session"] or "the beginning", r["method"], r["title"], f"{r['set_at']:%Y-%m-%d %H:%M}")
         for r in rows
     ]
     context.show_table("headline", columns, shown)
@@ -55,4 +55,5 @@ def set_(
     with running(context.settings(), create=False) as app, app.transaction() as db:
         methods.add_missing(db, registry.described())
         since = headlines.change(db, method, first)
-    context.say(f"{method} is shown first from {since or 'the first session'} on")
+    when = "from the beginning" if since == date.min else f"from {since} on"
+    context.say(f"{method} is shown first {when}")

@@ -67,7 +67,8 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
 
     `data` is of `bi.prices.of_ticker`; sessions before the first forecast are left out.
     """
-    known = data[data["forecast_close"].notna()].copy()
+    # Of a ticker without a single bar there is no close, and a column of nothing has no type.
+    known = data[data["forecast_close"].notna()].astype({"close": float})
     known["actual"] = known["close"].map(written_price).where(known["close"].notna(), "not yet")
     # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])

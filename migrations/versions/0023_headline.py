@@ -26,11 +26,12 @@ INSERT INTO stockbatch.methods (name, title, sentence) VALUES (
 ) ON CONFLICT DO NOTHING
 """
 # What was shown stays as it was: where there are forecasts, the new headline begins after them.
+# The first day there is stands for the beginning: drivers have no word for -infinity.
 SEED = """
 INSERT INTO stockbatch.headlines (from_session, method)
-SELECT '-infinity'::date, 'lstm' WHERE EXISTS (SELECT FROM stockbatch.forecasts)
+SELECT date '0001-01-01', 'lstm' WHERE EXISTS (SELECT FROM stockbatch.forecasts)
 UNION ALL
-SELECT coalesce(max(target_session) + 1, '-infinity'), 'combined' FROM stockbatch.forecasts
+SELECT coalesce(max(target_session) + 1, '0001-01-01'), 'combined' FROM stockbatch.forecasts
 """
 JUDGE = """
 CREATE FUNCTION stockbatch.judge_headline() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -67,7 +68,7 @@ def upgrade() -> None:
             "from_session",
             sa.Date(),
             nullable=False,
-            comment="first target session it is shown for; -infinity: from the beginning",
+            comment="first target session it is shown for; 0001-01-01: from the beginning",
         ),
         sa.Column("method", sa.Text(), nullable=False, comment="method shown first from then on"),
         sa.Column(

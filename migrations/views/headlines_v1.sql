@@ -1,7 +1,7 @@
 CREATE VIEW bi.headlines AS
 SELECT
-    -- Tools know no date before all others.
-    nullif(h.from_session, '-infinity') AS from_session,
+    -- The first day there is stands for the beginning.
+    nullif(h.from_session, '0001-01-01') AS from_session,
     h.method,
     m.title,
     h.set_at

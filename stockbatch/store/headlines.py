@@ -19,10 +19,7 @@ ORDER BY from_session DESC, id DESC
 LIMIT 1
 """)
 _NEWEST = text("SELECT max(target_session) FROM stockbatch.forecasts")
-_ADD = text("""
-INSERT INTO stockbatch.headlines (from_session, method)
-VALUES (coalesce(cast(:first AS date), '-infinity'), :method)
-""")
+_ADD = text("INSERT INTO stockbatch.headlines (from_session, method) VALUES (:first, :method)")
 
 
 def order(db: Session) -> list[str]:
@@ -30,17 +27,17 @@ def order(db: Session) -> list[str]:
     return list(dict.fromkeys((db.scalars(_NOW).one(), LSTM, QUANTILE_BASELINE)))
 
 
-def change(db: Session, method: str, first: date | None) -> date | None:
-    """Show a method first from a target session on; return that session, None: from the beginning.
+def change(db: Session, method: str, first: date | None) -> date:
+    """Show a method first from a target session on; return that session.
 
-    By default it is the day after the newest session forecast, which is the next one on whatever
-    exchange. Raises UnsuitableHeadline where `first` or a later session has been forecast.
+    By default it is the day after the newest session forecast, which comes before the next one of
+    any exchange; `date.min`, for all there will be, where nothing was forecast. Raises UnsuitableHeadline where `first` or a later session has been forecast.
     """
     newest: date | None = db.scalar(_NEWEST)
-    if newest is not None:
-        first = first or newest + timedelta(days=1)
-        if first <= newest:
-            reason = f"sessions up to {newest} have been forecast, and what was shown stays"
-            raise UnsuitableHeadline(method=method, when=f" from {first} on", reason=reason)
+    if first is None:
+        first = date.min if newest is None else newest + timedelta(days=1)
+    if newest is not None and first <= newest:
+        reason = f"sessions up to {newest} have been forecast, and what was shown stays"
+        raise UnsuitableHeadline(method=method, when=f" from {first} on", reason=reason)
     db.execute(_ADD, {"first": first, "method": method})
     return first
