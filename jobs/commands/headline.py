@@ -22,7 +22,12 @@ def list_() -> None:
         rows = bi.headlines.changes(db).rows()
     columns = [(name, "left") for name in ("from session", "method", "", "set")]
     shown = [
-        (r["from_session"] or "the beginning", r["method"], r["title"], f"{r['set_at']:%Y-%m-%d %H:%M}")
+        (
+            r["from_session"] or "the beginning",
+            r["method"],
+            r["title"],
+            f"{r['set_at']:%Y-%m-%d %H:%M}",
+        )
         for r in rows
     ]
     context.show_table("headline", columns, shown)

@@ -31,7 +31,8 @@ def change(db: Session, method: str, first: date | None) -> date:
     """Show a method first from a target session on; return that session.
 
     By default it is the day after the newest session forecast, which comes before the next one of
-    any exchange; `date.min`, for all there will be, where nothing was forecast. Raises UnsuitableHeadline where `first` or a later session has been forecast.
+    any exchange; `date.min`, for all there will be, where nothing was forecast. Raises
+    UnsuitableHeadline where `first` or a later session has been forecast.
     """
     newest: date | None = db.scalar(_NEWEST)
     if first is None:
