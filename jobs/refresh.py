@@ -39,7 +39,7 @@ from stockbatch.exceptions import (
 from stockbatch.market import sessions
 from stockbatch.records import Instrument
 from stockbatch.store import event_refreshes, events, instruments
-from stockbatch.store.event_refreshes import Asked, Last
+from stockbatch.store.event_refreshes import Asked, Freshness, Last
 
 log = logging.getLogger(__name__)
 
@@ -94,30 +94,38 @@ def require_sources(settings: Settings) -> None:
         registry.kind(name)
 
 
-def states(settings: Settings, watchlist: Iterable[Instrument]) -> Iterator[tuple[str, str]]:
-    """Yield what the sources say of themselves that are asked about any ticker of a watchlist.
+def state(settings: Settings, name: str, watchlist: Sequence[Instrument]) -> str:
+    """Return what a source says of itself, where it is asked about any ticker of a watchlist.
 
-    Asks nobody. Raises UnknownSource, BrokenProvider, and what a source lacks.
+    Asks nobody. Raises UnknownSource, BrokenProvider, and what the source lacks.
     """
-    require_sources(settings)
-    for name, _, covered in _sources(settings, watchlist):
-        if covered:
-            with closing(registry.create(name, SourceSetup(settings=settings))) as source:
-                yield name, f"{len(covered)} tickers, {source.state()}"
+    covered = registry.covered(name, watchlist)
+    if not covered:
+        return "none of the tickers is one that it is asked about"
+    return f"{len(covered)} tickers, {registry.state(name, SourceSetup(settings=settings))}"
 
 
 def freshness(db: Session, settings: Settings, now: datetime) -> str:
-    """Return in a line how much is known of reports to come, and since when."""
-    found = event_refreshes.freshness(db, settings.event_sources, now.date())
-    asked = "nobody has been asked"
-    if found.answered_at:
-        asked = f"last answered {found.answered_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    elif not settings.event_sources:
-        asked = "nobody is asked: event_sources is empty"
-    said = f"the next is known of {found.known} of {found.tickers} tickers; {asked}"
+    """Return in a line how much is known of reports to come, and how fresh each source is."""
+    known, tickers = event_refreshes.known(db, now.date())
+    said = [f"the next report is known of {known} of {tickers} tickers"]
+    found = {one.source: one for one in event_refreshes.freshness(db, settings.event_sources)}
+    said += [_told(name, found.get(name)) for name in settings.event_sources]
+    if not settings.event_sources:
+        said.append("nobody is asked: event_sources is empty")
+    return "; ".join(said)
+
+
+def _told(name: str, found: Freshness | None) -> str:
+    """Return in a part of a line how fresh a source is; None: it has not been asked."""
+    if found is None:
+        return f"{name} has not been asked"
+    if found.answered_at is None:
+        return f"{name} has never answered ({found.problem})"
+    told = f"{name} last answered {found.answered_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if found.problems:
-        said += f"; {found.problems} not answered for: {found.problem}"
-    return said
+        told += f", but not for {found.problems} tickers ({found.problem})"
+    return told
 
 
 def refresh_events(
@@ -151,7 +159,7 @@ def refresh_events(
 
 
 def _sources(
-    settings: Settings, watchlist: Iterable[Instrument]
+    settings: Settings, watchlist: Sequence[Instrument]
 ) -> Iterator[tuple[str, SourceKind, list[tuple[str, Instrument]]]]:
     """Yield the sources that are set, and which tickers they are asked about, as they call them.
 
@@ -159,11 +167,10 @@ def _sources(
     """
     for name in settings.event_sources:
         try:
-            kind = registry.kind(name)
+            kind, covered = registry.kind(name), registry.covered(name, watchlist)
         except (UnknownSource, BrokenProvider):
             continue
-        named = ((kind.symbol(instrument), instrument) for instrument in watchlist)
-        yield name, kind, [(symbol, instrument) for symbol, instrument in named if symbol]
+        yield name, kind, covered
 
 
 def _wanting(
@@ -308,9 +315,10 @@ def _save(
         for answer in batch:
             symbol = _symbol(answer)
             for instrument in fed[symbol]:
+                became = answer
                 if isinstance(answer, FetchedEvents):
-                    _record(db, name, instrument, answer, now, summary)
-                asked.append(_asked(instrument, answer, history=requests[symbol].history))
+                    became = _record(db, name, instrument, answer, now, summary)
+                asked.append(_asked(instrument, became, history=requests[symbol].history))
                 if (problem := asked[-1].problem) is not None:
                     summary.problems[instrument.ticker] = problem
         event_refreshes.record(db, name, asked, now)
@@ -325,15 +333,29 @@ def _record(
     answer: FetchedEvents,
     now: datetime,
     summary: Refreshed,
-) -> None:
-    """Keep what a source states of one ticker."""
-    stated = [replace(event, symbol=instrument.ticker) for event in answer.events]
-    # A source that names a date ahead names all before it; one that names none may only lack them.
-    through = max((event.date for event in stated if event.date > now.date()), default=None)
-    found = events.record(db, [instrument], stated, name, now, through=through, watched=True)
+) -> Answer:
+    """Keep what a source states of one ticker; return its answer, or why it cannot be kept."""
+    try:
+        with db.begin_nested():
+            found = _recorded(db, name, instrument, answer, now)
+    except Exception as error:
+        if not is_of_a_ticker(error):
+            raise
+        # What no table takes is a mistake in somebody's package, and no other ticker's.
+        return BadAnswer(provider=name, ticker=answer.symbol, reason=told(error))
     summary.new += found.new
     summary.changed += found.changed
     summary.withdrawn += found.withdrawn
+    return answer
+
+
+def _recorded(
+    db: Session, name: str, instrument: Instrument, answer: FetchedEvents, now: datetime
+) -> events.Recorded:
+    stated = [replace(event, symbol=instrument.ticker) for event in answer.events]
+    # A source that names a date ahead names all before it; one that names none may only lack them.
+    through = max((event.date for event in stated if event.date > now.date()), default=None)
+    return events.record(db, [instrument], stated, name, now, through=through, watched=True)
 
 
 def _asked(instrument: Instrument, answer: Answer, *, history: bool) -> Asked:

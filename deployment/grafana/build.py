@@ -6,6 +6,7 @@ are UTC, so that a session's date does not shift.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -17,6 +18,8 @@ BLACK, ORANGE, BLUE, GREEN, RED, PINK = (
     *("#555555", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7"),
 )
 """Colours of Okabe and Ito, which the colour-blind tell apart."""
+GREY = "#8A8A8A"
+"""As far from white as from Grafana's dark."""
 PRICES = ("last close", "forecast", "low 80 %", "high 80 %", "low 95 %", "high 95 %")
 """Columns of forecasts that are prices."""
 DAYS = {
@@ -131,7 +134,25 @@ def choice(name: str, label: str, values: list[int], chosen: int) -> Json:
     }
 
 
-def dashboard(uid: str, title: str, variables: list[Json], panels: list[Json]) -> Json:
+def annotation(name: str, sql: str) -> Json:
+    """Return marks over the panels with an axis of time, to be switched off by their name."""
+    return {
+        "name": name,
+        "datasource": SOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": GREY,
+        "target": target(sql, "table") | {"refId": "Anno"},
+    }
+
+
+def dashboard(
+    uid: str,
+    title: str,
+    variables: list[Json],
+    panels: list[Json],
+    annotations: Sequence[Json] = (),
+) -> Json:
     """Return a dashboard whose panels lie from left to right, then down."""
     x = y = height = 0
     for number, made in enumerate(panels, start=1):
@@ -154,7 +175,7 @@ def dashboard(uid: str, title: str, variables: list[Json], panels: list[Json]) -
         "timepicker": {},
         "refresh": "",
         "templating": {"list": variables},
-        "annotations": {"list": []},
+        "annotations": {"list": list(annotations)},
         "links": [
             {
                 "type": "dashboards",
@@ -202,6 +223,7 @@ OF_KIND = "(forecast_kind = ${kind:sqlstring} OR forecast_close IS NOT NULL AND 
 METHOD = """(session, method) IN (
         SELECT session, method FROM bi.price_and_forecast WHERE ticker = ${ticker:sqlstring})"""
 """A forecast by the method that is shown first of its session."""
+AFTER_CLOSE = "What comes after a close moves the session after it."
 RESTATED = "Prices and forecasts are restated for later splits."
 
 
@@ -232,7 +254,7 @@ def market() -> Json:
             f.forecast_return_pct AS "change %",
             {price("f.close_low_80", "low 80 %")}, {price("f.close_high_80", "high 80 %")},
             {price("f.close_low_95", "low 95 %")}, {price("f.close_high_95", "high 95 %")},
-            f.probability_of_rise_pct AS "P(rise) %", f.is_trusted AS trusted, f.method,
+            f.probability_of_rise_pct AS "P(rise) %", f.event, f.is_trusted AS trusted, f.method,
             a.skill_pct AS "skill %", c.coverage_pct AS "inside 80 %", a.method AS "skill of"
         FROM bi.next_session_forecast AS f
         LEFT JOIN bi.accuracy AS a
@@ -247,7 +269,7 @@ def market() -> Json:
         ORDER BY f.forecast_return_pct DESC, f.ticker
         """,
         description="skill %: pinball loss below that of rolling quantiles; below 0: worse. "
-        + NOTICE,
+        f"event: what is known to move the session. {AFTER_CLOSE} {NOTICE}",
         height=18,
         decimals=2,
         overrides=[
@@ -265,7 +287,25 @@ def market() -> Json:
 
 def ticker() -> Json:
     panels = [candles(), fan(), predicted(), errors(), losses(), own_accuracy()]
-    return dashboard("ticker", "Ticker", [TICKER, KIND, WINDOW], panels)
+    return dashboard("ticker", "Ticker", [TICKER, KIND, WINDOW], panels, [events()])
+
+
+def events() -> Json:
+    """Return the reports of a ticker and what else moves it, each at the session that it moves.
+
+    Those ahead are marked as far as the chosen range goes.
+    """
+    return annotation(
+        "events",
+        f"""
+        SELECT {TIME}, event || ' (' || event_date || ')' AS text,
+            CASE WHEN kind = 'earnings' THEN 'report' ELSE kind END
+                || CASE WHEN is_projected THEN ',not announced' ELSE '' END AS tags
+        FROM bi.events
+        WHERE ticker = ${{ticker:sqlstring}} AND is_current AND {SHOWN}
+        ORDER BY session, event_id
+        """,
+    )
 
 
 def candles() -> Json:
@@ -282,7 +322,7 @@ def candles() -> Json:
         WHERE ticker = ${{ticker:sqlstring}} AND {SHOWN}
         ORDER BY session
         """,
-        description=RESTATED,
+        description=f"Dashed: an event moved the session, or is to. {AFTER_CLOSE} {RESTATED}",
         form="time_series",
         height=12,
         options={

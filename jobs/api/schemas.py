@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from stockbatch.methods import registry
-from stockbatch.records import ActionKind, Kind, ModelKind, ScoreStatus
+from stockbatch.records import ActionKind, Kind, ModelKind, ScoreStatus, Timing
 from stockbatch.text import LONGEST_SYMBOL
 
 MOST_BARS = 5000
@@ -108,9 +108,30 @@ class Forecast(Statement):
     )
     is_current: bool | None = Field(description="the session has not closed yet")
     is_headline: bool = Field(description="the one of its ticker that is shown first")
+    event: str | None = Field(
+        description="what is known to move the session, e.g. reports after the close"
+    )
     session_close_at: AwareDatetime | None
     issued_at: AwareDatetime
     deadline_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class Event(BaseModel):
+    """What one source states of an event that moves prices: one version of it."""
+
+    session: date = Field(description="session whose return it moves")
+    event_id: int = Field(description="of this version")
+    kind: str = Field(description="earnings, or what else its source calls it")
+    event_date: date = Field(description="day of it, by the clock of the exchange")
+    timing: Timing
+    event: str = Field(description="what it is, in words")
+    source: str = Field(description="who states it")
+    known_at: AwareDatetime = Field(description="first seen, or since when its source says")
+    is_assumed: bool = Field(description="seen only after the fact")
+    is_projected: bool = Field(description="nobody has stated it: a guess from past dates")
+    withdrawn_at: AwareDatetime | None = Field(description="since when it is stated no longer")
+    is_current: bool = Field(description="stated still, and what counts of what several state")
     updated_at: AwareDatetime
 
 
@@ -200,6 +221,14 @@ class HistoryPage(BaseModel):
 
     items: list[PastForecast]
     next: date | None = Field(description="`before` of the next page; null: this was the last")
+
+
+class EventPage(BaseModel):
+    """Events of one ticker, those that move the latest sessions first."""
+
+    items: list[Event]
+    next: date | None = Field(description="`before` of the next page; null: this was the last")
+    next_id: int | None = Field(description="and its `before_id`")
 
 
 class AccuracyList(BaseModel):

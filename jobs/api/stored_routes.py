@@ -108,6 +108,29 @@ async def history(
     return await _answer(request, ("history", ticker, method, first, before, limit), make)
 
 
+@router.get("/events/{ticker:path}", response_model=schemas.EventPage, responses=READING_ONE)
+async def events(
+    request: Request,
+    ticker: TickerPath,
+    first: Annotated[schemas.Day, Query(alias="from", description="first session")] = date.min,
+    before: Annotated[schemas.Day, Query(description="sessions before this one")] = date.max,
+    before_id: Annotated[
+        int, Query(ge=0, lt=2**63, description="and, of that one, versions before this")
+    ] = 0,
+    limit: Limit = 100,
+) -> Response:
+    """Return the events that move sessions of a ticker, those ahead first, with all versions."""
+
+    def make(db: Session) -> BaseModel:
+        bi.instruments.require(db, ticker)
+        rows = bi.events.page(db, ticker, first, before, before_id, limit + 1).rows()
+        items, last = _page(schemas.Event, rows, limit)
+        following, version = (last.session, last.event_id) if last else (None, None)
+        return schemas.EventPage(items=items, next=following, next_id=version)
+
+    return await _answer(request, ("events", ticker, first, before, before_id, limit), make)
+
+
 @router.get("/accuracy", response_model=schemas.AccuracyList, responses=READING)
 async def accuracy_of_calendars(request: Request, window: Window = 250) -> Response:
     """Return how good the forecasts of all tickers of a calendar were, beside the baselines."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -98,8 +97,7 @@ def _source(settings: Settings, name: str) -> None:
     from stockbatch.events import registry
     from stockbatch.events.base import SourceSetup
 
-    with closing(registry.create(name, SourceSetup(settings=settings))) as source:
-        source.state()
+    registry.state(name, SourceSetup(settings=settings))
 
 
 def _canonical(code: str) -> None:

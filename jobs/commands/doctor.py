@@ -63,7 +63,9 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     sources = {i.provider for i in watchlist} | {f.provider for i in watchlist for f in i.fallbacks}
     for specification in sorted(sources):
         yield f"provider {specification}", partial(_provider, settings, specification)
-    yield "events", lambda: _events(settings, watchlist)
+    yield "events", lambda: _events(settings)
+    for name in settings.event_sources:
+        yield f"events {name}", partial(_event_source, settings, name, watchlist)
     for code in sorted({i.calendar for i in watchlist} | {settings.exchange or XNYS}):
         yield f"calendar {code}", partial(_calendar, settings, code)
 
@@ -182,14 +184,19 @@ def _provider(settings: Settings, specification: str) -> str:
         return provider.state()
 
 
-def _events(settings: Settings, watchlist: list[Instrument]) -> str:
+def _events(settings: Settings) -> str:
     from sqlalchemy.orm import Session
 
     from jobs import refresh
 
-    asked = [f"{name}: {state}" for name, state in refresh.states(settings, watchlist)]
     with _engine(settings) as engine, Session(engine) as db:
-        return "; ".join([refresh.freshness(db, settings, datetime.now(UTC)), *asked])
+        return refresh.freshness(db, settings, datetime.now(UTC))
+
+
+def _event_source(settings: Settings, name: str, watchlist: list[Instrument]) -> str:
+    from jobs import refresh
+
+    return refresh.state(settings, name, watchlist)
 
 
 def _calendar(settings: Settings, code: str) -> str:

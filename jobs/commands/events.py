@@ -116,11 +116,11 @@ def refresh(
     if not settings.event_sources:
         reason = "nobody is named: yahoo, alpha_vantage and edgar are there to be asked"
         raise ConfigurationError(source="settings", key="event_sources", reason=reason)
-    job.require_sources(settings)
     with running(settings, create=False) as app:
         done = job.refresh_events(app, tickers=tickers)
     for one in done:
         context.say(one)
+    job.require_sources(settings)  # one that nobody can ask keeps no other from being asked
     if not done:
         typer.echo(f"none of the tickers is one that {', '.join(settings.event_sources)} covers")
     elif not any(one.answered for one in done):

@@ -25,7 +25,7 @@ def status() -> None:
         typer.echo(f"database: {database.redacted(app.engine.url)}")
         for name, value in totals(db).items():
             typer.echo(f"{name}: {value}")
-        context.say(f"reports: {refresh.freshness(db, settings, app.clock())}")
+        context.say(f"events: {refresh.freshness(db, settings, app.clock())}")
         runs = bi.runs.latest(db, 10).rows()
         accuracy = bi.accuracy.of_calendars(db, WINDOW).rows()
         off = issues.off_calendar(db)

@@ -19,7 +19,8 @@ from jobs.app import App
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from stockbatch.exceptions import StockbatchError
-from stockbatch.store import alerts, health
+from stockbatch.store import alerts, event_refreshes, health
+from stockbatch.store.event_refreshes import Freshness
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def _families(app: App) -> Iterator[Metric]:
         successes, bars = health.successes(db), health.bars(db)
         outcomes, forecasts = health.outcomes(db), health.forecasts(db)
         metrics, open_alerts = health.metrics(db), alerts.still_open(db)
+        sources = event_refreshes.freshness(db, app.settings.event_sources)
     yield from _of_sessions(exchanges, now, successes, bars)
     yield _gauge(
         "outcomes",
@@ -83,6 +85,7 @@ def _families(app: App) -> Iterator[Metric]:
         [((row.calendar, row.method, row.kind), row.tickers) for row in forecasts],
     )
     yield from _of_accuracy(metrics)
+    yield from _of_event_sources(sources, now)
     yield _gauge(
         "open_alerts",
         "Alerts that are on.",
@@ -150,6 +153,21 @@ def _of_accuracy(metrics: Sequence[Any]) -> Iterator[Metric]:
         "1 - loss / loss of the baseline, over the last sessions; above 0 is better.",
         [*labels, "metric"],
         [((*_key(row), row.metric), row.skill) for row in metrics if row.skill is not None],
+    )
+
+
+def _of_event_sources(sources: Sequence[Freshness], now: datetime) -> Iterator[Metric]:
+    """Yield how fresh what the sources of events have stated is."""
+    ages = [((s.source,), (now - s.answered_at).total_seconds()) for s in sources if s.answered_at]
+    yield _gauge(
+        "event_source_age_seconds", "Time since a source of events last answered.", ["source"], ages
+    )
+    # One that has never answered has no age, and would not be seen.
+    yield _gauge(
+        "event_source_unanswered",
+        "Tickers that a source of events did not answer for when it was last asked.",
+        ["source"],
+        [((s.source,), s.problems) for s in sources],
     )
 
 

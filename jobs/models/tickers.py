@@ -84,7 +84,8 @@ def load_material(
     app: App, run: Run, tickers: Sequence[Instrument], sessions: Sessions, market: Market
 ) -> Material:
     """Load bars and what was known of reports, as the run knew it, where it is one."""
-    calendar = trading.load(run.calendar, app.clock().date())
+    # By the sessions, not by the clock: that may have been set back meanwhile.
+    calendar = trading.load(run.calendar, trading.as_date(sessions[-1]))
     with app.transaction() as db:
         panel = bars.load_panel(db, tickers, sessions)
         reports = events.load_reports(

@@ -18,9 +18,11 @@ from jobs.pictures.drawing import (
     band,
     colours_of,
     day,
+    event_marks,
     interval_bars,
     legend,
     line,
+    marks_explained,
     named,
     price_axis,
     reader,
@@ -30,6 +32,7 @@ from jobs.pictures.drawing import (
     title_of,
     together,
 )
+from jobs.pictures.frames import with_events
 from jobs.words import price as written_price
 from stockbatch.records import POINT_BASELINE, Action, ModelKind
 
@@ -41,11 +44,12 @@ AVERAGES = {20: (ORANGE, [1, 0]), 50: (GREEN, [6, 3]), 200: (PURPLE, [2, 2])}
 """Sessions of the moving averages with their colour and dash."""
 
 
-def price(data: pd.DataFrame) -> Layers:
+def price(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
     """Return closes with their moving averages, and the interval of the session to come.
 
-    `data` is of `bi.prices.of_ticker`.
+    `data` is of `bi.prices.of_ticker`, `events` of `bi.events.current`.
     """
+    data = with_events(data, events)
     series = {"close": (BLUE, [1, 0])}
     series |= {f"average of {n}": look for n, look in AVERAGES.items()}
     columns = ("close", *(f"average_{n}" for n in AVERAGES))
@@ -56,19 +60,22 @@ def price(data: pd.DataFrame) -> Layers:
     ahead = data[data["close"].isna() & data["forecast_close"].notna()]
     tips = [tip(column, column.replace("_", " of ")) for column in columns]
     return together(
-        [*interval_bars(ahead), *lines, reader(data, tips, "price")],
+        [*event_marks(data), *interval_bars(ahead), *lines, reader(data, tips, "price")],
         "Closing price",
         "and its averages of 20, 50 and 200 sessions",
+        *marks_explained(data),
     )
 
 
-def predicted_and_actual(data: pd.DataFrame) -> Layers:
+def predicted_and_actual(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
     """Return forecast closes with their intervals beside the closes that came.
 
-    `data` is of `bi.prices.of_ticker`; sessions before the first forecast are left out.
+    `data` is of `bi.prices.of_ticker`, `events` of `bi.events.current`; sessions before the first
+    forecast are left out.
     """
     # Of a ticker without a single bar there is no close, and a column of nothing has no type.
-    known = data[data["forecast_close"].notna()].astype({"close": float})
+    forecast = data[data["forecast_close"].notna()].astype({"close": float})
+    known = with_events(forecast, events)
     known["actual"] = known["close"].map(written_price).where(known["close"].notna(), "not yet")
     # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
@@ -95,6 +102,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
         .encode(x=session_axis(), y=price_axis("close"))
     )
     layers = [
+        *event_marks(known),
         band(known, 95, 0.2),
         band(known, 80, 0.35),
         line(known, "forecast_close", "forecast", series, point=True),
@@ -109,6 +117,7 @@ def predicted_and_actual(data: pd.DataFrame) -> Layers:
         "bands: 80 and 95 % intervals",
         "diamond: the close was outside the 95 % interval",
         "naive: the close before, under the forecast where both are equal",
+        *marks_explained(known),
     )
 
 

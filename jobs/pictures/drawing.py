@@ -16,6 +16,8 @@ Layers = alt.LayerChart
 Look = dict[str, tuple[str, list[int]]]
 """Names of series with their colour and dash."""
 
+MOST_WORDS = 8
+"""Marks that have a word each: more would touch, on a phone."""
 PRICE = ",.7~r"
 """Digits and not decimals, so that none of a coin's are lost."""
 
@@ -79,8 +81,44 @@ def interval_bars(ahead: pd.DataFrame) -> list[alt.Chart]:
     return [*rules, point]
 
 
+def event_marks(data: pd.DataFrame) -> list[alt.Chart]:
+    """Return marks over the sessions that an event moved or is to move, outside of the plot.
+
+    `data` has columns `event` and `mark`, see `frames.with_events`. In the plot each has no more
+    than a dotted line, and where they are many, none has a word: the price is not to be buried.
+    """
+    marked = data[data["mark"].notna()]
+    if marked.empty:
+        return []
+    stem = alt.Chart(marked).encode(x=session_axis())
+    base = stem.encode(tooltip=[day(), alt.Tooltip("event:N", title="event")])
+    marks = [
+        stem.mark_rule(color=GREY, strokeDash=[1, 4], opacity=0.7),
+        base.mark_point(shape="triangle-down", size=45, filled=True, color=GREY).encode(
+            y=alt.value(-5), opacity=alt.value(1)
+        ),
+    ]
+    if len(marked) <= MOST_WORDS:
+        word = base.mark_text(color=GREY, fontSize=10).encode(y=alt.value(-16), text="mark:N")
+        marks.append(word)
+    return marks
+
+
+def marks_explained(data: pd.DataFrame) -> list[str]:
+    """Return what the marks of events mean, where there are any."""
+    marks = " ".join(data["mark"].dropna())
+    said = ["triangle: an event moved this session, or is to move it"] if marks else []
+    return [*said, "report?: by the rhythm of past years, not announced"] if "?" in marks else said
+
+
 def reader(data: pd.DataFrame, tips: Sequence[alt.Tooltip], name: str) -> alt.Chart:
-    """Return an upright line at the session nearest to the pointer, which shows its numbers."""
+    """Return an upright line at the session nearest to the pointer, which shows its numbers.
+
+    And its `event`, where `data` has any.
+    """
+    if data["event"].notna().any():
+        data = data.assign(event=data["event"].fillna("none known"))
+        tips = [*tips, alt.Tooltip("event:N", title="event")]
     nearest = alt.selection_point(
         name=f"nearest_{name}",
         nearest=True,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from jobs import files
 from jobs.pictures import charts
-from jobs.pictures.frames import best_first, own_or_demo
+from jobs.pictures.frames import awaited, best_first, own_or_demo
 from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS, price
 from stockbatch.exceptions import NothingToReport, UnwritableFile
 from stockbatch.store import bi
@@ -22,6 +22,9 @@ FORMATS = (".html", ".pdf", ".png")
 WIDTH = 860
 PLOTTED = 30
 """Tickers in the report on all."""
+SENTENCE = 240
+"""Width of a column of sentences."""
+HEADINGS = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False)
 PRICES, FORECASTS = 252, 60
 """Sessions of the plots of one ticker."""
 HEAD = (
@@ -48,15 +51,16 @@ def _of_ticker(db: Session, ticker: str) -> alt.VConcatChart:
     if forecasts.empty:
         raise NothingToReport(of=f" of {ticker}")
     prices = bi.prices.of_ticker(db, ticker).frame()
+    events = bi.events.current(db, ticker).frame()
     errors = bi.forecasts.errors(db, ticker, FORECASTS).frame()
     losses = bi.models.losses(db, ticker).frame()
     models = [rows for _, rows in losses.groupby("model_kind", sort=False)]
     best = forecasts.iloc[0]
     parts: list[Chart] = [
         _table(forecasts, "method"),
-        charts.price(prices.tail(PRICES + 1)).properties(width=WIDTH, height=260),
+        charts.price(prices.tail(PRICES + 1), events).properties(width=WIDTH, height=260),
         charts.predicted_and_actual(
-            prices[prices["forecast_close"].notna()].tail(FORECASTS + 1)
+            prices[prices["forecast_close"].notna()].tail(FORECASTS + 1), events
         ).properties(width=WIDTH, height=260),
     ]
     if not errors.empty:
@@ -67,6 +71,7 @@ def _of_ticker(db: Session, ticker: str) -> alt.VConcatChart:
             alt.hconcat(*(charts.losses(m).properties(width=half, height=160) for m in models))
         )
     lines = [*_age(forecasts), f"prices in {best['currency'] or 'an unknown currency'}"]
+    lines += awaited(best, events)
     return _page(f"{ticker}: forecast of {best['session']:%Y-%m-%d}", lines, parts)
 
 
@@ -80,7 +85,7 @@ def _of_all(db: Session) -> alt.VConcatChart:
     width = forecasts["return_high_80_pct"] - forecasts["return_low_80_pct"]
     widest = forecasts.loc[width.sort_values(ascending=False).index].head(PLOTTED)
     parts: list[Chart] = [
-        _table(widest, "ticker"),
+        _table_of_all(widest),
         charts.intervals(widest).properties(width=WIDTH),
     ]
     half = WIDTH // 2 - 60
@@ -111,7 +116,26 @@ def _age(forecasts: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _table(data: pd.DataFrame, names: str) -> alt.Chart:
+def _table_of_all(data: pd.DataFrame) -> Chart:
+    """Return forecasts as a table, with a column of what is known to move them if anything is."""
+    if data["event"].isna().all():
+        return _table(data, "ticker")
+    event = data["event"].fillna("")
+    # The columns of a chart are of one width, and sentences need more.
+    sentences = (
+        alt.Chart(pd.DataFrame({"row": range(len(data)), "text": event, "column": "event"}))
+        .mark_text(fontSize=11)
+        .encode(
+            x=alt.X("column:N", title=None, axis=HEADINGS),
+            y=alt.Y("row:O", title=None, axis=None),
+            text="text:N",
+        )
+        .properties(width=SENTENCE, height=alt.Step(18))
+    )
+    return alt.hconcat(_table(data, "ticker", WIDTH - SENTENCE), sentences, spacing=0)
+
+
+def _table(data: pd.DataFrame, names: str, width: int = WIDTH) -> alt.Chart:
     """Return forecasts as a table of texts."""
 
     def written(column: str, write: Callable[[Any], str]) -> list[str]:
@@ -132,17 +156,16 @@ def _table(data: pd.DataFrame, names: str) -> alt.Chart:
     )
     # A chart, because PDF and PNG know no HTML table.
     long = texts.assign(row=range(len(texts))).melt("row", var_name="column", value_name="text")
-    axis = alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False)
     table: alt.Chart = (
         alt.Chart(long)
         .mark_text(fontSize=11)
         .encode(
-            x=alt.X("column:N", title=None, sort=[str(column) for column in texts], axis=axis),
+            x=alt.X("column:N", title=None, sort=[str(column) for column in texts], axis=HEADINGS),
             y=alt.Y("row:O", title=None, axis=None),
             text="text:N",
         )
         .properties(
-            width=WIDTH,
+            width=width,
             height=alt.Step(18),
             title=alt.TitleParams(
                 f"Next session, by {names}", subtitle="naive: the last close", anchor="start"

@@ -19,14 +19,13 @@ from stockbatch.events.base import (
     EventSource,
     SourceKind,
     SourceSetup,
-    about,
+    after_one,
     american_symbol,
-    in_turn,
     is_plausible,
     now,
     symbol_at,
 )
-from stockbatch.exceptions import BadAnswer, ProviderError, ProviderUnavailable
+from stockbatch.exceptions import BadAnswer, ProviderUnavailable
 from stockbatch.providers import registry
 from stockbatch.providers.alpha_vantage.client import NAME, URL, Client
 from stockbatch.providers.alpha_vantage.settings import AlphaVantageSettings
@@ -84,14 +83,7 @@ class AlphaVantageEvents:
 
     def events(self, requests: Sequence[EventRequest]) -> Iterator[Answer]:
         """Yield one answer per request; without the calendar of all, nothing else is asked."""
-        if not requests:
-            return
-        try:
-            coming = self._calendar()
-        except ProviderError as error:
-            yield from (about(error, request.symbol) for request in requests)
-            return
-        yield from in_turn(requests, lambda r: coming.get(r.symbol.upper(), ()), self._past)
+        return after_one(requests, self._calendar, _coming, self._past)
 
     def close(self) -> None:
         """Do nothing: each request has had a connection of its own."""
@@ -153,6 +145,10 @@ class AlphaVantageEvents:
 
         stop, wait = stop_after_attempt(ATTEMPTS), wait_fixed(self._retry_wait)
         return Retrying(retry=retry_if_exception(passes), stop=stop, wait=wait, reraise=True)
+
+
+def _coming(request: EventRequest, everything: Mapping[str, Sequence[Event]]) -> Sequence[Event]:
+    return everything.get(request.symbol.upper(), ())
 
 
 def _make(setup: SourceSetup) -> EventSource:

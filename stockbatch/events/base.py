@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from stockbatch.config import Settings
 from stockbatch.exceptions import KeyRefused, ProviderError, ProviderUnavailable, RateLimited
@@ -147,6 +147,7 @@ def about(error: ProviderError, symbol: str) -> ProviderError:
 
 
 Question = Callable[[EventRequest], Sequence[Event]]
+Found = TypeVar("Found")
 
 
 class Patience:
@@ -197,3 +198,23 @@ def in_turn(
             except ProviderError as error:
                 problem = error
         yield FetchedEvents(symbol=request.symbol, events=each_once(events), problem=problem)
+
+
+def after_one(
+    requests: Sequence[EventRequest],
+    first: Callable[[], Found],
+    question: Callable[[EventRequest, Found], Sequence[Event]],
+    history: Question | None = None,
+) -> Iterator[Answer]:
+    """Yield what `in_turn` does, where one answer to `first` is what every question builds on.
+
+    Without that, nothing else is asked, and all are answered with its error.
+    """
+    if not requests:
+        return
+    try:
+        found = first()
+    except ProviderError as error:
+        yield from (about(error, request.symbol) for request in requests)
+        return
+    yield from in_turn(requests, lambda request: question(request, found), history)

@@ -24,9 +24,8 @@ from stockbatch.events.base import (
     EventSource,
     SourceKind,
     SourceSetup,
-    about,
+    after_one,
     american_symbol,
-    in_turn,
     is_plausible,
     now,
 )
@@ -34,7 +33,6 @@ from stockbatch.events.timing import placed
 from stockbatch.exceptions import (
     BadAnswer,
     NoContact,
-    ProviderError,
     ProviderUnavailable,
     RateLimited,
     UnknownTicker,
@@ -96,14 +94,7 @@ class Edgar:
 
     def events(self, requests: Sequence[EventRequest]) -> Iterator[Answer]:
         """Yield one answer per request; with history, of all years, else of the last filings."""
-        if not requests:
-            return
-        try:
-            numbers = self._numbers()
-        except ProviderError as error:
-            yield from (about(error, request.symbol) for request in requests)
-            return
-        yield from in_turn(requests, lambda request: self._reports(request, numbers))
+        return after_one(requests, self._numbers, self._reports)
 
     def close(self) -> None:
         """Close the connections."""

@@ -4,10 +4,13 @@ Another package adds one by an entry point of the group `stockbatch.events` that
 None is imported before it is needed.
 """
 
+from collections.abc import Iterable
+from contextlib import closing
 from importlib.metadata import EntryPoint, entry_points
 
 from stockbatch.events.base import EventSource, SourceKind, SourceSetup
-from stockbatch.exceptions import BrokenProvider, UnknownSource
+from stockbatch.exceptions import BrokenProvider, StockbatchError, UnknownSource
+from stockbatch.records import Instrument
 
 GROUP = "stockbatch.events"
 OURS = (
@@ -23,16 +26,26 @@ def kind(name: str) -> SourceKind:
     entry = _entries().get(name)
     if entry is None:
         raise UnknownSource(source=name or "''", known=known())
-    package = entry.dist.name if entry.dist else "stockbatch"
     try:
         found = entry.load()
     except Exception as error:  # an import runs whatever is in somebody's module
-        reason = f"{type(error).__name__}: {error}"
-        raise BrokenProvider(provider=name, package=package, reason=reason) from error
+        raise _broken(entry, f"{type(error).__name__}: {error}") from error
     if not isinstance(found, SourceKind):
-        reason = f"{entry.value} is no SourceKind"
-        raise BrokenProvider(provider=name, package=package, reason=reason)
+        raise _broken(entry, f"{entry.value} is no SourceKind")
     return found
+
+
+def covered(name: str, watchlist: Iterable[Instrument]) -> list[tuple[str, Instrument]]:
+    """Return the tickers that a source is asked about, each after what it calls them.
+
+    Raises UnknownSource and BrokenProvider.
+    """
+    symbol = kind(name).symbol
+    try:
+        named = [(symbol(instrument), instrument) for instrument in watchlist]
+    except Exception as error:  # somebody's code, as an import is
+        raise _broken(_entries()[name], f"{type(error).__name__}: {error}") from error
+    return [(called, instrument) for called, instrument in named if called]
 
 
 def create(name: str, setup: SourceSetup) -> EventSource:
@@ -43,10 +56,29 @@ def create(name: str, setup: SourceSetup) -> EventSource:
     return kind(name).make(setup)
 
 
+def state(name: str, setup: SourceSetup) -> str:
+    """Return what the source of a name says of itself, asking nobody.
+
+    Raises what it lacks, UnknownSource, BrokenProvider and ConfigurationError.
+    """
+    try:
+        with closing(create(name, setup)) as source:
+            return source.state()
+    except StockbatchError:
+        raise
+    except Exception as error:  # somebody's code, as an import is
+        raise _broken(_entries()[name], f"{type(error).__name__}: {error}") from error
+
+
 def known() -> str:
     """Return the names there are, in words."""
     *others, last = _entries()
     return f"{', '.join(others)} and {last}"
+
+
+def _broken(entry: EntryPoint, reason: str) -> BrokenProvider:
+    package = entry.dist.name if entry.dist else "stockbatch"
+    return BrokenProvider(provider=entry.name, package=package, reason=reason)
 
 
 def _entries() -> dict[str, EntryPoint]:

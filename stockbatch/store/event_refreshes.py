@@ -34,42 +34,36 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """How much is known of what is to come."""
+    """How a source did when it was last asked about each ticker."""
 
+    source: str
     answered_at: datetime | None
-    """When any source last answered; None: none ever has."""
-    tickers: int
-    """On the watchlist, demo tickers aside."""
-    known: int
-    """Of these, those of whose next report somebody has stated the date."""
+    """When it last answered for any; None: it never has."""
     problems: int
-    """Tickers that a source did not answer for last."""
+    """Tickers that it did not answer for last, or not wholly."""
     problem: str | None
     """What was wrong with one of them."""
 
 
-# What is only projected is nobody's word. Demo tickers have no reports.
+# Demo tickers have no reports; what is only projected is nobody's word.
+_KNOWN = text("""
+SELECT count(*) FILTER (WHERE EXISTS (
+    SELECT FROM stockbatch.events AS e
+    WHERE e.instrument_id = i.id AND e.kind = 'earnings' AND e.date >= :today
+        AND e.withdrawn_at IS NULL AND NOT e.projected
+)) AS known, count(*) AS tickers
+FROM stockbatch.instruments AS i WHERE i.active AND NOT i.demo
+""")
+# One problem stands for all: the newest.
 _FRESHNESS = text("""
-WITH watched AS (
-    SELECT id FROM stockbatch.instruments WHERE active AND NOT demo
-), asked AS (
-    SELECT r.* FROM stockbatch.event_refreshes AS r JOIN watched ON watched.id = r.instrument_id
-    WHERE r.source = ANY(:sources)
-)
-SELECT
-    (SELECT max(answered_at) FROM asked) AS answered_at,
-    (SELECT count(*) FROM watched) AS tickers,
-    (
-        SELECT count(DISTINCT e.instrument_id)
-        FROM stockbatch.events AS e JOIN watched ON watched.id = e.instrument_id
-        WHERE e.kind = 'earnings' AND e.date >= :today AND e.withdrawn_at IS NULL
-            AND NOT e.projected
-    ) AS known,
-    (SELECT count(DISTINCT instrument_id) FROM asked WHERE problem IS NOT NULL) AS problems,
-    (
-        SELECT problem FROM asked WHERE problem IS NOT NULL
-        ORDER BY asked_at DESC, instrument_id LIMIT 1
-    ) AS problem
+SELECT r.source, max(r.answered_at) AS answered_at, count(r.problem) AS problems,
+    (array_agg(r.problem ORDER BY r.asked_at DESC, r.instrument_id)
+        FILTER (WHERE r.problem IS NOT NULL))[1] AS problem
+FROM stockbatch.event_refreshes AS r
+JOIN stockbatch.instruments AS i ON i.id = r.instrument_id
+WHERE r.source = ANY(:sources) AND i.active AND NOT i.demo
+GROUP BY r.source
+ORDER BY r.source
 """)
 
 
@@ -112,7 +106,13 @@ def record(db: Session, source: str, asked: Sequence[Asked], now: datetime) -> N
     )
 
 
-def freshness(db: Session, sources: Sequence[str], today: date) -> Freshness:
-    """Return how much is known of reports from `today` on, and how `sources` did last."""
-    found = db.execute(_FRESHNESS, {"sources": list(sources), "today": today}).mappings().one()
-    return Freshness(**found)
+def known(db: Session, today: date) -> tuple[int, int]:
+    """Return of how many tickers the next report, from `today` on, is stated; and of how many."""
+    found = db.execute(_KNOWN, {"today": today}).one()
+    return found.known, found.tickers
+
+
+def freshness(db: Session, sources: Sequence[str]) -> list[Freshness]:
+    """Return how those of `sources` did that were ever asked."""
+    found = db.execute(_FRESHNESS, {"sources": list(sources)}).mappings()
+    return [Freshness(**row) for row in found]

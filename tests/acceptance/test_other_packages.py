@@ -7,6 +7,7 @@ from jobs.daily.fetch_only import fetch_session
 from stockbatch.methods import registry
 from stockbatch.records import LSTM
 from tests.support.market import CODE, fetch, run, session
+from tests.support.packages import install
 
 HALVES = '''
 """Half EWMA, half rolling quantiles: what a stranger may add in a file."""
@@ -49,17 +50,6 @@ class Pooled(Method):
         return Stated(log_return=0 * raw[..., MEDIAN], quantiles=wider, raw_quantiles=raw)
 '''
 BROKEN = "raise ImportError('something of its own is missing')"
-
-
-def install(folder, name: str, group: str, entries: dict[str, str], **modules: str) -> None:
-    """Write modules and what an installer writes beside them."""
-    for module, source in modules.items():
-        (folder / f"{module}.py").write_text(source)
-    metadata = folder / f"{name}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = [f"{entry} = {target}" for entry, target in entries.items()]
-    (metadata / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
 
 
 @pytest.fixture

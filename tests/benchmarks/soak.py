@@ -433,13 +433,13 @@ class Soak:
         bars = self.world.bars
         if not lacking:
             pass
-        elif kind == "no bar yet":
+        elif kind in {"no bar yet", "provider's rate limit"}:
             self.world.write_but({(ticker, session): None for ticker in lacking})
         elif kind == "bad bar":
             self.world.write_but({(t, session): spoilt(bars[t][session]) for t in lacking})
         elif kind == "provider unreachable":
             self.world.file.unlink()
-        else:
+        if lacking and kind == "provider's rate limit":
             with self.world.file.open("a") as file:
                 file.write("T0,20")  # somebody is still writing it
         self._mend.append(self.world.write)

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 
 import pytest
 import yaml
@@ -51,7 +51,9 @@ def reader(make_lasting_app, tmp_path_factory):
         alert = Alert(condition=Condition.FAILED_RUN, subject=CODE, message="m", session=session())
         alerts.reconcile(db, [alert], app.clock(), [])
         report = Event(symbol="AAA", date=session(5), timing=Timing.AFTER_CLOSE)
-        events.record(db, instruments.find(db, ["AAA"]), [report], "import", app.clock())
+        soon = Event(symbol="CCC", date=session(2), timing=Timing.BEFORE_OPEN)
+        watched = instruments.find(db, ["AAA", "CCC"])
+        events.record(db, watched, [report, soon], "import", app.clock())
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "stockbatch_reader"
@@ -146,6 +148,8 @@ def test_grafanas_own_model_knows_every_key(name):
     content = loaded(name)
     for panel in content["panels"]:
         panel["targets"] = []  # there is no model of the queries of this data source
+    for annotation in content["annotations"]["list"]:
+        annotation.pop("target")
     for variable in content["templating"]["list"]:
         variable.pop("definition", None)
     back = json.loads(json.dumps(Dashboard.from_json(content), cls=JSONEncoder))
@@ -252,10 +256,41 @@ def test_the_fan_ends_with_the_session_to_come(reader):
     assert last["low 95 %"] < last["low 80 %"] < last["low 50 %"] < last["high 50 %"]
 
 
+def test_events_are_marked_at_the_sessions_they_move(reader):
+    (annotation,) = loaded("ticker")["annotations"]["list"]
+    assert annotation["enable"]
+    assert annotation["target"]["format"] == "table"
+    sql = annotation["target"]["rawSql"]
+    values = values_of(reader, "ticker", ticker="AAA")
+    assert types(reader, expand(sql, values, RANGE)) == {
+        "time": "timestamptz",
+        "text": "text",
+        "tags": "text",
+    }
+    moved = datetime.combine(session(6), time(), UTC)
+    assert rows(reader, expand(sql, values, RANGE))[1] == [
+        (moved, f"reports after the close ({session(5)})", "report")
+    ]
+    values = values_of(reader, "ticker", ticker="BBB")
+    assert rows(reader, expand(sql, values, RANGE))[1] == []
+
+
+def test_the_table_of_the_next_session_says_what_is_known_to_move_it(reader):
+    (panel,) = (p for p in loaded("market")["panels"] if p["title"].startswith("Next session"))
+    columns, found = rows(
+        reader, expand(panel["targets"][0]["rawSql"], values_of(reader, "market"), RANGE)
+    )
+    events = {row[columns.index("ticker")]: row[columns.index("event")] for row in found}
+    assert events == {"AAA": None, "BBB": None, "CCC": "reports before the open", "NEW": None}
+
+
 def test_a_hostile_ticker_stays_a_value(reader):
-    for panel in loaded("ticker")["panels"]:
+    dashboard = loaded("ticker")
+    targets = [panel["targets"][0] for panel in dashboard["panels"]]
+    targets += [annotation["target"] for annotation in dashboard["annotations"]["list"]]
+    for target in targets:
         values = values_of(reader, "ticker", ticker="'; DROP VIEW bi.accuracy; --")
-        _, found = rows(reader, expand(panel["targets"][0]["rawSql"], values, RANGE))
+        _, found = rows(reader, expand(target["rawSql"], values, RANGE))
         assert found == []
 
 

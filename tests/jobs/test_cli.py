@@ -24,9 +24,9 @@ from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
 from stockbatch.providers.csv.provider import CsvFiles
-from stockbatch.records import LSTM
+from stockbatch.records import LSTM, Event, Timing
+from stockbatch.store import events, models
 from stockbatch.store import forecasts as forecast_store
-from stockbatch.store import models
 from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import NOW, ORIGIN, TICKERS, Market, PlainTrainer, fetch, run, session
@@ -768,6 +768,17 @@ def test_forecasts_that_are_not_to_be_trusted_are_marked(fresh, own_db):
     assert marked == [True, False, False]
 
 
+def test_forecasts_say_what_is_known_to_move_the_session(fresh, own_db):
+    one, two = listed(own_db, "AAA", "BBB")
+    made = [forecast_of(instrument, method=LSTM) for instrument in (one, two)]
+    forecast_store.add(own_db, made, opened(own_db), issued_at=NOW)
+    report = Event(symbol="AAA", date=ORIGIN, timing=Timing.AFTER_CLOSE)
+    events.record(own_db, [one], [report], "import", NOW)
+    own_db.commit()
+    _, _, rows = table(fresh("forecasts"))
+    assert ["reports after the close" in row for row in rows] == [True, False]
+
+
 def test_a_narrow_terminal_shows_the_columns_that_matter_most(reading, monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "80")
@@ -775,7 +786,10 @@ def test_a_narrow_terminal_shows_the_columns_that_matter_most(reading, monkeypat
     assert max(map(len, map(str.rstrip, lines[:-1]))) <= 80
     assert "80 % interval" in lines[2]
     assert "P(rise)" not in lines[2]
-    assert "not shown for want of room: kind, change, 95 % interval, P(rise), inputs" in lines[-1]
+    assert (
+        "not shown for want of room: kind, change, 95 % interval, P(rise), event, inputs"
+        in lines[-1]
+    )
 
 
 def test_the_forecasts_of_a_ticker_end_with_what_became_of_it(reading):
@@ -807,6 +821,8 @@ def test_status_names_the_database_and_what_is_in_it(reading, traded):
     (heading,) = [line.split() for line in lines if "exchange" in line]
     assert heading[-7:-1] == ["tickers", "trained", "reused", "base", "naive", "none"]
     assert any("all of XNYS" in line and " pinball " in line for line in lines)
+    known = "the next report is known of 0 of 3 tickers; yahoo has not been asked"
+    assert f"events: {known}" in lines
 
 
 def test_status_of_nothing_is_no_error(fresh):
@@ -823,7 +839,7 @@ def test_a_healthy_installation_is_all_right(reading):
     checks = [line[7:].split(":")[0].split()[0] for line in lines]
     assert checks == [
         *("settings", "providers", "disk", "database", "migrations", "readers"),
-        *("clock", "ledger", "watchlist", "provider", "events", "calendar"),
+        *("clock", "ledger", "watchlist", "provider", "events", "events", "calendar"),
     ]
 
 

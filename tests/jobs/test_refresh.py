@@ -247,13 +247,27 @@ def test_freshness_in_a_line(fed, source):
         with fed.transaction() as db:
             return freshness(db, fed.settings, LATER)
 
-    assert said() == "the next is known of 0 of 3 tickers; nobody has been asked"
+    assert said() == "the next report is known of 0 of 3 tickers; yahoo has not been asked"
     source.stated = {"A": unreachable(), "B": [date(2024, 5, 2), date(2024, 7, 30)]}
     refreshed(fed)
+    known = "the next report is known of 1 of 3 tickers"
+    why = "(yahoo could not be reached for A: no route)"
     assert said() == (
-        "the next is known of 1 of 3 tickers; last answered 2024-06-09 09:00 UTC; 1 not answered"
-        " for: yahoo could not be reached for A: no route"
+        f"{known}; yahoo last answered 2024-06-09 09:00 UTC, but not for 1 tickers {why}"
     )
+    source.stated["B"] = source.stated["A"]
+    fed.clock = lambda: LATER + timedelta(days=7)
+    refreshed(fed, SUNDAY + timedelta(days=7))  # what was stated stays known
+    assert said() == (
+        f"{known}; yahoo last answered 2024-06-09 09:00 UTC, but not for 2 tickers {why}"
+    )
+    fed.settings = fed.settings.model_copy(update={"event_sources": ("edgar", "yahoo")})
+    fed.clock = lambda: LATER + timedelta(days=8)
+    refresh_events(fed, None)  # edgar wants a contact
+    assert said().startswith(f"{known}; edgar has never answered (edgar ")
+    assert "; yahoo last answered 2024-06-09 09:00 UTC" in said()
+    fed.settings = fed.settings.model_copy(update={"event_sources": ()})
+    assert said() == f"{known}; nobody is asked: event_sources is empty"
 
 
 def test_bars_are_left_their_share_of_a_quota_and_the_rest_is_spread_over_days(

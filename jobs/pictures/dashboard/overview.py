@@ -100,6 +100,10 @@ def _table(data: pd.DataFrame) -> None:
         "close_low_80": number("80 % from", format=PRICE),
         "close_high_80": number("to", format=PRICE),
         "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
+        "event": st.column_config.TextColumn(
+            "event",
+            help="What is known to move the session; what comes after a close moves the next one.",
+        ),
         "currency": "currency",
         "skill_pct": number(
             "vs rolling quantile",

@@ -14,7 +14,7 @@ from jobs.pictures.dashboard.page import (
     read,
     table,
 )
-from jobs.pictures.frames import best_first
+from jobs.pictures.frames import awaited, best_first
 from jobs.words import DEMONSTRATION, KINDS, price
 from stockbatch.records import ModelKind
 from stockbatch.store import bi
@@ -40,14 +40,15 @@ def show() -> None:
     first = tickers.index(asked) if asked in tickers else 0
     ticker = st.selectbox("Ticker", tickers, index=first, label_visibility="collapsed")
     st.query_params["ticker"] = ticker
-    _next_session(best_first(read(bi.forecasts.of_ticker, ticker)))
+    events = read(bi.events.current, ticker)
+    _next_session(best_first(read(bi.forecasts.of_ticker, ticker)), events)
     prices = read(bi.prices.of_ticker, ticker)
-    _prices(prices)
-    _predictions(prices, read(bi.forecasts.errors, ticker))
+    _prices(prices, events)
+    _predictions(prices, events, read(bi.forecasts.errors, ticker))
     _training(read(bi.models.losses, ticker))
 
 
-def _next_session(data: pd.DataFrame) -> None:
+def _next_session(data: pd.DataFrame, events: pd.DataFrame) -> None:
     """Show the latest forecast by the best method, and the others beside it."""
     best = data.iloc[0]
     low, high = best["close_low_80"], best["close_high_80"]
@@ -63,8 +64,9 @@ def _next_session(data: pd.DataFrame) -> None:
             "P(rise)": "unknown" if pd.isna(rise) else f"{rise:.0f} %",
         }
     )
-    state = "" if best["is_current"] else " · this session is over: the forecast is old"
-    st.caption(f"{KINDS[str(best['kind'])]} · method {escaped(best['method'])}{state}")
+    state = [] if best["is_current"] else ["this session is over: the forecast is old"]
+    said = [KINDS[str(best["kind"])], f"method {best['method']}", *state, *awaited(best, events)]
+    st.caption(" · ".join(map(escaped, said)))
     if best["is_demo"]:
         st.warning(DEMONSTRATION)
     if best["is_trusted"] == False:  # noqa: E712 - unknown is no reason to warn
@@ -85,17 +87,17 @@ def _next_session(data: pd.DataFrame) -> None:
         table(data, columns)
 
 
-def _prices(data: pd.DataFrame) -> None:
+def _prices(data: pd.DataFrame, events: pd.DataFrame) -> None:
     span = st.segmented_control("Prices of the last", list(SPANS), default="1 year", required=True)
-    plot(charts.price(data.tail(SPANS[span] + 1)))
+    plot(charts.price(data.tail(SPANS[span] + 1), events))
 
 
-def _predictions(prices: pd.DataFrame, errors: pd.DataFrame) -> None:
+def _predictions(prices: pd.DataFrame, events: pd.DataFrame, errors: pd.DataFrame) -> None:
     zoom = st.segmented_control(
         "Forecasts of the last", list(ZOOMS), default="6 weeks", required=True
     )
     known = prices[prices["forecast_close"].notna()].tail(ZOOMS[zoom] + 1)
-    plot(charts.predicted_and_actual(known))
+    plot(charts.predicted_and_actual(known, events))
     st.caption("Kinds: " + ", ".join(KINDS[str(kind)] for kind in known["forecast_kind"].unique()))
     recent = errors[errors["session"] >= known["session"].min()]
     if recent.empty:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 
 import httpx2 as httpx
 import hypothesis
@@ -24,7 +25,8 @@ from jobs.api.surroundings import Surroundings
 from stockbatch import database
 from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, DatabaseUnavailable, RoleNotAllowed
-from stockbatch.store import tokens
+from stockbatch.records import Event, Timing
+from stockbatch.store import events, instruments, tokens
 from tests.support.market import (
     NOW,
     ORIGIN,
@@ -58,6 +60,16 @@ def stored(make_lasting_app, market):
     app = make_lasting_app(market)
     for offset in range(WALK + 1):
         run(app, session(offset))
+    with app.transaction() as db:
+        report = partial(Event, symbol="BBB")
+        told = [
+            report(date=session(WALK), timing=Timing.AFTER_CLOSE),
+            report(date=session(WALK + 1), kind="index_change"),
+            *(report(date=session(day)) for day in (-50, -110, 70)),
+        ]
+        (bbb,) = instruments.find(db, ["BBB"])
+        events.record(db, [bbb], told, "import", NOW)
+        events.record(db, [bbb], told[2:3], "yahoo", NOW)
     return app
 
 
@@ -185,6 +197,39 @@ def test_history_page_by_page_is_the_view(client, stored):
         same(item, row)
     first = client.get("/v1/history/AAA", params={"from": f"{session(5)}"}).json()["items"]
     assert first[-1]["session"] == f"{session(5)}"
+
+
+def test_events_page_by_page_are_the_view(client, stored):
+    query = "SELECT * FROM bi.events WHERE ticker = 'BBB' ORDER BY session DESC, event_id DESC"
+    rows = fetch(stored.engine, query)
+    assert [row["is_current"] for row in rows].count(False) == 1  # of two sources one counts
+    assert len({row["session"] for row in rows}) < len(rows) == 6
+    items, page = [], {"next": None}
+    for _ in range(len(rows)):
+        options = {"limit": 1}
+        if page["next"]:
+            options |= {"before": page["next"], "before_id": page["next_id"]}
+        page = client.get("/v1/events/BBB", params=options).json()
+        items += page["items"]
+    assert (page["next"], page["next_id"]) == (None, None)
+    for item, row in zip(items, rows, strict=True):
+        same(item, row)
+
+    def sessions(**span):
+        found = client.get("/v1/events/BBB", params={k: str(v) for k, v in span.items()})
+        return [item["session"] for item in found.json()["items"]]
+
+    kept = [str(row["session"]) for row in rows]
+    assert sessions(**{"from": session(WALK + 1)}) == kept[:3]
+    assert sessions(before=session(WALK + 1)) == kept[3:]
+    assert client.get("/v1/events/CCC").json() == {"items": [], "next": None, "next_id": None}
+
+
+def test_a_forecast_says_what_is_known_to_move_its_session(client):
+    items = client.get("/v1/forecasts").json()["items"]
+    assert {item["ticker"]: item["event"] for item in items if item["event"]} == {
+        "BBB": "reports after the close"
+    }
 
 
 def test_pages_neither_repeat_nor_hide_when_rows_are_added(stored, client, timer):
@@ -351,6 +396,7 @@ def test_a_body_too_large_is_not_read(client, declared):
     [
         ("/v1/forecasts/ZZZ", 404),
         ("/v1/history/ZZZ", 404),
+        ("/v1/events/ZZZ", 404),
         ("/v1/accuracy/ZZZ", 404),
         ("/v1/models/ZZZ", 404),
         ("/v1/models/A%C2%94", 404),
@@ -365,6 +411,9 @@ def test_a_body_too_large_is_not_read(client, declared):
         ("/v1/history/AAA?from=0", 422),
         ("/v1/history/AAA?from=1514764800", 422),
         ("/v1/history/AAA?from=2024-W23-1", 422),
+        ("/v1/events/AAA?before_id=-1", 422),
+        ("/v1/events/AAA?before_id=9223372036854775808", 422),
+        ("/v1/events/AAA?from=soon", 422),
         ("/v1/accuracy?window=99999999999999999999", 422),
         ("/v1/accuracy?windw=20", 422),
         ("/v1/forecasts/AAA?method=naive", 422),
@@ -408,7 +457,7 @@ def test_a_ticker_without_a_model_has_none(make_app, tmp_path):
     ],
 )
 @pytest.mark.parametrize(
-    "path", ["forecasts", "forecasts/AAA", "history/AAA", "accuracy", "models"]
+    "path", ["forecasts", "forecasts/AAA", "history/AAA", "events/AAA", "accuracy", "models"]
 )
 def test_nobody_gets_in_without_a_token(api, path, headers):
     answer = TestClient(api).get(f"/v1/{path}", headers=headers)
@@ -477,7 +526,7 @@ def test_what_has_not_changed_is_not_sent_again(stored, client, timer):
 def test_the_examples_of_the_guide(client):
     guide = (ROOT / "deployment" / "guides" / "rest-and-files.md").read_text(encoding="utf-8")
     paths = re.findall(r"curl .*'http://127\.0\.0\.1:8765(\S+)'", guide)
-    assert len(paths) == 6
+    assert len(paths) == 7
     for path in paths:
         assert client.get(path.replace("AAPL", "AAA")).status_code == 200, path
 
@@ -495,7 +544,14 @@ def test_words_on_the_page_and_no_other_host(client):
 
 PATHS = [
     *("/health", "/v1/forecasts", "/v1/forecasts/{ticker}", "/v1/history/{ticker}"),
-    *("/v1/accuracy", "/v1/accuracy/{ticker}", "/v1/models", "/v1/models/{ticker}", "/v1/predict"),
+    *(
+        "/v1/events/{ticker}",
+        "/v1/accuracy",
+        "/v1/accuracy/{ticker}",
+        "/v1/models",
+        "/v1/models/{ticker}",
+        "/v1/predict",
+    ),
 ]
 
 HAS_NO_INPUT = ("/health", GenerationMode.NEGATIVE)

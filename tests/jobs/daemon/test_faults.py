@@ -308,10 +308,11 @@ def test_a_provider_down_for_days(make_app_of_own, begun, market):
     assert fetch(disturbed.engine, made) == fetch(calm.engine, made)
 
 
-@pytest.mark.parametrize("event", ["fetch", "forecasts: save"])
-def test_a_clock_set_back(app, undisturbed, event):
+@pytest.mark.parametrize("event", ["fetch", "forecast", "forecasts: save"])
+@pytest.mark.parametrize("by", [timedelta(hours=5), timedelta(days=4000)])
+def test_a_clock_set_back(app, undisturbed, event, by):
     clock = Evenings(evening(1), evening(1))
-    back = [evening(0) - timedelta(hours=5)]
+    back = [evening(0) - by]
 
     def on_event(now):
         if now == event and back:

@@ -24,6 +24,8 @@ from jobs.daemon import health as monitoring
 from jobs.daemon.signals import LONGEST_SILENCE, Beat
 from stockbatch import database
 from stockbatch.exceptions import ConfigurationError
+from stockbatch.store import event_refreshes, instruments
+from stockbatch.store.event_refreshes import Asked
 from tests.support.market import CODE, NOW, ORIGIN, Market, PlainTrainer, calendar, run, session
 from tests.support.places import ROOT
 
@@ -57,6 +59,18 @@ def watched(make_lasting_app, tmp_path_factory):
     owner.dispose()
     for day in (ORIGIN, session(1)):
         run(app, day)
+    app.settings = app.settings.model_copy(update={"event_sources": ("yahoo", "edgar")})
+    with app.transaction() as db:
+        aaa, bbb, *_ = instruments.active(db)
+        for source, one, answered, at in (
+            ("yahoo", aaa, True, EVENING - timedelta(days=9)),
+            ("yahoo", bbb, False, EVENING - timedelta(days=2)),
+            ("edgar", aaa, False, EVENING),
+            ("left out", aaa, True, EVENING),  # of the settings
+        ):
+            problem = None if answered else "no route"
+            asked = Asked(instrument_id=one.id, answered=answered, problem=problem)
+            event_refreshes.record(db, source, [asked], at)
     return app
 
 
@@ -119,6 +133,12 @@ def test_metrics_are_what_the_ledger_says(watched, at):
     assert seen[key("stockbatch_last_run_seconds", CODE)] > 0
     assert seen[key("stockbatch_step_seconds_count", CODE, "fetch")] >= 2
     assert seen[key("process_resident_memory_bytes")] > 1e6
+    age = "stockbatch_event_source_age_seconds"
+    assert seen[key(age, "yahoo")] == 9 * 86400
+    assert key(age, "edgar") not in seen  # it has never answered
+    assert seen[key("stockbatch_event_source_unanswered", "yahoo")] == 1
+    assert seen[key("stockbatch_event_source_unanswered", "edgar")] == 1
+    assert not any("left out" in labels for _, labels in seen)
     assert not any("XTKS" in labels for _, labels in seen)
 
 

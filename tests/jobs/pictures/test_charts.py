@@ -1,5 +1,6 @@
 """Plots: what is computed for them, and whether everyone can tell their colours apart."""
 
+from datetime import date
 from itertools import combinations
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from jobs.pictures import charts, drawing
+from jobs.pictures.frames import awaited
 
 # Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.
 SIGHTS = {
@@ -100,6 +102,103 @@ def test_sizes_of_errors_are_never_averaged_over_kinds():
     assert chart.to_dict()["layer"][1]["encoding"]["detail"]["field"] == "kind"
 
 
+def events(*told):
+    """Return a frame as `bi.events.current` makes it, of what `report` returns."""
+    columns = ["session", "event_date", "event", "kind", "is_projected"]
+    frame = pd.DataFrame(told, columns=columns)
+    return frame.astype({"session": "datetime64[s]"})
+
+
+def report(session, day, words="reports after the close", kind="earnings", *, projected=False):
+    return session, day, words, kind, projected
+
+
+def prices(sessions=10):
+    data = pd.DataFrame({"session": pd.date_range("2024-01-01", periods=sessions, freq="D")})
+    data["session"] = data["session"].astype("datetime64[s]")
+    ends = [f"close_{end}_{percent}" for end in ("low", "high") for percent in (80, 95)]
+    averages = [f"average_{n}" for n in charts.AVERAGES]
+    columns = ["close", "forecast_close", "naive_close", *ends, *averages]
+    return data.assign(**dict.fromkeys(columns, 100.0), forecast_kind="live")
+
+
+@pytest.mark.parametrize("draw", [charts.price, charts.predicted_and_actual])
+class TestMarks:
+    def layers(self, draw, *told, sessions=10):
+        """Return the chart, and the rows drawn by the layers of each kind."""
+        made = draw(prices(sessions), events(*told)).to_dict()
+        rows = {}
+        for layer in made["layer"]:
+            data = layer.get("data", made.get("data"))
+            kind = layer["mark"].get("shape", layer["mark"]["type"])
+            rows.setdefault(kind, []).extend(made["datasets"][data["name"]])
+        return made, rows
+
+    def test_an_event_is_marked_over_the_session_it_moves_and_says_what_it_is(self, draw):
+        made, rows = self.layers(
+            draw,
+            report("2024-01-05", date(2024, 1, 4)),
+            report("2024-01-08", date(2024, 1, 8), "may report", projected=True),
+            report("2024-01-08", date(2024, 1, 8), "index change", "index_change"),
+            report("2024-02-05", date(2024, 2, 5)),  # not shown
+        )
+        expected = [
+            ("2024-01-05", "report", "reports after the close (2024-01-04)"),
+            ("2024-01-08", "report?; index change",
+             "may report (2024-01-08); index change (2024-01-08)"),
+        ]  # fmt: skip
+        for kind in ("triangle-down", "text"):
+            found = [(row["session"][:10], row["mark"], row["event"]) for row in rows[kind]]
+            assert found == expected
+        subtitle = made["title"]["subtitle"]
+        assert subtitle[-2].startswith("triangle: an event moved this session")
+        assert subtitle[-1] == "report?: by the rhythm of past years, not announced"
+        tips = [t["field"] for layer in made["layer"] for t in layer["encoding"].get("tooltip", ())]
+        assert tips.count("event") == 3  # of triangle, word and pointer
+
+    def test_the_pointer_says_where_nothing_is_known(self, draw):
+        made, _ = self.layers(draw, report("2024-01-05", date(2024, 1, 4)))
+        reader = made["layer"][-1]
+        said = {row["event"] for row in made["datasets"][reader["data"]["name"]]}
+        assert said == {"none known", "reports after the close (2024-01-04)"}
+
+    def test_without_events_nothing_is_said_of_them(self, draw):
+        made, rows = self.layers(draw)
+        assert "triangle-down" not in rows
+        assert "event" not in str(made["layer"])
+        assert not any("triangle" in line for line in made["title"]["subtitle"])
+
+    @pytest.mark.parametrize(("number", "words"), [(8, 8), (9, 0)])
+    def test_many_marks_have_no_word_each_and_lie_outside_of_the_plot(self, draw, number, words):
+        days = pd.date_range("2024-01-01", periods=number, freq="10D")
+        told = [report(f"{day:%Y-%m-%d}", day.date()) for day in days]
+        made, rows = self.layers(draw, *told, sessions=100)
+        assert len(rows["triangle-down"]) == number
+        assert len(rows.get("text", [])) == words
+        heights = [
+            layer["encoding"]["y"]["value"]
+            for layer in made["layer"]
+            if layer["mark"].get("shape") == "triangle-down" or layer["mark"]["type"] == "text"
+        ]
+        assert all(height < 0 for height in heights)
+
+
+def test_what_a_forecast_awaits_is_said_with_its_day():
+    forecast = pd.Series({"session": pd.Timestamp("2024-01-05"), "event": None}, dtype=object)
+    late = report("2024-01-05", date(2024, 1, 4))
+    next_one = report("2024-04-05", date(2024, 4, 5), "may report", projected=True)
+    past = report("2023-10-05", date(2023, 10, 4))
+    assert awaited(forecast, events(past)) == []
+    assert awaited(forecast, events(past, next_one)) == ["next event: may report (2024-04-05)"]
+    known = "known to move it: reports after the close (2024-01-04)"
+    assert awaited(forecast, events(past, late, next_one)) == [known]
+    of_before = forecast.copy()
+    of_before["event"] = "reported the session before, hour unknown"
+    assert awaited(of_before, events(past, next_one)) == [
+        "known to move it: reported the session before, hour unknown"
+    ]
+
+
 def test_only_closes_outside_the_wide_interval_are_marked():
     data = pd.DataFrame(
         {
@@ -114,6 +213,6 @@ def test_only_closes_outside_the_wide_interval_are_marked():
             "forecast_kind": "live",
         }
     )
-    made = charts.predicted_and_actual(data).to_dict()
+    made = charts.predicted_and_actual(data, events()).to_dict()
     (marked,) = [layer for layer in made["layer"] if layer["mark"].get("shape") == "diamond"]
     assert [row["close"] for row in made["datasets"][marked["data"]["name"]]] == [120.0, 80.0]

@@ -13,10 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 from jobs import cli
 from jobs.pictures.dashboard import page as dashboard_page
+from jobs.pictures.dashboard.page import escaped
 from jobs.words import DISCLAIMER
 from stockbatch import database
 from stockbatch.config import PREFIX
-from stockbatch.store import forecasts
+from stockbatch.records import Event, Timing
+from stockbatch.store import events, forecasts
 from stockbatch.store.calendar import extend
 from tests.support.ledger import forecast_of, in_time, listed, naive_of, opened
 from tests.support.market import NOW, calendar, session
@@ -190,6 +192,22 @@ def test_a_forecast_without_an_interval_is_shown(open_page, fresh):
     shown = figures(open_page("ticker"))
     assert shown["80 % interval"] == "none"
     assert shown["P(rise)"] == "unknown"
+
+
+def test_what_is_known_to_move_a_session_is_said(open_page, fresh):
+    db, instrument = fresh
+    issue(db, forecast_of(instrument))
+    app = open_page("ticker")
+    assert "event" not in texts(app)
+    assert open_page("overview").dataframe[0].value["event"].isna().all()
+
+    report = Event(symbol="AAA", date=session(0), timing=Timing.AFTER_CLOSE)
+    events.record(db, [instrument], [report], "import", NOW)
+    db.commit()
+    streamlit.cache_data.clear()
+    assert "reports after the close" in texts(open_page("ticker"))
+    assert escaped(f"({session(0)})") in texts(open_page("ticker"))
+    assert list(open_page("overview").dataframe[0].value["event"]) == ["reports after the close"]
 
 
 def test_an_unknown_ticker_in_the_address_is_not_repeated(open_page, fresh):

@@ -11,6 +11,8 @@ from jobs.replay.backtest import backtest
 from jobs.words import DISCLAIMER, price
 from stockbatch import database
 from stockbatch.config import PREFIX
+from stockbatch.records import Event, Timing
+from stockbatch.store import events, instruments
 from tests.support.browser import (
     DESKTOP,
     PHONE,
@@ -24,7 +26,7 @@ from tests.support.browser import (
     visit,
     wait_for,
 )
-from tests.support.market import CODE, Market, fetch, run, session
+from tests.support.market import CODE, NOW, Market, fetch, run, session
 
 pytestmark = pytest.mark.slow
 NUMBERS = {
@@ -61,6 +63,12 @@ def visitor(browser, make_lasting_app, server, tmp_path_factory):
     list(backtest(app, CODE, session(-18), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
+    with app.transaction() as db:
+        reports = [
+            Event(symbol="BBB", date=session(1), timing=Timing.AFTER_CLOSE),
+            Event(symbol="BBB", date=session(-9)),
+        ]
+        events.record(db, instruments.find(db, ["BBB"]), reports, "import", NOW)
     owner = database.engine(app.settings, role="owner")
     address = server.url("reader").set(database=owner.url.database)
     variables = {
@@ -147,6 +155,23 @@ def test_the_pointer_shows_the_numbers_of_its_session(desktop):
     assert tips["naive forecast"] == f"{row['origin_close']:,.7g}"
     assert tips["low end, 95 %"] == f"{row['close_low_95']:,.7g}"
     assert tips["kind"] == "late"
+    assert tips["event"] == f"reports after the close ({session(1)})"
+
+
+def test_reports_are_marked_over_the_plots(desktop):
+    desktop.open("ticker?ticker=BBB")
+    words = """
+    const plots = [...document.querySelectorAll('[data-testid=stVegaLiteChart] svg')];
+    const plot = plots.find(one => one.textContent.includes(arguments[0]));
+    return [...plot.querySelectorAll('text')].filter(text => text.textContent === 'report').map(
+        text => text.getBoundingClientRect().right)
+    """
+    for title in ("Closing price", "Predicted against actual"):
+        past, ahead = desktop.browser.execute_script(words, title)
+        assert past < ahead - 50
+    desktop.open("")
+    shown = {row["ticker"]: row["event"] for row in shown_table(desktop.browser)}
+    assert shown == {"AAA": "", "BBB": "reports after the close", "CCC": ""}
 
 
 def test_a_visitor_zooms_to_the_last_weeks(desktop):

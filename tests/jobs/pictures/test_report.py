@@ -14,6 +14,8 @@ from jobs.replay.backtest import backtest
 from jobs.words import price
 from stockbatch import database
 from stockbatch.config import PREFIX
+from stockbatch.records import Event, Timing
+from stockbatch.store import events, instruments
 from stockbatch.store import forecasts as store
 from stockbatch.store.calendar import extend
 from tests.support.browser import PHONE, complaints, hosts_asked, resize, wait_for
@@ -30,6 +32,12 @@ def filled(make_lasting_app, server, tmp_path_factory):
     list(backtest(app, CODE, session(-8), session(-2)))
     for offset in range(-1, 1):
         run(app, session(offset))
+    with app.transaction() as db:
+        reports = [
+            Event(symbol="AAA", date=session(-6), timing=Timing.DURING),
+            Event(symbol="AAA", date=session(0), timing=Timing.AFTER_CLOSE),
+        ]
+        events.record(db, instruments.find(db, ["AAA"]), reports, "import", NOW)
     return server.url("reader").set(database=app.engine.url.database)
 
 
@@ -83,6 +91,8 @@ def test_a_page_needs_no_network(report, filled, browser, tmp_path):
         assert price(row[column]) in texts
     for words in ("Closing price", "Predicted against actual", "Error over time"):
         assert words in texts
+    assert f"known to move it: reports after the close ({session(0)})" in texts
+    assert texts.count("report") == 4  # two in either plot
     assert "Training of its own model" in texts
     assert "Not investment advice." in " ".join(texts)
     assert browser.title == "stockbatch"
@@ -104,6 +114,7 @@ def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
     for row in rows:
         assert row["ticker"] in texts
         assert price(row["close_high_80"]) in texts
+    assert texts.count("reports after the close") == 1
     assert any("last 250 sessions, backtest" in line for line in texts)
 
 
