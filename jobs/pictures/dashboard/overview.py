@@ -119,10 +119,10 @@ def _table(data: pd.DataFrame) -> None:
         ),
         "skill_n": number("scored", help="Forecasts behind the skill."),
         "skill_kind": st.column_config.TextColumn("skill of", help="Kind of those forecasts."),
-        "skill_method": st.column_config.TextColumn("by", help="Method of those forecasts."),
         "kind": "kind",
         "session": st.column_config.DateColumn("session", format="YYYY-MM-DD"),
         "method": "method",
+        "skill_method": st.column_config.TextColumn("skill by", help="Method of those scored."),
         "name": "name",
     }
     table(shown, columns, rows=12)
