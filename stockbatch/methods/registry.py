@@ -64,6 +64,11 @@ def needed_past() -> list[str]:
     return sorted({name for method in methods().values() for name in method.needs_past})
 
 
+def possible_headlines() -> list[str]:
+    """Return the methods that can be shown first: those that state intervals."""
+    return [name for name, method in methods().items() if method.states_intervals]
+
+
 def rivals() -> list[str]:
     """Return the methods that the leaderboard compares every other with."""
     return [name for name, method in methods().items() if method.is_rival]
