@@ -5,20 +5,20 @@
 SELECT ticker, name, session, kind, is_current, currency, origin_close, forecast_close,
     forecast_return_pct, close_low_80, close_high_80, probability_of_rise_pct
 FROM bi.next_session_forecast
-WHERE method = 'lstm'
+WHERE is_headline
 ORDER BY forecast_return_pct DESC, ticker;
 
 -- How sure are we? Narrowest 80 % interval first; is_trusted: the inputs are like those trained on.
 SELECT ticker, session, 100 * (close_high_80 - close_low_80) / origin_close AS width_80_pct,
     volatility_pct, is_trusted
 FROM bi.next_session_forecast
-WHERE method = 'lstm'
+WHERE is_headline
 ORDER BY width_80_pct, ticker;
 
 -- Were the intervals kept? Of each ticker's last 60 sessions; below 0: too narrow.
-SELECT ticker, kind, interval_pct, n, coverage_pct, deviation_pct
+SELECT ticker, kind, method, interval_pct, n, coverage_pct, deviation_pct
 FROM bi.interval_coverage
-WHERE scope = 'ticker' AND method = 'lstm' AND window_sessions = 60
+WHERE scope = 'ticker' AND is_headline AND window_sessions = 60
 ORDER BY ticker, kind, interval_pct;
 
 -- Is it better than the naive forecast and the other baselines? Above 0: yes.
@@ -30,9 +30,9 @@ FROM bi.leaderboard
 ORDER BY calendar, kind, window_sessions, method, session DESC;
 
 -- Which tickers are forecast worst? Lowest skill against rolling quantiles first.
-SELECT ticker, kind, n, value AS pinball, baseline, skill_pct
+SELECT ticker, kind, method, n, value AS pinball, baseline, skill_pct
 FROM bi.accuracy
-WHERE scope = 'ticker' AND method = 'lstm' AND metric = 'pinball' AND window_sessions = 250
+WHERE scope = 'ticker' AND is_headline AND metric = 'pinball' AND window_sessions = 250
 ORDER BY skill_pct NULLS LAST, ticker
 LIMIT 20;
 
@@ -58,15 +58,20 @@ GROUP BY calendar, session
 ORDER BY calendar;
 
 -- How did the last ten forecasts of each ticker do?
-SELECT ticker, session, kind, forecast_close, actual_close, error_pct, inside_80
+SELECT ticker, session, method, kind, forecast_close, actual_close, error_pct, inside_80
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY ticker ORDER BY session DESC) AS number
-    FROM bi.forecast_history
-    WHERE method = 'lstm' AND score_status = 'scored'
-        AND session > (SELECT max(session) FROM bi.run_history) - 60
+    SELECT h.*, row_number() OVER (PARTITION BY ticker ORDER BY session DESC) AS number
+    FROM bi.forecast_history AS h
+    JOIN bi.price_and_forecast AS shown USING (ticker, session, method)
+    WHERE score_status = 'scored' AND session > (SELECT max(session) FROM bi.run_history) - 60
 ) AS scored
 WHERE number <= 10
 ORDER BY ticker, session DESC;
+
+-- Which method is shown first, and from which session on? NULL: from the beginning.
+SELECT from_session, method, title, set_at
+FROM bi.headlines
+ORDER BY from_session NULLS FIRST, set_at;
 
 -- Who reports next, and since when is it known? What is projected, nobody has stated.
 SELECT session, ticker, event, source, known_at, is_projected

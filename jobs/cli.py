@@ -25,6 +25,7 @@ from jobs.commands.events import events
 from jobs.commands.export import export
 from jobs.commands.fetch import fetch
 from jobs.commands.forecasts import forecasts
+from jobs.commands.headline import headline
 from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
 from jobs.commands.providers import providers
@@ -56,7 +57,9 @@ for command in (
     *(report, dashboard, export, api, doctor, migrate, prune),
 ):
     app.command()(command)
-for group in (tickers, events, providers, quality, models, tokens, alerts, db, config):
+for group in (
+    *(tickers, events, providers, quality, models, headline, tokens, alerts, db, config),
+):
     app.add_typer(group)
 
 

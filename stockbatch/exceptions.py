@@ -75,7 +75,8 @@ StockbatchError
 │   ├── NothingToTrain
 │   ├── NoFit
 │   ├── TrainingFailed
-│   └── TrainingOverdue
+│   ├── TrainingOverdue
+│   └── UnsuitableHeadline
 ├── ServiceError
 │   ├── RoleNotAllowed
 │   ├── DuplicateToken
@@ -422,7 +423,7 @@ class BadFile(ProviderError):
 
 
 class ModelError(StockbatchError):
-    """A model cannot be used."""
+    """A model or method cannot be used."""
 
 
 class NoModel(ModelError):
@@ -463,6 +464,12 @@ class TrainingFailed(ModelError):
 
 class TrainingOverdue(ModelError):
     """Training was ended because the forecasts were due"""
+
+
+class UnsuitableHeadline(ModelError):
+    """{method} cannot be the headline{when}: {reason}"""
+
+    exit_code = 2
 
 
 class ServiceError(StockbatchError):

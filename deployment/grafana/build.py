@@ -220,6 +220,9 @@ SHOWN_OF_ALL = """session > least($__timeFrom()::date,
 
 OF_KIND = "(forecast_kind = ${kind:sqlstring} OR forecast_close IS NOT NULL AND close IS NULL)"
 """A forecast of the kind looked at, or of the session to come, of whatever kind it is."""
+METHOD = """(session, method) IN (
+        SELECT session, method FROM bi.price_and_forecast WHERE ticker = ${ticker:sqlstring})"""
+"""A forecast by the method that is shown first of its session."""
 AFTER_CLOSE = "What comes after a close moves the session after it."
 RESTATED = "Prices and forecasts are restated for later splits."
 
@@ -244,25 +247,25 @@ def market() -> Json:
     )
     tomorrow = panel(
         "table",
-        "Next session, LSTM (skill of ${kind} forecasts, last ${window} sessions)",
+        "Next session (skill of ${kind} forecasts, last ${window} sessions)",
         f"""
         SELECT f.ticker, f.name, f.session, f.kind, f.is_current AS current, f.currency,
             {price("f.origin_close", "last close")}, {price("f.forecast_close", "forecast")},
             f.forecast_return_pct AS "change %",
             {price("f.close_low_80", "low 80 %")}, {price("f.close_high_80", "high 80 %")},
             {price("f.close_low_95", "low 95 %")}, {price("f.close_high_95", "high 95 %")},
-            f.probability_of_rise_pct AS "P(rise) %", f.event, f.is_trusted AS trusted,
-            a.skill_pct AS "skill %", c.coverage_pct AS "inside 80 %"
+            f.probability_of_rise_pct AS "P(rise) %", f.event, f.is_trusted AS trusted, f.method,
+            a.skill_pct AS "skill %", c.coverage_pct AS "inside 80 %", a.method AS "skill of"
         FROM bi.next_session_forecast AS f
         LEFT JOIN bi.accuracy AS a
-            ON a.scope = 'ticker' AND a.ticker = f.ticker AND a.method = f.method
+            ON a.scope = 'ticker' AND a.ticker = f.ticker AND a.is_headline
             AND a.kind = ${{kind:sqlstring}} AND a.window_sessions = ${{window}}
             AND a.metric = 'pinball'
         LEFT JOIN bi.interval_coverage AS c
-            ON c.scope = 'ticker' AND c.ticker = f.ticker AND c.method = f.method
+            ON c.scope = 'ticker' AND c.ticker = f.ticker AND c.is_headline
             AND c.kind = ${{kind:sqlstring}} AND c.window_sessions = ${{window}}
             AND c.interval_pct = 80
-        WHERE f.method = 'lstm'
+        WHERE f.is_headline
         ORDER BY f.forecast_return_pct DESC, f.ticker
         """,
         description="skill %: pinball loss below that of rolling quantiles; below 0: worse. "
@@ -357,9 +360,8 @@ def fan() -> Json:
         FROM (
             SELECT * FROM bi.price_and_forecast
             WHERE ticker = ${{ticker:sqlstring}} AND {OF_KIND} AND session > (
-                SELECT max(session) - 60 FROM bi.forecast_history
-                WHERE ticker = ${{ticker:sqlstring}} AND method = 'lstm'
-                    AND kind = ${{kind:sqlstring}}
+                SELECT max(session) - 60 FROM bi.price_and_forecast
+                WHERE ticker = ${{ticker:sqlstring}} AND forecast_kind = ${{kind:sqlstring}}
             )
             ORDER BY session DESC
             LIMIT 30
@@ -387,7 +389,7 @@ def predicted() -> Json:
         f"""
         SELECT {TIME}, actual_return_pct AS actual, forecast_return_pct AS predicted
         FROM bi.forecast_history
-        WHERE ticker = ${{ticker:sqlstring}} AND method = 'lstm' AND kind = ${{kind:sqlstring}}
+        WHERE ticker = ${{ticker:sqlstring}} AND kind = ${{kind:sqlstring}} AND {METHOD}
             AND {SHOWN}
         ORDER BY session
         """,
@@ -405,7 +407,7 @@ def errors() -> Json:
         f"""
         SELECT {TIME}, error_pct AS error
         FROM bi.forecast_history
-        WHERE ticker = ${{ticker:sqlstring}} AND method = 'lstm' AND kind = ${{kind:sqlstring}}
+        WHERE ticker = ${{ticker:sqlstring}} AND kind = ${{kind:sqlstring}} AND {METHOD}
             AND score_status = 'scored' AND {SHOWN}
         ORDER BY session
         """,
@@ -495,11 +497,11 @@ def accuracy() -> Json:
     )
     coverage = panel(
         "timeseries",
-        "Share of actual closes inside the LSTM's intervals, % (${kind})",
+        "Share of actual closes inside the intervals shown, % (${kind})",
         f"""
         SELECT {TIME}, 'inside ' || interval_pct || ' %' AS metric, coverage_pct AS value
         FROM bi.interval_coverage
-        WHERE scope = 'calendar' AND method = 'lstm' AND {key} AND {SHOWN_OF_ALL}
+        WHERE scope = 'calendar' AND is_headline AND {key} AND {SHOWN_OF_ALL}
         ORDER BY session, interval_pct
         """,
         form="time_series",
@@ -523,14 +525,14 @@ def accuracy() -> Json:
     )
     tickers = panel(
         "table",
-        "Tickers of ${calendar}, worst first (LSTM, last ${window} sessions, ${kind})",
+        "Tickers of ${calendar}, worst first (last ${window} sessions, ${kind})",
         f"""
         SELECT a.ticker, a.n AS forecasts, a.skill_pct AS "skill vs rolling quantile %",
-            c.coverage_pct AS "inside 80 %", c.deviation_pct AS "inside 80 %, off by"
+            c.coverage_pct AS "inside 80 %", c.deviation_pct AS "inside 80 %, off by", method
         FROM bi.accuracy AS a
         JOIN bi.interval_coverage AS c
             USING (scope, ticker, calendar, method, kind, window_sessions)
-        WHERE scope = 'ticker' AND method = 'lstm' AND metric = 'pinball' AND interval_pct = 80
+        WHERE scope = 'ticker' AND a.is_headline AND metric = 'pinball' AND interval_pct = 80
             AND {key}
         ORDER BY a.skill_pct NULLS LAST, a.ticker
         """,

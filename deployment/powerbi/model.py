@@ -153,7 +153,7 @@ NEXT = (
 )
 PRICES = (
     price("Closing price", "close", "Of one ticker; restated for later splits."),
-    price("Forecast close", "forecast_close", "Of one ticker; the LSTM's."),
+    price("Forecast close", "forecast_close", "Of one ticker; of the method shown first."),
     *(
         price(f"{end} {percent} %", f"close_{end.lower()}_{percent}", "An end of the interval.")
         for percent in (50, 80, 95)
@@ -278,6 +278,7 @@ DIMENSIONS = (
         grain="One row per exchange calendar with a ticker.",
         only=("calendar",),
     ),
+    Table(name="Headlines", view="headlines"),
     Table(
         name="Sessions",
         view="sessions",

@@ -107,6 +107,7 @@ class Forecast(Statement):
         description="live: made in time; late: after the deadline; backtest: a simulation"
     )
     is_current: bool | None = Field(description="the session has not closed yet")
+    is_headline: bool = Field(description="the one of its ticker that is shown first")
     event: str | None = Field(
         description="what is known to move the session, e.g. reports after the close"
     )

@@ -17,7 +17,6 @@ from jobs.api.problems import documented
 from jobs.api.surroundings import entered, surroundings
 from stockbatch import database
 from stockbatch.store import bi, serving
-from stockbatch.store.preference import HEADLINE
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
@@ -35,8 +34,15 @@ After = Annotated[
     str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="tickers after this one")
 ]
 Method = Annotated[
-    schemas.Method,
-    Query(description=". ".join(f"{name}: {said}" for name, said in schemas.METHODS.items())),
+    schemas.Method | None,
+    Query(
+        description=". ".join(
+            (
+                "default: the one shown first",
+                *(f"{name}: {said}" for name, said in schemas.METHODS.items()),
+            )
+        )
+    ),
 ]
 Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
 Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
@@ -56,11 +62,11 @@ async def health(request: Request) -> Response:
 @router.get("/forecasts", response_model=schemas.ForecastPage, responses=READING)
 async def forecasts(
     request: Request,
-    method: Method = HEADLINE,
+    method: Method = None,
     after: After = "",
     limit: Limit = 100,
 ) -> Response:
-    """Return the latest forecast of every ticker by one method, in the order of tickers."""
+    """Return the latest forecast of every ticker, in the order of tickers."""
 
     def make(db: Session) -> BaseModel:
         rows = bi.forecasts.latest_by(db, method, after, limit + 1).rows()
@@ -86,7 +92,7 @@ async def forecast(request: Request, ticker: TickerPath) -> Response:
 async def history(
     request: Request,
     ticker: TickerPath,
-    method: Method = HEADLINE,
+    method: Method = None,
     first: Annotated[schemas.Day, Query(alias="from", description="first session")] = date.min,
     before: Annotated[schemas.Day, Query(description="sessions before this one")] = date.max,
     limit: Limit = 100,

@@ -15,8 +15,8 @@ from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
 from stockbatch.config import Settings
 from stockbatch.config.text import scheme_of
-from stockbatch.records import LSTM, Alert, Condition, Kind, RunStatus
-from stockbatch.store import alerts, commits, health, instruments
+from stockbatch.records import Alert, Condition, Kind, RunStatus
+from stockbatch.store import alerts, commits, headlines, health, instruments
 from stockbatch.text import printable
 
 log = logging.getLogger(__name__)
@@ -159,9 +159,8 @@ def _holding(db: Session, exchanges: list[Exchange], now: datetime) -> Iterator[
         yield from _missed_deadline(db, exchange, now)
         yield from _failed_run(exchange)
     yield from _low_data_coverage(db, by_code)
-    for row in health.metrics(db):
-        if (row.method, row.kind) == (LSTM, Kind.LIVE):
-            yield from _metric(row)
+    for row in _shown(db):
+        yield from _metric(row)
     for row in health.refused(db):
         yield Alert(
             condition=Condition.PROVIDER_QUOTA,
@@ -245,10 +244,23 @@ def _low_data_coverage(db: Session, exchanges: Mapping[str, Exchange]) -> Iterat
             )
 
 
+def _shown(db: Session) -> Iterator[Any]:
+    """Yield each metric of each exchange's live forecasts, of the method that people see first.
+
+    Of methods that have not been scored for a whole window nothing is known yet: while the headline
+    is new, those shown in its place are watched.
+    """
+    full: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in health.metrics(db):
+        if (row.kind, row.window_sessions) == (Kind.LIVE, WINDOW) and row.sessions >= WINDOW:
+            full.setdefault((row.calendar, row.metric), {})[row.method] = row
+    order = headlines.order(db)
+    for by_method in full.values():
+        yield from [by_method[name] for name in order if name in by_method][:1]
+
+
 def _metric(row: Any) -> Iterator[Alert]:
-    """Yield what is wrong with a metric of the live LSTM forecasts of an exchange."""
-    if row.window_sessions != WINDOW or row.sessions < WINDOW:
-        return
+    """Yield what is wrong with a metric of the live forecasts of an exchange."""
     about = {"session": row.through_session}
     if row.metric in BANDS and row.value is not None:
         low, high = BANDS[row.metric]
@@ -257,8 +269,8 @@ def _metric(row: Any) -> Iterator[Alert]:
             yield Alert(
                 condition=Condition.INTERVAL_COVERAGE,
                 subject=f"{row.calendar} {interval} %",
-                message=f"{row.calendar}: the {interval} % intervals held {row.value:.1%} of the"
-                f" returns of {WINDOW} sessions",
+                message=f"{row.calendar}: the {interval} % intervals of {row.method} held"
+                f" {row.value:.1%} of the returns of {WINDOW} sessions",
                 observed=row.value,
                 threshold=low if row.value < low else high,
                 **about,
@@ -267,7 +279,7 @@ def _metric(row: Any) -> Iterator[Alert]:
         yield Alert(
             condition=Condition.NEGATIVE_SKILL,
             subject=row.calendar,
-            message=f"{row.calendar}: over {WINDOW} sessions the forecasts were {-row.skill:.2%}"
+            message=f"{row.calendar}: over {WINDOW} sessions {row.method} was {-row.skill:.2%}"
             " worse than rolling quantiles (pinball loss)",
             observed=row.skill,
             threshold=0.0,

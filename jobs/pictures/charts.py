@@ -35,7 +35,6 @@ from jobs.pictures.drawing import (
 from jobs.pictures.frames import with_events
 from jobs.words import price as written_price
 from stockbatch.records import POINT_BASELINE, Action, ModelKind
-from stockbatch.store.preference import HEADLINE
 
 ACTIONS = dict(
     zip([action.value for action in Action], (BLUE, SKY, GREEN, ORANGE, VERMILION), strict=True)
@@ -74,7 +73,9 @@ def predicted_and_actual(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
     `data` is of `bi.prices.of_ticker`, `events` of `bi.events.current`; sessions before the first
     forecast are left out.
     """
-    known = with_events(data[data["forecast_close"].notna()], events)
+    # Of a ticker without a single bar there is no close, and a column of nothing has no type.
+    forecast = data[data["forecast_close"].notna()].astype({"close": float})
+    known = with_events(forecast, events)
     known["actual"] = known["close"].map(written_price).where(known["close"].notna(), "not yet")
     # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
@@ -92,6 +93,7 @@ def predicted_and_actual(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
             for p in (80, 95)
             for end in ("low", "high")
         ),
+        alt.Tooltip("method:N", title="method"),
         alt.Tooltip("forecast_kind:N", title="kind"),
     ]
     missed = (
@@ -124,18 +126,20 @@ def error(data: pd.DataFrame) -> Layers:
 
     `data` is of `bi.forecasts.errors`.
     """
-    means = data.copy()
+    naive = data["method"] == POINT_BASELINE
+    # What is shown may have changed its method meanwhile: it is one series all the same.
+    means = data.assign(method=data["method"].where(naive, "forecast"))
     means["mean"] = means.groupby(["method", "kind"])["absolute_error_pct"].transform(
         lambda sizes: sizes.rolling(20, min_periods=5).mean()
     )
-    series = {HEADLINE: (BLUE, [1, 0]), POINT_BASELINE: (ORANGE, [4, 2])}
+    series = {"forecast": (BLUE, [1, 0]), POINT_BASELINE: (ORANGE, [4, 2])}
     bars = (
-        alt.Chart(data[data["method"] == HEADLINE])
+        alt.Chart(data[~naive])
         .mark_bar(color=SKY, opacity=0.7)
         .encode(
             x=session_axis("yearmonthdate(session)"),
             y=alt.Y("error_pct:Q", title="% of the close"),
-            tooltip=[day(), tip("error_pct", "error, %", ",.2f"), alt.Tooltip("kind:N")],
+            tooltip=[day(), tip("error_pct", "error, %", ",.2f"), "method:N", "kind:N"],
         )
     )
     lines = [
@@ -147,7 +151,7 @@ def error(data: pd.DataFrame) -> Layers:
     return together(
         [bars, *lines],
         "Error over time",
-        "bars: actual minus forecast of the LSTM",
+        "bars: actual minus forecast",
         "lines: mean size of the last 20 errors of a kind",
     )
 

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from stockbatch.records import EventKind
-from stockbatch.store.preference import METHODS
 
 Row = Mapping[Any, Any]
 
@@ -19,11 +18,8 @@ def own_or_demo(data: pd.DataFrame) -> pd.DataFrame:
 
 def best_first(data: pd.DataFrame) -> pd.DataFrame:
     """Return forecasts of one ticker, which come by the name of their method, the best first."""
-    place = {name: place for place, name in enumerate(METHODS)}
     # A stable sort leaves the other methods in the order of their names.
-    return data.sort_values(
-        "method", key=lambda names: names.map(place).fillna(len(place)), kind="stable"
-    )
+    return data.sort_values("is_headline", ascending=False, kind="stable")
 
 
 def with_events(data: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:

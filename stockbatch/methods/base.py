@@ -116,6 +116,8 @@ class Method(Protocol):
     takes `before`."""
     is_rival: bool = False
     """Whether the leaderboard states every method's skill against it."""
+    states_intervals: bool = True
+    """Whether it states quantiles; only such a method can be the headline."""
     libraries: tuple[str, ...] = ()
     """Packages whose versions are kept with its parameters."""
 

@@ -69,6 +69,11 @@ def calibrated() -> list[str]:
     return [name for name, method in methods().items() if method.is_calibrated]
 
 
+def possible_headlines() -> list[str]:
+    """Return the methods that can be shown first: those that state intervals."""
+    return [name for name, method in methods().items() if method.states_intervals]
+
+
 def rivals() -> list[str]:
     """Return the methods that the leaderboard compares every other with."""
     return [name for name, method in methods().items() if method.is_rival]

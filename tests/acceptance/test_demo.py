@@ -28,8 +28,8 @@ def test_the_demonstration_shows_forecasts_and_scores(demonstration):
     assert stockbatch("db", "url").strip() == url
     forecasts = json.loads(stockbatch("forecasts", "--format", "json"))
     assert [(row["ticker"], row["method"]) for row in forecasts] == [
-        ("^GSPC", "lstm"),
-        ("^IXIC", "lstm"),
+        ("^GSPC", "combined"),
+        ("^IXIC", "combined"),
     ]
     for row in forecasts:
         assert row["close_low_95"] < row["close_low_80"] < row["median_close"]

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.views 500 [HOME]
 
-fills five years of bars and 250 sessions of forecasts by five methods for so many tickers, in an
+fills five years of bars and 250 sessions of forecasts by six methods for so many tickers, in an
 embedded database of its own, and prints the best time of each query as the reader sees it, rows
 fetched. With HOME the database is kept there, and found filled by the next call.
 """
@@ -70,6 +70,10 @@ FILL = (
     SELECT i.id, r.session, r.id, 'reused', 'fresh'
     FROM stockbatch.runs AS r CROSS JOIN stockbatch.instruments AS i
     """,
+    """
+    INSERT INTO stockbatch.methods (name, title, sentence) VALUES ('combined', 'Combined', '')
+    ON CONFLICT DO NOTHING
+    """,
     "ALTER TABLE stockbatch.forecasts DISABLE TRIGGER judge_kind",  # all are backtests
     """
     INSERT INTO stockbatch.forecasts (instrument_id, origin_session, target_session, horizon,
@@ -80,7 +84,8 @@ FILL = (
         100, 100, 0, -0.04, -0.03, -0.02, -0.01, 0, 0.01, 0.02, 0.03, 0.04, 0.5, 0.02,
         s.open_at, s.open_at
     FROM numbered AS s CROSS JOIN stockbatch.instruments AS i
-    CROSS JOIN unnest(ARRAY['lstm', 'naive', 'rolling_quantile', 'ewma', 'garch']) AS method
+    CROSS JOIN unnest(ARRAY['combined', 'lstm', 'naive', 'rolling_quantile', 'ewma', 'garch'])
+        AS method
     WHERE s.number <= :forecasts
     ORDER BY s.session, i.id
     """,
@@ -102,7 +107,8 @@ FILL = (
         UNION ALL
         SELECT NULL, session FROM stockbatch.runs
     ) AS w
-    CROSS JOIN unnest(ARRAY['lstm', 'naive', 'rolling_quantile', 'ewma', 'garch']) AS method
+    CROSS JOIN unnest(ARRAY['combined', 'lstm', 'naive', 'rolling_quantile', 'ewma', 'garch'])
+        AS method
     CROSS JOIN unnest(ARRAY[20, 60, 250]) AS size
     CROSS JOIN unnest(ARRAY['mae', 'rmse', 'bias', 'mape', 'smape', 'mase', 'mae_return',
         'rmse_return', 'bias_return', 'directional_accuracy', 'pinball', 'coverage_50',
@@ -110,11 +116,11 @@ FILL = (
         'winkler_95', 'skill_vs_ewma', 'skill_vs_rolling_quantile']) AS metric
     """,
     """
-    INSERT INTO stockbatch.models (kind, calendar, demo, instrument_id, first_session, last_session,
-        fingerprint, configuration, parameters, libraries, seed, weights_sha256, reason, tickers,
-        best_epoch, verdict)
-    SELECT 'ticker', 'XNYS', false, i.id, r.session - 900, r.session, 'data', 'settings', '{}',
-        '{}', 1, 'hash', 'expired', 1, 20, 'promoted'
+    INSERT INTO stockbatch.models (method, kind, calendar, demo, instrument_id, first_session,
+        last_session, fingerprint, configuration, parameters, libraries, seed, weights_sha256,
+        reason, tickers, best_epoch, verdict)
+    SELECT 'lstm', 'ticker', 'XNYS', false, i.id, r.session - 900, r.session, 'data', 'settings',
+        '{}', '{}', 1, 'hash', 'expired', 1, 20, 'promoted'
     FROM stockbatch.runs AS r CROSS JOIN stockbatch.instruments AS i WHERE r.id % 20 = 0
     """,
     """

@@ -737,13 +737,13 @@ def test_forecasts_are_printed_as_a_table(reading):
     title, heading, _, *rows = filter(None, answer.out.splitlines())
     assert title == "forecasts (not investment advice)"
     assert heading.split()[:4] == ["ticker", "session", "method", "kind"]
-    assert [row.split()[:3] for row in rows] == [[t, str(session(2)), "lstm"] for t in TICKERS]
+    assert [row.split()[:3] for row in rows] == [[t, str(session(2)), "combined"] for t in TICKERS]
     assert "late, session over" in rows[0]
 
 
 @pytest.mark.parametrize("ticker", [None, "BBB"])
 def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker):
-    where = "method = 'lstm'" if ticker is None else "ticker = 'BBB'"
+    where = "is_headline" if ticker is None else "ticker = 'BBB'"
     query = f"SELECT * FROM bi.next_session_forecast WHERE {where} ORDER BY ticker, method"
     expected = fetch(traded.engine, query)
     arguments = [ticker] if ticker else []

@@ -67,7 +67,7 @@ def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
 
 
 def _tickers(data: pd.DataFrame) -> None:
-    st.subheader("The LSTM, ticker by ticker")
+    st.subheader("What was shown first, ticker by ticker")
     known = data["skill_pct"].dropna()
     figures(
         {
@@ -86,6 +86,7 @@ def _tickers(data: pd.DataFrame) -> None:
         "direction_pct": number("direction right", format="%.0f %%"),
         "coverage_80_pct": number("inside 80 %", format="%.0f %%"),
         "coverage_95_pct": number("inside 95 %", format="%.0f %%"),
+        "method": "method",
     }
     data = data.sort_values("skill_pct", ascending=False, na_position="last")
     table(data, columns, rows=11)

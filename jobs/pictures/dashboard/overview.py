@@ -122,6 +122,7 @@ def _table(data: pd.DataFrame) -> None:
         "kind": "kind",
         "session": st.column_config.DateColumn("session", format="YYYY-MM-DD"),
         "method": "method",
+        "skill_method": st.column_config.TextColumn("skill by", help="Method of those scored."),
         "name": "name",
     }
     table(shown, columns, rows=12)

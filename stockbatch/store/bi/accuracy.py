@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from stockbatch.store.bi.forecasts import MOST_TICKERS
 from stockbatch.store.bi.query import Answer, ask
-from stockbatch.store.preference import HEADLINE, KIND_FIRST
+from stockbatch.store.preference import KIND_FIRST
 
 # Metrics of calendars are kept for every session. Kinds end at different ones (a backtest stops
 # where live forecasts begin), so that the newest session is looked for within each kind.
@@ -32,9 +32,9 @@ LIMIT 1000
 
 # One row per ticker: the view has a row per metric, which aggregates with a filter turn on its side
 # (each picks the only value there is).
-_BY_TICKER = f"""
+_BY_TICKER = """
 SELECT
-    ticker, is_demo, kind, window_sessions,
+    ticker, is_demo, method, kind, window_sessions,
     max(n) FILTER (WHERE metric = 'pinball') AS n,
     max(skill_pct) FILTER (WHERE metric = 'pinball') AS skill_pct,
     max(skill_pct) FILTER (WHERE metric = 'mae') AS naive_skill_pct,
@@ -43,9 +43,9 @@ SELECT
     100 * max(value) FILTER (WHERE metric = 'coverage_80') AS coverage_80_pct,
     100 * max(value) FILTER (WHERE metric = 'coverage_95') AS coverage_95_pct
 FROM bi.accuracy
-WHERE scope = 'ticker' AND method = '{HEADLINE}' AND window_sessions = :window AND kind = :kind
+WHERE scope = 'ticker' AND is_headline AND window_sessions = :window AND kind = :kind
     AND metric IN ('pinball', 'mae', 'mape', 'directional_accuracy', 'coverage_80', 'coverage_95')
-GROUP BY ticker, is_demo, kind, window_sessions
+GROUP BY ticker, is_demo, method, kind, window_sessions
 ORDER BY ticker
 LIMIT :most
 """
@@ -53,7 +53,7 @@ LIMIT :most
 _KINDS = f"""
 SELECT DISTINCT kind
 FROM bi.accuracy
-WHERE scope = 'ticker' AND method = '{HEADLINE}' AND metric = 'pinball' AND window_sessions = 250
+WHERE scope = 'ticker' AND is_headline AND metric = 'pinball' AND window_sessions = 250
 ORDER BY {KIND_FIRST}
 """
 
@@ -78,10 +78,10 @@ def leaderboard(db: Session) -> Answer:
 
 
 def by_ticker(db: Session, kind: str, window: int) -> Answer:
-    """Return how well the LSTM forecast each ticker: losses and coverage beside the baselines'."""
+    """Return how well the method shown first forecast each ticker, beside the baselines."""
     return ask(db, _BY_TICKER, kind=kind, window=window, most=MOST_TICKERS)
 
 
 def kinds(db: Session) -> Answer:
-    """Return the kinds of forecasts of which the LSTM has metrics, the preferred one first."""
+    """Return the kinds of forecasts that have metrics of what is shown, the preferred first."""
     return ask(db, _KINDS)

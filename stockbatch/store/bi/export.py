@@ -65,8 +65,8 @@ def relations(db: Session) -> list[Relation]:
 def fingerprints(db: Session, of: Sequence[Relation]) -> dict[str, Fingerprints]:
     """Return, by name, a word for every part that has rows: another one when any has changed.
 
-    Of facts, texts and instants are looked at: what comes from other tables is text, and numbers
-    never change without `updated_at`. Reads every row.
+    Of facts, texts, flags and instants are looked at: what comes from other tables is of these
+    types, and numbers never change without `updated_at`. Reads every row.
     """
     made = {one.name: _fingerprints(db, one) for one in of if one.name != PRICES}
     told = [made[name] for name in ("bars", "forecast_history", "events")]
@@ -82,7 +82,8 @@ def rows(db: Session, relation: Relation, month: date | None) -> Iterator[bytes]
         following = (month + timedelta(days=31)).replace(day=1)
         condition = f"session >= '{month}' AND session < '{following}'"
     # Sorted by ticker, Parquet's statistics let readers skip the row groups of all others.
-    order = [name for name in ("ticker", "calendar", "session") if name in relation.columns]
+    keys = ("ticker", "calendar", "session", "from_session")
+    order = [name for name in keys if name in relation.columns]
     query = f"SELECT * FROM ({relation.query}) AS r WHERE {condition} ORDER BY {', '.join(order)}"
     statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
     with cursor_of(db) as cursor, cursor.copy(statement.encode()) as copy:
@@ -102,8 +103,8 @@ def _telling(relation: Relation) -> list[str]:
     """Return the columns that tell whether a row has changed."""
     if not relation.is_monthly:
         return [name for name in relation.columns if name != ALWAYS_CHANGING]
-    texts = [name for name, kind in relation.columns.items() if kind == "text"]
-    return [*texts, "session_close_at", "updated_at"]
+    words = [name for name, kind in relation.columns.items() if kind in ("text", "bool")]
+    return [*words, "session_close_at", "updated_at"]
 
 
 def _fingerprints(db: Session, relation: Relation) -> Fingerprints:

@@ -4,33 +4,36 @@ from datetime import date
 
 from sqlalchemy.orm import Session
 
-from stockbatch.records import POINT_BASELINE, ScoreStatus
+from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, ScoreStatus
 from stockbatch.store.bi.prices import MOST_SESSIONS
 from stockbatch.store.bi.query import Answer, ask
-from stockbatch.store.preference import HEADLINE, KIND_FIRST, METHOD_FIRST
+from stockbatch.store.preference import KIND_FIRST
 
 MOST_TICKERS = 10_000
 
-# One row per ticker: its latest forecast by the best method that made one.
-_LATEST = f"""
+# One row per ticker: its latest forecast that is shown first, or by any other method if none is.
+_LATEST = """
 SELECT DISTINCT ON (ticker) *
 FROM bi.next_session_forecast
-ORDER BY ticker, {METHOD_FIRST}
+ORDER BY ticker, is_headline DESC, method
 """
 
-# The same rows, and how good that method was. A ticker may have metrics of several kinds, which are
-# never mixed: the skill is that of the preferred one, and says which it is.
+# The same rows, and how good that method was, or the one shown before while it has no metrics yet.
+# A ticker may have metrics of several kinds, which are never mixed: the skill is that of the
+# preferred one. It says of which method and kind it is.
 _LATEST_WITH_SKILL = f"""
 WITH forecast AS ({_LATEST}),
 skill AS (
-    SELECT DISTINCT ON (ticker, method)
-        ticker, method, kind AS skill_kind, max(n) AS skill_n,
+    SELECT DISTINCT ON (ticker)
+        ticker, a.method AS skill_method, a.kind AS skill_kind, max(n) AS skill_n,
         max(skill_pct) FILTER (WHERE metric = 'pinball') AS skill_pct,
         max(skill_pct) FILTER (WHERE metric = 'mae') AS naive_skill_pct
-    FROM bi.accuracy
+    FROM bi.accuracy AS a
+    JOIN forecast AS f USING (ticker)
     WHERE scope = 'ticker' AND metric IN ('pinball', 'mae') AND window_sessions = 250
-    GROUP BY ticker, method, kind
-    ORDER BY ticker, method, {KIND_FIRST}
+        AND a.method IN (f.method, '{LSTM}', '{QUANTILE_BASELINE}')
+    GROUP BY ticker, a.method, a.kind, f.method
+    ORDER BY ticker, a.method <> f.method, a.method <> '{LSTM}', a.{KIND_FIRST}
 )
 SELECT
     forecast.*,
@@ -38,20 +41,23 @@ SELECT
     100 * (close_high_80 / origin_close - 1) AS return_high_80_pct,
     100 * (close_low_95 / origin_close - 1) AS return_low_95_pct,
     100 * (close_high_95 / origin_close - 1) AS return_high_95_pct,
-    skill_pct, naive_skill_pct, skill_kind, skill_n
+    skill_pct, naive_skill_pct, skill_kind, skill_n, skill_method
 FROM forecast
-LEFT JOIN skill USING (ticker, method)
+LEFT JOIN skill USING (ticker)
 ORDER BY ticker
 LIMIT :most
 """
 
-# The headline's errors beside those of the naive forecast, the newest sessions, oldest first.
+# The forecasts shown first of a ticker: a row per session, whose method bi.headlines decides.
+_SHOWN = "SELECT session, method FROM bi.price_and_forecast WHERE ticker = :ticker"
+
+# Their errors beside those of the naive forecast, the newest sessions, oldest first.
 _ERRORS = f"""
 SELECT * FROM (
     SELECT session, method, kind, error_pct, abs(error_pct) AS absolute_error_pct
     FROM bi.forecast_history
-    WHERE ticker = :ticker AND method IN ('{HEADLINE}', '{POINT_BASELINE}')
-        AND score_status = :scored
+    WHERE ticker = :ticker AND score_status = :scored
+        AND (method = '{POINT_BASELINE}' OR (session, method) IN ({_SHOWN}))
     ORDER BY session DESC
     LIMIT 2 * :sessions -- two methods
 ) AS newest
@@ -60,7 +66,7 @@ ORDER BY session
 
 
 def latest(db: Session) -> Answer:
-    """Return the latest forecast of every ticker by the best method that made one."""
+    """Return the latest forecast of every ticker that is shown first, if any, else another one."""
     return ask(db, _LATEST)
 
 
@@ -69,10 +75,14 @@ def latest_with_skill(db: Session) -> Answer:
     return ask(db, _LATEST_WITH_SKILL, most=MOST_TICKERS)
 
 
-def latest_by(db: Session, method: str, after: str, limit: int) -> Answer:
-    """Return the latest forecasts by one method, in the order of tickers, those after `after`."""
+def latest_by(db: Session, method: str | None, after: str, limit: int) -> Answer:
+    """Return the latest forecasts, in the order of tickers, those after `after`.
+
+    They are those by one method, or those shown first.
+    """
+    chosen = "is_headline" if method is None else "method = :method"
     query = (
-        "SELECT * FROM bi.next_session_forecast WHERE method = :method AND ticker > :after"
+        f"SELECT * FROM bi.next_session_forecast WHERE {chosen} AND ticker > :after"
         " ORDER BY ticker LIMIT :limit"
     )
     return ask(db, query, method=method, after=after, limit=limit)
@@ -84,19 +94,25 @@ def of_ticker(db: Session, ticker: str) -> Answer:
     return ask(db, query, ticker=ticker)
 
 
-def history(db: Session, ticker: str, method: str, first: date, before: date, limit: int) -> Answer:
+def history(
+    db: Session, ticker: str, method: str | None, first: date, before: date, limit: int
+) -> Answer:
     """Return forecasts of the sessions from `first` on and before `before`, the newest first.
 
-    A ticker that was removed from the watchlist keeps its history.
+    They are those by one method, or those shown first. A ticker that was removed from the watchlist
+    keeps its history.
     """
+    between = "session >= :first AND session < :before"
+    shown = f"(session, method) IN ({_SHOWN} AND {between})"
+    chosen = shown if method is None else "method = :method"
     query = (
-        "SELECT * FROM bi.forecast_history WHERE ticker = :ticker AND method = :method"
-        " AND session >= :first AND session < :before ORDER BY session DESC LIMIT :limit"
+        f"SELECT * FROM bi.forecast_history WHERE ticker = :ticker AND {chosen}"
+        f" AND {between} ORDER BY session DESC LIMIT :limit"
     )
     span = {"first": first, "before": before, "limit": limit}
     return ask(db, query, ticker=ticker, method=method, **span)
 
 
 def errors(db: Session, ticker: str, sessions: int = MOST_SESSIONS) -> Answer:
-    """Return the errors of one ticker's LSTM and naive forecasts, percent of the actual close."""
+    """Return the errors of one ticker's forecasts shown first, and of the naive ones, percent."""
     return ask(db, _ERRORS, ticker=ticker, sessions=sessions, scored=ScoreStatus.SCORED)

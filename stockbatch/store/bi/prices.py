@@ -17,7 +17,7 @@ SELECT
 FROM (
     SELECT
         session, close, average_20, average_50, average_200, forecast_kind, origin_session,
-        forecast_close, close_low_80, close_high_80, close_low_95, close_high_95, currency
+        forecast_close, close_low_80, close_high_80, close_low_95, close_high_95, currency, method
     FROM bi.price_and_forecast
     WHERE ticker = :ticker
     ORDER BY session DESC

@@ -157,9 +157,10 @@ def test_latest_forecasts_are_those_of_the_view(client, stored):
     answer = client.get("/v1/forecasts").json()
     rows = fetch(
         stored.engine,
-        "SELECT * FROM bi.next_session_forecast WHERE method = 'lstm' ORDER BY ticker",
+        "SELECT * FROM bi.next_session_forecast WHERE is_headline ORDER BY ticker",
     )
     assert len(rows) == 6
+    assert {row["method"] for row in rows} == {"combined"}
     assert answer["next"] is None
     assert len(answer["items"]) == len(rows)
     for item, row in zip(answer["items"], rows, strict=True):

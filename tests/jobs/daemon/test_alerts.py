@@ -194,18 +194,19 @@ def test_no_words_make_a_failure_a_refusal(app, change):
 
 @pytest.fixture
 def measured(app, change):
-    """A maker of 60 sessions of a metric of live LSTM forecasts."""
+    """A maker of 60 sessions of a metric of live forecasts."""
     run(app)
 
-    def make(metric, value, skill=None, sessions=60, kind="live"):
-        change("DELETE FROM stockbatch.metrics")
+    def make(metric, value, skill=None, sessions=60, kind="live", method="lstm", keeps=False):
+        if not keeps:
+            change("DELETE FROM stockbatch.metrics")
         change(
             "INSERT INTO stockbatch.metrics (calendar, method, kind, window_sessions,"
             " through_session, metric, n, value, skill)"
-            " SELECT :code, 'lstm', :kind, 60, :last - k, :metric, 500, :value, :skill"
+            " SELECT :code, :method, :kind, 60, :last - k, :metric, 500, :value, :skill"
             " FROM generate_series(0, cast(:sessions AS int) - 1) AS k",
             code=CODE, kind=kind, last=ORIGIN, metric=metric, value=value, skill=skill,
-            sessions=sessions,
+            sessions=sessions, method=method,
         )  # fmt: skip
 
     return make
@@ -234,6 +235,17 @@ def test_skill_below_zero_over_the_window_is_told(app, measured):
     (row,) = fetch(app.engine, "SELECT message FROM bi.alerts")
     assert "2.00% worse than rolling quantiles" in row["message"]
     measured("pinball", 0.01, 0.001)
+    assert review(app, EVENING) == set()
+
+
+def test_the_headline_is_watched_once_it_was_scored_for_a_window(app, measured):
+    measured("pinball", 0.01, -0.02)
+    measured("pinball", 0.01, 0.03, method="combined", sessions=59, keeps=True)
+    assert review(app, EVENING) == {("negative_skill", CODE)}
+    (row,) = fetch(app.engine, "SELECT message FROM bi.alerts")
+    assert "over 60 sessions lstm was 2.00% worse" in row["message"]
+    measured("pinball", 0.01, -0.02)
+    measured("pinball", 0.01, 0.03, method="combined", keeps=True)
     assert review(app, EVENING) == set()
 
 

@@ -94,14 +94,14 @@ def test_the_overview_shows_the_forecasts_of_the_next_session(desktop):
     desktop.open("")
     expected = desktop.rows(
         "SELECT *, close_high_80 / origin_close - close_low_80 / origin_close AS width"
-        " FROM bi.next_session_forecast WHERE method = 'lstm' ORDER BY width DESC"
+        " FROM bi.next_session_forecast WHERE is_headline ORDER BY width DESC"
     )
     assert len(expected) == 3
     figures = shown_figures(desktop.browser)
     assert figures["Target session"] == str(session(2))
     assert figures["Tickers"] == "3"
     skills = desktop.rows(
-        "SELECT skill_pct FROM bi.accuracy WHERE scope = 'ticker' AND method = 'lstm'"
+        "SELECT skill_pct FROM bi.accuracy WHERE scope = 'ticker' AND is_headline"
         " AND metric = 'pinball' AND window_sessions = 250 AND kind = 'late'"
     )
     better = sum(row["skill_pct"] > 0 for row in skills)
@@ -118,7 +118,7 @@ def test_the_overview_shows_the_forecasts_of_the_next_session(desktop):
 def test_the_ticker_page_shows_forecast_prices_and_training(desktop):
     desktop.open("ticker?ticker=BBB")
     (row,) = desktop.rows(
-        "SELECT * FROM bi.next_session_forecast WHERE ticker = 'BBB' AND method = 'lstm'"
+        "SELECT * FROM bi.next_session_forecast WHERE ticker = 'BBB' AND is_headline"
     )
     figures = shown_figures(desktop.browser)
     assert figures == {
@@ -209,7 +209,7 @@ def test_the_accuracy_page_compares_methods_and_tickers(desktop):
     assert float(found[-1]["point vs naive"]) == 0
 
     (row,) = desktop.rows(
-        "SELECT skill_pct FROM bi.accuracy WHERE ticker = 'CCC' AND method = 'lstm'"
+        "SELECT skill_pct FROM bi.accuracy WHERE ticker = 'CCC' AND is_headline"
         " AND metric = 'pinball' AND window_sessions = 250 AND kind = 'late'"
     )
     shown = {row["ticker"]: row for row in shown_table(desktop.browser, 1)}

@@ -83,7 +83,7 @@ def test_a_page_needs_no_network(report, filled, browser, tmp_path):
     assert report(filled, "AAA", "--out", page) == (0, f"{page}: written\n")
     (row,) = forecasts(
         filled,
-        "SELECT * FROM bi.next_session_forecast WHERE ticker = 'AAA' AND method = 'lstm'",
+        "SELECT * FROM bi.next_session_forecast WHERE ticker = 'AAA' AND is_headline",
     )
     texts = drawn(browser, page)
     assert f"AAA: forecast of {session(1)}" in texts
@@ -109,7 +109,7 @@ def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
     assert report(filled, "--out", page)[0] == 0
     texts = drawn(browser, page)
     assert f"Forecasts of {session(1)}" in texts
-    rows = forecasts(filled, "SELECT * FROM bi.next_session_forecast WHERE method = 'lstm'")
+    rows = forecasts(filled, "SELECT * FROM bi.next_session_forecast WHERE is_headline")
     assert len(rows) == 3
     for row in rows:
         assert row["ticker"] in texts

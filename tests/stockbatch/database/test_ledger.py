@@ -289,6 +289,7 @@ FORGERIES = {
     " FROM stockbatch.forecasts",
     ("promotions", "recorded_at"): "(instrument_id, model_id, from_session, reason, {c})"
     " SELECT instrument_id, id, last_session, 'manual', {v} FROM stockbatch.models",
+    ("headlines", "set_at"): "(from_session, method, {c}) SELECT '2030-01-02', 'combined', {v}",
     ("methods", "added_at"): "(name, title, sentence, {c}) SELECT 'x', 'x', 'x', {v}",
     ("renames", "renamed_at"): "(instrument_id, old_ticker, old_symbol, new_ticker, {c})"
     " SELECT id, 'x', 'x', 'y', {v} FROM stockbatch.instruments",
@@ -321,6 +322,6 @@ def test_every_table_that_is_only_added_to_is_stamped(engine):
             "SELECT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgname = 'stamp'",
         )
     assert {row["name"].removeprefix("stockbatch.") for row in stamped} == {
-        *("api_tokens", "bar_revisions", "decisions", "events", "methods", "models", "outcomes"),
-        *("promotions", "renames", "scores"),
+        *("api_tokens", "bar_revisions", "decisions", "events", "headlines", "methods", "models"),
+        *("outcomes", "promotions", "renames", "scores"),
     }

@@ -400,8 +400,9 @@ def test_a_database_without_events_gets_them(empty, empty_settings):
         connection.exec_driver_sql(OLDER_ROWS)
     before = rows(empty, "SELECT * FROM bi.price_and_forecast")
     described = rows(empty, SHOWN)
-    database.migrate(empty_settings)
+    alembic.upgrade(config, "0020")
     assert rows(empty, "SELECT * FROM bi.price_and_forecast") == [(*row, None) for row in before]
+    database.migrate(empty_settings)
     with empty.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO stockbatch.events (instrument_id, kind, date, timing, session, source,"
@@ -428,6 +429,106 @@ SELECT i.id, day::date, 1, 1, 1, 1, 'as_traded', 'final', s.id
 FROM stockbatch.instruments AS i, stockbatch.sources AS s,
     unnest(ARRAY['2024-01-02', '2024-01-03']) AS day;
 """
+
+
+MONTH = """
+INSERT INTO stockbatch.instruments (ticker, symbol, provider, calendar, asset_class)
+SELECT name, name, 'csv:/data/a.csv', 'XNYS', 'equity' FROM unnest(ARRAY['AAA', 'BBB']) AS name;
+INSERT INTO stockbatch.sources (specification) VALUES ('csv:/data/a.csv');
+CREATE TEMP TABLE days AS
+SELECT session::date, lag(session::date) OVER (ORDER BY session) AS origin
+FROM generate_series(date '2024-01-31', '2024-03-01', '1 day') AS session
+WHERE extract(isodow FROM session) < 6;
+INSERT INTO stockbatch.sessions (calendar, session, open_at, close_at, deadline_at)
+SELECT 'XNYS', session, session + interval '14 h', session + interval '21 h',
+    session + interval '14 h' FROM days;
+INSERT INTO stockbatch.bars (instrument_id, session, open, high, low, close, price_basis, state,
+    source_id)
+SELECT i.id, session, 100, 100, 100, 100, 'as_traded', 'final', s.id
+FROM stockbatch.instruments AS i, stockbatch.sources AS s, days WHERE session < '2024-03-01';
+ALTER TABLE stockbatch.forecasts DISABLE TRIGGER USER; -- live, though long ago
+"""
+LIVE = """
+INSERT INTO stockbatch.forecasts (instrument_id, origin_session, target_session, horizon, method,
+    kind, fingerprint, origin_close, close, log_return, q025, q05, q10, q25, q50, q75, q90, q95,
+    q975, probability_of_rise, issued_at, deadline_at)
+SELECT i.id, origin, session, 1, method, 'live', 'a', 100, 100 + length(method), 0,
+    -length(method), -.03, -.02, -.01, 0, .01, .02, .03, length(method), 0.5,
+    origin + interval '22 h', session + interval '14 h'
+FROM stockbatch.instruments AS i, unnest(ARRAY[{methods}]) AS method,
+    (VALUES {days}) AS days (origin, session)
+"""
+MEASURED = """
+INSERT INTO stockbatch.metrics (instrument_id, calendar, method, kind, window_sessions,
+    through_session, metric, n, value, baseline, skill)
+SELECT id, 'XNYS', 'lstm', 'live', 250, '2024-02-29', 'pinball', 21, 1, 2, 0.5
+FROM (SELECT id FROM stockbatch.instruments UNION ALL SELECT NULL) AS i
+"""
+
+
+def live(connection, methods, days):
+    """Record live forecasts of two tickers by some methods."""
+    values = ", ".join(f"(date '{origin}', date '{session}')" for origin, session in days)
+    listed = ", ".join(f"'{method}'" for method in methods)
+    connection.exec_driver_sql(LIVE.format(methods=listed, days=values))
+
+
+@pytest.mark.parametrize(
+    ("release", "methods"),
+    [
+        ("0019", ["lstm", "rolling_quantile", "naive"]),
+        ("0022", ["lstm", "rolling_quantile", "naive", "combined"]),
+    ],
+)
+def test_a_month_of_live_forecasts_stays_as_it_was_shown(empty, empty_settings, release, methods):
+    config = database.alembic_config(empty)
+    alembic.upgrade(config, release)
+    with empty.begin() as connection:
+        if "combined" in methods:
+            connection.exec_driver_sql(
+                "INSERT INTO stockbatch.methods VALUES ('combined', 'Combined', 'as it was said')"
+            )
+        connection.exec_driver_sql(MONTH)
+        query = text("SELECT origin, session FROM days WHERE origin IS NOT NULL ORDER BY session")
+        days = connection.execute(query).all()
+        live(connection, methods, days)
+        connection.exec_driver_sql(MEASURED)
+    shown = "SELECT {} FROM bi.price_and_forecast WHERE session < '2024-03-04'"
+    (columns,) = rows(
+        empty,
+        "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute"
+        " WHERE attrelid = 'bi.price_and_forecast'::regclass AND attnum > 0",
+    )
+    before, described = rows(empty, shown.format(*columns)), rows(empty, SHOWN)
+    assert len(before) == 2 * 23
+    database.migrate(empty_settings)
+
+    assert rows(empty, "SELECT from_session::text, method FROM bi.headlines") == [
+        ("2024-03-02", "combined"),
+        (None, "lstm"),
+    ]
+    with empty.begin() as connection:
+        live(connection, {*methods, "combined"}, [("2024-03-01", "2024-03-04")])
+    assert rows(empty, shown.format(*columns)) == before
+    assert rows(empty, shown.format("DISTINCT method") + " AND session > '2024-01-31'") == [
+        ("lstm",)
+    ]
+    to_come = "SELECT ticker, session::text, method, forecast_close FROM bi.price_and_forecast"
+    assert rows(empty, f"{to_come} WHERE session = '2024-03-04'") == [
+        ("AAA", "2024-03-04", "combined", 108.0),
+        ("BBB", "2024-03-04", "combined", 108.0),
+    ]
+    for view in ("next_session_forecast WHERE is_headline", "price_and_forecast WHERE close > 0"):
+        assert rows(empty, f"SELECT DISTINCT ticker FROM bi.{view}") == [("AAA",), ("BBB",)]
+    # Of the new headline nothing is measured yet: what was shown before is what boards show.
+    measured = "SELECT scope, method, n FROM bi.accuracy WHERE is_headline"
+    assert rows(empty, measured) == [
+        *[("calendar", "lstm", 21)],
+        *2 * [("ticker", "lstm", 21)],
+    ]
+    alembic.downgrade(config, release)
+    assert rows(empty, shown.format(*columns)) == before
+    assert rows(empty, SHOWN) == described
 
 
 def add_migrations(folder, monkeypatch, then):
