@@ -7,11 +7,11 @@ is NaN only where none is left or its scale is 0.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import chdtrc, stdtr, xlogy
 
 from stockbatch.records import QUANTILES, Floats
 
@@ -213,6 +213,46 @@ def share_better(loss_a: Floats, loss_b: Floats) -> float:
     difference = mean(loss_a - loss_b).value
     difference = difference[~np.isnan(difference)]
     return float(np.mean(difference < 0)) if len(difference) else np.nan
+
+
+def kupiec(misses: Floats, expected: float) -> Floats:
+    """Return the p value, (T,), of as many misses in each row of (T, N) as are `expected`, a share.
+
+    1 is a miss, 0 none, NaN unknown; a row of which nothing is known has NaN. Likelihood ratio of
+    Kupiec, "Techniques for verifying the accuracy of risk measurement models", Journal of
+    Derivatives 3 (1995), against chi-squared with one degree of freedom.
+    """
+    known, count = np.isfinite(misses).sum(axis=1), np.nansum(misses, axis=1)
+    ratio = 2 * (
+        _bernoulli(count, known - count)
+        - xlogy(count, expected)
+        - xlogy(known - count, 1 - expected)
+    )
+    return np.where(known > 0, chdtrc(1, np.maximum(ratio, 0)), np.nan)
+
+
+def christoffersen(misses: Floats) -> Floats:
+    """Return the p value, (T,), of misses that do not follow each other more often than others do.
+
+    Pairs of neighbouring sessions count where both are known; NaN where there is none. Test of
+    independence of Christoffersen, "Evaluating interval forecasts", International Economic Review
+    39 (1998), against chi-squared with one degree of freedom.
+    """
+    before, after = misses[:, :-1], misses[:, 1:]
+    # Comparisons with NaN are false: a pair of which one is unknown is in none of the four.
+    n00, n01, n10, n11 = (
+        ((before == first) & (after == second)).sum(axis=1) for first in (0, 1) for second in (0, 1)
+    )
+    apart = _bernoulli(n01, n00) + _bernoulli(n11, n10)
+    ratio = 2 * (apart - _bernoulli(n01 + n11, n00 + n10))
+    return np.where(n00 + n01 + n10 + n11 > 0, chdtrc(1, np.maximum(ratio, 0)), np.nan)
+
+
+def _bernoulli(hits: NDArray[Any], others: NDArray[Any]) -> Floats:
+    """Return the largest log likelihood of so many hits and others, 0 of none."""
+    share = np.divide(hits, hits + others, out=np.zeros(len(hits)), where=hits + others > 0)
+    likelihood: Floats = xlogy(hits, share) + xlogy(others, 1 - share)
+    return likelihood
 
 
 def pinball_losses(quantiles: Floats, actual: Floats) -> Floats:

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Floats = NDArray[np.float64]
 Sessions = NDArray[np.datetime64]
@@ -387,16 +390,6 @@ class Reports:
         never = np.zeros((tickers, sessions), np.bool_)
         return cls(due=never, came=never, lingering=never, covered=never, expected=never)
 
-    def first(self, sessions: int) -> "Reports":
-        """Return what the first `sessions` knew."""
-        return Reports(
-            due=self.due[:, :sessions],
-            came=self.came[:, :sessions],
-            lingering=self.lingering[:, :sessions],
-            covered=self.covered[:, :sessions],
-            expected=self.expected[:, :sessions],
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarRequest:
@@ -496,21 +489,6 @@ class Panel:
     dividend: Floats
     confirmed: NDArray[np.bool_]
 
-    def first(self, sessions: int) -> "Panel":
-        """Return the first `sessions` of the panel."""
-        return Panel(
-            tickers=self.tickers,
-            sessions=self.sessions[:sessions],
-            open=self.open[:, :sessions],
-            high=self.high[:, :sessions],
-            low=self.low[:, :sessions],
-            close=self.close[:, :sessions],
-            volume=self.volume[:, :sessions],
-            split=self.split[:, :sessions],
-            dividend=self.dividend[:, :sessions],
-            confirmed=self.confirmed[:, :sessions],
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
@@ -525,13 +503,21 @@ class Market:
     median_return: Floats
     """Median log return."""
 
-    def first(self, sessions: int) -> "Market":
-        """Return what was known after the first `sessions`."""
-        return Market(
-            sessions=self.sessions[:sessions],
-            absolute_return=self.absolute_return[:sessions],
-            median_return=self.median_return[:sessions],
-        )
+
+Cut = TypeVar("Cut", bound="DataclassInstance")
+
+
+def cut(record: Cut, sessions: slice) -> Cut:
+    """Return a record with its arrays copied for some of their sessions: of two axes the second."""
+    arrays = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    return replace(
+        record,
+        **{
+            name: np.ascontiguousarray(array[sessions] if array.ndim == 1 else array[:, sessions])
+            for name, array in arrays.items()
+            if isinstance(array, np.ndarray)
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -591,6 +577,21 @@ class TrainedModel:
     def age(self, sessions: Sessions) -> int:
         """Return how many of `sessions` came after all that it learned from."""
         return int(np.sum(sessions > np.datetime64(self.last_session)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """What the past intervals of all tickers of a calendar teach the next ones, of one method."""
+
+    logs: Floats
+    """Logarithms of the factors that the quantiles' distances from the median are multiplied by,
+    (levels but the median, learners)."""
+    losses: Floats
+    """By learner, how well it has done."""
+    sessions: int
+    """How many it has learned from."""
+    tickers: int
+    """That had a say in the last of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from jobs.app import App
 from jobs.daily.outcomes import no_forecast, outcomes, without_forecast
 from jobs.isolation import MOST, is_of_a_ticker, isolate, told
 from jobs.models.base import train_base
+from jobs.models.crowd import learn_from_scores
 from jobs.models.pooled import fit_pooled
 from jobs.models.tickers import LAST_TRY, Around, given, load, parameters, save, train
 from stockbatch.engine import learning
@@ -22,7 +23,14 @@ from stockbatch.exceptions import DeadlinePassed
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST
-from stockbatch.methods.forecasts import Targets, forecasts, implausible, state, with_models
+from stockbatch.methods.forecasts import (
+    Targets,
+    calibrated,
+    forecasts,
+    implausible,
+    state,
+    with_models,
+)
 from stockbatch.records import Action, Instrument, Market, Outcome, Reason, Run, Sessions
 from stockbatch.store import bars, market, methods, runs
 from stockbatch.store import forecasts as forecast_store
@@ -64,7 +72,14 @@ def make_forecasts(
                 continue
             work = _Work(
                 around=_around(
-                    app, run, sessions, known, demo=demo, force=retrain, train_until=train_until
+                    app,
+                    run,
+                    calendar,
+                    sessions,
+                    known,
+                    demo=demo,
+                    force=retrain,
+                    train_until=train_until,
                 ),
                 targets={run.session: (target, deadline)},
                 problems=problems,
@@ -96,6 +111,7 @@ def _market(app: App, run: Run, calendar: TradingCalendar, sessions: Sessions) -
 def _around(
     app: App,
     run: Run,
+    calendar: TradingCalendar,
     sessions: Sessions,
     known: Market,
     *,
@@ -111,6 +127,7 @@ def _around(
         base=base,
         demo=demo,
         pooled=fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until),
+        crowds=learn_from_scores(app, run, calendar, demo=demo),
         train_until=train_until,
     )
 
@@ -176,9 +193,10 @@ def _make_chunk(
     app.on_event("forecasts: compute")
     material = chunk.material
     trained = train(app, around, chunk, force=work.retrain, instead=instead)
-    stated = state(
+    raw = state(
         given(app, around, trained, material, chunk.past), parameters(around, chunk, trained)
     )
+    stated = calibrated(raw, material, {name: [one] for name, one in around.crowds.items()})
     made = list(forecasts(material, stated, work.targets))
     # Of one ticker nobody can say it: a chunk is trained as one stack.
     seconds = (time.perf_counter() - started) / len(tickers)

@@ -19,6 +19,7 @@ from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Given, Parameters, Scope
 from stockbatch.records import (
     LSTM,
+    Crowd,
     Floats,
     Instrument,
     Market,
@@ -47,6 +48,8 @@ class Around:
     demo: bool
     pooled: Mapping[str, TrainedModel] = field(default_factory=dict)
     """By method, what was fitted to all tickers of the calendar together."""
+    crowds: Mapping[str, Crowd | None] = field(default_factory=dict)
+    """By method, what the past intervals of all tickers teach the next ones."""
     train_until: datetime | None = None
     """When the forecasts are due, so that models in use have to do; None: never."""
 

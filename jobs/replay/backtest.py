@@ -4,8 +4,8 @@ Models are trained at the first session of a block, exactly as a run would train
 sessions of the block are then forecast in one pass, by the functions a run uses for one.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -17,6 +17,7 @@ from jobs.daily.metrics import update_history, update_metrics
 from jobs.daily.score import score_forecasts
 from jobs.isolation import isolate
 from jobs.models.base import train_base
+from jobs.models.crowd import learn_on_the_way
 from jobs.models.pooled import fit_pooled
 from jobs.models.tickers import (
     Around,
@@ -35,8 +36,8 @@ from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST, Stated
-from stockbatch.methods.forecasts import Targets, forecasts, state, with_models
-from stockbatch.records import Forecast, Instrument, Market, Run, Sessions
+from stockbatch.methods.forecasts import LATELY, Targets, calibrated, forecasts, state, with_models
+from stockbatch.records import Crowd, Floats, Forecast, Instrument, Market, Run, Sessions, cut
 from stockbatch.store import calendar as calendar_store
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import instruments as instrument_store
@@ -130,7 +131,7 @@ def _block(
         known = market.load(db, calendar.code, window)
     # Models see the market as it was at the first origin; forecasts of later ones see it as it was
     # then.
-    then = known.first(len(window) - len(origins) + 1)
+    then = cut(known, slice(len(window) - len(origins) + 1))
     trained_at = then.sessions
     run = Run.unrecorded(calendar.code, as_date(origins[0]))
     around = Around(
@@ -140,53 +141,30 @@ def _block(
         demo=demo,
         pooled=fit_pooled(app, run, trained_at, then, demo=demo),
     )
-    added: list[int] = []
-
     size = app.settings.chunk_tickers
     chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
+    said: dict[tuple[Instrument, ...], _Said] = {}
+    added: list[int] = []
     with app.progress() as progress:
         task = progress.add_task(f"to {as_date(origins[-1])}", total=len(todo))
 
         def make(chunk: Sequence[Instrument]) -> None:
-            added.append(_chunk(app, run, calendar, around, known, chunk, origins))
+            said[tuple(chunk)] = _say(app, run, around, known, chunk, origins, calendar)
             progress.advance(task, len(chunk))
 
         left_out = isolate("backtest", make, chunks)
+    # All tickers teach each of them, so that every chunk is calibrated after all have spoken.
+    taught = _teach(app, calendar, list(said.values()), origins, demo=demo)
+
+    def keep(chunk: Sequence[Instrument]) -> None:
+        # A half of a chunk that cannot be saved speaks again, by itself.
+        one = said.get(tuple(chunk)) or _say(app, run, around, known, chunk, origins, calendar)
+        added.append(_save(app, run, calendar, one, taught))
+
+    left_out |= isolate("backtest", keep, list(said))
     if len(left_out) == len(todo):  # nobody's row is to blame
         raise next(iter(left_out.values()))
     return sum(added)
-
-
-def _chunk(
-    app: App,
-    run: Run,
-    calendar: TradingCalendar,
-    around: Around,
-    known: Market,
-    tickers: Sequence[Instrument],
-    origins: Sessions,
-) -> int:
-    """Load, compute and save one chunk of one block."""
-    app.on_event("backtest: load")
-    last_target = calendar.next(as_date(origins[-1]))
-    chunk = load(app, run, around, tickers, calendar.window(last_target, PAST + len(origins)))
-    whole = load_material(app, run, tickers, known.sessions, known)
-
-    app.on_event("backtest: compute")
-    trained = train(app, around, chunk, force=False)
-    made: list[Forecast] = []
-    for piece in _pieces(whole, len(origins)):
-        stated = _state(app, around, chunk, trained, piece)
-        targets = _targets(calendar, piece.material.panel.sessions[-piece.origins :])
-        made += forecasts(piece.material, stated, targets)
-
-    app.on_event("backtest: save")
-    with app.transaction() as db:
-        model_ids = save(db, run, around, tickers, chunk, trained)
-        made = with_models(made, model_ids)
-        added = forecast_store.add(db, made, run, issued_at=app.clock(), backtest=True)
-        app.on_event("backtest: commit")
-    return added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +174,99 @@ class _Piece:
     material: Material
     before: int
     origins: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What is stated of a chunk, piece by piece, before calibration, and the ids of its models."""
+
+    tickers: Sequence[Instrument]
+    pieces: Sequence[tuple[_Piece, Mapping[str, Stated]]]
+    model_ids: Mapping[int, int]
+
+    def quantiles(self, method: str) -> Floats:
+        """Return what a method states from all origins, (tickers, origins, 9)."""
+        return np.concatenate([s[method].uncalibrated() for _, s in self.pieces], axis=1)
+
+    def actual(self) -> Floats:
+        """Return the returns of the origins as each of them knew its own, (tickers, origins)."""
+        returns = [p.material.features.returns[:, -p.origins :] for p, _ in self.pieces]
+        return np.concatenate(returns, axis=1)
+
+
+def _say(
+    app: App,
+    run: Run,
+    around: Around,
+    known: Market,
+    tickers: Sequence[Instrument],
+    origins: Sessions,
+    calendar: TradingCalendar,
+) -> _Said:
+    """Load one chunk of one block, train what is due, and let all methods forecast."""
+    app.on_event("backtest: load")
+    last_target = calendar.next(as_date(origins[-1]))
+    chunk = load(app, run, around, tickers, calendar.window(last_target, PAST + len(origins)))
+    whole = load_material(app, run, tickers, known.sessions, known)
+
+    app.on_event("backtest: compute")
+    trained = train(app, around, chunk, force=False)
+    pieces = []
+    for piece in _pieces(whole, len(origins)):
+        stated = _state(app, around, chunk, trained, piece)
+        # Nothing older is asked for any more, and all chunks of a block are held at once.
+        newest = piece.material.last(max(PAST, LATELY) + piece.origins)
+        pieces.append((replace(piece, material=newest), stated))
+
+    with app.transaction() as db:
+        model_ids = save(db, run, around, tickers, chunk, trained)
+    return _Said(tickers=tickers, pieces=pieces, model_ids=model_ids)
+
+
+def _teach(
+    app: App, calendar: TradingCalendar, said: Sequence[_Said], origins: Sessions, *, demo: bool
+) -> dict[str, list[Crowd | None]]:
+    """Return by method what all tickers had taught it by each origin."""
+    if not said:
+        return {}
+    tickers = [one for chunk in said for one in chunk.tickers]
+    order = np.argsort([one.id for one in tickers])  # sums do not depend on how chunks are cut
+    return learn_on_the_way(
+        app,
+        calendar,
+        [tickers[row] for row in order],
+        origins,
+        {
+            name: np.concatenate([one.quantiles(name) for one in said])[order]
+            for name in registry.calibrated()
+        },
+        np.concatenate([one.actual() for one in said])[order],
+        demo=demo,
+    )
+
+
+def _save(
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    said: _Said,
+    taught: Mapping[str, Sequence[Crowd | None]],
+) -> int:
+    """Calibrate and save one chunk of one block; return how many forecasts are new."""
+    app.on_event("backtest: save")
+    made: list[Forecast] = []
+    for piece, stated in said.pieces:
+        some = slice(piece.before, piece.before + piece.origins)
+        heard = {name: crowds[some] for name, crowds in taught.items()}
+        finished = calibrated(stated, piece.material, heard)
+        targets = _targets(calendar, piece.material.panel.sessions[-piece.origins :])
+        made += forecasts(piece.material, finished, targets)
+    with app.transaction() as db:
+        added = forecast_store.add(
+            db, with_models(made, said.model_ids), run, issued_at=app.clock(), backtest=True
+        )
+        app.on_event("backtest: commit")
+    return added
 
 
 def _pieces(whole: Material, origins: int) -> Iterator[_Piece]:

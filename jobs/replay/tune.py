@@ -25,7 +25,7 @@ from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
 from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.metrics import Skill
-from stockbatch.records import Floats, Reason, Verdict
+from stockbatch.records import Floats, Reason, Verdict, cut
 from stockbatch.store import bars, market
 from stockbatch.store import instruments as instrument_store
 
@@ -167,9 +167,9 @@ def _load(
         market.update(db, calendar, window)
         known = market.load(db, calendar.code, window)
         panel = bars.load_panel(db, chosen, window)
-    cut = len(window) - 2 * judging
+    before_cut = slice(len(window) - 2 * judging)
     return _Exam(
-        before=prepare(chosen, panel.first(cut), known.first(cut)),
+        before=prepare(chosen, cut(panel, before_cut), cut(known, before_cut)),
         whole=prepare(chosen, panel, known),
         judging=judging,
     )

@@ -627,6 +627,35 @@ class EventRefreshRow(Base):
     problem: Mapped[str | None] = mapped_column(comment="what was wrong last; NULL: nothing")
 
 
+class CrowdRow(Base):
+    """One row per calendar, session and calibrated method: what its tickers' intervals teach."""
+
+    __tablename__ = "crowds"
+    __table_args__ = (
+        CheckConstraint("sessions > 0", name="sessions"),
+        CheckConstraint("instruments > 0", name="instruments"),
+    )
+
+    calendar: Mapped[str] = mapped_column(primary_key=True, comment="calendar code")
+    session: Mapped[date] = mapped_column(primary_key=True, comment="last session learned from")
+    method: Mapped[str] = mapped_column(
+        ForeignKey("stockbatch.methods.name", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="whose quantiles are stretched",
+    )
+    is_demo: Mapped[bool] = mapped_column(
+        primary_key=True, comment="whether of the demonstration's tickers, or of all others"
+    )
+    instruments: Mapped[int] = mapped_column(comment="tickers that had a say in the session")
+    sessions: Mapped[int] = mapped_column(comment="how many it has learned from")
+    logs: Mapped[list[float]] = mapped_column(
+        comment="logarithms of the factors, by level but the median, then by learner"
+    )
+    losses: Mapped[list[float]] = mapped_column(comment="by learner, how well it has done")
+    digest: Mapped[str] = mapped_column(comment="SHA-256 of logs and losses")
+    recorded_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was stored")
+
+
 class ChoreRow(Base):
     """One row per chore of the daemon and exchange calendar; ALL: of the database."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -14,7 +14,7 @@ from stockbatch.engine.features import Features
 from stockbatch.market.adjustments import moves
 from stockbatch.market.jumps import jump_findings, jumps
 from stockbatch.market.sessions import as_date
-from stockbatch.records import Finding, Instrument, Market, Panel, Reports
+from stockbatch.records import Finding, Instrument, Market, Panel, Reports, cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,21 @@ class Material:
         """Return what followed from the first `sessions`, when they were all there was."""
         return prepare(
             self.instruments,
-            self.panel.first(sessions),
-            self.market.first(sessions),
-            self.reports.first(sessions),
+            cut(self.panel, slice(sessions)),
+            cut(self.market, slice(sessions)),
+            cut(self.reports, slice(sessions)),
+        )
+
+    def last(self, sessions: int) -> "Material":
+        """Return the last `sessions` of all that followed from all of them."""
+        some = slice(-sessions, None)
+        return replace(
+            self,
+            panel=cut(self.panel, some),
+            features=cut(self.features, some),
+            market=cut(self.market, some),
+            reports=cut(self.reports, some),
+            jumped=self.jumped[:, some].copy(),
         )
 
     def column(self, session: date) -> int:

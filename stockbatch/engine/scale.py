@@ -59,6 +59,7 @@ OF_EVENTS = (
     "report_lingering",
     "report_lingering_habit",
     "report_lingering_reaction",
+    "report_expected",
     "reports_covered",
 )
 """The inputs, in the order of the last axis: those of bars first."""
@@ -167,6 +168,8 @@ def _of_reports(reports: Reports, some: slice, sizes: Floats, usual: Floats) -> 
         lingering,
         lingering * after,
         lingering * surprise,
+        # By its rhythm alone: little more than one in three comes on that very day.
+        reports.expected[:, some].astype(np.float64),
         reports.covered[:, some].astype(np.float64),
     ]
 

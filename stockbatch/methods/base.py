@@ -38,7 +38,7 @@ class Stated:
     quantiles: Floats | None = None
     """Of the log return, (tickers, origins, levels); None: the method states points only."""
     raw_quantiles: Floats | None = None
-    """The same before calibration; None: nothing was calibrated."""
+    """The same before calibration; None: nothing was, or not yet."""
     before: Floats | None = None
     """Uncalibrated quantiles of the PAST targets that end at the first origin, (tickers, PAST,
     levels): what is there of the past given, else what can be said of it; None: nothing is kept."""
@@ -87,7 +87,7 @@ class Given:
     parameters: Mapping[int, Parameters] = field(default_factory=dict)
     """Its own, by row; of a calendar's, every row has the same."""
     others: Mapping[str, Stated] = field(default_factory=dict)
-    """What the methods of `needs` forecast from the same origins."""
+    """What the methods of `needs` state from the same origins, before any calibration."""
     past: Mapping[str, Floats] = field(default_factory=dict)
     """Of the methods of `needs_past`, the uncalibrated quantiles of the PAST target sessions that
     end at the first origin, (tickers, PAST, levels), NaN where there was no forecast."""
@@ -111,6 +111,9 @@ class Method(Protocol):
     """Methods whose forecasts of the same origins it works with."""
     needs_past: tuple[str, ...] = ()
     """Methods whose past forecasts it learns from, perhaps itself."""
+    is_calibrated: bool = False
+    """Whether its quantiles are stretched, and its point shrunk, by what its past ones missed; that
+    takes `before`."""
     is_rival: bool = False
     """Whether the leaderboard states every method's skill against it."""
     states_intervals: bool = True

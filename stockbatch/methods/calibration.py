@@ -10,7 +10,8 @@ with learners of several speeds put together by exponential weights as by Zaffra
 conformal predictions for time series", ICML 2022, and Gibbs & Candès, "Conformal inference for
 online prediction with arbitrary distribution shifts", JMLR 25 (2024).
 
-Nothing is stored: the factors are a pure function of one ticker's last REACH forecasts.
+Nothing is stored: a ticker's own factors are a pure function of its last REACH forecasts. What all
+tickers of a calendar teach together, `methods.crowd`, has a say beside them.
 """
 
 from typing import NamedTuple
@@ -22,6 +23,15 @@ from stockbatch.records import MEDIAN, QUANTILES, Floats
 
 REACH = PAST
 """Past forecasts that a calibration depends on."""
+
+
+class Say(NamedTuple):
+    """What others than the ticker say of its factors, by origin."""
+
+    share: Floats
+    """Theirs of the logarithms, (N,)."""
+    factors: Floats
+    """(N, 8), one per level but the median."""
 
 
 class Learner(NamedTuple):
@@ -60,8 +70,8 @@ LARGEST_LEVERAGE = 0.99
 CHUNK = 1024
 """Forecasts calibrated at a time, so that a step stays in the processor's cache."""
 
-_SIDES = [level for level in range(len(QUANTILES)) if level != MEDIAN]
-_MISSES = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[_SIDES, None, None, None]
+SIDES = [level for level in range(len(QUANTILES)) if level != MEDIAN]
+MISSES = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[SIDES]
 """Share of forecasts whose actual lies beyond each quantile but the median."""
 _TOGETHER, _ALONE, _FORGETTING = np.array(LEARNERS).T[:, :, None, None]
 
@@ -77,13 +87,15 @@ def actual_by_target(returns: Floats, origins: int) -> Floats:
     return actual
 
 
-def calibrate_by_origin(quantiles: Floats, actual: Floats, origins: int) -> Floats:
+def calibrate_by_origin(
+    quantiles: Floats, actual: Floats, origins: int, say: Say | None = None
+) -> Floats:
     """Return the last `origins` <= S of the raw `quantiles` (T, S, 9), calibrated, (T, N, 9).
 
     Each is calibrated by what `actual`, the log returns that came, (T, S), shows of the forecasts
     before it, both oldest first and NaN where there was none. Such a forecast teaches nothing, nor
     does one with a quantile equal to its median; without any other the answer is the raw quantiles.
-    The median is left alone, and nothing crosses.
+    The median is left alone, and nothing crosses. `say` is what the crowd had at each origin.
     """
     answer: Floats = quantiles[:, -origins:].copy()
     median = answer[:, :, MEDIAN, None]
@@ -91,7 +103,9 @@ def calibrate_by_origin(quantiles: Floats, actual: Floats, origins: int) -> Floa
     for first in range(0, len(answer), rows):
         some = slice(first, first + rows)
         factors = _factors(quantiles[some], actual[some], origins)
-        answer[some, :, _SIDES] += (factors - 1) * (answer[some, :, _SIDES] - median[some])
+        if say is not None:
+            factors = factors ** (1 - say.share[:, None]) * say.factors ** say.share[:, None]
+        answer[some, :, SIDES] += (factors - 1) * (answer[some, :, SIDES] - median[some])
     # Factors differ from level to level: one that is stretched past the next level out takes it
     # along.
     lower, upper = answer[..., MEDIAN::-1], answer[..., MEDIAN:]
@@ -145,15 +159,15 @@ def _factors(quantiles: Floats, actual: Floats, origins: int) -> Floats:
     axes within are levels, learners, tickers, origins.
     """
     reach = min(REACH, actual.shape[1] - 1)
-    needed, share, known = _surprises(quantiles, actual, reach + origins)
-    logs = np.zeros((len(_SIDES), len(LEARNERS), len(actual), origins))
+    needed, share, known = surprises(quantiles, actual, reach + origins)
+    logs = np.zeros((len(SIDES), len(LEARNERS), len(actual), origins))
     losses = np.zeros(logs.shape[1:])
     factors = np.ones_like(logs)
     for step in range(reach):
         now = (..., slice(step, step + origins))
         # 1 where the quantile was missed, 0 where not, less what was promised: zero in the mean
         # once the factor is right.
-        surprise = (needed[now] > factors) - _MISSES
+        surprise = (needed[now] > factors) - MISSES[:, None, None, None]
         # Outer quantiles lie further out and would drown the others: each counts by its share.
         gradient = surprise * share[now]
         loss = np.sum(gradient * (needed[now] - factors), axis=0)
@@ -163,13 +177,21 @@ def _factors(quantiles: Floats, actual: Floats, origins: int) -> Floats:
         logs += known[now] * (pull - _FORGETTING * logs)
         np.clip(logs, -LARGEST_LOG, LARGEST_LOG, out=logs)
         np.exp(logs, out=factors)
+    return np.moveaxis(believed(factors, losses, TRUST), 0, -1)
+
+
+def believed(factors: Floats, losses: Floats, trust: float) -> Floats:
+    """Return the mean of the learners' factors (8, learners, …), weighted by losses (learners, …).
+
+    Of the shape of one learner's factors.
+    """
     # Less the best loss: the best learner weighs 1, and no exponential can overflow.
-    belief = np.exp(TRUST * (losses.min(axis=0) - losses))
-    mean = np.sum(belief * factors, axis=1) / belief.sum(axis=0)
-    return np.moveaxis(mean, 0, -1)
+    belief = np.exp(trust * (losses.min(axis=0) - losses))
+    mean: Floats = np.sum(belief * factors, axis=1) / belief.sum(axis=0)
+    return mean
 
 
-def _surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats, Floats, Floats]:
+def surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats, Floats, Floats]:
     """Return the factors that would just have held `actual`, the weights, and 1 where both are.
 
     Of the last `sessions`, with nothing known before the first forecast; the shapes are
@@ -182,7 +204,7 @@ def _surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats
     actual = np.pad(actual[:, -sessions:], padding, constant_values=np.nan)
     levels = np.moveaxis(quantiles[:, -sessions:], -1, 0)
     levels = np.pad(levels, [(0, 0), *padding], constant_values=np.nan)
-    distance = levels[_SIDES] - levels[MEDIAN]
+    distance = levels[SIDES] - levels[MEDIAN]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         needed = (actual - levels[MEDIAN]) / distance
         share = np.abs(distance) / np.abs(distance).sum(axis=0)

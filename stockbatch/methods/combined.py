@@ -9,13 +9,14 @@ exponentially (Vovk, "Aggregating strategies", COLT 1990): one that is worse has
 weeks.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from stockbatch import metrics
 from stockbatch.methods import calibration
-from stockbatch.methods.base import Given, Method, Stated
-from stockbatch.methods.standing import with_mass_at_zero
-from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, MEDIAN, Floats
+from stockbatch.methods.base import PAST, Given, Method, Stated
+from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, Floats
 
 LEARNING = 0.5
 """How much a weight follows the losses, which are in units of both members' mean loss."""
@@ -24,7 +25,7 @@ FORGETTING = 0.01
 
 
 class Combined(Method):
-    """States the average of a network and of a model of the scale, calibrated once."""
+    """States the average of a network and of a model of the scale, which is calibrated once."""
 
     name = COMBINED
     title = "Combined"
@@ -33,26 +34,21 @@ class Combined(Method):
         " ticker, and stretched by what past intervals missed."
     )
     needs = (LSTM, HAR_EVENTS)
+    is_calibrated = True
 
     def forecast(self, given: Given) -> Stated:
         """Return the average known at each origin; where one member has no forecast, the other."""
-        origins = given.origins
         lstm, har = (given.others[name] for name in self.needs)
         network = lstm.by_target()
         if har.event_scale is not None:
             network *= har.event_scale[..., None]
         members = np.stack([network, har.by_target()])
-        actual = calibration.actual_by_target(given.material.features.returns, origins)
-        raw = average(members, weights(members, actual))
-        calibrated = calibration.calibrate_by_origin(raw, actual, origins)
-        stated = with_mass_at_zero(calibrated, given.material.features.returns)
-        shrinkage = calibration.shrinkage_by_origin(raw[..., MEDIAN], actual, origins)
-        return Stated(
-            log_return=shrinkage * stated[..., MEDIAN],
-            quantiles=stated,
-            raw_quantiles=raw[:, -origins:],
+        actual = calibration.actual_by_target(given.material.features.returns, given.origins)
+        both = average(members, weights(members, actual))
+        return replace(
+            Stated.of(both[:, PAST:]),
+            before=both[:, :PAST],
             models=lstm.models,
-            shrinkage=shrinkage,
             dissimilarity=lstm.dissimilarity,
         )
 

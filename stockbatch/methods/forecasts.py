@@ -1,7 +1,7 @@
 """From what methods state to the forecasts that are stored: one per method, ticker and origin."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from graphlib import TopologicalSorter
@@ -10,11 +10,14 @@ import numpy as np
 
 from stockbatch.engine.material import Material
 from stockbatch.market.sessions import as_date
-from stockbatch.methods import registry
+from stockbatch.methods import calibration, crowd, registry
 from stockbatch.methods.base import Given, Parameters, Stated
+from stockbatch.methods.standing import with_mass_at_zero
 from stockbatch.records import (
+    MEDIAN,
     QUANTILES,
     Check,
+    Crowd,
     Finding,
     Floats,
     Forecast,
@@ -33,6 +36,7 @@ Targets = Mapping[date, tuple[date, datetime]]
 def state(given: Given, parameters: Mapping[str, Mapping[int, Parameters]]) -> dict[str, Stated]:
     """Let every installed method forecast; `parameters` are those of each method, by row.
 
+    Nothing is calibrated yet.
     A method comes after those it needs, and is given no other's. One that fails with a ticker alone
     states nothing about it, and keeps no other method from it; with several, nobody knows yet which
     of them it fails with, and what it raises is raised.
@@ -57,6 +61,41 @@ def state(given: Given, parameters: Mapping[str, Mapping[int, Parameters]]) -> d
             nothing = np.full((1, given.origins), np.nan)
             stated[name] = Stated(log_return=nothing, failure=repr(error))
     return stated
+
+
+def calibrated(
+    stated: Mapping[str, Stated], material: Material, crowds: Mapping[str, Sequence[Crowd | None]]
+) -> dict[str, Stated]:
+    """Return what is stated with the quantiles calibrated of the methods that ask for it.
+
+    `crowds` are, by method, what all tickers had taught it at each origin; without, each ticker
+    learns alone.
+    """
+    names = {name for name in registry.calibrated() if stated[name].quantiles is not None}
+    return {
+        name: _calibrated(one, material.features.returns, crowds.get(name, ()))
+        if name in names
+        else one
+        for name, one in stated.items()
+    }
+
+
+def _calibrated(stated: Stated, returns: Floats, crowds: Sequence[Crowd | None]) -> Stated:
+    # By target session, past and present in one row: the forecasts just made are the last ones, and
+    # each origin is calibrated by what is to its left.
+    by_target, origins = stated.by_target(), stated.log_return.shape[1]
+    actual = calibration.actual_by_target(returns, origins)
+    said = crowd.say(crowds) if crowds else None
+    stretched = calibration.calibrate_by_origin(by_target, actual, origins, said)
+    quantiles = with_mass_at_zero(stretched, returns)
+    shrinkage = calibration.shrinkage_by_origin(by_target[..., MEDIAN], actual, origins)
+    return replace(
+        stated,
+        log_return=shrinkage * quantiles[..., MEDIAN],
+        quantiles=quantiles,
+        raw_quantiles=stated.quantiles,
+        shrinkage=shrinkage,
+    )
 
 
 def forecasts(

@@ -51,6 +51,7 @@ class Garch(Method):
         " ticker by maximum likelihood."
     )
     fits = Scope.TICKER
+    is_rival = True
     libraries = ("arch",)
 
     def fit_ticker(

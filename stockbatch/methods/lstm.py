@@ -1,9 +1,10 @@
-"""The LSTM as a method: its networks' quantiles, calibrated by what its past forecasts missed.
+"""The LSTM as a method: its networks' quantiles, and what stands in for its past on day one.
 
 Training is not here but in `engine`: networks take part of a run's time, and are promoted.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,10 +12,8 @@ import numpy as np
 from stockbatch.config import ModelSettings
 from stockbatch.engine import inference, trust
 from stockbatch.engine.material import Material
-from stockbatch.methods import calibration
 from stockbatch.methods.base import PAST, Given, Method, Stated
-from stockbatch.methods.standing import with_mass_at_zero
-from stockbatch.records import LSTM, MEDIAN, QUANTILES, Floats, TrainedModel
+from stockbatch.records import LSTM, QUANTILES, Floats, TrainedModel
 
 
 class Lstm(Method):
@@ -27,6 +26,8 @@ class Lstm(Method):
         " intervals are stretched by what its past ones missed."
     )
     needs_past = (LSTM,)
+    is_calibrated = True
+    is_rival = True
 
     def forecast(self, given: Given) -> Stated:
         """Forecast with the networks in use; a row without one has no forecast.
@@ -39,23 +40,13 @@ class Lstm(Method):
         raw = raw_quantiles(material, given.models, given.settings, origins)
         past = given.past[LSTM]
         stand_ins = _validated(material, given.models, given.settings, origins)
-        before = np.where(np.isnan(past), stand_ins, past)
-        # By target session, past and present in one row: the forecasts just made are the last ones,
-        # and each origin is calibrated by what is to its left.
-        by_target = np.concatenate([before, raw], axis=1)
-        actual = calibration.actual_by_target(material.features.returns, origins)
-        shrinkage = calibration.shrinkage_by_origin(by_target[..., MEDIAN], actual, origins)
-        calibrated = calibration.calibrate_by_origin(by_target, actual, origins)
-        stated = with_mass_at_zero(calibrated, material.features.returns)
-        inputs = material.features.inputs[:, -origins:]
-        return Stated(
-            log_return=shrinkage * stated[..., MEDIAN],
-            quantiles=stated,
-            raw_quantiles=raw,
-            before=before,
+        return replace(
+            Stated.of(raw),
+            before=np.where(np.isnan(past), stand_ins, past),
             models=given.models,
-            shrinkage=shrinkage,
-            dissimilarity=trust.dissimilarity(given.base.weights, inputs),
+            dissimilarity=trust.dissimilarity(
+                given.base.weights, material.features.inputs[:, -origins:]
+            ),
         )
 
 

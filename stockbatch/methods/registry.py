@@ -64,6 +64,11 @@ def needed_past() -> list[str]:
     return sorted({name for method in methods().values() for name in method.needs_past})
 
 
+def calibrated() -> list[str]:
+    """Return the methods whose quantiles are calibrated."""
+    return [name for name, method in methods().items() if method.is_calibrated]
+
+
 def possible_headlines() -> list[str]:
     """Return the methods that can be shown first: those that state intervals."""
     return [name for name, method in methods().items() if method.states_intervals]

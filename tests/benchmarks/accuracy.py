@@ -23,7 +23,7 @@ from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
 from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.providers.registry import create
-from stockbatch.records import QUANTILES, Floats, Verdict
+from stockbatch.records import MEDIAN, QUANTILES, Floats, Verdict
 from tests.support import places
 
 from .walk_forward import (
@@ -59,6 +59,7 @@ FEWEST_DATES = 10
 """Reports of a ticker whose dates are known."""
 SHOCK, AFTER_SHOCK = 3.0, 5
 """A shock is a market's move of so many of its usual ones; so many sessions follow it."""
+LEVEL_OF_TESTS = 0.05
 SETS = {"sp500_5yr": "sp500_5yr/all_stocks_5yr.csv.gz", "alpha_vantage_csv": "alpha_vantage_csv"}
 
 
@@ -83,7 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     dates = _dates(Path(options.events)) if options.events else []
-    known = dated(panel, dates, missing=options.missing, moved=options.moved)
+    known = dated(
+        panel,
+        dates,
+        missing=options.missing,
+        moved=options.moved,
+        projected=options.projected,
+    )
     whole = prepare(instruments, panel, known)
     first, last = _window(panel.sessions, options)
     if not settings.model.minimum_history <= first <= last:
@@ -185,15 +192,26 @@ def _about_pairs(losses: dict[str, Floats], regimes: Mapping[str, Any]) -> list[
 
 
 def _about_tails(result: Walk, actual: Floats, methods: Sequence[str]) -> list[str]:
-    """Return how often returns were beyond the outermost levels."""
-    lines = [f"beyond the levels {QUANTILES[0]}, {QUANTILES[1]}, {QUANTILES[-2]}, {QUANTILES[-1]}:"]
+    """Return how often returns were beyond each level, and for how many tickers in rows.
+
+    The tests are made ticker by ticker: tickers move together, and all at once would reject all.
+    """
+    sides = [level for level in range(len(QUANTILES)) if level != MEDIAN]
+    lines = [
+        "beyond each level, %; of what share of tickers Kupiec, Christoffersen reject at 5 %:",
+        " " * 19 + "".join(f"{QUANTILES[level]:>16}" for level in sides),
+    ]
     for name in methods:
-        quantiles = result.quantiles[name]
-        below = [100 * np.nanmean(_where(actual, actual < quantiles[..., i])) for i in (0, 1)]
-        above = [100 * np.nanmean(_where(actual, actual > quantiles[..., i])) for i in (-2, -1)]
-        lines.append(
-            f"  {name:17}" + " ".join(f"{share:6.2f}" for share in (*below, *above)) + " %"
-        )
+        cells = []
+        for level in sides:
+            quantile = result.quantiles[name][..., level]
+            below = QUANTILES[level] < 0.5
+            misses = _where(actual, actual < quantile if below else actual > quantile)
+            expected = min(QUANTILES[level], 1 - QUANTILES[level])
+            tests = (metrics.kupiec(misses, expected), metrics.christoffersen(misses))
+            shares = [100 * np.mean(p[np.isfinite(p)] < LEVEL_OF_TESTS) for p in tests]
+            cells.append(f"{100 * np.nanmean(misses):8.2f}{shares[0]:4.0f}{shares[1]:4.0f}")
+        lines.append(f"  {name:17}" + "".join(cells))
     return [*lines, ""]
 
 
@@ -346,6 +364,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--events", help="CSV file of report dates; sp500_5yr has one of its own")
     parser.add_argument("--missing", type=float, default=0, help="share of dates left out")
     parser.add_argument("--moved", type=float, default=0, help="share of dates a session off")
+    parser.add_argument("--projected", action="store_true", help="no date is known ahead")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--garch", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(

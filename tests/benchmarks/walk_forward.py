@@ -17,9 +17,10 @@ from stockbatch.engine.training import Trainer
 from stockbatch.exceptions import NoFit, ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
-from stockbatch.methods import registry
-from stockbatch.methods.base import PAST, Given, Parameters, Scope
-from stockbatch.methods.forecasts import state
+from stockbatch.market.rhythm import QUARTER, YEAR
+from stockbatch.methods import crowd, registry
+from stockbatch.methods.base import PAST, Given, Parameters, Scope, Stated
+from stockbatch.methods.forecasts import calibrated, state
 from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
@@ -31,6 +32,7 @@ from stockbatch.records import (
     QUANTILE_BASELINE,
     QUANTILES,
     BarRequest,
+    Crowd,
     Floats,
     Instrument,
     Market,
@@ -88,6 +90,7 @@ class _Models:
     own: dict[int, TrainedModel] = field(default_factory=dict)
     garch: dict[int, Parameters] = field(default_factory=dict)
     pooled: dict[str, Parameters] = field(default_factory=dict)
+    crowds: dict[str, Crowd | None] = field(default_factory=dict)
 
 
 def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDArray[np.bool_]]:
@@ -131,11 +134,17 @@ def read(provider: BarProvider, code: str) -> tuple[list[Instrument], Panel, NDA
 
 
 def dated(
-    panel: Panel, dates: Iterable[tuple[str, date]], *, missing: float = 0, moved: float = 0
+    panel: Panel,
+    dates: Iterable[tuple[str, date]],
+    *,
+    missing: float = 0,
+    moved: float = 0,
+    projected: bool = False,
 ) -> Reports:
     """Return what reports on `dates`, by ticker, look like ASSUMED sessions ahead and later.
 
-    Of unknown hour, as such lists are. A share may be `missing`, and others `moved` by a session.
+    Of unknown hour, as such lists are. A share may be `missing`, and others `moved` by a session;
+    with `projected` none is known ahead, and the next follow from a year ago.
     """
     row_of = {ticker: row for row, ticker in enumerate(panel.tickers)}
     came = np.zeros(panel.close.shape, np.bool_)
@@ -153,8 +162,16 @@ def dated(
     covered = np.zeros_like(came)
     for row, column in np.argwhere(came).tolist():
         covered[row, max(column - ASSUMED, 0) : column + COVERED + 1] = True
-    never = np.zeros_like(came)
-    return Reports(due=due, came=came, lingering=came, covered=covered, expected=never)
+    expected = np.zeros_like(came)
+    if projected:
+        due = expected.copy()
+        for row, column in np.argwhere(came).tolist():
+            day = panel.sessions[column] + YEAR
+            session = int(np.searchsorted(panel.sessions, day))
+            quarter = slice(int(np.searchsorted(panel.sessions, day - QUARTER)), session)
+            if session < came.shape[1] and not came[row, quarter].any():
+                expected[row, session - 1] = True
+    return Reports(due=due, came=came, lingering=came, covered=covered, expected=expected)
 
 
 def prepare(
@@ -212,7 +229,7 @@ def walk(
         sessions=whole.panel.sessions,
         actual=whole.features.returns,
         quantiles={name: np.full((*shape, len(QUANTILES)), np.nan) for name in _names(with_garch)},
-        points={},
+        points={name: np.full(shape, np.nan) for name in _names(with_garch)},
         own=np.zeros(shape, np.bool_),
         shrinkage=np.full(shape, np.nan),
         dissimilarity=np.full(shape, np.nan),
@@ -317,17 +334,35 @@ def _forecast(
         base=models.base,
     )
     parameters = {name: dict.fromkeys(bases, one) for name, one in models.pooled.items()}
-    stated = state(given, {"garch": models.garch, **parameters})
+    raw = state(given, {"garch": models.garch, **parameters})
+    stated = calibrated(raw, block, _taught(raw, block.features.returns[:, -origins:], models))
     for method, name in METHODS.items():
         if name in result.quantiles:
             result.quantiles[name][:, targets] = stated[method].quantiles
+            result.points[name][:, targets] = stated[method].log_return
     lstm = stated[LSTM]
-    result.quantiles[BASE][:, targets] = raw_quantiles(block, bases, settings, origins)
-    result.quantiles[RAW][:, targets] = lstm.raw_quantiles
+    of_base = raw_quantiles(block, bases, settings, origins)
+    for name, quantiles in ((BASE, of_base), (RAW, lstm.uncalibrated())):
+        result.quantiles[name][:, targets] = quantiles
+        result.points[name][:, targets] = quantiles[..., MEDIAN]
     result.quantiles[CALIBRATED][:, targets] = lstm.quantiles
+    result.points[CALIBRATED][:, targets] = lstm.log_return
     result.shrinkage[:, targets] = lstm.shrinkage
     result.dissimilarity[:, targets] = lstm.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
+
+
+def _taught(
+    raw: dict[str, Stated], actual: Floats, models: _Models
+) -> dict[str, list[Crowd | None]]:
+    """Return by method what all tickers had taught it by each origin of a block."""
+    taught: dict[str, list[Crowd | None]] = {}
+    for name in registry.calibrated():
+        # Of the first origin the forecast is the last of the block before.
+        targets = raw[name].by_target()[:, PAST - 1 : -1]
+        taught[name] = crowd.learn_by_session(models.crowds.get(name), targets, actual)
+        models.crowds[name] = taught[name][-1]
+    return taught
 
 
 def _past(carried: Floats, first: int) -> Floats:
@@ -340,14 +375,12 @@ def _past(carried: Floats, first: int) -> Floats:
 
 def _only(whole: Walk, test: slice) -> Walk:
     quantiles = {name: values[:, test] for name, values in whole.quantiles.items()}
-    points = {name: values[..., MEDIAN] for name, values in quantiles.items()}
-    points[CALIBRATED] = whole.shrinkage[:, test] * points[CALIBRATED]
     return replace(
         whole,
         sessions=whole.sessions[test],
         actual=whole.actual[:, test],
         quantiles=quantiles,
-        points=points,
+        points={name: values[:, test] for name, values in whole.points.items()},
         own=whole.own[:, test],
         shrinkage=whole.shrinkage[:, test],
         dissimilarity=whole.dissimilarity[:, test],

@@ -1,5 +1,6 @@
 import math
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.stats import ttest_1samp
+from scipy.stats import binom, chi2, chi2_contingency, ttest_1samp
 
 from stockbatch import metrics
 from stockbatch.methods.forecasts import probability_of_rise
@@ -349,3 +350,46 @@ def test_share_better_counts_tickers(pair):
     found = metrics.share_better(a, b)
     assert_allclose(found, np.mean(wins) if wins else math.nan)
     assert metrics.share_better(a, a) in (0, pytest.approx(math.nan, nan_ok=True))
+
+
+def test_kupiec_is_the_ratio_of_its_likelihoods():
+    misses = np.zeros((3, 300))
+    misses[0, :8] = 1
+    misses[1, 5::20] = 1
+    misses[1, :5] = np.nan
+    misses[2] = np.nan
+    expected = []
+    for count, n in ((8, 300), (15, 295)):
+        ratio = binom.logpmf(count, n, count / n) - binom.logpmf(count, n, 0.05)
+        expected.append(chi2.sf(2 * ratio, 1))
+    assert_allclose(metrics.kupiec(misses, 0.05), [*expected, np.nan])
+
+
+def test_kupiec_knows_how_to_count_none_and_all():
+    p = metrics.kupiec(np.array([[0.0] * 100, [1.0] * 100]), 0.05)
+    assert_allclose(p, [chi2.sf(-200 * np.log(0.95), 1), 0], atol=1e-12)
+
+
+def test_christoffersen_is_the_g_test_of_neighbouring_sessions():
+    misses = np.zeros((4, 400))
+    misses[0, 7::20] = 1
+    misses[1, 100:115] = 1
+    misses[1, 300:303] = 1
+    misses[1, 200] = np.nan
+    misses[2] = np.nan
+    expected = []
+    for row in misses[:2]:
+        pairs = [(a, b) for a, b in pairwise(row) if not math.isnan(a + b)]
+        table = [[pairs.count((a, b)) for b in (0, 1)] for a in (0, 1)]
+        expected.append(chi2_contingency(table, correction=False, lambda_="log-likelihood").pvalue)
+    p = metrics.christoffersen(misses)
+    assert_allclose(p, [*expected, np.nan, 1])
+    assert p[0] > 0.1
+    assert p[1] < 1e-9
+
+
+def test_tests_of_misses_reject_a_twentieth_of_what_is_right():
+    random = np.random.default_rng(1)
+    misses = (random.random((2000, 1000)) < 0.1).astype(float)
+    for p in (metrics.kupiec(misses, 0.1), metrics.christoffersen(misses)):
+        assert 0.035 < np.mean(p < 0.05) < 0.065

@@ -20,6 +20,7 @@ WRITER = {
     "bar_revisions": ADD,
     "bars": CHANGE,
     "corporate_actions": CHANGE,
+    "crowds": ADD,
     "data_issues": CHANGE,
     "decisions": ADD,
     "event_refreshes": KEEP,

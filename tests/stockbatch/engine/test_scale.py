@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stockbatch.engine import material, scale
 from stockbatch.engine.scale import OF_BARS, OF_EVENTS, REACH, scale_inputs
-from stockbatch.records import Instrument, Market, Reports
+from stockbatch.records import Instrument, Market, Reports, cut
 from tests.stockbatch.engine.test_features import make_panel
 
 SESSIONS = 400
@@ -106,6 +106,18 @@ def test_what_is_near_acts_on_the_habit_so_far(one):
     assert (known.inputs[1, :, len(OF_BARS) :] == 0).all()
 
 
+def test_what_is_only_projected_is_an_input_of_its_own():
+    known = reports_on([102, 160])
+    expected = np.zeros_like(known.came)
+    expected[0, [221, 285]] = True
+    inputs = scale_inputs(
+        prepared(make_panel(SESSIONS), replace(known, expected=expected)), SESSIONS, events=True
+    )
+    assert np.flatnonzero(column(inputs, "report_expected")[0]).tolist() == [221, 285]
+    assert np.flatnonzero(column(inputs, "report_due")[0]).tolist() == [101, 159]
+    assert column(inputs, "report_expected")[1].sum() == 0
+
+
 def test_reports_of_known_hour_do_not_linger():
     timed = prepared(make_panel(SESSIONS), reports_on([102, 160], lingering=False))
     known = scale_inputs(timed, SESSIONS, events=True)
@@ -149,10 +161,9 @@ def test_nothing_later_is_known(session, seed):
         volume=panel.volume * later,
     )
     with_dates = reports_on([100, 160, 222, 399])
+    upto = slice(session + 1)
     before, after = (
-        scale_inputs(
-            prepared(some.first(session + 1), with_dates.first(session + 1)), 9, events=True
-        )
+        scale_inputs(prepared(cut(some, upto), cut(with_dates, upto)), 9, events=True)
         for some in (panel, changed)
     )
     np.testing.assert_array_equal(before.inputs, after.inputs)

@@ -97,7 +97,7 @@ def test_reports_widen_the_network_too(one):
         for factor in (None, event_scale)
     )
     # Of equal members each has half of the say: one with three times the width doubles it.
-    lowest = knowing.raw_quantiles[:, 0, 0] / plain.raw_quantiles[:, 0, 0]
+    lowest = knowing.quantiles[:, 0, 0] / plain.quantiles[:, 0, 0]
     np.testing.assert_allclose(lowest, [2, 1])
 
 
@@ -111,5 +111,5 @@ def test_one_member_alone_is_the_forecast(one):
                 others=dict(zip((LSTM, HAR_EVENTS), members, strict=True)),
             )
         )
-        np.testing.assert_allclose(stated.raw_quantiles[:, 0], quantiles(0.02, 2, 1)[:, 0])
-        assert np.isfinite(stated.quantiles).all()
+        np.testing.assert_allclose(stated.quantiles[:, 0], quantiles(0.02, 2, 1)[:, 0])
+        np.testing.assert_allclose(stated.before, quantiles(0.02, 2, PAST))

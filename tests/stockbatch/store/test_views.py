@@ -376,6 +376,7 @@ def test_the_leaderboard_is_what_was_summed_up_over_all_tickers(db, one):
     numbers = {"pinball": 0.1, "coverage_80": 0.81, "coverage_95": 0.96, "mae_return": 0.2}
     numbers |= {"skill_vs_rolling_quantile": 0.01, "skill_vs_rolling_quantile_error": 0.002}
     numbers |= {"skill_vs_ewma": 0.02, "skill_vs_ewma_error": 0.003, "share_better": 0.7}
+    numbers |= {"skill_vs_har": 0.04, "skill_vs_har_error": 0.005, "skill_vs_garch": -0.01}
     made = [*rows_of("lstm", 20, **numbers), *rows_of("lstm", 60, mae_return=0.3)]
     made += rows_of("ewma", 20, dm_statistic=2.5, dm_p_value=0.01)
     made += rows_of("garch", 20, one.id, pinball=9.0)
@@ -401,6 +402,10 @@ def test_the_leaderboard_is_what_was_summed_up_over_all_tickers(db, one):
         "skill_vs_rolling_quantile_error_pct": 0.2,
         "skill_vs_ewma_pct": 2,
         "skill_vs_ewma_error_pct": 0.3,
+        "skill_vs_har_pct": 4,
+        "skill_vs_har_error_pct": 0.5,
+        "skill_vs_garch_pct": -1,
+        "skill_vs_lstm_pct": None,
         "share_better_pct": 70,
         "dm_statistic": None,
         "mae_return": 0.2,

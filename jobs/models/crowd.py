@@ -1,0 +1,146 @@
+"""Let the intervals of all tickers of a calendar teach the next ones, before any chunk is made.
+
+What they teach is learned once for a session, from all active tickers whatever subset is at work,
+and stored: every chunk, retry and replay of the session reads the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from jobs.app import App
+from stockbatch.market.sessions import TradingCalendar, as_date
+from stockbatch.methods import crowd, registry
+from stockbatch.methods.base import PAST
+from stockbatch.records import QUANTILES, Crowd, Floats, Instrument, Run, Sessions
+from stockbatch.store import crowds, forecasts, runs
+from stockbatch.store import instruments as instrument_store
+
+ENOUGH = 0.5
+"""Share of a session's forecasts whose return must be known for the session to teach anything."""
+
+
+def learn_from_scores(
+    app: App, run: Run, calendar: TradingCalendar, *, demo: bool
+) -> dict[str, Crowd | None]:
+    """Return by method what is known after the run's session, learned from what was scored."""
+    names = registry.calibrated()
+    return {name: _after(app, run, calendar, name, demo=demo) for name in names}
+
+
+def _after(
+    app: App, run: Run, calendar: TradingCalendar, method: str, *, demo: bool
+) -> Crowd | None:
+    with app.transaction() as db:
+        stored = _stored(db, calendar, method, run.session, run.session, demo=demo)
+        if run.session in stored:
+            return stored[run.session]
+        tickers = _active(db, calendar, demo=demo)
+        known, since = _newest(calendar, stored, run.session)
+        lesson = _scored(db, tickers, method, calendar.between(since, run.session))
+    *_, last = crowd.learn_by_session(known, *lesson)
+    if last is not None and np.isfinite(lesson[1][:, -1]).any():
+        with app.transaction() as db:
+            runs.lock(db, run)
+            crowds.add(db, calendar.code, method, {run.session: last}, demo=demo)
+    return last
+
+
+def learn_on_the_way(
+    app: App,
+    calendar: TradingCalendar,
+    tickers: Sequence[Instrument],
+    origins: Sessions,
+    stated: Mapping[str, Floats],
+    actual: Floats,
+    *,
+    demo: bool,
+) -> dict[str, list[Crowd | None]]:
+    """Return by method what is known after each of the sessions that a backtest forecasts from.
+
+    `stated` are the uncalibrated quantiles from these origins, (tickers, origins, 9), by method,
+    `actual` the returns of the same sessions, (tickers, origins). Too few tickers are no crowd:
+    then only what is stored is known.
+    """
+    return {
+        name: _on_the_way(app, calendar, name, tickers, origins, stated[name], actual, demo=demo)
+        for name in registry.calibrated()
+    }
+
+
+def _on_the_way(
+    app: App,
+    calendar: TradingCalendar,
+    method: str,
+    tickers: Sequence[Instrument],
+    origins: Sessions,
+    stated: Floats,
+    actual: Floats,
+    *,
+    demo: bool,
+) -> list[Crowd | None]:
+    first, days = as_date(origins[0]), [as_date(origin) for origin in origins]
+    with app.transaction() as db:
+        stored = _stored(db, calendar, method, first, days[-1], demo=demo)
+        few = len(tickers) < ENOUGH * len(_active(db, calendar, demo=demo))
+        if few or all(day in stored for day in days):
+            return [stored.get(day) for day in days]
+        known, since = _newest(calendar, stored, first - timedelta(days=1))
+        lesson = _scored(db, tickers, method, calendar.between(since, first - timedelta(days=1)))
+        # What was forecast for the first origin was so by the block before.
+        before = forecasts.past_quantiles(db, tickers, origins[:1], method)
+    for one in crowd.learn_by_session(known, *lesson):
+        known = one
+    quantiles = np.concatenate([before, stated[:, :-1]], axis=1)
+    actual = _taught(quantiles, actual)
+    after: list[Crowd | None] = []
+    for column, day in enumerate(days):
+        known = stored.get(day) or crowd.learn(known, quantiles[:, column], actual[:, column])
+        after.append(known)
+    new = {day: one for day, one in zip(days, after, strict=True) if one and day not in stored}
+    with app.transaction() as db:
+        crowds.add(db, calendar.code, method, new, demo=demo)
+    return after
+
+
+def _active(db: Session, calendar: TradingCalendar, *, demo: bool) -> list[Instrument]:
+    return [one for one in instrument_store.active(db, calendar.code) if one.demo == demo]
+
+
+def _stored(
+    db: Session, calendar: TradingCalendar, method: str, first: date, last: date, *, demo: bool
+) -> dict[date, Crowd]:
+    """Return what is stored from PAST sessions before `first` on; what is older is forgotten."""
+    begin = as_date(calendar.window(first, PAST + 1)[0])
+    return crowds.between(db, calendar.code, method, begin, last, demo=demo)
+
+
+def _newest(
+    calendar: TradingCalendar, stored: Mapping[date, Crowd], last: date
+) -> tuple[Crowd | None, date]:
+    """Return the newest crowd until `last`, and the day from which on it has to learn."""
+    until = [day for day in stored if day <= last]
+    if not until:
+        return None, as_date(calendar.before(last + timedelta(days=1), PAST)[0])
+    return stored[max(until)], max(until) + timedelta(days=1)
+
+
+def _scored(
+    db: Session, tickers: Sequence[Instrument], method: str, sessions: Sessions
+) -> tuple[Floats, Floats]:
+    """Return what a method stated for sessions, (tickers, sessions, 9), and the returns scored."""
+    if not len(sessions):
+        return np.empty((len(tickers), 0, len(QUANTILES))), np.empty((len(tickers), 0))
+    quantiles = forecasts.past_quantiles(db, tickers, sessions, method)
+    actual = crowds.actual_returns(db, tickers, sessions, method)
+    return quantiles, _taught(quantiles, actual)
+
+
+def _taught(quantiles: Floats, actual: Floats) -> Floats:
+    """Return `actual` where something was stated, without sessions of which too little is known."""
+    made = np.isfinite(quantiles[..., 0])
+    known = made & np.isfinite(actual)
+    enough = known.sum(axis=0) >= ENOUGH * made.sum(axis=0)
+    return np.where(known & enough, actual, np.nan)

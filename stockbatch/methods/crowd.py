@@ -1,0 +1,89 @@
+"""What the past intervals of all tickers of a calendar teach the next ones of each of them.
+
+One ticker learns slowly whether its intervals are too narrow; hundreds that were missed on one day
+tell it at once. Their learners follow the gradient of the pinball loss as those of one ticker do,
+see `methods.calibration`, but its mean over all tickers. Each ticker's calibration is drawn halfway
+to theirs, as estimates of many means are better drawn to their common mean (Efron & Morris, "Data
+analysis using Stein's estimator and its generalizations", JASA 70, 1975).
+
+Learned session by session, and stored: see `jobs.models.crowd`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stockbatch.methods.calibration import (
+    LARGEST_LOG,
+    LOSS_FORGETTING,
+    MISSES,
+    SIDES,
+    Learner,
+    Say,
+    believed,
+    surprises,
+)
+from stockbatch.records import Crowd, Floats
+
+LEARNERS = (
+    Learner(together=0.0, alone=0.0, forgetting=0.0),
+    Learner(together=2.0, alone=0.0, forgetting=0.2),
+    Learner(together=0.3, alone=0.0, forgetting=0.02),
+    Learner(together=0.1, alone=0.01, forgetting=0.0),
+)
+"""As those of one ticker, but for the fast one: a mean over many tickers may be trusted at once."""
+TRUST = 25.0
+"""Likewise more than one ticker's."""
+SHARE = 0.5
+"""The crowd's of what a calibration says, the ticker's own is the rest."""
+HEARD_AFTER = 20
+"""Sessions until the crowd has its full share."""
+_TOGETHER, _ALONE, _FORGETTING = np.array(LEARNERS).T
+_SHAPE = (len(SIDES), len(LEARNERS))
+
+
+def learn(crowd: Crowd | None, quantiles: Floats, actual: Floats) -> Crowd | None:
+    """Return what a crowd knows after a session; None: nothing yet.
+
+    `quantiles` are those it stated for the session, uncalibrated, (T, 9), `actual` the log returns
+    that came, (T,), NaN where there was none. A session of which nothing is known teaches nothing.
+    """
+    needed, share, known = surprises(quantiles[:, None], actual[:, None], 1)
+    some = known[:, 0] > 0
+    if not some.any():
+        return crowd
+    if crowd is None or crowd.logs.shape != _SHAPE:  # of other levels or learners: it starts anew
+        crowd = Crowd(logs=np.zeros(_SHAPE), losses=np.zeros(len(LEARNERS)), sessions=0, tickers=0)
+    needed, share = needed[..., some, 0], share[..., some, 0]
+    # The axes are levels, learners, tickers; the rest is one step of `calibration`.
+    factors = np.exp(crowd.logs)[..., None]
+    surprise = (needed > factors) - MISSES[:, None, None]
+    gradient = surprise * share
+    loss = np.sum(gradient * (needed - factors), axis=0).mean(axis=-1)
+    pull = _TOGETHER * gradient.sum(axis=0).mean(axis=-1) + _ALONE * surprise.mean(axis=-1)
+    logs = crowd.logs + pull - _FORGETTING * crowd.logs
+    return Crowd(
+        logs=np.clip(logs, -LARGEST_LOG, LARGEST_LOG),
+        losses=(1 - LOSS_FORGETTING) * crowd.losses + loss,
+        sessions=crowd.sessions + 1,
+        tickers=int(some.sum()),
+    )
+
+
+def learn_by_session(crowd: Crowd | None, quantiles: Floats, actual: Floats) -> list[Crowd | None]:
+    """Return what `learn` makes of a crowd after each session, of (T, S, 9) and (T, S)."""
+    after: list[Crowd | None] = []
+    for session in range(actual.shape[1]):
+        crowd = learn(crowd, quantiles[:, session], actual[:, session])
+        after.append(crowd)
+    return after
+
+
+def say(crowds: Sequence[Crowd | None]) -> Say:
+    """Return what crowds say, one for each origin; where there is none, it has no share."""
+    shares, factors = np.zeros(len(crowds)), np.ones((len(crowds), len(SIDES)))
+    for origin, crowd in enumerate(crowds):
+        if crowd is not None and crowd.logs.shape == _SHAPE:
+            shares[origin] = SHARE * min(crowd.sessions / HEARD_AFTER, 1.0)
+            factors[origin] = believed(np.exp(crowd.logs), crowd.losses, TRUST)
+    return Say(share=shares, factors=factors)
