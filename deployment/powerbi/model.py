@@ -167,6 +167,8 @@ PRICES = (
 SKILL = (
     ("Skill vs rolling quantile", "skill_vs_rolling_quantile_pct", "Pinball loss below that of"),
     ("Skill vs EWMA", "skill_vs_ewma_pct", "Pinball loss below that of"),
+    ("Skill vs HAR", "skill_vs_har_pct", "Pinball loss below that of"),
+    ("Skill vs LSTM", "skill_vs_lstm_pct", "Pinball loss below that of"),
     ("Skill vs naive", "mae_return_skill_pct", "Absolute error below that of"),
     ("Tickers better", "share_better_pct", "Share of tickers with a lower pinball loss than"),
 )

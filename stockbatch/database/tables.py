@@ -628,10 +628,7 @@ class EventRefreshRow(Base):
 
 
 class CrowdRow(Base):
-    """One row per calendar, session and calibrated method: what all its tickers' intervals teach.
-
-    Of those up to the session; forecasts made after it are calibrated with it.
-    """
+    """One row per calendar, session and calibrated method: what all its tickers' intervals teach."""
 
     __tablename__ = "crowds"
     __table_args__ = (

@@ -54,6 +54,8 @@ def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
         "pinball": number("pinball", format="%.5f", help="Lower is better."),
         "skill_vs_rolling_quantile_pct": number("vs rolling quantile", format="%+.2f %%"),
         "skill_vs_rolling_quantile_error_pct": number("± standard error", format="%.2f %%"),
+        "skill_vs_har_pct": number("vs HAR", format="%+.2f %%"),
+        "skill_vs_lstm_pct": number("vs LSTM", format="%+.2f %%"),
         "share_better_pct": number("tickers better", format="%.0f %%"),
         "mae_return_skill_pct": number("point vs naive", format="%+.2f %%"),
         "dm_p_value": number(

@@ -22,7 +22,8 @@ ORDER BY calendar, kind, metric, method
 _LEADERBOARD = """
 SELECT DISTINCT ON (calendar, kind, window_sessions, method)
     calendar, kind, window_sessions, method, session, n, pinball, skill_vs_rolling_quantile_pct,
-    skill_vs_rolling_quantile_error_pct, share_better_pct, dm_p_value, mae_return_skill_pct,
+    skill_vs_rolling_quantile_error_pct, skill_vs_har_pct, skill_vs_lstm_pct, share_better_pct,
+    dm_p_value, mae_return_skill_pct,
     coverage_80_pct, coverage_95_pct
 FROM bi.leaderboard
 WHERE session > (SELECT max(session) FROM bi.leaderboard) - 30
