@@ -195,7 +195,8 @@ def surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats,
     """Return the factors that would just have held `actual`, the weights, and 1 where both are.
 
     Of the last `sessions`, with nothing known before the first forecast; the shapes are
-    (10, 1, T, sessions) twice and (T, sessions). A quantile's weight is its share of the spread.
+    (10, 1, T, sessions) twice and (T, sessions). A quantile's weight is its share of the spread; the
+    outermost have none.
     """
     # What lies before the first forecast is unknown: so many steps teach nothing, and all tickers
     # go through one loop.
@@ -207,7 +208,11 @@ def surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats,
     distance = levels[SIDES] - levels[MEDIAN]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         needed = (actual - levels[MEDIAN]) / distance
-        share = np.abs(distance) / np.abs(distance).sum(axis=0)
+        size = np.abs(distance)
+        # What is missed once in a hundred times would drag along the levels that all else measures;
+        # with them alone, calibration of these is what it was before there were others.
+        size[[0, -1]] = 0.0
+        share = size / size.sum(axis=0)
     known = np.isfinite(needed).all(axis=0) & np.isfinite(share).all(axis=0)
     needed, share = (np.where(known, side, 0.0)[:, None] for side in (needed, share))
     return np.clip(needed, -LARGEST_NEED, LARGEST_NEED), share, known.astype(np.float64)
