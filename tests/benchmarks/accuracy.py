@@ -27,6 +27,7 @@ from stockbatch.records import MEDIAN, QUANTILES, Floats, Verdict
 from tests.support import places
 
 from .walk_forward import (
+    ALONE,
     BASE,
     CALIBRATED,
     COMBINATION,
@@ -47,6 +48,8 @@ FOLDER = places.DATA
 DATES = FOLDER / "earnings_dates" / "sp500_2013_2018.csv"
 PAIRS = (
     (COMBINATION, CALIBRATED),
+    (COMBINATION, ALONE),
+    (CALIBRATED, ALONE),
     (COMBINATION, POOLED),
     (COMBINATION, GARCH),
     (REPORTS, POOLED),

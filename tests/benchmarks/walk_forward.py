@@ -52,6 +52,8 @@ FEWEST = 5
 ROLLING, EWMA, GARCH = "rolling quantile", "EWMA", "GARCH(1,1)-t"
 POOLED, REPORTS, COMBINATION = "HAR", "HAR with reports", "combined"
 BASE, RAW, CALIBRATED = "base alone, raw", "LSTM, raw", "LSTM, calibrated"
+ALONE = "LSTM, no crowd"
+"""Calibrated by the ticker's own past alone."""
 METHODS = {
     QUANTILE_BASELINE: ROLLING,
     "ewma": EWMA,
@@ -244,7 +246,7 @@ def walk(
 
 def _names(with_garch: bool) -> list[str]:
     garch = [GARCH] if with_garch else []
-    return [ROLLING, EWMA, *garch, POOLED, REPORTS, BASE, RAW, CALIBRATED, COMBINATION]
+    return [ROLLING, EWMA, *garch, POOLED, REPORTS, BASE, RAW, ALONE, CALIBRATED, COMBINATION]
 
 
 def _blocks(first: int, last: int, settings: Settings) -> Iterator[tuple[int, int]]:
@@ -345,8 +347,9 @@ def _forecast(
     for name, quantiles in ((BASE, of_base), (RAW, lstm.uncalibrated())):
         result.quantiles[name][:, targets] = quantiles
         result.points[name][:, targets] = quantiles[..., MEDIAN]
-    result.quantiles[CALIBRATED][:, targets] = lstm.quantiles
-    result.points[CALIBRATED][:, targets] = lstm.log_return
+    for name, calibration in ((ALONE, calibrated(raw, block, {})[LSTM]), (CALIBRATED, lstm)):
+        result.quantiles[name][:, targets] = calibration.quantiles
+        result.points[name][:, targets] = calibration.log_return
     result.shrinkage[:, targets] = lstm.shrinkage
     result.dissimilarity[:, targets] = lstm.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
