@@ -195,8 +195,8 @@ def surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats,
     """Return the factors that would just have held `actual`, the weights, and 1 where both are.
 
     Of the last `sessions`, with nothing known before the first forecast; the shapes are
-    (10, 1, T, sessions) twice and (T, sessions). A quantile's weight is its share of the spread; the
-    outermost have none.
+    (10, 1, T, sessions) twice and (T, sessions). A quantile's weight is its share of the spread, 0
+    for the outermost.
     """
     # What lies before the first forecast is unknown: so many steps teach nothing, and all tickers
     # go through one loop.
