@@ -91,8 +91,8 @@ def export(
     from jobs import files
     from jobs.app import running
     from stockbatch.config import ModelSettings, choose_keras
-    from stockbatch.engine.network import is_known, network_of
-    from stockbatch.exceptions import NoModel, UnwritableFile
+    from stockbatch.engine.network import network_of
+    from stockbatch.exceptions import UnwritableFile
     from stockbatch.store import models as store
 
     choose_keras()
@@ -101,8 +101,6 @@ def export(
     with running(context.settings(), create=False) as app:
         with app.transaction() as db:
             model = store.champion(db, ticker)
-        if not is_known(model.weights):
-            raise NoModel(ticker=ticker, when=" of this version of the program")
         settings = ModelSettings.model_validate(model.parameters)
         try:
             with files.appearing(file, replacing=True) as partial:
