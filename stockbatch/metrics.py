@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, stdtr, xlogy
 
-from stockbatch.records import QUANTILES, Floats
+from stockbatch.records import QUANTILES, SCORED, Floats
 
-COVERAGES = (50, 80, 90, 95)
+COVERAGES = (50, 80, 90, 95, 98)
 """The central intervals that QUANTILES state, in percent."""
 SCORED_INTERVALS = (80, 95)
 """Those of which width and Winkler score are kept."""
@@ -69,7 +69,7 @@ def score(
 ) -> dict[str, Floats]:
     """Return the losses of single forecasts, each of the shape (…) of `close`.
 
-    `quantiles` of the log return have shape (…, 9). What is None adds nothing to the answer.
+    `quantiles` of the log return have shape (…, 11). What is None adds nothing to the answer.
     """
     error = actual_close - close
     return {
@@ -256,13 +256,13 @@ def _bernoulli(hits: NDArray[Any], others: NDArray[Any]) -> Floats:
 
 
 def pinball_losses(quantiles: Floats, actual: Floats) -> Floats:
-    """Return the pinball loss averaged over the levels, of the shape (…) of `actual`.
+    """Return the pinball loss averaged over the SCORED levels, of the shape (…) of `actual`.
 
-    `quantiles` have shape (…, 9), one per level of QUANTILES; NaN where anything is unknown.
+    `quantiles` have shape (…, 11), one per level of QUANTILES; NaN where one SCORED is unknown.
     Koenker & Bassett, "Regression quantiles", Econometrica 46 (1978).
     """
-    levels = np.array(QUANTILES)
-    error = np.asarray(actual)[..., None] - quantiles
+    levels = np.array(QUANTILES[SCORED])
+    error = np.asarray(actual)[..., None] - quantiles[..., SCORED]
     # A shortfall costs its level, an excess the rest: of the two products the larger one applies.
     losses: Floats = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
     return losses
@@ -280,7 +280,7 @@ def winkler(actual: Floats, lower: Floats, upper: Floats, percent: int) -> Float
 
 
 def interval(quantiles: Floats, percent: int) -> tuple[Floats, Floats]:
-    """Return the lower and upper bound of a central interval, from quantiles of shape (…, 9)."""
+    """Return the lower and upper bound of a central interval, from quantiles of shape (…, 11)."""
     # Half of what is outside lies below: of 80 %, the 10 % quantile and the one as far from the
     # end.
     lower = QUANTILES.index((100 - percent) / 200)

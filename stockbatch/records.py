@@ -29,8 +29,11 @@ POINT_BASELINE = "naive"
 QUANTILE_BASELINE = "rolling_quantile"
 """Name of the method that quantiles are compared with."""
 
-QUANTILES: tuple[float, ...] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
+QUANTILES: tuple[float, ...] = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """The levels every probabilistic forecast states, lowest first."""
+SCORED = slice(1, -1)
+"""Places among them of the levels whose pinball loss is stored and compared, 0.025 to 0.975: there
+were no others before, and losses and skills of then and now are of one measure."""
 MEDIAN = QUANTILES.index(0.5)
 """Place of the median among them."""
 

@@ -107,7 +107,7 @@ FORECASTS = (
             dax=of_one_method(share("Forecasts", f"inside_{percent}")),
             description=f"Share of actual closes inside the {percent} % interval.",
         )
-        for percent in (50, 80, 90, 95)
+        for percent in (50, 80, 90, 95, 98)
     ),
     Measure(
         name="Direction right",
@@ -156,7 +156,7 @@ PRICES = (
     price("Forecast close", "forecast_close", "Of one ticker; of the method shown first."),
     *(
         price(f"{end} {percent} %", f"close_{end.lower()}_{percent}", "An end of the interval.")
-        for percent in (50, 80, 95)
+        for percent in (50, 80, 95, 98)
         for end in ("Low", "High")
     ),
     *(

@@ -27,6 +27,7 @@ CALCULATED = {
     "Inside 50 %": "AVG(IIF([inside_50], 1, 0))",
     "Inside 80 %": "AVG(IIF([inside_80], 1, 0))",
     "Inside 95 %": "AVG(IIF([inside_95], 1, 0))",
+    "Inside 98 %": "AVG(IIF([inside_98], 1, 0))",
     "Direction right": "AVG(IIF([direction_hit], 1, 0))",
 }
 """Shares of forecasts, in bi.forecast_history."""

@@ -86,6 +86,8 @@ class Statement(BaseModel):
     close_high_90: float | None
     close_low_95: float | None
     close_high_95: float | None
+    close_low_98: float | None
+    close_high_98: float | None
     probability_of_rise_pct: Percent
     volatility_pct: Percent = Field(description="of the return, known at the origin")
     shrinkage: float | None = Field(
@@ -152,6 +154,7 @@ class PastForecast(Statement):
     inside_80: bool | None
     inside_90: bool | None
     inside_95: bool | None
+    inside_98: bool | None
     issued_at: AwareDatetime
     updated_at: AwareDatetime
 

@@ -17,7 +17,6 @@ from jobs.models.base import train_base
 from jobs.models.crowd import learn_from_scores
 from jobs.models.pooled import fit_pooled
 from jobs.models.tickers import LAST_TRY, Around, given, load, parameters, save, train
-from stockbatch.engine import learning
 from stockbatch.engine.material import sessions_needed
 from stockbatch.exceptions import DeadlinePassed
 from stockbatch.market.sessions import TradingCalendar
@@ -186,7 +185,7 @@ def _make_chunk(
     """Load, compute and save one chunk; after a `failure`, without training."""
     started = time.perf_counter()
     around = work.around
-    instead = Reason.FAILED if failure or _is_stale(app, around) else None
+    instead = Reason.FAILED if failure else None
     app.on_event("forecasts: load")
     chunk = load(app, run, around, tickers, around.sessions[-PAST:])
 
@@ -227,9 +226,3 @@ def _make_chunk(
     except DeadlinePassed as error:
         log.warning("%s %s: %s; saved again, as late", run.calendar, run.session, error)
         keep()
-
-
-def _is_stale(app: App, around: Around) -> bool:
-    """Tell whether the base is one of other settings, because it could not be trained again."""
-    base = around.base
-    return base is not None and base.configuration != learning.configuration(app.settings)

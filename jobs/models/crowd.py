@@ -60,7 +60,7 @@ def learn_on_the_way(
 ) -> dict[str, list[Crowd | None]]:
     """Return by method what is known after each of the sessions that a backtest forecasts from.
 
-    `stated` are the uncalibrated quantiles from these origins, (tickers, origins, 9), by method,
+    `stated` are the uncalibrated quantiles from these origins, (tickers, origins, 11), by method,
     `actual` the returns of the same sessions, (tickers, origins). Too few tickers are no crowd:
     then only what is stored is known.
     """
@@ -130,7 +130,7 @@ def _newest(
 def _scored(
     db: Session, tickers: Sequence[Instrument], method: str, sessions: Sessions
 ) -> tuple[Floats, Floats]:
-    """Return what a method stated for sessions, (tickers, sessions, 9), and the returns scored."""
+    """Return what a method stated for sessions, (tickers, sessions, 11), and the returns scored."""
     if not len(sessions):
         return np.empty((len(tickers), 0, len(QUANTILES))), np.empty((len(tickers), 0))
     quantiles = forecasts.past_quantiles(db, tickers, sessions, method)

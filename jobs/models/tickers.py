@@ -139,7 +139,8 @@ def train(
     """Train what is due: the LSTM from its base, what other methods fit from nothing.
 
     With `instead` nothing is trained, and that is the reason of what would have been; the reason
-    is `deadline` where training is not done in time.
+    is `deadline` where training is not done in time, and `failed` where the base is one of other
+    settings, because it could not be trained again.
     """
     material = chunk.material
     reasons = _reasons(app, around, chunk, force=force)
@@ -148,6 +149,8 @@ def train(
     fitted: dict[str, Models] = {}
     unfit: dict[str, Mapping[int, str]] = {}
     overdue = partial(is_overdue, app, around.train_until)
+    if around.base and around.base.configuration != learning.configuration(app.settings):
+        instead = instead or Reason.FAILED
     if overdue():
         instead = instead or Reason.DEADLINE
     if instead is None:

@@ -185,7 +185,7 @@ class _Said:
     model_ids: Mapping[int, int]
 
     def quantiles(self, method: str) -> Floats:
-        """Return what a method states from all origins, (tickers, origins, 9)."""
+        """Return what a method states from all origins, (tickers, origins, 11)."""
         return np.concatenate([s[method].uncalibrated() for _, s in self.pieces], axis=1)
 
     def actual(self) -> Floats:

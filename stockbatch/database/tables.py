@@ -555,7 +555,7 @@ class TrainingCurveRow(Base):
     validation_loss: Mapped[list[float]] = mapped_column(comment="pinball loss per epoch, held out")
 
 
-QUANTILE_COLUMNS = ("q025", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q975")
+QUANTILE_COLUMNS = ("q01", "q025", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q975", "q99")
 """Columns of the quantiles, in the order of records.QUANTILES."""
 
 

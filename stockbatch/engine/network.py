@@ -35,7 +35,7 @@ class Network(Protocol):
         """Return the name by which a training process is told of it."""
 
     def owns(self, weights: Weights) -> bool:
-        """Tell whether `weights` are those of such a network."""
+        """Tell whether `weights` are those of such a network, and of the levels of today."""
 
     def shapes(self, inputs: int, settings: ModelSettings) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of every array of one ticker's weights, by name."""
@@ -66,6 +66,11 @@ TRAINED: Network = LSTM()
 """The kind that base models are made of; ticker models are of the kind of their base."""
 NETWORKS: dict[str, Network] = {network.name: network for network in (TRAINED,)}
 """Every kind, by name: a new one is a file and its place in this line."""
+
+
+def is_known(weights: Weights) -> bool:
+    """Tell whether there is a kind of network for `weights`: for other levels there is none."""
+    return any(network.owns(weights) for network in NETWORKS.values())
 
 
 def network_of(weights: Weights) -> Network:

@@ -37,7 +37,7 @@ def never_crossing(raw: Any) -> Any:
 
 
 def pinball_losses(quantiles: Any, actual: Any) -> Any:
-    """Return what `metrics.pinball_losses` does, of the shape (…) of `actual`."""
+    """Return the pinball losses of all levels, of the shape (…, levels) of `quantiles`."""
     levels = ops.convert_to_tensor(np.asarray(QUANTILES, np.float32))
     error = ops.expand_dims(actual, -1) - quantiles
-    return ops.mean(ops.maximum(levels * error, (levels - 1) * error), axis=-1)
+    return ops.maximum(levels * error, (levels - 1) * error)

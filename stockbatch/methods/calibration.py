@@ -31,7 +31,7 @@ class Say(NamedTuple):
     share: Floats
     """Theirs of the logarithms, (N,)."""
     factors: Floats
-    """(N, 8), one per level but the median."""
+    """(N, 10), one per level but the median."""
 
 
 class Learner(NamedTuple):
@@ -90,7 +90,7 @@ def actual_by_target(returns: Floats, origins: int) -> Floats:
 def calibrate_by_origin(
     quantiles: Floats, actual: Floats, origins: int, say: Say | None = None
 ) -> Floats:
-    """Return the last `origins` <= S of the raw `quantiles` (T, S, 9), calibrated, (T, N, 9).
+    """Return the last `origins` <= S of the raw `quantiles` (T, S, 11), calibrated, (T, N, 11).
 
     Each is calibrated by what `actual`, the log returns that came, (T, S), shows of the forecasts
     before it, both oldest first and NaN where there was none. Such a forecast teaches nothing, nor
@@ -153,7 +153,7 @@ def shrinkage_by_origin(past: Floats, actual: Floats, origins: int) -> Floats:
 
 
 def _factors(quantiles: Floats, actual: Floats, origins: int) -> Floats:
-    """Return the factors of the last forecasts, of shape (T, origins, 8).
+    """Return the factors of the last forecasts, of shape (T, origins, 10).
 
     Every origin starts afresh REACH forecasts before it, so that it depends on nothing older. The
     axes within are levels, learners, tickers, origins.
@@ -181,7 +181,7 @@ def _factors(quantiles: Floats, actual: Floats, origins: int) -> Floats:
 
 
 def believed(factors: Floats, losses: Floats, trust: float) -> Floats:
-    """Return the mean of the learners' factors (8, learners, …), weighted by losses (learners, …).
+    """Return the mean of the learners' factors (10, learners, …), weighted by losses (learners, …).
 
     Of the shape of one learner's factors.
     """
@@ -195,7 +195,8 @@ def surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats,
     """Return the factors that would just have held `actual`, the weights, and 1 where both are.
 
     Of the last `sessions`, with nothing known before the first forecast; the shapes are
-    (8, 1, T, sessions) twice and (T, sessions). A quantile's weight is its share of the spread.
+    (10, 1, T, sessions) twice and (T, sessions). A quantile's weight is its share of the spread, 0
+    for the outermost.
     """
     # What lies before the first forecast is unknown: so many steps teach nothing, and all tickers
     # go through one loop.
@@ -207,7 +208,11 @@ def surprises(quantiles: Floats, actual: Floats, sessions: int) -> tuple[Floats,
     distance = levels[SIDES] - levels[MEDIAN]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         needed = (actual - levels[MEDIAN]) / distance
-        share = np.abs(distance) / np.abs(distance).sum(axis=0)
+        size = np.abs(distance)
+        # What is missed once in a hundred times would drag along the levels that all else measures;
+        # with them alone, calibration of these is what it was before there were others.
+        size[[0, -1]] = 0.0
+        share = size / size.sum(axis=0)
     known = np.isfinite(needed).all(axis=0) & np.isfinite(share).all(axis=0)
     needed, share = (np.where(known, side, 0.0)[:, None] for side in (needed, share))
     return np.clip(needed, -LARGEST_NEED, LARGEST_NEED), share, known.astype(np.float64)

@@ -54,7 +54,7 @@ class Combined(Method):
 
 
 def average(members: Floats, weight: Floats) -> Floats:
-    """Return the average of two members' quantiles (2, T, S, 9), `weight` (T, S) the first one's.
+    """Return the average of two members' quantiles (2, T, S, 11), `weight` (T, S) the first one's.
 
     The other's where one has none.
     """
@@ -67,7 +67,7 @@ def average(members: Floats, weight: Floats) -> Floats:
 def weights(members: Floats, actual: Floats) -> Floats:
     """Return the weight of the first of two members at each target, (T, S), by those before it.
 
-    `members` are quantiles (2, T, S, 9), `actual` log returns (T, S), NaN where unknown: such a
+    `members` are quantiles (2, T, S, 11), `actual` log returns (T, S), NaN where unknown: such a
     session teaches nothing.
     """
     first, second = (metrics.pinball_losses(one, actual) for one in members)

@@ -45,7 +45,7 @@ _SHAPE = (len(SIDES), len(LEARNERS))
 def learn(crowd: Crowd | None, quantiles: Floats, actual: Floats) -> Crowd | None:
     """Return what a crowd knows after a session; None: nothing yet.
 
-    `quantiles` are those it stated for the session, uncalibrated, (T, 9), `actual` the log returns
+    `quantiles` are those it stated for the session, uncalibrated, (T, 11), `actual` the log returns
     that came, (T,), NaN where there was none. A session of which nothing is known teaches nothing.
     """
     needed, share, known = surprises(quantiles[:, None], actual[:, None], 1)
@@ -71,7 +71,7 @@ def learn(crowd: Crowd | None, quantiles: Floats, actual: Floats) -> Crowd | Non
 
 
 def learn_by_session(crowd: Crowd | None, quantiles: Floats, actual: Floats) -> list[Crowd | None]:
-    """Return what `learn` makes of a crowd after each session, of (T, S, 9) and (T, S)."""
+    """Return what `learn` makes of a crowd after each session, of (T, S, 11) and (T, S)."""
     after: list[Crowd | None] = []
     for session in range(actual.shape[1]):
         crowd = learn(crowd, quantiles[:, session], actual[:, session])

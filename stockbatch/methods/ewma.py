@@ -36,7 +36,7 @@ class Ewma(Method):
 
 
 def ewma_quantiles_by_origin(returns: Floats, origins: int) -> Floats:
-    """Return the EWMA quantiles as of each of the last `origins` <= S sessions, (T, N, 9).
+    """Return the EWMA quantiles as of each of the last `origins` <= S sessions, (T, N, 11).
 
     `returns` has shape (T, S), NaN where unknown; rows that know too little are NaN.
 

@@ -138,7 +138,7 @@ def with_models(made: Iterable[Forecast], model_ids: Mapping[int, int]) -> list[
 
 
 def probability_of_rise(quantiles: Floats) -> Floats:
-    """Return the probability of a log return above 0 implied by quantiles of shape (…, 9).
+    """Return the probability of a log return above 0 implied by quantiles of shape (…, 11).
 
     The distribution function is linear between neighbouring quantiles. Outside of them its tails
     are exponential with the density of the outermost interval, so the answer is never certain and

@@ -115,7 +115,7 @@ def _algebra() -> ThreadpoolController:
 
 
 def garch_quantiles_by_origin(parameters: Floats, returns: Floats, origins: int) -> Floats:
-    """Return the quantiles of the next log return at each of the last `origins` <= S, (T, N, 9).
+    """Return the quantiles of the next log return at each of the last `origins` <= S, (T, N, 11).
 
     `parameters` has shape (T, 5), a row of NaN where there is no fit; `returns` (T, S), NaN where
     unknown. A row is NaN without parameters or with fewer than FEWEST_TO_FILTER known returns. The

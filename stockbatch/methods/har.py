@@ -71,9 +71,10 @@ class Har(Method):
     def forecast(self, given: Given) -> Stated:
         """Return the quantiles known at each origin; the past of the first days is made up for."""
         tickers, origins = len(given.material.instruments), given.origins
-        if not given.parameters:
+        parameters = next(iter(given.parameters.values()), None)  # a calendar's: every row has them
+        # Those of a release that stated other levels serve no more.
+        if parameters is None or len(parameters[SHAPE]) != len(QUANTILES):
             return Stated.of(np.full((tickers, origins, len(QUANTILES)), np.nan))
-        parameters = next(iter(given.parameters.values()))  # of a calendar's, every row has them
         past = given.past.get(self.name)
         steps = origins if past is None else PAST + origins
         scale, event_scale = scales(parameters, given.material, steps, events=self.knows_events)

@@ -12,6 +12,7 @@ import numpy as np
 from stockbatch.config import ModelSettings
 from stockbatch.engine import inference, trust
 from stockbatch.engine.material import Material
+from stockbatch.engine.network import is_known
 from stockbatch.methods.base import PAST, Given, Method, Stated
 from stockbatch.records import LSTM, QUANTILES, Floats, TrainedModel
 
@@ -35,7 +36,8 @@ class Lstm(Method):
         The past of the first day is made of the sessions that a model was chosen by.
         """
         material, origins = given.material, given.origins
-        if given.base is None:
+        # A base of a release that stated other levels has nothing to say, nor have its tickers.
+        if given.base is None or not is_known(given.base.weights):
             return Stated.of(raw_quantiles(material, {}, given.settings, origins))
         raw = raw_quantiles(material, given.models, given.settings, origins)
         past = given.past[LSTM]

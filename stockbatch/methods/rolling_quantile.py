@@ -26,7 +26,7 @@ class RollingQuantile(Method):
 
 
 def rolling_quantiles(returns: Floats, window: int = WINDOW, minimum: int = MINIMUM) -> Floats:
-    """Return the QUANTILES of each ticker's last `window` sessions, of shape (T, 9).
+    """Return the QUANTILES of each ticker's last `window` sessions, of shape (T, 11).
 
     `returns` has shape (T, S), NaN where unknown; fewer than `minimum` known ones give a row of
     NaN. Linear interpolation of order statistics: type 7 of Hyndman & Fan, "Sample quantiles in
@@ -45,6 +45,6 @@ def rolling_quantiles(returns: Floats, window: int = WINDOW, minimum: int = MINI
 
 
 def rolling_quantiles_by_origin(returns: Floats, origins: int) -> Floats:
-    """Return `rolling_quantiles` as of each of the last `origins` <= S sessions, (T, N, 9)."""
+    """Return `rolling_quantiles` as of each of the last `origins` <= S sessions, (T, N, 11)."""
     ends = range(returns.shape[1] - origins + 1, returns.shape[1] + 1)
     return np.stack([rolling_quantiles(returns[:, :end]) for end in ends], axis=1)

@@ -16,7 +16,7 @@ FEWEST = 60
 
 
 def with_mass_at_zero(quantiles: Floats, returns: Floats) -> Floats:
-    """Return `quantiles` (T, N, 9), of the last N origins of `returns` (T, S), zero where they are.
+    """Return `quantiles` (T, N, 11) of the last N origins of `returns` (T, S), zero where they are.
 
     Where no level lies between the two shares nothing changes. Only returns up to an origin count.
     """

@@ -5,12 +5,22 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.market.sessions import columns
-from stockbatch.records import POINT_BASELINE, Floats, Forecast, Instrument, Kind, Run, Sessions
+from stockbatch.records import (
+    POINT_BASELINE,
+    QUANTILES,
+    Floats,
+    Forecast,
+    Instrument,
+    Kind,
+    Run,
+    Sessions,
+)
 from stockbatch.store.bulk import days, matrix, rows_of, stage
 from stockbatch.store.preference import KIND_FIRST
 
@@ -93,10 +103,11 @@ ORDER BY instrument_id, target_session,
 def past_quantiles(
     db: Session, instruments: Sequence[Instrument], sessions: Sessions, method: str
 ) -> Floats:
-    """Return what a method forecast for `sessions`, (tickers, sessions, 9), NaN where nothing.
+    """Return what a method forecast for `sessions`, (tickers, sessions, 11), NaN where nothing.
 
-    Quantiles are those before calibration where there was any. Of several forecasts of one session,
-    live goes before late and late before backtest.
+    Quantiles are those before calibration where there was any; outermost ones that were not stated
+    are made up for. Of several forecasts of one session, live goes before late and late before
+    backtest.
     """
     ids = [instrument.id for instrument in instruments]
     span = {"first": sessions[0].item(), "last": sessions[-1].item()}
@@ -104,7 +115,24 @@ def past_quantiles(
     column, known = columns(sessions, days(rows[:, 1]))
     answer = np.full((len(ids), len(sessions), len(QUANTILE_COLUMNS)), np.nan)
     answer[rows_of(ids, rows[known, 0]), column[known]] = rows[known, 2:]
+    _extend(answer)
     return answer
+
+
+# From the second to the first of the levels, in distances from the third to the second, as of
+# Student's t with 5 degrees of freedom, whose tails are about those of returns.
+_OUTERMOST = float(np.divide(*np.diff(stdtrit(5, QUANTILES[:3]))))
+
+
+def _extend(quantiles: Floats) -> None:
+    """Fill in the first and the last of `quantiles` (…, 11) where only they are unknown.
+
+    Forecasts of before 0.3 state no such levels, and have much to teach all the same.
+    """
+    for first, second, third in ((0, 1, 2), (-1, -2, -3)):
+        inner = quantiles[..., second]
+        beyond = inner + _OUTERMOST * (inner - quantiles[..., third])
+        np.copyto(quantiles[..., first], beyond, where=np.isnan(quantiles[..., first]))
 
 
 def backtested(db: Session, instruments: Sequence[Instrument], origins: Sessions) -> set[int]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import MODEL_KEY, ModelRow, TrainingCurveRow
 from stockbatch.engine import features
+from stockbatch.engine.network import is_known
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel
 from stockbatch.records import LSTM, Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
@@ -209,7 +210,10 @@ def champion(db: Session, ticker: str) -> TrainedModel:
     row = db.execute(_in_use("m.*"), {"ticker": ticker}).first()
     if row is None or row.weights is None:
         raise NoModel(ticker=ticker, when="")
-    return _record(row)
+    model = _record(row)
+    if not is_known(model.weights):
+        raise NoModel(ticker=ticker, when=" of this version of the program")
+    return model
 
 
 def details(db: Session, ticker: str) -> dict[str, Any]:

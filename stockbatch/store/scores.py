@@ -32,7 +32,7 @@ LOSSES = (
     "winkler_80",
     "winkler_95",
 )
-HITS = ("direction_hit", "inside_50", "inside_80", "inside_90", "inside_95")
+HITS = ("direction_hit", "inside_50", "inside_80", "inside_90", "inside_95", "inside_98")
 
 PENDING = (
     "forecast_id",

@@ -23,7 +23,7 @@ def forecasts(draw, missing=True):
     shape = (tickers, sessions)
     origin = np.exp(random.normal(4, 1, shape))
     log_return, actual_log_return = random.normal(0, 0.02, (2, *shape)).round(2)
-    quantiles = np.sort(random.normal(0, 0.02, (*shape, 9)), axis=-1)
+    quantiles = np.sort(random.normal(0, 0.02, (*shape, 11)), axis=-1)
     probability = probability_of_rise(quantiles)
     forecast, actual = origin * np.exp(log_return), origin * np.exp(actual_log_return)
     if missing:
@@ -55,7 +55,7 @@ def average(terms):
 
 def loop_pinball(actual, quantiles):
     losses = []
-    for level, quantile in zip(QUANTILES, quantiles, strict=True):
+    for level, quantile in list(zip(QUANTILES, quantiles, strict=True))[1:10]:
         above = actual - quantile
         losses.append(level * above if above >= 0 else (level - 1) * above)
     return sum(losses) / len(losses)
@@ -97,8 +97,8 @@ def loop_summary(close, actual_close, log_return, actual_log_return, origin_clos
         ),
         "pinball": average([loop_pinball(a, q) for a, q in stated]),
     }
-    for percent, low in ((50, 3), (80, 2), (90, 1), (95, 0)):
-        bounds = [(a, q[low], q[8 - low]) for a, q in stated if not math.isnan(a + q[0])]
+    for percent, low in ((50, 4), (80, 3), (90, 2), (95, 1), (98, 0)):
+        bounds = [(a, q[low], q[10 - low]) for a, q in stated if not math.isnan(a + q[0])]
         summary[f"coverage_{percent}"] = average([float(lo <= a <= up) for a, lo, up in bounds])
         if percent in (80, 95):
             alpha = 1 - percent / 100
@@ -168,13 +168,13 @@ def test_scores_average_to_the_summary(arguments):
 
 
 def test_score_by_hand():
-    quantiles = np.array([-0.05, -0.04, -0.03, -0.01, 0.0, 0.01, 0.03, 0.04, 0.05])
+    quantiles = [-0.06, -0.05, -0.04, -0.03, -0.01, 0.0, 0.01, 0.03, 0.04, 0.05, 0.06]
     losses = metrics.score(
         close=np.array([100.0, 100.0]),
         actual_close=np.array([104.0, 100.0]),
         log_return=np.array([0.0, 0.0]),
         actual_log_return=np.array([0.04, 0.0]),
-        quantiles=np.stack([quantiles, quantiles]),
+        quantiles=np.array([quantiles, quantiles]),
         probability_of_rise=np.array([0.4, 0.6]),
     )
     assert_allclose(losses["error"], [4, 0])
@@ -184,6 +184,7 @@ def test_score_by_hand():
     assert_array_equal(losses["inside_50"], [0, 1])
     assert_array_equal(losses["inside_80"], [0, 1])
     assert_array_equal(losses["inside_90"], [1, 1])  # the bound belongs to the interval
+    assert_array_equal(losses["inside_98"], [1, 1])
     assert_allclose(losses["width_80"], 0.06)
     assert_allclose(losses["winkler_80"], [0.06 + 10 * 0.01, 0.06])
     assert_allclose(losses["winkler_95"], 0.1)
@@ -212,7 +213,7 @@ def test_what_is_not_stated_is_not_measured():
 def test_groups_name_metrics_there_are():
     arguments = {"close": np.ones((1, 1)), "actual_close": np.ones((1, 1))}
     arguments |= {"log_return": np.zeros((1, 1)), "actual_log_return": np.zeros((1, 1))}
-    arguments |= {"quantiles": np.zeros((1, 1, 9)), "probability_of_rise": np.ones((1, 1))}
+    arguments |= {"quantiles": np.zeros((1, 1, 11)), "probability_of_rise": np.ones((1, 1))}
     names = summarise(**arguments, origin_close=np.ones((1, 1))).keys()
     assert names >= metrics.RETURN_METRICS | metrics.SKILL_METRICS
     assert names - metrics.RETURN_METRICS == {"mae", "rmse", "bias", "mape", "smape", "mase"}
@@ -228,19 +229,30 @@ def test_skill_is_the_share_of_the_loss_saved():
     assert np.isnan(metrics.skill(np.array([10.0]), np.array([5e-324])))
 
 
-@pytest.mark.parametrize("level", range(9))
+def test_the_outermost_levels_have_no_say_in_the_pinball_loss():
+    """So that it is the same measure as that of forecasts which did not state them."""
+    quantiles = np.linspace(-0.05, 0.05, 11)
+    silent = np.array([np.nan, *quantiles[1:-1], np.nan])
+    moved = np.array([-0.3, *quantiles[1:-1], 0.3])
+    losses = metrics.pinball_losses(np.stack([quantiles, silent, moved]), np.full(3, 0.02))
+    assert_array_equal(losses, losses[0])
+    unknown = np.array([*quantiles[:3], np.nan, *quantiles[4:]])
+    assert np.isnan(metrics.pinball_losses(unknown, 0.02))
+
+
+@pytest.mark.parametrize("level", range(1, 10))
 def test_pinball_and_winkler_are_lowest_at_the_truth(level):
     """Both scores are proper: moving any true quantile costs."""
     actual = np.random.default_rng(7).normal(0, 0.01, 200_001)
     truth = np.quantile(actual, QUANTILES)
-    best = metrics.pinball_losses(np.broadcast_to(truth, (len(actual), 9)), actual).mean()
+    best = metrics.pinball_losses(np.broadcast_to(truth, (len(actual), 11)), actual).mean()
     for step in (-0.003, 0.003):
         moved = truth.copy()
         moved[level] += step
-        worse = np.broadcast_to(moved, (len(actual), 9))
+        worse = np.broadcast_to(moved, (len(actual), 11))
         assert metrics.pinball_losses(worse, actual).mean() > best
-        for percent, bound in ((80, 2), (95, 0)):
-            if level in (bound, 8 - bound):
+        for percent, bound in ((80, 3), (95, 1)):
+            if level in (bound, 10 - bound):
                 intervals = [metrics.interval(q, percent) for q in (truth, moved)]
                 true, wrong = (metrics.winkler(actual, *i, percent).mean() for i in intervals)
                 assert wrong > true
@@ -248,7 +260,7 @@ def test_pinball_and_winkler_are_lowest_at_the_truth(level):
 
 def test_true_quantiles_cover_what_they_say():
     actual = np.random.default_rng(7).normal(0, 0.01, 200_001)
-    truth = np.broadcast_to(np.quantile(actual, QUANTILES), (1, len(actual), 9))
+    truth = np.broadcast_to(np.quantile(actual, QUANTILES), (1, len(actual), 11))
     price = np.exp(actual)[None]
     summary = summarise(
         close=np.ones_like(price),

@@ -35,10 +35,10 @@ def test_a_record_cannot_be_changed():
 
 def test_quantiles_rise_and_mirror_around_the_median():
     assert list(QUANTILES) == sorted(set(QUANTILES))
-    assert len(QUANTILES) == 9
+    assert len(QUANTILES) == 11
     np.testing.assert_allclose(np.add(QUANTILES, QUANTILES[::-1]), 1)
     assert QUANTILES[0] > 0
-    assert QUANTILES[4] == 0.5
+    assert QUANTILES[5] == 0.5
 
 
 def test_bars_are_counted_and_chosen_together():

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.records import (
+    MEDIAN,
     POINT_BASELINE,
     QUANTILE_BASELINE,
     Bars,
@@ -27,7 +28,7 @@ from stockbatch.store.calendar import extend
 from tests.support.market import CODE, ORIGIN, calendar, session
 
 FUTURE, PAST = datetime(2100, 1, 1, tzinfo=UTC), datetime(2024, 6, 4, 13, 30, tzinfo=UTC)
-QUANTILES = (-0.04, -0.03, -0.02, -0.01, 0.001, 0.011, 0.021, 0.031, 0.041)
+QUANTILES = (-0.06, -0.04, -0.03, -0.02, -0.01, 0.001, 0.011, 0.021, 0.031, 0.041, 0.061)
 
 
 def rows(db: Session, query: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -96,8 +97,8 @@ def forecast_of(instrument: Instrument, **changes: Any) -> Forecast:
         "target_session": session(1),
         "deadline_at": PAST,
         "origin_close": 100.0,
-        "close": 100.0 * float(np.exp(QUANTILES[4])),
-        "log_return": QUANTILES[4],
+        "close": 100.0 * float(np.exp(QUANTILES[MEDIAN])),
+        "log_return": QUANTILES[MEDIAN],
         "quantiles": QUANTILES,
         "probability_of_rise": 0.6,
         "fingerprint": "a",
@@ -121,7 +122,7 @@ def model_of(ticker: str | None, last: date = ORIGIN, **changes: Any) -> Trained
         "configuration": "settings",
         "parameters": {"units": 3},
         "seed": 1,
-        "weights": {"dense.bias": np.arange(9, dtype=np.float32)},
+        "weights": {"dense.bias": np.arange(11, dtype=np.float32)},
         "best_epoch": 2,
         "training_loss": (0.3, 0.2, 0.1),
         "validation_loss": (0.4, 0.3, 0.35),

@@ -7,7 +7,7 @@ import numpy as np
 from stockbatch.config import Settings
 from stockbatch.engine.features import FEATURE_VERSION
 from stockbatch.engine.material import Material, fingerprint
-from stockbatch.records import Reason, TrainedModel
+from stockbatch.records import QUANTILES, Reason, TrainedModel
 
 TRAIN = frozenset(
     {
@@ -27,7 +27,8 @@ MORE_TICKERS = 1.5
 
 def configuration(settings: Settings) -> str:
     """Return the SHA-256 of all that, when it changes, makes a model unusable."""
-    return hashlib.sha256(f"{settings.engine_hash()} {FEATURE_VERSION}".encode()).hexdigest()
+    depends_on = f"{settings.engine_hash()} {FEATURE_VERSION} {QUANTILES}"
+    return hashlib.sha256(depends_on.encode()).hexdigest()
 
 
 def decide_base(base: TrainedModel | None, age: int, tickers: int, settings: Settings) -> Reason:

@@ -22,8 +22,8 @@ class LSTM:
     name = "lstm"
 
     def owns(self, weights: Weights) -> bool:
-        """Tell whether `weights` are those of an LSTM."""
-        return "lstm_0.kernel" in weights
+        """Tell whether `weights` are those of an LSTM that states the levels of today."""
+        return "lstm_0.kernel" in weights and weights["dense.bias"].shape[-1] == LEVELS
 
     def shapes(self, inputs: int, settings: ModelSettings) -> dict[str, tuple[int, ...]]:
         """Return the shape of every array of one ticker's weights, by name."""

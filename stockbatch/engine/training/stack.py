@@ -11,7 +11,7 @@ from stockbatch.engine.network import Network
 from stockbatch.engine.operations import pinball_losses
 from stockbatch.engine.training.optimizer import TickerAdam
 from stockbatch.engine.weights import Singles, Weights
-from stockbatch.records import Floats
+from stockbatch.records import SCORED, Floats
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow  # type: ignore[import-untyped]
@@ -60,12 +60,15 @@ class Stack(keras.Model):  # type: ignore[misc]
     ) -> Any:
         """Return the sum over tickers of the mean pinball loss of each one's weighted steps.
 
-        A mean over tickers would let each one's gradient depend on how many there are.
+        A mean over tickers would let each one's gradient depend on how many there are. All levels
+        are learned; what is told is the loss of those SCORED, which validation is of, too.
         """
         weights = ops.convert_to_tensor(sample_weight)
-        total = ops.sum(pinball_losses(y_pred, y) * weights, axis=(1, 2))
+        losses = pinball_losses(y_pred, y)
+        total = ops.sum(ops.mean(losses, axis=-1) * weights, axis=(1, 2))
+        told = ops.sum(ops.mean(losses[..., SCORED], axis=-1) * weights, axis=(1, 2))
         count = ops.sum(weights, axis=(1, 2))
-        self.loss_sum.assign_add(ops.stop_gradient(total))
+        self.loss_sum.assign_add(ops.stop_gradient(told))
         self.loss_count.assign_add(count)
         return ops.sum(total / ops.maximum(count, 1.0))
 

@@ -247,8 +247,8 @@ def poisonous(name, spoil):
 
         def forecast(self, given: Given) -> Stated:
             rows = [i.ticker == BAD for i in given.material.instruments]
-            shape = (len(rows), given.origins, 9)
-            quantiles = np.broadcast_to(np.linspace(-0.01, 0.01, 9), shape).copy()
+            shape = (len(rows), given.origins, 11)
+            quantiles = np.broadcast_to(np.linspace(-0.01, 0.01, 11), shape).copy()
             stated = replace(
                 Stated.of(quantiles),
                 raw_quantiles=quantiles.copy(),

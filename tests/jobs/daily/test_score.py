@@ -79,7 +79,7 @@ def test_a_score_is_what_the_definitions_say(app, one):
     issue(app, forecast_of(one))
     trade(app, one, 97.0)
     (row,), count = scored(app, one)
-    forecast, actual = 100 * np.exp(QUANTILES[4]), np.log(0.97)
+    forecast, actual = 100 * np.exp(QUANTILES[5]), np.log(0.97)
     assert count == 1
     assert (row["status"], row["revision"], row["actual_close"]) == ("scored", 1, 97)
     expected = {
@@ -88,11 +88,11 @@ def test_a_score_is_what_the_definitions_say(app, one):
         "absolute_error": forecast - 97,
         "squared_error": (forecast - 97) ** 2,
         "percentage_error": 100 * (97 - forecast) / 97,
-        "log_return_error": actual - QUANTILES[4],
+        "log_return_error": actual - QUANTILES[5],
         "pinball": np.mean(
             [
                 mean_pinball_loss([actual], [quantile], alpha=level)
-                for level, quantile in zip(records.QUANTILES, QUANTILES, strict=True)
+                for level, quantile in list(zip(records.QUANTILES, QUANTILES, strict=True))[1:10]
             ]
         ),
         "winkler_80": 0.041 + 2 / 0.2 * (-0.02 - actual),
@@ -100,7 +100,8 @@ def test_a_score_is_what_the_definitions_say(app, one):
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert row["direction_hit"] is False
-    assert [row[f"inside_{percent}"] for percent in (50, 80, 90, 95)] == [False, False, False, True]
+    inside = {50: False, 80: False, 90: False, 95: True, 98: True}
+    assert {percent: row[f"inside_{percent}"] for percent in inside} == inside
     again, count = scored(app, one)
     assert (again, count) == ([row], 0)
 
@@ -130,7 +131,7 @@ def test_splits_and_dividends_are_undone(app, one):
     trade(app, one, 25.0, actions=actions)
     (row,), _ = scored(app, one)
     assert (row["status"], row["actual_close"]) == ("scored", 102)
-    assert row["error"] == pytest.approx(102 - 100 * np.exp(QUANTILES[4]))
+    assert row["error"] == pytest.approx(102 - 100 * np.exp(QUANTILES[5]))
     assert row["actual_log_return"] == pytest.approx(np.log(1.02))
 
 
@@ -282,7 +283,7 @@ TICKERS = ("AAA", "BBB", "CCC")
 DAYS = [session(offset) for offset in range(70)]
 POINTS = ("mae", "rmse", "bias", "mape", "smape", "mase")
 METHODS = (POINT_BASELINE, LSTM, QUANTILE_BASELINE, "ewma")
-COVERED = {f"coverage_{percent}": f"inside_{percent}" for percent in (50, 80, 90, 95)}
+COVERED = {f"coverage_{percent}": f"inside_{percent}" for percent in (50, 80, 90, 95, 98)}
 
 
 @pytest.fixture
@@ -315,13 +316,13 @@ def _forecasts(rng, instrument, day, close, target):
     for method in METHODS[1:]:
         if method == LSTM and instrument.ticker == "BBB" and rng.random() < 0.3:
             continue
-        quantiles = np.sort(rng.normal(0, 0.01, 9))
+        quantiles = np.sort(rng.normal(0, 0.01, 11))
         made = forecast_of(
             instrument,
             quantiles=tuple(quantiles.tolist()),
-            log_return=float(quantiles[4]),
+            log_return=float(quantiles[5]),
             probability_of_rise=float(probability_of_rise(quantiles)),
-            **common | {"close": close * float(np.exp(quantiles[4]))},
+            **common | {"close": close * float(np.exp(quantiles[5]))},
         )
         yield replace(made, method=method)
 
@@ -453,7 +454,7 @@ def plain_values(rows):
         level: column(name) for level, name in zip(records.QUANTILES, QUANTILE_COLUMNS, strict=True)
     }
     values["pinball"] = np.mean(
-        [mean_pinball_loss(gone, quantile, alpha=level) for level, quantile in stated.items()]
+        [mean_pinball_loss(gone, stated[level], alpha=level) for level in records.QUANTILES[1:10]]
     )
     values["directional_accuracy"] = np.mean((column("probability_of_rise") > 0.5) == (gone > 0))
     for metric, name in COVERED.items():

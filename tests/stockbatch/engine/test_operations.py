@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from stockbatch import metrics
 from stockbatch.engine import operations
 from stockbatch.engine.quantiles import LEVELS, never_crossing
+from stockbatch.records import QUANTILES, SCORED
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 RANDOM = np.random.default_rng(0)
@@ -18,7 +19,13 @@ def test_the_pinball_loss_of_training_is_that_of_the_metrics():
     actual = RANDOM.normal(size=(3, 4, 5)).astype(np.float32)
     actual[0, 0, 0] = quantiles[0, 0, 0, 2]  # neither above nor below
     found = ops.convert_to_numpy(operations.pinball_losses(quantiles, actual))
-    assert_allclose(found, metrics.pinball_losses(quantiles, actual), rtol=1e-5)
+    assert_allclose(
+        found[..., SCORED].mean(axis=-1), metrics.pinball_losses(quantiles, actual), rtol=1e-5
+    )
+    for level in (0, LEVELS - 1):  # of those that the metrics leave out
+        error, share = actual - quantiles[..., level], QUANTILES[level]
+        expected = np.where(error > 0, share * error, (share - 1) * error)
+        assert_allclose(found[..., level], expected, rtol=1e-5)
 
 
 def test_quantiles_are_spread_out_alike():

@@ -23,8 +23,8 @@ from stockbatch.methods.calibration import (
 )
 from stockbatch.records import QUANTILES
 
-NORMAL = np.array([-1.959964, -1.644854, -1.281552, -0.67449, 0, 0.67449, 1.281552, 1.644854])
-NORMAL = np.append(NORMAL, 1.959964)
+UPPER = [0.67449, 1.281552, 1.644854, 1.959964, 2.326348]
+NORMAL = np.array([*np.negative(UPPER[::-1]), 0, *UPPER])
 
 
 def calibrate(past, actual, quantiles):
@@ -35,7 +35,7 @@ def calibrate(past, actual, quantiles):
 
 
 def forecasts(tickers=3, sessions=400, seed=1, missing=0.05, width=1.0):
-    """Raw quantiles (T, S, 9) of heavy-tailed returns (T, S), `width` times as wide as right."""
+    """Raw quantiles (T, S, 11) of heavy-tailed returns (T, S), `width` times as wide as right."""
     random = np.random.default_rng(seed)
     volatility = 0.01 * np.exp(np.cumsum(random.normal(0, 0.03, (tickers, sessions)), axis=1))
     median = random.normal(0, 0.001, (tickers, sessions))
@@ -48,26 +48,28 @@ def forecasts(tickers=3, sessions=400, seed=1, missing=0.05, width=1.0):
 
 def loop_calibrated(past, actual, quantiles):
     """Of one ticker, one learner and one level after the other, straight from the description."""
-    sides = [0, 1, 2, 3, 5, 6, 7, 8]
+    sides = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
     misses = [min(QUANTILES[level], 1 - QUANTILES[level]) for level in sides]
-    logs = [[0.0] * 8 for _ in LEARNERS]
+    logs = [[0.0] * 10 for _ in LEARNERS]
     losses = [0.0 for _ in LEARNERS]
     for raw, came in list(zip(past, actual, strict=True))[-REACH:]:
         if math.isnan(came) or any(map(math.isnan, raw)):
             continue
-        distances = [raw[level] - raw[4] for level in sides]
-        spread = sum(map(abs, distances))
+        distances = [raw[level] - raw[5] for level in sides]
+        spread = sum(map(abs, distances[1:-1]))
         for k, learner in enumerate(LEARNERS):
             surprises, gradient, loss = [], 0.0, 0.0
             for i, level in enumerate(sides):
-                quantile = raw[4] + math.exp(logs[k][i]) * distances[i]
-                beyond = came < quantile if level < 4 else came > quantile
+                quantile = raw[5] + math.exp(logs[k][i]) * distances[i]
+                beyond = came < quantile if level < 5 else came > quantile
                 surprises.append(beyond - misses[i])
+                if level in (0, 10):
+                    continue
                 gradient += surprises[i] * abs(distances[i]) / spread
                 error = came - quantile
                 loss += max(QUANTILES[level] * error, (QUANTILES[level] - 1) * error) / spread
             losses[k] = losses[k] * (1 - LOSS_FORGETTING) + loss
-            for i in range(8):
+            for i in range(10):
                 moved = logs[k][i] * (1 - learner.forgetting)
                 moved += learner.together * gradient + learner.alone * surprises[i]
                 logs[k][i] = min(max(moved, -LARGEST_LOG), LARGEST_LOG)
@@ -75,10 +77,10 @@ def loop_calibrated(past, actual, quantiles):
     answer = list(quantiles)
     for i, level in enumerate(sides):
         factor = sum(b * math.exp(log[i]) for b, log in zip(beliefs, logs, strict=True))
-        answer[level] = quantiles[4] + factor / sum(beliefs) * (quantiles[level] - quantiles[4])
-    for level in (3, 2, 1, 0):
+        answer[level] = quantiles[5] + factor / sum(beliefs) * (quantiles[level] - quantiles[5])
+    for level in (4, 3, 2, 1, 0):
         answer[level] = min(answer[level], answer[level + 1])
-    for level in (5, 6, 7, 8):
+    for level in (6, 7, 8, 9, 10):
         answer[level] = max(answer[level], answer[level - 1])
     return answer
 
@@ -87,7 +89,7 @@ def loop_calibrated(past, actual, quantiles):
 def test_every_origin_equals_the_description(width):
     quantiles, actual = forecasts(width=width)
     found = calibrate_by_origin(quantiles, actual, 400)
-    assert found.shape == (3, 400, 9)
+    assert found.shape == (3, 400, 11)
     for origin in (0, 1, 2, 70, 249, 250, 251, 399):
         for ticker in range(3):
             past = quantiles[ticker, :origin].tolist(), actual[ticker, :origin].tolist()
@@ -139,10 +141,18 @@ def test_a_ticker_alone_equals_the_ticker_in_any_batch():
 def test_quantiles_never_cross_and_the_median_stays(seed, sessions, missing, width):
     quantiles, actual = forecasts(2, sessions + 1, seed, missing, width)
     found = calibrate_by_origin(quantiles, actual, sessions + 1)
-    assert_array_equal(found[..., 4], quantiles[..., 4])
+    assert_array_equal(found[..., 5], quantiles[..., 5])
     known = ~np.isnan(quantiles[..., 0])
     assert_array_equal(np.isnan(found).any(axis=-1), ~known)
     assert (np.diff(found[known], axis=-1) >= 0).all()
+
+
+def test_the_outermost_levels_leave_the_others_alone():
+    quantiles, actual = forecasts()
+    wilder = quantiles.copy()
+    wilder[..., [0, 10]] += [-0.1, 0.1]
+    one, other = (calibrate_by_origin(q, actual, 100)[..., 1:-1] for q in (quantiles, wilder))
+    assert_array_equal(one, other)
 
 
 def test_without_a_past_the_quantiles_stay():
@@ -150,13 +160,13 @@ def test_without_a_past_the_quantiles_stay():
     now = quantiles[:, 7]
     assert_array_equal(calibrate(quantiles[:, :0], np.empty((3, 0)), now), now)
     assert_array_equal(calibrate(quantiles, np.full((3, 400), np.nan), now), now)
-    assert_array_equal(calibrate(np.full((3, 5, 9), np.nan), np.zeros((3, 5)), now), now)
+    assert_array_equal(calibrate(np.full((3, 5, 11), np.nan), np.zeros((3, 5)), now), now)
 
 
 def test_forecasts_without_spread_and_impossible_actuals_teach_nothing():
     quantiles, actual = forecasts(missing=0)
     now = quantiles[:, -1]
-    flat = np.zeros((3, 400, 9))
+    flat = np.zeros((3, 400, 11))
     assert_array_equal(calibrate(flat, actual, now), now)
     actual[:, ::3] = np.inf
     assert np.isfinite(calibrate(quantiles, actual, now)).all()
@@ -179,7 +189,7 @@ def coverage(quantiles, actual, percent):
 def test_coverage_becomes_what_is_promised(width):
     quantiles, actual = forecasts(30, 600, width=width, missing=0)
     found, came = calibrate_by_origin(quantiles, actual, 350), actual[:, -350:]
-    for percent in (80, 90, 95):
+    for percent in (80, 90, 95, 98):
         off = coverage(quantiles[:, -350:], came, percent) - percent
         assert abs(coverage(found, came, percent) - percent) < 1 + 0.35 * abs(off)
 

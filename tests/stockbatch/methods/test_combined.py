@@ -14,7 +14,7 @@ SHAPE = norm.ppf(QUANTILES)
 
 
 def quantiles(scale, tickers=2, sessions=300):
-    return np.broadcast_to(scale * SHAPE, (tickers, sessions, 9)).copy()
+    return np.broadcast_to(scale * SHAPE, (tickers, sessions, 11)).copy()
 
 
 def slow_weights(first, second, actual):
@@ -102,7 +102,7 @@ def test_reports_widen_the_network_too(one):
 
 
 def test_one_member_alone_is_the_forecast(one):
-    nothing = Stated.of(np.full((2, 1, 9), np.nan))
+    nothing = Stated.of(np.full((2, 1, 11), np.nan))
     for members in ((others(one), nothing), (nothing, others(one))):
         stated = Combined().forecast(
             Given(

@@ -15,7 +15,7 @@ from tests.stockbatch.methods.test_calibration import forecasts
 
 def loop_learned(quantiles, actual):
     """Learner by learner, level by level, ticker by ticker, straight from the description."""
-    sides = [0, 1, 2, 3, 5, 6, 7, 8]
+    sides = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
     misses = [min(QUANTILES[level], 1 - QUANTILES[level]) for level in sides]
     logs = [[0.0] * len(LEARNERS) for _ in sides]
     losses = [0.0] * len(LEARNERS)
@@ -26,21 +26,23 @@ def loop_learned(quantiles, actual):
             if math.isfinite(actual[row, session]) and math.isfinite(quantiles[row, session, 0])
         ]
         for k, learner in enumerate(LEARNERS) if some else ():
-            together, alone, loss = 0.0, [0.0] * 8, 0.0
+            together, alone, loss = 0.0, [0.0] * 10, 0.0
             for row in some:
                 raw, came = quantiles[row, session], actual[row, session]
-                spread = sum(abs(raw[level] - raw[4]) for level in sides)
+                spread = sum(abs(raw[level] - raw[5]) for level in sides[1:-1])
                 for i, level in enumerate(sides):
-                    quantile = raw[4] + math.exp(logs[i][k]) * (raw[level] - raw[4])
-                    beyond = came < quantile if level < 4 else came > quantile
+                    quantile = raw[5] + math.exp(logs[i][k]) * (raw[level] - raw[5])
+                    beyond = came < quantile if level < 5 else came > quantile
                     alone[i] += (beyond - misses[i]) / len(some)
-                    part = abs(raw[level] - raw[4]) / spread
+                    if level in (0, 10):  # they follow the others
+                        continue
+                    part = abs(raw[level] - raw[5]) / spread
                     together += (beyond - misses[i]) * part / len(some)
                     error = came - quantile
                     pinball = max(QUANTILES[level] * error, (QUANTILES[level] - 1) * error)
                     loss += pinball / spread / len(some)
             losses[k] = losses[k] * (1 - LOSS_FORGETTING) + loss
-            for i in range(8):
+            for i in range(10):
                 moved = logs[i][k] * (1 - learner.forgetting)
                 moved += learner.together * together + learner.alone * alone[i]
                 logs[i][k] = min(max(moved, -LARGEST_LOG), LARGEST_LOG)
@@ -62,12 +64,12 @@ def test_a_session_of_which_nothing_is_known_teaches_nothing():
     before = learn_by_session(None, quantiles, actual)[-1]
     assert learn(before, quantiles[:, 0], np.full(5, np.nan)) is before
     assert learn(None, quantiles[:, 0], np.full(5, np.nan)) is None
-    assert learn(before, np.full((5, 9), np.nan), actual[:, 0]) is before
+    assert learn(before, np.full((5, 11), np.nan), actual[:, 0]) is before
 
 
 def test_what_other_levels_have_taught_is_not_heard():
     quantiles, actual = forecasts(tickers=5, sessions=30, missing=0)
-    other = Crowd(logs=np.ones((10, 4)), losses=np.zeros(4), sessions=99, tickers=5)
+    other = Crowd(logs=np.ones((8, 4)), losses=np.zeros(4), sessions=99, tickers=5)
     assert_array_equal(say([other]).share, [0])
     anew, first = learn(other, quantiles[:, 0], actual[:, 0]), learn(
         None, quantiles[:, 0], actual[:, 0])  # fmt: skip
@@ -124,7 +126,7 @@ def test_a_ticker_is_drawn_halfway_to_the_crowd():
     alone = calibrate_by_origin(quantiles, newcomer, 1)
     drawn = calibrate_by_origin(quantiles, newcomer, 1, say_of_last(told))
     assert_array_equal(alone, quantiles[:, -1:])
-    outermost = (drawn - quantiles[:, -1:, [4]])[..., 0] / (alone - quantiles[:, -1:, [4]])[..., 0]
+    outermost = (drawn - quantiles[:, -1:, [5]])[..., 0] / (alone - quantiles[:, -1:, [5]])[..., 0]
     assert_allclose(outermost, np.sqrt(told.factors[-1, 0]))
 
 

@@ -70,22 +70,22 @@ def test_ewma_scales_with_the_returns(factor):
 
 
 def test_ewma_of_a_ticker_that_never_moves_is_zero():
-    assert_array_equal(ewma_quantiles(np.zeros((1, 500))), np.zeros((1, 9)))
+    assert_array_equal(ewma_quantiles(np.zeros((1, 500))), np.zeros((1, 11)))
 
 
 def test_ewma_widens_after_a_shock_and_forgets_it():
     random = np.random.default_rng(2)
     returns = random.normal(0, 0.01, (1, 800))
-    calm = ewma_quantiles(returns[:, :600])[0, 8]
+    calm = ewma_quantiles(returns[:, :600])[0, 10]
     returns[:, 600:620] *= 5
-    assert ewma_quantiles(returns[:, :620])[0, 8] > 3 * calm
-    assert ewma_quantiles(returns)[0, 8] < 1.5 * calm
+    assert ewma_quantiles(returns[:, :620])[0, 10] > 3 * calm
+    assert ewma_quantiles(returns)[0, 10] < 1.5 * calm
 
 
 def test_every_origin_sees_nothing_after_it():
     returns = wandering(sessions=700)
     found = ewma_quantiles_by_origin(returns, 600)
-    assert found.shape == (3, 600, 9)
+    assert found.shape == (3, 600, 11)
     for origin in (0, 1, 30, 299, 598, 599):
         assert_allclose(ewma_quantiles(returns[:, : 101 + origin]), found[:, origin], rtol=1e-12)
     assert np.isnan(found[-1, 0]).all()

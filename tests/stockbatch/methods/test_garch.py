@@ -91,7 +91,7 @@ def test_filter_equals_its_definition_at_every_origin():
     returns[2, :500] = np.nan
     parameters = TRUTH * random.uniform(0.8, 1.05, (3, 5))
     found = garch_quantiles_by_origin(parameters, returns, 750)
-    assert found.shape == (3, 750, 9)
+    assert found.shape == (3, 750, 11)
     for origin in (0, 8, 9, 10, 300, 450, 507, 520, 748, 749):
         until = returns[:, : 51 + origin]
         expected = [loop_quantiles(*pair) for pair in zip(parameters, until, strict=True)]

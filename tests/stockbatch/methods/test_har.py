@@ -87,7 +87,7 @@ def test_too_few_returns_are_no_fit():
     short = prepared(make_panel(400))
     assert Har().fit_calendar([short], SETTINGS) is None
     stated = Har().forecast(Given(material=short, settings=SETTINGS, origins=3))
-    assert stated.quantiles.shape == (2, 3, 9)
+    assert stated.quantiles.shape == (2, 3, 11)
     assert np.isnan(stated.quantiles).all()
 
 
@@ -111,7 +111,7 @@ def test_reports_are_forecast_better_than_without(market):
     inside = {}
     for name, method, fitted in (("plain", Har(), plain), ("knowing", HarEvents(), knowing)):
         scale, _ = har.scales(fitted, market, SESSIONS, events=method.knows_events)
-        edge = np.abs(returns) / (scale[:, :-1] * fitted[SHAPE][6])
+        edge = np.abs(returns) / (scale[:, :-1] * fitted[SHAPE][7])
         inside[name] = np.mean(edge[due & np.isfinite(edge)] < 1)
     assert inside["plain"] < 0.6
     assert inside["knowing"] > 0.7
@@ -127,9 +127,9 @@ def test_the_comparison_sessions_stand_in_for_the_past(market):
     assert not told[:, : -SETTINGS.comparison_sessions].any()
     # What was forecast in earnest stays.
     earnest = nothing()
-    earnest[0, -2] = np.arange(9)
+    earnest[0, -2] = np.arange(11)
     stated = HarEvents().forecast(given(market, parameters, past=earnest))
-    np.testing.assert_array_equal(stated.before[0, -2], np.arange(9))
+    np.testing.assert_array_equal(stated.before[0, -2], np.arange(11))
 
 
 def test_many_origins_are_like_one_after_the_other(market):

@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 from stockbatch.methods.forecasts import probability_of_rise
 from stockbatch.records import QUANTILES
 
-NORMAL = np.array([-1.959964, -1.644854, -1.281552, -0.674490, 0, 0.674490, 1.281552, 1.644854])
-NORMAL = np.append(NORMAL, 1.959964)
+UPPER = [0.674490, 1.281552, 1.644854, 1.959964, 2.326348]
+NORMAL = np.array([*np.negative(UPPER[::-1]), 0, *UPPER])
 RETURNS = st.floats(-0.5, 0.5)
 
 
@@ -38,7 +38,7 @@ GRID = st.integers(-40, 40).map(lambda step: step / 400)
 """Coarse, so that quantiles are often equal or exactly 0."""
 
 
-@given(arrays(np.float64, (3, 2, 9), elements=GRID))
+@given(arrays(np.float64, (3, 2, 11), elements=GRID))
 def test_probability_of_rise_equals_its_plain_loop(quantiles):
     quantiles = np.sort(quantiles, axis=-1)
     found = probability_of_rise(quantiles)
@@ -48,18 +48,18 @@ def test_probability_of_rise_equals_its_plain_loop(quantiles):
     assert ((found >= 0) & (found <= 1)).all()
 
 
-@given(arrays(np.float64, 9, elements=RETURNS), RETURNS)
+@given(arrays(np.float64, 11, elements=RETURNS), RETURNS)
 def test_a_higher_forecast_is_no_less_likely_to_rise(quantiles, shift):
     quantiles = np.sort(quantiles)
     lower, higher = sorted((0.0, shift))
     assert probability_of_rise(quantiles + higher) >= probability_of_rise(quantiles + lower) - 1e-12
 
 
-@given(arrays(np.float64, 9, elements=RETURNS, unique=True))
+@given(arrays(np.float64, 11, elements=RETURNS, unique=True))
 def test_it_is_near_one_half_exactly_where_the_median_is_zero(quantiles):
     quantiles = np.sort(quantiles)
-    assert probability_of_rise(quantiles - quantiles[4]) == pytest.approx(0.5, abs=1e-9)
-    assert (probability_of_rise(quantiles) > 0.5 + 1e-12) <= (quantiles[4] > 0)
+    assert probability_of_rise(quantiles - quantiles[5]) == pytest.approx(0.5, abs=1e-9)
+    assert (probability_of_rise(quantiles) > 0.5 + 1e-12) <= (quantiles[5] > 0)
 
 
 def test_probability_of_rise_by_hand():
@@ -67,21 +67,21 @@ def test_probability_of_rise_by_hand():
     assert probability_of_rise(NORMAL - 0.674490) == pytest.approx(0.25)
     assert probability_of_rise(NORMAL) == pytest.approx(0.5)
     # near the true tail of the normal distribution, never certain, without a jump
-    assert probability_of_rise(NORMAL + 2.326) == pytest.approx(0.99, abs=0.003)
-    assert probability_of_rise(NORMAL - 2.326) == pytest.approx(0.01, abs=0.003)
+    assert probability_of_rise(NORMAL + 2.576) == pytest.approx(0.995, abs=0.002)
+    assert probability_of_rise(NORMAL - 2.576) == pytest.approx(0.005, abs=0.002)
     assert 0.999 < probability_of_rise(NORMAL + 4) < 1
     assert 0 < probability_of_rise(NORMAL - 4) < 0.001
-    edge = probability_of_rise(NORMAL + 1.959964 + np.array([[-1e-9], [1e-9]]))
-    assert_allclose(edge, 0.975, atol=1e-8)
+    edge = probability_of_rise(NORMAL + 2.326348 + np.array([[-1e-9], [1e-9]]))
+    assert_allclose(edge, 0.99, atol=1e-8)
 
 
 def test_a_ticker_that_never_moves_does_not_rise():
-    assert probability_of_rise(np.zeros(9)) == pytest.approx(0.025)
-    assert probability_of_rise(np.full(9, -0.01)) == 0
-    assert probability_of_rise(np.full(9, 0.01)) == 1
+    assert probability_of_rise(np.zeros(11)) == pytest.approx(0.01)
+    assert probability_of_rise(np.full(11, -0.01)) == 0
+    assert probability_of_rise(np.full(11, 0.01)) == 1
 
 
 def test_an_unknown_quantile_leaves_the_probability_unknown():
     quantiles = np.stack([NORMAL, NORMAL])
-    quantiles[0, 8] = np.nan
+    quantiles[0, 10] = np.nan
     assert_allclose(probability_of_rise(quantiles), [np.nan, 0.5], atol=1e-9)

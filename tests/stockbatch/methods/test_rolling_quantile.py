@@ -57,7 +57,7 @@ def test_rolling_quantiles_of_a_short_history_are_unknown():
 def test_every_origin_sees_nothing_after_it():
     returns = wandering(sessions=700)
     found = rolling_quantiles_by_origin(returns, 600)
-    assert found.shape == (3, 600, 9)
+    assert found.shape == (3, 600, 11)
     for origin in (0, 1, 30, 299, 598, 599):
         assert_allclose(rolling_quantiles(returns[:, : 101 + origin]), found[:, origin], rtol=1e-12)
     assert np.isnan(found[-1, 0]).all()

@@ -12,7 +12,7 @@ SHAPE = norm.ppf(QUANTILES)
 
 
 def smooth(tickers, origins, scale=0.02):
-    return np.broadcast_to(scale * SHAPE, (tickers, origins, 9)).copy()
+    return np.broadcast_to(scale * SHAPE, (tickers, origins, 11)).copy()
 
 
 def slow(quantiles, returns):

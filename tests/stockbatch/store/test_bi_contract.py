@@ -93,7 +93,7 @@ def test_one_package_reads_the_views():
 def test_coverage_stands_beside_what_it_should_be(db, one):
     common = ("lstm", "late", 20)
     made = [(one.id, *common, f"coverage_{p}", 20, share, None, None) for p, share in
-            ((50, 0.55), (80, 0.75), (90, 0.9), (95, 1.0))]  # fmt: skip
+            ((50, 0.55), (80, 0.75), (90, 0.9), (95, 1.0), (98, 0.97))]  # fmt: skip
     made += [(None, *common, "coverage_80", 40, 0.81, None, None)]
     made += [(one.id, *common, "pinball", 20, 0.1, None, None)]
     metrics.save(db, "XNYS", TARGET, made)
@@ -107,10 +107,11 @@ def test_coverage_stands_beside_what_it_should_be(db, one):
         ("AAA", 80, pytest.approx(75), pytest.approx(-5)),
         ("AAA", 90, pytest.approx(90), pytest.approx(0)),
         ("AAA", 95, pytest.approx(100), pytest.approx(5)),
+        ("AAA", 98, pytest.approx(97), pytest.approx(-1)),
         (None, 80, pytest.approx(81), pytest.approx(1)),
     ]
     assert (shown[0]["session"], shown[0]["session_close_at"]) == (TARGET, calendar().close(TARGET))
-    assert [row["n"] for row in shown] == [20, 20, 20, 20, 40]
+    assert [row["n"] for row in shown] == [20, 20, 20, 20, 20, 40]
 
 
 def test_outcomes_are_the_final_ones(db, one):
@@ -246,7 +247,7 @@ def test_a_forecast_follows_a_restatement_as_scores_do(db, one, shown_as):
         factor = restated_by_split(np.array(100.0), np.array(now))
         row = rows(db, "SELECT * FROM bi.price_and_forecast WHERE session = :s", s=shown_as)[0]
         assert row["forecast_close"] == pytest.approx(101 / factor), now
-        assert row["close_high_80"] == pytest.approx(100 * np.exp(QUANTILES[6]) / factor), now
+        assert row["close_high_80"] == pytest.approx(100 * np.exp(QUANTILES[7]) / factor), now
 
 
 def test_a_forecast_stands_beside_a_close_without_its_dividend(db, one):
@@ -262,7 +263,7 @@ def test_a_forecast_stands_beside_a_close_without_its_dividend(db, one):
     query = "SELECT * FROM bi.price_and_forecast WHERE session = :session"
     (row,) = rows(db, query, session=TARGET)
     assert (row["close"], row["forecast_close"]) == (24.5, pytest.approx(100 / 4 - 1 / 2))
-    assert row["close_low_95"] == pytest.approx(100 * np.exp(QUANTILES[0]) / 4 - 1 / 2)
+    assert row["close_low_95"] == pytest.approx(100 * np.exp(QUANTILES[1]) / 4 - 1 / 2)
 
 
 def test_a_split_changes_all_rows_before_it(db, one):

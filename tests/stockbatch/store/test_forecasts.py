@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from scipy import stats
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from stockbatch import records
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.exceptions import AccessDenied
 from stockbatch.records import LSTM
@@ -134,7 +136,7 @@ def test_past_quantiles_are_the_raw_ones_of_the_lstm_by_ticker_and_session(db, o
         db, [*made, lstm_of(two, "b", 3, target_session=session(4))], given, issued_at=NOW
     )
     found = past(db, two, one)
-    assert found.shape == (2, 3, 9)
+    assert found.shape == (2, 3, 11)
     np.testing.assert_allclose(found[1, 0], QUANTILES)
     np.testing.assert_allclose(found[0, 1], 2 * np.array(QUANTILES))
     assert np.isfinite(found).all(axis=-1).sum() == 2
@@ -148,6 +150,20 @@ def test_of_several_past_forecasts_of_a_session_the_live_one_counts(db, one, giv
         with in_time(db, until):
             forecasts.add(db, [lstm_of(one, name, number)], given, issued_at=NOW)
         np.testing.assert_allclose(past(db, one)[0, 0], factor * np.array(QUANTILES))
+
+
+def test_outermost_levels_that_were_not_stated_are_made_up_for(db, one, given):
+    """As of Student's t: what 250 sessions have taught is not lost with an upgrade."""
+    t = stats.t(5)
+    raw = [0.01 * quantile for quantile in t.ppf(records.QUANTILES)]
+    forecasts.add(db, [lstm_of(one, "a", 1, raw_quantiles=tuple(raw))], given, issued_at=NOW)
+    naive = {"method": LSTM, "target_session": session(2), "fingerprint": "b"}
+    forecasts.add(db, [naive_of(one, **naive)], given, issued_at=NOW)
+    older = "q01 = NULL, q99 = NULL, raw_q01 = NULL, raw_q99 = NULL"
+    db.execute(text(f"UPDATE stockbatch.forecasts SET {older}"))
+    found = past(db, one)[0]
+    np.testing.assert_allclose(found[0], raw)
+    assert np.isnan(found[1:]).all()
 
 
 def test_only_a_backtest_of_these_origins_is_done(db, one, given):
@@ -169,9 +185,9 @@ def test_only_a_backtest_of_these_origins_is_done(db, one, given):
         {"close": 0.0},
         {"log_return": float("nan")},
         {"log_return": float("-inf")},
-        {"quantiles": (float("nan"),) * 9},
-        {"quantiles": (*QUANTILES[:8], float("inf"))},
-        {"quantiles": (*QUANTILES[:4], float("nan"), *QUANTILES[5:])},
+        {"quantiles": (float("nan"),) * 11},
+        {"quantiles": (*QUANTILES[:10], float("inf"))},
+        {"quantiles": (*QUANTILES[:5], float("nan"), *QUANTILES[6:])},
         {"quantiles": QUANTILES[::-1]},
         {"probability_of_rise": 1.1},
         {"probability_of_rise": float("nan")},

@@ -56,7 +56,7 @@ def test_scored_forecasts_are_laid_out_by_method_kind_ticker_and_session(db):
     assert tuple(late) == metrics.FIELDS
     nan = np.nan
     np.testing.assert_array_equal(late["actual_close"], [[nan, nan, 99], [101, nan, nan]])
-    np.testing.assert_array_equal(late["q025"], np.where(late["close"] > 0, QUANTILES[0], nan))
+    np.testing.assert_array_equal(late["q01"], np.where(late["close"] > 0, QUANTILES[0], nan))
     np.testing.assert_array_equal(
         found[ROLLING, Kind.LIVE]["actual_close"], [[nan, 98, nan], [nan, nan, nan]]
     )

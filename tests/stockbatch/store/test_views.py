@@ -155,6 +155,7 @@ def test_forecast_history_is_the_forecast_and_what_became_of_it(db, one):
         direction_hit=False,
         inside_50=False,
         inside_95=True,
+        inside_98=True,
     )
     point, row = rows(db, "SELECT * FROM bi.forecast_history ORDER BY method")
     forecast = 100 * np.exp(QUANTILES)
@@ -177,19 +178,20 @@ def test_forecast_history_is_the_forecast_and_what_became_of_it(db, one):
             "inside_50": False,
             "inside_80": None,
             "inside_95": True,
+            "inside_98": True,
             "issued_at": NOW,
             "deadline_at": PAST,
         }
         == row
     )
     numbers = {
-        "forecast_close": forecast[4],
-        "median_close": forecast[4],
-        "forecast_return_pct": 100 * (np.exp(QUANTILES[4]) - 1),
+        "forecast_close": forecast[5],
+        "median_close": forecast[5],
+        "forecast_return_pct": 100 * (np.exp(QUANTILES[5]) - 1),
         "probability_of_rise_pct": 60,
         "actual_return_pct": -3,
     }
-    for low, high, percent in ((3, 5, 50), (2, 6, 80), (1, 7, 90), (0, 8, 95)):
+    for low, high, percent in ((4, 6, 50), (3, 7, 80), (2, 8, 90), (1, 9, 95), (0, 10, 98)):
         numbers[f"close_low_{percent}"] = forecast[low]
         numbers[f"close_high_{percent}"] = forecast[high]
     assert {name: row[name] for name in numbers} == pytest.approx(numbers)
@@ -317,10 +319,13 @@ def test_price_and_forecast_is_one_panel_of_bars_averages_and_the_forecast(db, o
     row = panel[-1]
     assert (row["close"], row["average_20"], row["forecast_kind"]) == (None, None, "late")
     assert row["origin_session"] == ORIGIN
-    numbers = dict(
-        zip(("close_low_95", "close_low_80"), 100 * np.exp(QUANTILES[:3:2]), strict=True)
-    )
-    numbers |= {"close_high_80": 100 * np.exp(QUANTILES[6]), "probability_of_rise_pct": 60}
+    lower = ("close_low_98", "close_low_95"), 100 * np.exp(QUANTILES[:2])
+    numbers = dict(zip(*lower, strict=True))
+    numbers |= {
+        "close_high_80": 100 * np.exp(QUANTILES[7]),
+        "close_high_98": 100 * np.exp(QUANTILES[10]),
+        "probability_of_rise_pct": 60,
+    }
     assert {name: row[name] for name in numbers} == pytest.approx(numbers)
 
 
@@ -337,7 +342,7 @@ def test_prices_and_forecasts_are_restated_for_later_splits(db, one):
     assert [row["close"] for row in panel] == pytest.approx([12.5, 12.75, 13])
     assert [row["volume"] for row in panel] == pytest.approx([56, 14, 7])
     assert [row["forecast_close"] for row in panel[1:]] == pytest.approx([101 / 8, 25 / 2])
-    low = 25.5 * np.exp(QUANTILES[2]) / 2
+    low = 25.5 * np.exp(QUANTILES[3]) / 2
     assert panel[2]["close_low_80"] == pytest.approx(low)
 
     db.execute(text("UPDATE stockbatch.corporate_actions SET retracted_at = now()"))

@@ -42,10 +42,10 @@ def test_the_pass_is_that_of_a_plain_lstm():
         hidden = sigmoid(leave) * np.tanh(cell)
     raw = hidden @ dense + shift
     spreads = (raw + np.sqrt(raw**2 + 4)) / 2
-    expected = [raw[4]]
-    for level in range(5, 9):
+    expected = [raw[5]]
+    for level in range(6, 11):
         expected.append(expected[-1] + spreads[level])
-    for level in (3, 2, 1, 0):
+    for level in (4, 3, 2, 1, 0):
         expected.insert(0, expected[0] - spreads[level])
     found = forward.quantiles(make_weights(tickers=1), inputs)
     assert_allclose(found[0, 0], expected, atol=1e-6)
