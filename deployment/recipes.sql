@@ -8,9 +8,9 @@ FROM bi.next_session_forecast
 WHERE is_headline
 ORDER BY forecast_return_pct DESC, ticker;
 
--- How sure are we? Narrowest 80 % interval first; is_trusted: the inputs are like those trained on.
+-- How sure are we? Narrowest 80 % interval first.
 SELECT ticker, session, 100 * (close_high_80 - close_low_80) / origin_close AS width_80_pct,
-    volatility_pct, is_trusted
+    volatility_pct
 FROM bi.next_session_forecast
 WHERE is_headline
 ORDER BY width_80_pct, ticker;

@@ -254,7 +254,7 @@ def market() -> Json:
             f.forecast_return_pct AS "change %",
             {price("f.close_low_80", "low 80 %")}, {price("f.close_high_80", "high 80 %")},
             {price("f.close_low_95", "low 95 %")}, {price("f.close_high_95", "high 95 %")},
-            f.probability_of_rise_pct AS "P(rise) %", f.event, f.is_trusted AS trusted, f.method,
+            f.probability_of_rise_pct AS "P(rise) %", f.event, f.method,
             a.skill_pct AS "skill %", c.coverage_pct AS "inside 80 %", a.method AS "skill of"
         FROM bi.next_session_forecast AS f
         LEFT JOIN bi.accuracy AS a

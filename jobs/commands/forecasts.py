@@ -52,7 +52,6 @@ def views_table(rows: list[dict[str, Any]]) -> None:
     columns = [("ticker", "left"), ("session", "left"), ("method", "left"), ("kind", "left")]
     columns += [(name, "right") for name in ("last close", "forecast", "change", "80 % interval")]
     columns += [("95 % interval", "right"), ("P(rise)", "right"), ("event", "left")]
-    columns += [("inputs", "left")]
     context.show_table(
         "forecasts (not investment advice)",
         columns,
@@ -69,7 +68,6 @@ def views_table(rows: list[dict[str, Any]]) -> None:
                 _interval(row["close_low_95"], row["close_high_95"]),
                 _percent(row["probability_of_rise_pct"]),
                 row["event"],
-                "unlike those trained on" if row["is_trusted"] is False else "",
             )
             for row in rows
         ],

@@ -757,17 +757,6 @@ def test_forecasts_in_csv_and_json_are_those_of_the_view(reading, traded, ticker
         assert row == {name: "" if v is None else str(v) for name, v in wanted.items()}
 
 
-def test_forecasts_that_are_not_to_be_trusted_are_marked(fresh, own_db):
-    one, two, three = listed(own_db, *TICKERS)
-    unlike, like = ({"method": LSTM, "dissimilarity": value} for value in (1.2, 0.8))
-    made = [forecast_of(one, **unlike), forecast_of(two, **like), forecast_of(three)]
-    forecast_store.add(own_db, made, opened(own_db), issued_at=NOW)
-    own_db.commit()
-    _, _, rows = table(fresh("forecasts"))
-    marked = [row.endswith("unlike those trained on") for row in map(str.rstrip, rows)]
-    assert marked == [True, False, False]
-
-
 def test_forecasts_say_what_is_known_to_move_the_session(fresh, own_db):
     one, two = listed(own_db, "AAA", "BBB")
     made = [forecast_of(instrument, method=LSTM) for instrument in (one, two)]
@@ -786,10 +775,7 @@ def test_a_narrow_terminal_shows_the_columns_that_matter_most(reading, monkeypat
     assert max(map(len, map(str.rstrip, lines[:-1]))) <= 80
     assert "80 % interval" in lines[2]
     assert "P(rise)" not in lines[2]
-    assert (
-        "not shown for want of room: kind, change, 95 % interval, P(rise), event, inputs"
-        in lines[-1]
-    )
+    assert "not shown for want of room: kind, change, 95 % interval, P(rise), event" in lines[-1]
 
 
 def test_the_forecasts_of_a_ticker_end_with_what_became_of_it(reading):

@@ -70,9 +70,6 @@ def _summary(data: pd.DataFrame) -> None:
         )
     elif not current.all():
         st.warning(f"{(~current).sum()} tickers have only an old forecast: see Operations.")
-    unlike = data["is_trusted"].eq(False).sum()
-    if unlike:
-        st.warning(f"{unlike} tickers have inputs unlike those their models were trained on.")
 
 
 def _better(data: pd.DataFrame) -> dict[str, str]:

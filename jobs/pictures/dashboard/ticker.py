@@ -69,8 +69,6 @@ def _next_session(data: pd.DataFrame, events: pd.DataFrame) -> None:
     st.caption(" · ".join(map(escaped, said)))
     if best["is_demo"]:
         st.warning(DEMONSTRATION)
-    if best["is_trusted"] == False:  # noqa: E712 - unknown is no reason to warn
-        st.warning("The inputs are unlike those the model was trained on: trust this less.")
     with st.expander("By every method"):
         number = st.column_config.NumberColumn
         columns: Columns = {

@@ -178,13 +178,6 @@ def test_an_old_forecast_is_said_to_be_old(open_page, fresh):
     assert "the forecast is old" in texts(open_page("ticker"))
 
 
-def test_inputs_unlike_those_trained_on_are_pointed_out(open_page, fresh):
-    db, instrument = fresh
-    issue(db, forecast_of(instrument, dissimilarity=9.0))
-    assert "1 tickers have inputs unlike" in texts(open_page("overview"))
-    assert "unlike those the model was trained on" in texts(open_page("ticker"))
-
-
 def test_a_forecast_without_an_interval_is_shown(open_page, fresh):
     db, instrument = fresh
     issue(db, naive_of(instrument))
