@@ -201,7 +201,8 @@ def calibrated() -> str:
     volatility = np.full(sessions, 1.0)
     volatility[calm : calm + wild] = 2.0
     actual = np.random.default_rng(7).standard_normal(sessions) * volatility
-    normal = np.array([-1.96, -1.645, -1.2816, -0.6745, 0, 0.6745, 1.2816, 1.645, 1.96])
+    upper = [0.6745, 1.2816, 1.645, 1.96, 2.3263]
+    normal = np.array([*np.negative(upper[::-1]), 0, *upper])
     raw = np.tile(normal, (1, sessions, 1))
     low, high = QUANTILES.index(0.1), QUANTILES.index(0.9)
     shown = sessions - 60

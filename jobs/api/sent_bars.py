@@ -15,7 +15,7 @@ from stockbatch.market.quality import Checked
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods import registry
 from stockbatch.methods.base import PAST, Given
-from stockbatch.methods.forecasts import forecasts
+from stockbatch.methods.forecasts import calibrated, forecasts
 from stockbatch.records import (
     LSTM,
     ActionKind,
@@ -29,7 +29,7 @@ from stockbatch.records import (
     Severity,
     TrainedModel,
 )
-from stockbatch.store import bi, market, models
+from stockbatch.store import bi, crowds, market, models
 from stockbatch.store import forecasts as forecast_store
 
 
@@ -74,7 +74,13 @@ def predict(
     given = Given(material=material, settings=own, past=past, models={0: model}, base=base)
     target = calendar.next(origin)
     targets = {origin: (target, calendar.deadline(target))}
-    for forecast in forecasts(material, {LSTM: lstm.forecast(given)}, targets):
+    # The newest word of the crowd: a run of the session would have had it, too.
+    heard = crowds.between(
+        db, calendar.code, LSTM, as_date(targets_before[0]), origin, demo=instrument.demo
+    )
+    taught = {LSTM: [heard[max(heard)] if heard else None]}
+    stated = calibrated({LSTM: lstm.forecast(given)}, material, taught)
+    for forecast in forecasts(material, stated, targets):
         return ExplainedForecast(
             forecast=forecast,
             model=model,

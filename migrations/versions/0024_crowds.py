@@ -68,6 +68,8 @@ def upgrade() -> None:
         " intervals teach.",
     )
     op.execute("GRANT SELECT, INSERT ON stockbatch.crowds TO stockbatch_writer")
+    # A prediction from bars that are sent is calibrated as a run would have it.
+    op.execute("GRANT SELECT ON stockbatch.crowds TO stockbatch_api")
 
 
 def downgrade() -> None:

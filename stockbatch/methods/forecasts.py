@@ -71,10 +71,10 @@ def calibrated(
     `crowds` are, by method, what all tickers had taught it at each origin; without, each ticker
     learns alone.
     """
-    names = {name for name in registry.calibrated() if stated[name].quantiles is not None}
+    names = registry.calibrated()
     return {
         name: _calibrated(one, material.features.returns, crowds.get(name, ()))
-        if name in names
+        if name in names and one.quantiles is not None
         else one
         for name, one in stated.items()
     }

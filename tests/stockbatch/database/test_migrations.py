@@ -531,6 +531,37 @@ def test_a_month_of_live_forecasts_stays_as_it_was_shown(empty, empty_settings, 
     assert rows(empty, SHOWN) == described
 
 
+def test_forecasts_of_before_have_no_outermost_levels(empty, empty_settings):
+    config = database.alembic_config(empty)
+    alembic.upgrade(config, "0025")
+    with empty.begin() as connection:
+        connection.exec_driver_sql(MONTH)
+        live(connection, ["lstm"], [("2024-02-28", "2024-02-29")])
+    views = "forecast_history", "next_session_forecast", "price_and_forecast"
+    before = {view: rows(empty, f"SELECT * FROM bi.{view}") for view in views}
+    described = rows(empty, SHOWN)
+    database.migrate(empty_settings)
+    for view, added in zip(views, (3, 2, 2), strict=True):
+        found = rows(empty, f"SELECT * FROM bi.{view}")
+        assert found == [(*row, *[None] * added) for row in before[view]]
+    with empty.begin() as connection:
+        stated = "q01 = {}, q99 = 5, raw_q01 = -5, raw_q99 = 5"
+        change = f"UPDATE stockbatch.forecasts SET {stated}"
+        connection.exec_driver_sql(change.format(-5))
+        for wrong in ("-3", "'-Infinity'", "'NaN'"):  # above the next level, or no number
+            with pytest.raises(DBAPIError, match="outermost"), connection.begin_nested():
+                connection.exec_driver_sql(change.format(wrong))
+    low, high = "round(close_low_98::numeric, 2)", "round(close_high_98::numeric)"
+    for view in views:
+        shown = rows(
+            empty, f"SELECT {low}::text, {high}::text FROM bi.{view} WHERE close_low_98 > 0"
+        )
+        assert shown == [("0.67", "14841")] * 2, view
+    alembic.downgrade(config, "0025")
+    assert {view: rows(empty, f"SELECT * FROM bi.{view}") for view in views} == before
+    assert rows(empty, SHOWN) == described
+
+
 def add_migrations(folder, monkeypatch, then):
     """Append a good migration and one that ends with `then`."""
     head = database.head()

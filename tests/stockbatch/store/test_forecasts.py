@@ -157,8 +157,8 @@ def test_outermost_levels_that_were_not_stated_are_made_up_for(db, one, given):
     t = stats.t(5)
     raw = [0.01 * quantile for quantile in t.ppf(records.QUANTILES)]
     forecasts.add(db, [lstm_of(one, "a", 1, raw_quantiles=tuple(raw))], given, issued_at=NOW)
-    naive = {"method": LSTM, "target_session": session(2), "fingerprint": "b"}
-    forecasts.add(db, [naive_of(one, **naive)], given, issued_at=NOW)
+    silent = {"quantiles": None, "target_session": session(2)}
+    forecasts.add(db, [forecast_of(one, method=LSTM, **silent)], given, issued_at=NOW)
     older = "q01 = NULL, q99 = NULL, raw_q01 = NULL, raw_q99 = NULL"
     db.execute(text(f"UPDATE stockbatch.forecasts SET {older}"))
     found = past(db, one)[0]
