@@ -14,7 +14,14 @@ from stockbatch.store import models, promotions, tokens
 from tests.support.ledger import listed, model_of, opened
 from tests.support.market import fetch
 
-READABLE = {"alembic_version", "api_tokens", "market_inputs", "models_in_use", "promotions"}
+READABLE = {
+    "alembic_version",
+    "api_tokens",
+    "crowds",
+    "market_inputs",
+    "models_in_use",
+    "promotions",
+}
 
 
 @pytest.fixture
