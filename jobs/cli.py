@@ -57,9 +57,7 @@ for command in (
     *(report, dashboard, export, api, doctor, migrate, prune),
 ):
     app.command()(command)
-for group in (
-    *(tickers, events, providers, quality, models, headline, tokens, alerts, db, config),
-):
+for group in (tickers, events, providers, quality, models, headline, tokens, alerts, db, config):
     app.add_typer(group)
 
 

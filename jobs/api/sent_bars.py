@@ -75,10 +75,10 @@ def predict(
     target = calendar.next(origin)
     targets = {origin: (target, calendar.deadline(target))}
     # The newest word of the crowd: a run of the session would have had it, too.
-    heard = crowds.between(
+    heard = crowds.newest(
         db, calendar.code, LSTM, as_date(targets_before[0]), origin, demo=instrument.demo
     )
-    taught = {LSTM: [heard[max(heard)] if heard else None]}
+    taught = {LSTM: [heard[1]]} if heard else {}
     stated = calibrated({LSTM: lstm.forecast(given)}, material, taught)
     for forecast in forecasts(material, stated, targets):
         return ExplainedForecast(

@@ -34,11 +34,10 @@ def _after(
     app: App, run: Run, calendar: TradingCalendar, method: str, *, demo: bool
 ) -> Crowd | None:
     with app.transaction() as db:
-        stored = _stored(db, calendar, method, run.session, run.session, demo=demo)
-        if run.session in stored:
-            return stored[run.session]
+        since, known = _newest(db, calendar, method, run.session, demo=demo)
+        if since > run.session:
+            return known
         tickers = _active(db, calendar, demo=demo)
-        known, since = _newest(calendar, stored, run.session)
         lesson = _scored(db, tickers, method, calendar.between(since, run.session))
     *_, last = crowd.learn_by_session(known, *lesson)
     if last is not None and np.isfinite(lesson[1][:, -1]).any():
@@ -81,18 +80,18 @@ def _on_the_way(
     *,
     demo: bool,
 ) -> list[Crowd | None]:
-    first, days = as_date(origins[0]), [as_date(origin) for origin in origins]
+    days = [as_date(origin) for origin in origins]
+    yesterday = days[0] - timedelta(days=1)
     with app.transaction() as db:
-        stored = _stored(db, calendar, method, first, days[-1], demo=demo)
+        stored = crowds.between(db, calendar.code, method, days[0], days[-1], demo=demo)
         few = len(tickers) < ENOUGH * len(_active(db, calendar, demo=demo))
         if few or all(day in stored for day in days):
             return [stored.get(day) for day in days]
-        known, since = _newest(calendar, stored, first - timedelta(days=1))
-        lesson = _scored(db, tickers, method, calendar.between(since, first - timedelta(days=1)))
+        since, known = _newest(db, calendar, method, yesterday, demo=demo)
+        lesson = _scored(db, tickers, method, calendar.between(since, yesterday))
         # What was forecast for the first origin was so by the block before.
         before = forecasts.past_quantiles(db, tickers, origins[:1], method)
-    for one in crowd.learn_by_session(known, *lesson):
-        known = one
+    *_, known = known, *crowd.learn_by_session(known, *lesson)
     quantiles = np.concatenate([before, stated[:, :-1]], axis=1)
     actual = _taught(quantiles, actual)
     after: list[Crowd | None] = []
@@ -109,22 +108,19 @@ def _active(db: Session, calendar: TradingCalendar, *, demo: bool) -> list[Instr
     return [one for one in instrument_store.active(db, calendar.code) if one.demo == demo]
 
 
-def _stored(
-    db: Session, calendar: TradingCalendar, method: str, first: date, last: date, *, demo: bool
-) -> dict[date, Crowd]:
-    """Return what is stored from PAST sessions before `first` on; what is older is forgotten."""
-    begin = as_date(calendar.window(first, PAST + 1)[0])
-    return crowds.between(db, calendar.code, method, begin, last, demo=demo)
-
-
 def _newest(
-    calendar: TradingCalendar, stored: Mapping[date, Crowd], last: date
-) -> tuple[Crowd | None, date]:
-    """Return the newest crowd until `last`, and the day from which on it has to learn."""
-    until = [day for day in stored if day <= last]
-    if not until:
-        return None, as_date(calendar.before(last + timedelta(days=1), PAST)[0])
-    return stored[max(until)], max(until) + timedelta(days=1)
+    db: Session, calendar: TradingCalendar, method: str, last: date, *, demo: bool
+) -> tuple[date, Crowd | None]:
+    """Return the day from which on there is something to learn, and what is known before.
+
+    What is older than PAST sessions is forgotten.
+    """
+    first = as_date(calendar.before(last + timedelta(days=1), PAST)[0])
+    found = crowds.newest(db, calendar.code, method, first, last, demo=demo)
+    if found is None:
+        return first, None
+    session, known = found
+    return session + timedelta(days=1), known
 
 
 def _scored(

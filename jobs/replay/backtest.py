@@ -158,7 +158,8 @@ def _block(
 
     def keep(chunk: Sequence[Instrument]) -> None:
         # A half of a chunk that cannot be saved speaks again, by itself.
-        one = said.get(tuple(chunk)) or _say(app, run, around, known, chunk, origins, calendar)
+        one = said.pop(tuple(chunk), None)
+        one = one or _say(app, run, around, known, chunk, origins, calendar)
         added.append(_save(app, run, calendar, one, taught))
 
     left_out |= isolate("backtest", keep, list(said))
@@ -215,7 +216,7 @@ def _say(
     for piece in _pieces(whole, len(origins)):
         stated = _state(app, around, chunk, trained, piece)
         # Nothing older is asked for any more, and all chunks of a block are held at once.
-        newest = piece.material.last(max(PAST, LATELY) + piece.origins)
+        newest = piece.material.cut(slice(-max(PAST, LATELY) - piece.origins, None))
         pieces.append((replace(piece, material=newest), stated))
 
     with app.transaction() as db:

@@ -45,16 +45,15 @@ class Material:
             cut(self.reports, slice(sessions)),
         )
 
-    def last(self, sessions: int) -> "Material":
-        """Return the last `sessions` of all that followed from all of them."""
-        some = slice(-sessions, None)
+    def cut(self, sessions: slice) -> "Material":
+        """Return some of the sessions, with what followed from all of them."""
         return replace(
             self,
-            panel=cut(self.panel, some),
-            features=cut(self.features, some),
-            market=cut(self.market, some),
-            reports=cut(self.reports, some),
-            jumped=self.jumped[:, some].copy(),
+            panel=cut(self.panel, sessions),
+            features=cut(self.features, sessions),
+            market=cut(self.market, sessions),
+            reports=cut(self.reports, sessions),
+            jumped=self.jumped[:, sessions].copy(),
         )
 
     def column(self, session: date) -> int:

@@ -165,19 +165,26 @@ def _factors(quantiles: Floats, actual: Floats, origins: int) -> Floats:
     factors = np.ones_like(logs)
     for step in range(reach):
         now = (..., slice(step, step + origins))
-        # 1 where the quantile was missed, 0 where not, less what was promised: zero in the mean
-        # once the factor is right.
-        surprise = (needed[now] > factors) - MISSES[:, None, None, None]
-        # Outer quantiles lie further out and would drown the others: each counts by its share.
-        gradient = surprise * share[now]
-        loss = np.sum(gradient * (needed[now] - factors), axis=0)
+        together, alone, loss = slopes(factors, needed[now], share[now])
         losses += known[now] * (loss - LOSS_FORGETTING * losses)
-        # Axes here: levels first, so that a sum over them is what all levels say together.
-        pull = _TOGETHER * gradient.sum(axis=0) + _ALONE * surprise
+        pull = _TOGETHER * together + _ALONE * alone
         logs += known[now] * (pull - _FORGETTING * logs)
         np.clip(logs, -LARGEST_LOG, LARGEST_LOG, out=logs)
         np.exp(logs, out=factors)
     return np.moveaxis(believed(factors, losses, TRUST), 0, -1)
+
+
+def slopes(factors: Floats, needed: Floats, share: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return what pulls all factors at once, what pulls each, and the loss; levels come first.
+
+    `needed` and `share` are of `surprises`.
+    """
+    # 1 where the quantile was missed, 0 where not, less what was promised: zero in the mean once
+    # the factor is right.
+    alone = (needed > factors) - MISSES.reshape(-1, *(1,) * (factors.ndim - 1))
+    # Outer quantiles lie further out and would drown the others: each counts by its share.
+    gradient = alone * share
+    return gradient.sum(axis=0), alone, np.sum(gradient * (needed - factors), axis=0)
 
 
 def believed(factors: Floats, losses: Floats, trust: float) -> Floats:

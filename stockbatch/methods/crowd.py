@@ -16,11 +16,11 @@ import numpy as np
 from stockbatch.methods.calibration import (
     LARGEST_LOG,
     LOSS_FORGETTING,
-    MISSES,
     SIDES,
     Learner,
     Say,
     believed,
+    slopes,
     surprises,
 )
 from stockbatch.records import Crowd, Floats
@@ -55,13 +55,10 @@ def learn(crowd: Crowd | None, quantiles: Floats, actual: Floats) -> Crowd | Non
     if crowd is None or crowd.logs.shape != _SHAPE:  # of other levels or learners: it starts anew
         crowd = Crowd(logs=np.zeros(_SHAPE), losses=np.zeros(len(LEARNERS)), sessions=0, tickers=0)
     needed, share = needed[..., some, 0], share[..., some, 0]
-    # The axes are levels, learners, tickers; the rest is one step of `calibration`.
-    factors = np.exp(crowd.logs)[..., None]
-    surprise = (needed > factors) - MISSES[:, None, None]
-    gradient = surprise * share
-    loss = np.sum(gradient * (needed - factors), axis=0).mean(axis=-1)
-    pull = _TOGETHER * gradient.sum(axis=0).mean(axis=-1) + _ALONE * surprise.mean(axis=-1)
-    logs = crowd.logs + pull - _FORGETTING * crowd.logs
+    # The axes are levels, learners, tickers: the last one is what a crowd has more.
+    of_each = slopes(np.exp(crowd.logs)[..., None], needed, share)
+    together, alone, loss = (slope.mean(axis=-1) for slope in of_each)
+    logs = crowd.logs + _TOGETHER * together + _ALONE * alone - _FORGETTING * crowd.logs
     return Crowd(
         logs=np.clip(logs, -LARGEST_LOG, LARGEST_LOG),
         losses=(1 - LOSS_FORGETTING) * crowd.losses + loss,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -19,23 +19,35 @@ def between(
     db: Session, calendar: str, method: str, first: date, last: date, *, demo: bool
 ) -> dict[date, Crowd]:
     """Return the crowds of a method by session, from `first` to `last`."""
-    rows = db.scalars(
-        select(CrowdRow).where(
-            CrowdRow.calendar == calendar,
-            CrowdRow.method == method,
-            CrowdRow.is_demo == demo,
-            CrowdRow.session.between(first, last),
-        )
+    rows = db.scalars(_select(calendar, method, first, last, demo=demo))
+    return {row.session: _crowd(row) for row in rows}
+
+
+def newest(
+    db: Session, calendar: str, method: str, first: date, last: date, *, demo: bool
+) -> tuple[date, Crowd] | None:
+    """Return the newest crowd of a method from `first` to `last`, after its session."""
+    query = _select(calendar, method, first, last, demo=demo)
+    row = db.scalar(query.order_by(CrowdRow.session.desc()).limit(1))
+    return None if row is None else (row.session, _crowd(row))
+
+
+def _select(calendar: str, method: str, first: date, last: date, *, demo: bool) -> Select[CrowdRow]:
+    return select(CrowdRow).where(
+        CrowdRow.calendar == calendar,
+        CrowdRow.method == method,
+        CrowdRow.is_demo == demo,
+        CrowdRow.session.between(first, last),
     )
-    return {
-        row.session: Crowd(
-            logs=np.array(row.logs).reshape(-1, len(row.losses)),
-            losses=np.array(row.losses),
-            sessions=row.sessions,
-            tickers=row.instruments,
-        )
-        for row in rows
-    }
+
+
+def _crowd(row: CrowdRow) -> Crowd:
+    return Crowd(
+        logs=np.array(row.logs).reshape(-1, len(row.losses)),
+        losses=np.array(row.losses),
+        sessions=row.sessions,
+        tickers=row.instruments,
+    )
 
 
 def add(

@@ -193,22 +193,7 @@ def until(whole: Material, column: int, settings: Settings) -> Material:
     """Return what a run for the session of `column` would have loaded."""
     some = slice(max(column + 1 - material.sessions_needed(settings), 0), column + 1)
 
-    def cut(record: Any) -> Any:
-        fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
-        arrays = {name: field for name, field in fields.items() if isinstance(field, np.ndarray)}
-        cuts = {
-            name: array[some] if array.ndim == 1 else array[:, some]
-            for name, array in arrays.items()
-        }
-        return replace(record, **cuts)
-
-    return replace(
-        whole,
-        panel=cut(whole.panel),
-        features=cut(whole.features),
-        market=cut(whole.market),
-        reports=cut(whole.reports),
-    )
+    return whole.cut(some)
 
 
 def walk(

@@ -55,7 +55,7 @@ def test_it_is_learned_once_and_heard_by_every_forecast_made_of_the_session(app,
     # All learners of a crowd that has its full share say four times as wide.
     change(
         "UPDATE stockbatch.crowds SET sessions = :many, losses = array_fill(0, ARRAY[4]),"
-        " logs = array_fill(ln(4.0)::float8, ARRAY[32]) WHERE method = 'lstm'",
+        " logs = array_fill(ln(4.0)::float8, ARRAY[40]) WHERE method = 'lstm'",
         many=HEARD_AFTER,
     )
     run(app, session(1), reprocess=True)

@@ -292,8 +292,14 @@ class DivergingTrainer(PlainTrainer):
 def test_a_model_of_other_settings_is_never_used(make_app, market):
     app = make_app(market)
     run(app)
-    own = fetch(app.engine, "SELECT id FROM stockbatch.models WHERE kind = 'ticker'")
-    assert {row["id"] for row in own} & {served(app, ORIGIN, ticker) for ticker in TICKERS}
+    own = fetch(
+        app.engine,
+        "SELECT m.id, ticker FROM stockbatch.models AS m JOIN stockbatch.instruments AS i"
+        " ON i.id = instrument_id WHERE m.kind = 'ticker' AND method = 'lstm'",
+    )
+    assert {row["ticker"] for row in own} == set(TICKERS)
+    for row in own:
+        assert promote_models.promote(app, row["ticker"], row["id"]) == session(1)
 
     model = app.settings.model.model_copy(update={"units": 4})
     app.settings = app.settings.model_copy(update={"model": model})
