@@ -207,6 +207,7 @@ def _keep_averages() -> None:
         " corporate_actions.",
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON stockbatch.averages TO stockbatch_writer")
+    op.execute("GRANT SELECT ON stockbatch.split_ratios TO stockbatch_writer")
     for statements in (RENEW_AVERAGES, KEEP_AVERAGES, OF_ALL):
         op.execute(statements)
 
@@ -222,6 +223,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION stockbatch.keep_averages()")
     op.execute("DROP FUNCTION stockbatch.renew_averages(int[], date[], date[])")
     op.drop_table("averages", schema="stockbatch")
+    op.execute("REVOKE SELECT ON stockbatch.split_ratios FROM stockbatch_writer")
     # The rights to a column, and the rules it is in, go with it.
     for column in (*NUMBERS, "reasons"):
         op.drop_column("forecasts", column, schema="stockbatch")
