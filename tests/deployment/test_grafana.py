@@ -12,9 +12,10 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from sqlalchemy import text
 
+from jobs import watchlist
 from jobs.replay.backtest import backtest
 from stockbatch import database
-from stockbatch.records import Alert, Condition, Event, Timing
+from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
 from stockbatch.store import alerts, events, instruments, metrics
 from tests.support import grafana
 from tests.support.grafana import DASHBOARDS, expand, loaded, rows, types, values_of
@@ -44,6 +45,7 @@ def reader(make_lasting_app, tmp_path_factory):
     market.list("NEW", sessions=20)
     market.multiply("CCC", 0.6, session(-20), date.max)
     app = make_lasting_app(market)
+    watchlist.tag(app, ["AAA", "CCC"], [(GroupKind.SECTOR, "Energy"), (GroupKind.TAG, "value")])
     list(backtest(app, CODE, session(-30), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
