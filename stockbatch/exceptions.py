@@ -43,6 +43,7 @@ StockbatchError
 │   ├── TickerTaken
 │   ├── BadSymbol
 │   ├── NoInstruments
+│   ├── TooFewBars
 │   └── NothingToReport
 ├── QualityError
 │   ├── UnknownIssue
@@ -312,6 +313,10 @@ class BadSymbol(InstrumentError):
 
 class NoInstruments(InstrumentError):
     """The watchlist{where} is empty: 'stockbatch tickers add TICKER' adds to it"""
+
+
+class TooFewBars(InstrumentError):
+    """{found}"""
 
 
 class NothingToReport(InstrumentError):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -144,19 +145,26 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="TICKER")]) -> Non
 
 
 @tickers.command("list")
-def list_() -> None:
+def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     """Show the watchlist."""
     from jobs.app import running
     from stockbatch.store import instruments
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         known = instruments.active(db)
-    headings = ("ticker", "exchange", "currency", "prices", "provider", "name")
-    columns = [(heading, "left") for heading in headings]
-    rows = [(i.ticker, i.calendar, i.currency, i.price_basis, i.provider, i.name) for i in known]
-    context.show_table(f"{len(rows)} tickers", columns, rows)
-    for line in _understood(known):
-        context.say(line)
+    names = ("ticker", "calendar", "currency", "price_basis", "provider", "name")
+    columns = [
+        words("ticker"),
+        words("exchange", "calendar"),
+        words("name", folds=True),
+        words("currency", wide=True),
+        words("prices", "price_basis"),
+        words("provider", folds=True),
+    ]
+    rows = [{name: getattr(one, name) for name in names} for one in known]
+    tables.show(f"{len(rows)} tickers", columns, rows, names, layout, wide=wide)
+    for line in _understood(known) if layout == "table" else ():
+        context.answer(line)
 
 
 def _understood(listed: Iterable[Listing | Instrument]) -> Iterator[str]:
@@ -199,7 +207,7 @@ def _tell(result: Added, *, fallbacks: bool) -> None:
         known = f", {result.known} on the watchlist already" if result.known else ""
         if known and fallbacks:
             known += ": to change their fallbacks, remove them and add them again"
-        typer.echo(f"{len(result.listings)} added{known}")
+        context.say(f"{len(result.listings)} added{known}")
     for line in _understood(result.listings):
         context.say(line, err=True)
     for failure in result.failures:

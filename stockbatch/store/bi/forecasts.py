@@ -1,5 +1,6 @@
 """What is forecast for the next session, and what was forecast before."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy.orm import Session
@@ -68,6 +69,24 @@ ORDER BY session
 def latest(db: Session) -> Answer:
     """Return the latest forecast of every ticker that is shown first, if any, else another one."""
     return ask(db, _LATEST)
+
+
+def chosen(
+    db: Session, tickers: Sequence[str] | None, method: str | None, *, everything: bool = False
+) -> Answer:
+    """Return the latest forecasts of some tickers, or of all, in the order of tickers.
+
+    They are those by a method, or with `everything` by all methods, the one shown first before all
+    others; else those of `latest`.
+    """
+    source = "bi.next_session_forecast" if method or everything else f"({_LATEST})"
+    query = (
+        f"SELECT * FROM {source} AS f"
+        " WHERE (cast(:tickers AS text[]) IS NULL OR ticker = ANY(cast(:tickers AS text[])))"
+        " AND (cast(:method AS text) IS NULL OR method = :method)"
+        " ORDER BY ticker, is_headline DESC, method"
+    )
+    return ask(db, query, tickers=list(tickers) if tickers else None, method=method)
 
 
 def latest_with_skill(db: Session) -> Answer:

@@ -1,0 +1,133 @@
+"""What a terminal of 80 columns shows: no line wider, no number cut."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from stockbatch.config import PREFIX
+from tests.support.market import ORIGIN, TICKERS, Market, fetch, run, session
+from tests.support.terminal import COLUMNS, typed, width
+
+LISTS = (
+    *("status", "doctor", "forecasts", "accuracy", "runs", "tickers list", "models list"),
+    *("quality", "alerts", "providers", "headline list", "events list", "schedule", "tokens list"),
+)
+
+
+@pytest.fixture(scope="module")
+def variables(make_lasting_app, tmp_path_factory):
+    """Variables of the environment that name a database in which two sessions were run."""
+    folder = tmp_path_factory.mktemp("market")
+    market = Market(folder / "bars-of-a-market-whose-file-has-quite-a-long-name.csv")
+    market.bars["BBB"][session(-3)]["volume"] = 0.0
+    market.write()
+    app = make_lasting_app(market)
+    for day in (ORIGIN, session(1)):
+        run(app, day)
+    variables = {
+        f"{PREFIX}DATABASE_URL": app.settings.database_url.get_secret_value(),
+        f"{PREFIX}HOME": str(folder),
+    }
+    return app, variables
+
+
+@pytest.fixture
+def shown(variables):
+    """Return what a command shows on a terminal of 80 columns, of one that succeeds."""
+
+    def ask(*arguments, columns=COLUMNS):
+        command = [sys.executable, "-m", "jobs", *arguments]
+        status, said = typed(command, variables[1], columns)
+        assert status == 0, said
+        return said
+
+    return ask
+
+
+@pytest.fixture
+def piped(variables):
+    """Return what a command writes where there is no terminal."""
+
+    def ask(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "jobs", *arguments],
+            env=variables[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    return ask
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_what_is_listed_fits(shown, command):
+    said = shown(*command.split())
+    assert said.strip()
+    assert [line for line in said.splitlines() if width(line) > COLUMNS] == []
+    assert not re.search(r"\d…", said)
+
+
+def test_forecasts_are_led_by_what_varies(shown, variables):
+    (title, headings, _, *rows) = filter(str.strip, shown("forecasts").splitlines())
+    assert title == f"forecasts of {session(2)}, which is over (not investment advice)"
+    assert headings.split()[:6] == ["ticker", "move", "%", "low", "%", "high"]
+    assert [row.split()[0] for row in rows] == list(TICKERS)
+    query = "SELECT * FROM bi.next_session_forecast WHERE is_headline AND ticker = 'AAA'"
+    (row,) = fetch(variables[0].engine, query)
+    move = 50 * (row["close_high_80"] - row["close_low_80"]) / row["origin_close"]
+    assert f"± {move:.2f}" in rows[0]
+    assert f"{100 * (row['close_low_90'] / row['origin_close'] - 1):+.2f}" in rows[0]
+
+
+def test_one_row_stands_upright_with_all_it_has(shown, piped):
+    lines = shown("forecasts", "AAA").splitlines()
+    assert [line for line in lines if line.startswith("last close ")]
+    assert [line for line in lines if line.startswith("95 % interval ")]
+    assert max(map(width, lines)) <= COLUMNS
+    (_, headings, _, row, _) = filter(str.strip, piped("forecasts", "AAA").splitlines())
+    assert "last close" not in headings
+    assert row.startswith("AAA")
+
+
+def test_wide_has_every_column_and_a_pipe_a_line_a_row(shown, piped):
+    assert "95 % interval" in shown("forecasts", "--wide", columns=250)
+    for arguments in (("tickers", "list"), ("tickers", "list", "--wide")):
+        lines = [line for line in piped(*arguments).splitlines() if line.startswith(TICKERS)]
+        assert len([line for line in lines if "quite-a-long-name.csv" in line]) == len(TICKERS)
+
+
+@pytest.mark.parametrize(
+    "command", ["forecasts", "runs", "accuracy", "tickers list", "status", "models list", "doctor"]
+)
+def test_every_list_is_there_for_programs(piped, command):
+    found = json.loads(piped(*command.split(), "--format", "json"))
+    rows = list(csv.DictReader(io.StringIO(piped(*command.split(), "--format", "csv"))))
+    assert len(found) == len(rows) > 0
+    assert list(found[0]) == list(rows[0])
+
+
+def test_numbers_of_files_are_rounded_to_what_they_mean(piped):
+    for row in json.loads(piped("forecasts", "--format", "json")):
+        assert row["close_low_80"] == round(row["close_low_80"], 3)
+        assert row["forecast_return_pct"] == round(row["forecast_return_pct"], 4)
+
+
+def test_forecasts_are_sorted_by_what_is_asked_for(piped):
+    def tickers(sort):
+        rows = json.loads(piped("forecasts", "--sort", sort, "--format", "json"))
+        return [(row["ticker"], row["close_high_80"] - row["close_low_80"]) for row in rows]
+
+    assert [ticker for ticker, _ in tickers("ticker")] == list(TICKERS)
+    assert {ticker for ticker, _ in tickers("move")} == set(TICKERS)
+
+
+def test_a_narrow_terminal_folds_texts_and_cuts_no_number(shown):
+    said = shown("runs", columns=60)
+    assert str(ORIGIN) in said
+    assert "3 trained" in " ".join(said.split())
