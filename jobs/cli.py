@@ -90,9 +90,7 @@ def common(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Say only what is asked for, or wrong.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show a traceback with an error.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
     _: Annotated[
         bool,
         typer.Option("--version", is_eager=True, callback=_version, help="Show the version."),

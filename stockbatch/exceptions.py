@@ -129,7 +129,7 @@ class ConfigurationError(StockbatchError):
 
 class MissingExtra(StockbatchError):
     """{what} needs packages of the extra '{extra}', which are not installed:
-    '.venv/bin/uv sync --frozen --extra all' installs those of every extra"""
+    '.venv/bin/uv sync --frozen --inexact --extra all' installs those of every extra"""
 
     exit_code = 2
 

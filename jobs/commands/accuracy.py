@@ -81,7 +81,9 @@ def accuracy(
     title = f"accuracy, last {window} sessions; skill: % less loss than rolling quantiles"
     tables.show(title, columns, rows, NAMES, layout, wide=wide)
     if not rows:
-        typer.echo("nothing was scored yet: the bars of the sessions forecast have to come", err=True)
+        typer.echo(
+            "nothing was scored yet: the bars of the sessions forecast have to come", err=True
+        )
 
 
 def found(

@@ -27,9 +27,7 @@ def list_(
         found = bi.alerts.latest(db, everything=everything)
     columns = [
         words("since", lambda row: f"{row['raised_at']:%Y-%m-%d %H:%M}"),
-        words(
-            "until", lambda row: row["cleared_at"] and f"{row['cleared_at']:%Y-%m-%d %H:%M}"
-        ),
+        words("until", lambda row: row["cleared_at"] and f"{row['cleared_at']:%Y-%m-%d %H:%M}"),
         words("condition"),
         words("what", "message", folds=True),
         number("untold", lambda row: row["undelivered"] or None),

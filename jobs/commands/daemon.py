@@ -90,7 +90,9 @@ def schedule(layout: options.Format = "table", wide: options.Wide = False) -> No
     said += [f"paused: {code} since {since:%Y-%m-%d %H:%M} UTC" for code, since in paused.items()]
     firings_ = [{"at": firing.at, "what": firing.what} for firing in coming]
     if layout != "table":
-        tables.export(("at", "what"), [*({"at": None, "what": one} for one in said), *firings_], layout)
+        tables.export(
+            ("at", "what"), [*({"at": None, "what": one} for one in said), *firings_], layout
+        )
         return
     if coming:
         typer.echo(f"the daemon wakes up next at {coming[0].at:%a %Y-%m-%d %H:%M} UTC")

@@ -47,7 +47,9 @@ def forecasts(
     from stockbatch.store import bi
 
     if method not in (None, ALL, *registry.methods()):
-        raise typer.BadParameter(f"{method} is no method: use {ALL}, {', '.join(registry.methods())}")
+        raise typer.BadParameter(
+            f"{method} is no method: use {ALL}, {', '.join(registry.methods())}"
+        )
     by = None if method == ALL else method
     outcomes: list[tuple[str, dict[str, Any]]] = []
     with running(context.settings(), create=False) as app, app.transaction() as db:
@@ -86,14 +88,18 @@ def views_table(rows: Sequence[Row], *, wide: bool = False) -> None:
         words("session", _session, wide=not sessions),
         words("method", wide=not has_methods),
         number("move %", lambda row: _plain(row["expected_move_pct"], "± {:.2f}")),
-        number("× usual", lambda row: _plain(row["move_ratio"], "{:.1f}")),
+        number("× usual", lambda row: _plain(row["move_ratio"], "{:.1f}")),  # noqa: RUF001
         number("low %", lambda row: _plain(row["downside_pct"], "{:+.2f}")),
         number("high %", lambda row: _plain(row["upside_pct"], "{:+.2f}")),
         number("rise %", lambda row: _plain(row["probability_of_rise_pct"], "{:.1f}")),
         number("fall %", lambda row: _plain(row["probability_of_fall_pct"], "{:.1f}")),
         words("event", folds=True),
-        number("> ± 2 %", lambda row: _plain(row["probability_of_move_2_pct"], "{:.1f}"), wide=True),
-        number("> ± 5 %", lambda row: _plain(row["probability_of_move_5_pct"], "{:.1f}"), wide=True),
+        number(
+            "> ± 2 %", lambda row: _plain(row["probability_of_move_2_pct"], "{:.1f}"), wide=True
+        ),
+        number(
+            "> ± 5 %", lambda row: _plain(row["probability_of_move_5_pct"], "{:.1f}"), wide=True
+        ),
         number("last close", lambda row: _price(row["origin_close"]), wide=True),
         number("forecast", lambda row: _price(row["forecast_close"]), wide=True),
         number("change %", lambda row: _plain(row["forecast_return_pct"], "{:+.2f}"), wide=True),

@@ -48,8 +48,8 @@ def run(
                     if first is None or last is None:
                         have_bars.append(_say(app, run_session(app, code, session, **choices)))
                         continue
-                    for summary in run_sessions(app, code, first, last, **choices):
-                        have_bars.append(_say(app, summary))
+                    walk = run_sessions(app, code, first, last, **choices)
+                    have_bars.extend(_say(app, summary) for summary in walk)
         if not have_bars:
             raise typer.BadParameter(f"no session from {first} to {last}")
     if not any(have_bars):

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -181,7 +181,7 @@ def _table(
         collapse_padding=True,
     )
     for column, width in zip(columns, widths, strict=True):
-        side = "right" if column.is_number else "left"
+        side: Literal["left", "right"] = "right" if column.is_number else "left"
         table.add_column(
             Text(column.heading), justify=side, width=width, overflow="fold", no_wrap=False
         )

@@ -11,6 +11,7 @@ from stockbatch.store.bi.completeness import FEWEST, LATELY, SHARE
 
 log = logging.getLogger(__name__)
 
+
 def hold_forecasts(
     app: App,
     run: Run,

@@ -7,7 +7,10 @@ WITH exchange AS (
         -- Sessions are stored for a month ahead: where none lies ahead, no run has been for long.
         max(close_at) > now() AS is_known_today,
         -- The sixth newest: who has had no bar since has left the exchange, and is not missed.
-        (array_agg(session ORDER BY session DESC) FILTER (WHERE close_at <= now()))[6] AS lately
+        coalesce(
+            (array_agg(session ORDER BY session DESC) FILTER (WHERE close_at <= now()))[6],
+            min(session)
+        ) AS lately
     FROM stockbatch.sessions
     GROUP BY calendar
 ),
