@@ -16,8 +16,8 @@ KERAS = {
 """What Keras is to be here, whatever it is for the user's other programs."""
 
 
-# TensorFlow says that oneDNN is on before its log can be told to be quiet. Where nothing is computed,
-# oneDNN need not be on; in the training child, whose words are not shown, it stays as it is.
+# TensorFlow says that oneDNN is on before its log can be told to be quiet. Where nothing is
+# computed it need not be on; in the training child, whose words are not shown, it stays as it is.
 QUIET = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 """What keeps TensorFlow silent in a process that only writes files of models."""
 
