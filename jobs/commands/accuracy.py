@@ -10,7 +10,7 @@ from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -28,6 +28,8 @@ METRICS = {
     "coverage_95": "coverage_95_pct",
 }
 """Metrics that are shown, and the columns they become."""
+BASELINES = {"skill_pct": "rolling quantiles", "naive_skill_pct": "the last close"}
+"""What forecasts are compared with, by the columns that say how they did."""
 PERCENT = 100
 """What shares are multiplied by to be percents; MAPE is one already."""
 NAMES = (
@@ -103,23 +105,17 @@ def found(
     return of_all or _turned(bi.accuracy.headlines_of_tickers(db, window).rows())
 
 
-def summary(rows: Iterable[Row]) -> list[str]:
-    """Return a line on what is shown first, for each exchange, or ticker, and kind."""
+def summary(rows: Sequence[Row]) -> list[str]:
+    """Return a line per baseline: how much better what is shown first was, in percent."""
     lines = []
-    for row in rows:
-        if not row["is_headline"]:
-            continue
-        whose = row["ticker"] or row["calendar"]
-        said = [
-            f"{abs(skill):.1f} % {'less' if skill >= 0 else 'more'} {what}"
-            for skill, what in (
-                (row["skill_pct"], "loss than rolling quantiles"),
-                (row["naive_skill_pct"], "error than the last close"),
-            )
-            if skill is not None
-        ]
-        if said:
-            lines.append(f"{whose}, {row['n']} {row['kind']} forecasts: {', '.join(said)}")
+    for name, title in BASELINES.items():
+        known = [row for row in rows if row["is_headline"] and row[name] is not None]
+        said = (
+            f"{row['ticker'] or row['calendar']} {row[name]:+.1f} % ({row['n']} {row['kind']})"
+            for row in known
+        )
+        if known:
+            lines.append(f"better than {title} by {', '.join(said)}")
     return lines
 
 
