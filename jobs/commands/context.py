@@ -105,14 +105,21 @@ def ending() -> Iterator[None]:
 
 
 def say(what: object, *, err: bool = False) -> None:
-    """Print a line about what is done, unless --quiet is given; of what is wrong in any case.
+    """Print a line about what is done, unless --quiet is given.
 
     Some of its words others wrote: nothing in them steers a terminal.
     """
     from stockbatch.text import printable
 
-    if err or not _choice.quiet:
+    if not _choice.quiet:
         typer.echo(printable(str(what)), err=err)
+
+
+def warn(what: object) -> None:
+    """Print a line about what is wrong, or asked of whoever reads it."""
+    from stockbatch.text import printable
+
+    typer.echo(printable(str(what)), err=True)
 
 
 def answer(what: object) -> None:

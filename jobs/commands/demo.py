@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jobs.commands import accuracy, context
-from jobs.commands.forecasts import _led, views_table
+from jobs.commands.forecasts import views_table
 
 if TYPE_CHECKING:
     from stockbatch.providers.base import BarProvider
@@ -44,7 +44,7 @@ def demo() -> None:
         for summary in run_sessions(app, calendar.code, first, last, tickers=tickers):
             context.say(summary)
         with app.transaction() as db:
-            forecasts = list(map(_led, bi.forecasts.chosen(db, tickers, None).rows()))
+            forecasts = bi.forecasts.chosen(db, tickers, None).rows()
             good = accuracy.summary(accuracy.found(db, tickers, WALK))
     typer.echo("")
     views_table(forecasts)

@@ -49,11 +49,11 @@ def _tell(imported: Imported) -> None:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         named = f"{', '.join(names[:NAMED])}{more}"
         lines = sum(imported.unknown.values())
-        context.say(f"{lines} lines left out, not on the watchlist: {named}", err=True)
+        context.warn(f"{lines} lines left out, not on the watchlist: {named}")
     if imported.projected:
         context.say(f"{imported.projected} next reports projected from the rhythm of past years")
     for failure in imported.failures:
-        context.say(f"error: {failure}", err=True)
+        context.warn(f"error: {failure}")
     if imported.failures:
         raise typer.Exit(imported.failures[0].exit_code)
 

@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 
 ALL = "all"
 """What --method takes for every method."""
-ORDERS = {
-    "move": ("expected_move_pct", -1),
-    "unusual": ("move_ratio", -1),
-    "downside": ("downside_pct", 1),
-    "rise": ("probability_of_rise_pct", -1),
-}
-"""What forecasts are sorted by, other than their tickers, and -1 where the largest is first."""
 
 
 def forecasts(
@@ -31,8 +24,14 @@ def forecasts(
         typer.Option(help="By this method, or by 'all'; default: what is shown first."),
     ] = None,
     sort: Annotated[
-        Literal["ticker", "move", "unusual", "downside", "rise"],
-        typer.Option(help="Largest expected move, most unusual, largest downside or likely rise."),
+        Literal[
+            "ticker",
+            "largest_expected_move",
+            "most_unusual",
+            "largest_downside",
+            "most_probable_rise",
+        ],
+        typer.Option(help="What comes first."),
     ] = "ticker",
     layout: options.Format = "table",
     wide: options.Wide = False,
@@ -44,6 +43,7 @@ def forecasts(
     """
     from jobs.app import running
     from stockbatch.methods import registry
+    from stockbatch.records import ForecastOrder
     from stockbatch.store import bi
 
     if method not in (None, ALL, *registry.methods()):
@@ -56,8 +56,9 @@ def forecasts(
         for ticker in tickers or ():
             bi.instruments.require(db, ticker, active=True)
             outcomes += [(ticker, row) for row in bi.runs.last_outcome(db, ticker).rows()]
-        found = bi.forecasts.chosen(db, tickers, by, everything=method == ALL)
-    rows = ordered(list(map(_led, found.rows())), sort)
+        order = ForecastOrder(sort)
+        found = bi.forecasts.chosen(db, tickers, by, order, everything=method == ALL)
+    rows = found.rows()
     if layout == "table":
         views_table(rows, wide=wide)
         for ticker, said in outcomes:  # also why a method has no forecast
@@ -67,14 +68,6 @@ def forecasts(
         tables.export(found.columns, rows, layout)
     if not rows:
         typer.echo("there are none yet: 'stockbatch run' makes them", err=True)
-
-
-def ordered(rows: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Return rows of bi.next_session_forecast in an order; what states no number comes last."""
-    if sort == "ticker":
-        return list(rows)
-    name, sign = ORDERS[sort]
-    return sorted(rows, key=lambda row: (row[name] is None, sign * (row[name] or 0)))
 
 
 def views_table(rows: Sequence[Row], *, wide: bool = False) -> None:
@@ -109,25 +102,6 @@ def views_table(rows: Sequence[Row], *, wide: bool = False) -> None:
         words("why", folds=True, wide=True),
     ]
     tables.show(f"forecasts{of} (not investment advice)", columns, rows, (), wide=wide)
-
-
-def _led(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with what leads it, of a view that has it not yet."""
-    if "expected_move_pct" in row:
-        return row
-    low, high, origin = row["close_low_80"], row["close_high_80"], row["origin_close"]
-    states = low is not None
-    rise = row["probability_of_rise_pct"]
-    return row | {
-        "expected_move_pct": 50 * (high - low) / origin if states else None,
-        "move_ratio": None,
-        "downside_pct": 100 * (row["close_low_90"] / origin - 1) if states else None,
-        "upside_pct": 100 * (row["close_high_90"] / origin - 1) if states else None,
-        "probability_of_fall_pct": None if rise is None else 100 - rise,
-        "probability_of_move_2_pct": None,
-        "probability_of_move_5_pct": None,
-        "why": None,
-    }
 
 
 def _session(row: Row) -> str:

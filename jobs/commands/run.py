@@ -64,5 +64,5 @@ def _say(app: App, summary: Summary) -> bool:
     with app.transaction() as db:
         found = bi.completeness.of_session(db, summary.calendar, summary.session)
     if found and not found.is_enough:
-        context.say(f"warning: {found.calendar}: {found}", err=True)
+        context.warn(f"warning: {found.calendar}: {found}")
     return found is None or not found.expected or found.held > 0

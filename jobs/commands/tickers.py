@@ -187,7 +187,7 @@ def _chooser() -> Choose | None:
     def ask(wrong: WrongCalendar) -> str | None:
         advice = str(wrong.values["advice"])
         if advice not in answers:  # one answer is for all whose bars say the same
-            context.say(f"{wrong.values['ticker']}: {wrong.values['doubt']}", err=True)
+            context.warn(f"{wrong.values['ticker']}: {wrong.values['doubt']}")
             text = f"its calendar ({advice}; n: leave such tickers out)"
             answers[advice] = typer.prompt(
                 text, default="", show_default=False, value_proc=_code, err=True

@@ -221,9 +221,9 @@ def test_a_group_alone_shows_its_help(stockbatch, group):
         (
             ["backtest", "--from", "2024-06-03", "--to", "2024-06-04", "--base-every", "-1"],
             2,
-            ["-1"],
+            ["--base-every", "greater than or equal to 1"],
         ),
-        (["tokens", "add", "me", "--days", "-1"], 2, ["-1"]),
+        (["tokens", "add", "me", "--days", "-1"], 2, ["--days", "greater than or equal to 1"]),
         (["forecasts", "--method", "prophet"], 2, ["prophet is no method: use all, "]),
         (["tickers", "add"], 2, ["name tickers, or give --all"]),
         (["tickers", "add", "AAA", "--all"], 2, ["name tickers, or give --all"]),

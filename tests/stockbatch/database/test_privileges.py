@@ -17,6 +17,7 @@ WRITER = {
     "alert_messages": KEEP,
     "alerts": KEEP,
     "api_tokens": ADD,
+    "averages": CHANGE,
     "bar_revisions": ADD,
     "bars": CHANGE,
     "corporate_actions": CHANGE,
@@ -47,6 +48,7 @@ WRITER = {
     "scores": ADD,
     "sessions": CHANGE,
     "sources": ADD,
+    "split_ratios": READ,
     "training_curves": ADD,
 }
 """What the jobs may do to whole tables of schema stockbatch."""
