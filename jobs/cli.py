@@ -39,6 +39,7 @@ from jobs.commands.status import status
 from jobs.commands.tickers import tickers
 from jobs.commands.tokens import tokens
 from jobs.commands.tune import tune
+from jobs.commands.watchlists import watchlists
 from stockbatch.text import printable
 
 INTERRUPTED = 130
@@ -46,7 +47,7 @@ UNEXPECTED = 70
 
 PANELS: dict[str, tuple[Any, ...]] = {
     "Forecasts": (demo, run, status, forecasts, accuracy, runs, doctor),
-    "Watchlist and bars": (tickers, events, providers, fetch, quality),
+    "Watchlist and bars": (tickers, watchlists, events, providers, fetch, quality),
     "By itself": (daemon, schedule, pause, resume, retry, backfill, alerts),
     "For others to see": (dashboard, report, export, api, tokens),
     "Models": (models, headline, backtest, tune),

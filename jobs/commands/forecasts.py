@@ -81,7 +81,7 @@ def views_table(rows: Sequence[Row], *, wide: bool = False) -> None:
         words("session", _session, wide=not sessions),
         words("method", wide=not has_methods),
         number("move %", lambda row: _plain(row["expected_move_pct"], "± {:.2f}")),
-        number("× usual", lambda row: _plain(row["move_ratio"], "{:.1f}")),  # noqa: RUF001
+        number("× usual", lambda row: _plain(row["move_ratio"], "{:.1f}")),
         number("low %", lambda row: _plain(row["downside_pct"], "{:+.2f}")),
         number("high %", lambda row: _plain(row["upside_pct"], "{:+.2f}")),
         number("rise %", lambda row: _plain(row["probability_of_rise_pct"], "{:.1f}")),

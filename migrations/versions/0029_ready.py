@@ -1,7 +1,7 @@
 """Call no session ready whose bars are not there.
 
 Revision ID: 0029
-Revises: 0027
+Revises: 0028
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0029"
-down_revision = "0027"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 

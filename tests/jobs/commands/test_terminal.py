@@ -10,6 +10,7 @@ import pytest
 
 from jobs import cli
 from stockbatch.config import PREFIX
+from stockbatch.records import ForecastOrder
 from tests.support.market import ORIGIN, TICKERS, Market, fetch, run, session
 from tests.support.terminal import COLUMNS, typed, width
 
@@ -75,13 +76,16 @@ def test_what_is_listed_fits(shown, command):
 def test_forecasts_are_led_by_what_varies(shown, variables):
     (title, headings, _, *rows) = filter(str.strip, shown("forecasts").splitlines())
     assert title == f"forecasts of {session(2)}, which is over (not investment advice)"
-    assert headings.split()[:6] == ["ticker", "move", "%", "low", "%", "high"]
+    assert headings.split()[:7] == ["ticker", "move", "%", "×", "usual", "low", "%"]
     assert [row.split()[0] for row in rows] == list(TICKERS)
     query = "SELECT * FROM bi.next_session_forecast WHERE is_headline AND ticker = 'AAA'"
     (row,) = fetch(variables[0].engine, query)
-    move = 50 * (row["close_high_80"] - row["close_low_80"]) / row["origin_close"]
-    assert f"± {move:.2f}" in rows[0]
-    assert f"{100 * (row['close_low_90'] / row['origin_close'] - 1):+.2f}" in rows[0]
+    told = rows[0].split()
+    assert told[1:4] == ["±", f"{row['expected_move_pct']:.2f}", f"{row['move_ratio']:.1f}"]
+    assert told[4:6] == [f"{row[name]:+.2f}" for name in ("downside_pct", "upside_pct")]
+    rise, fall = (row[f"probability_of_{what}_pct"] for what in ("rise", "fall"))
+    assert told[6:8] == [f"{rise:.1f}", f"{fall:.1f}"]
+    assert 90 < rise + fall <= 100.001
 
 
 def test_one_row_stands_upright_with_all_it_has(shown, piped):
@@ -127,13 +131,21 @@ def test_numbers_of_files_are_rounded_to_what_they_mean(piped):
         assert row["forecast_return_pct"] == round(row["forecast_return_pct"], 4)
 
 
-def test_forecasts_are_sorted_by_what_is_asked_for(piped):
-    def tickers(sort):
-        rows = json.loads(piped("forecasts", "--sort", sort, "--format", "json"))
-        return [(row["ticker"], row["close_high_80"] - row["close_low_80"]) for row in rows]
-
-    assert [ticker for ticker, _ in tickers("ticker")] == list(TICKERS)
-    assert {ticker for ticker, _ in tickers("move")} == set(TICKERS)
+@pytest.mark.parametrize(
+    ("order", "key"),
+    [
+        (ForecastOrder.TICKER, lambda row: row["ticker"]),
+        (ForecastOrder.LARGEST_EXPECTED_MOVE, lambda row: -row["expected_move_pct"]),
+        (ForecastOrder.MOST_UNUSUAL, lambda row: -row["move_ratio"]),
+        (ForecastOrder.LARGEST_DOWNSIDE, lambda row: row["downside_pct"]),
+        (ForecastOrder.MOST_PROBABLE_RISE, lambda row: -row["probability_of_rise_pct"]),
+    ],
+)
+def test_forecasts_are_sorted_by_what_is_asked_for(piped, order, key):
+    rows = json.loads(piped("forecasts", "--sort", order, "--format", "json"))
+    assert {row["ticker"] for row in rows} == set(TICKERS)
+    assert rows == sorted(rows, key=key)
+    assert len({key(row) for row in rows}) > 1
 
 
 def test_a_narrow_terminal_folds_texts_and_cuts_no_number(shown):
