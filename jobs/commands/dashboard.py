@@ -14,7 +14,7 @@ from jobs.commands import context
 if TYPE_CHECKING:
     from stockbatch.config import Address
 
-LOADED_FIRST = ("jobs.pictures.charts", "stockbatch.database", "stockbatch.store.bi")
+LOADED_FIRST = ("jobs.pictures.headline", "jobs.pictures.charts", "stockbatch.database", "stockbatch.store.bi")
 """What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -48,8 +48,7 @@ def dashboard(
         "client_showErrorDetails": "none",
         "logger_hideWelcomeMessage": True,
         "global_developmentMode": False,
-        "theme_base": "light",
-        "theme_primaryColor": BLUE,
+        "theme_primaryColor": BLUE,  # and no base: pages are light or dark as the browser asks
     }
     script = Path(pages.__file__).with_name("main.py")
     bootstrap.load_config_options(options)

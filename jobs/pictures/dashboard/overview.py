@@ -1,32 +1,48 @@
-"""The first page: what is forecast for the next session, how sure, and how good that was."""
+"""The first page: what is forecast for the next session, how unusual that is, and what awaits it."""
 
-from urllib.parse import quote
+from datetime import date
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
 
-from jobs.pictures import charts
-from jobs.pictures.dashboard.page import PRICE, Columns, figures, nothing, plot, read, table
+from jobs.pictures import headline
+from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, read
 from jobs.pictures.frames import own_or_demo
+from jobs.pictures.tables import Columns, Row, day, number, text
 from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.store import bi
 
 ORDERS = {
-    "widest interval": ("width", False),
-    "narrowest interval": ("width", True),
+    "largest expected move": ("expected_move_pct", False),
+    "most unusual": ("move_ratio", False),
+    "largest downside": ("downside_pct", True),
     "most probable rise": ("probability_of_rise_pct", False),
-    "most probable fall": ("probability_of_rise_pct", True),
-    "largest forecast rise": ("forecast_return_pct", False),
-    "largest forecast fall": ("forecast_return_pct", True),
     "best skill": ("skill_pct", False),
     "ticker": ("ticker", True),
 }
-PLOTTED = 25
+SKILL: Columns = {
+    "skill_pct": number(
+        "vs rolling quantile",
+        "{:+.1f} %",
+        about="Pinball loss below that of rolling quantiles over the last 250 sessions; "
+        "below 0: worse.",
+        wide=True,
+    ),
+    "skill_n": number("scored", "{:.0f}", about="Forecasts behind the skill.", wide=True, once=True),
+}
+EVENTS: Columns = {
+    "session": day("session"),
+    "ticker": text("ticker"),
+    "event": text("event"),
+    "event_date": text("its day"),
+}
 
 
 def show() -> None:
     """Show the latest forecast of every ticker."""
     st.header("Next session")
+    _freshness(read(bi.freshness.of_calendars))
     data = read(bi.forecasts.latest_with_skill)
     if data.empty:
         nothing(
@@ -36,15 +52,39 @@ def show() -> None:
         )
         return
     data = own_or_demo(data)
-    data = data.assign(width=data["return_high_80_pct"] - data["return_low_80_pct"])
     _summary(data)
-    order = st.selectbox("Order by", list(ORDERS))
-    column, ascending = ORDERS[order]
-    data = data.sort_values(column, ascending=ascending, na_position="last")
-    _table(data)
-    plot(charts.intervals(data.head(PLOTTED)), rows=min(PLOTTED, len(data)))
-    if len(data) > PLOTTED:
-        st.caption(f"The plot shows the first {PLOTTED} of {len(data)} tickers.")
+    data = _chosen(data)
+    if data.empty:
+        nothing("No ticker or name has that in it.", "Search for less.")
+        return
+    listing(
+        headline.rows_of(data),
+        {**headline.FORECASTS, **SKILL},
+        file="next-session",
+        link=page_of,
+    )
+    st.caption(headline.LAST_CLOSE)
+    _events(data["session"].min().date(), set(data["ticker"]))
+
+
+def page_of(row: Row) -> str:
+    """Return the address of a ticker's page."""
+    return "ticker?" + urlencode({"ticker": row["ticker"]})
+
+
+def _freshness(data: pd.DataFrame) -> None:
+    """Show for each exchange whether its last session is complete."""
+    with st.container(horizontal=True, gap="small"):
+        for exchange in data.to_dict("records"):
+            name, behind, tickers = exchange["calendar"], exchange["behind"], exchange["tickers"]
+            session = "no session" if pd.isna(exchange["session"]) else f"{exchange['session']:%Y-%m-%d}"
+            if behind:
+                words = f"{name}: {behind} of {tickers} tickers lack the bar of {session}"
+                st.badge(escaped(words), icon=":material/warning:", color="orange")
+            elif exchange["is_ready"]:
+                st.badge(escaped(f"{name}: {session} is complete"), icon=":material/check:", color="green")
+            else:
+                st.badge(escaped(f"{name}: {session} has not run"), icon=":material/schedule:", color="gray")
 
 
 def _summary(data: pd.DataFrame) -> None:
@@ -52,14 +92,7 @@ def _summary(data: pd.DataFrame) -> None:
     newest = data["session"].max()
     current = data["is_current"].astype(bool)
     found = data["kind"].value_counts()
-    figures(
-        {
-            "Target session": f"{newest:%Y-%m-%d}",
-            "Tickers": len(data),
-            "Median 80 % interval": f"{data['width'].median():.1f} % wide",
-            **_better(data),
-        }
-    )
+    figures({**headline.of_all(data), **_better(data)})
     st.caption(" · ".join(f"{n} {KINDS[str(kind)]}" for kind, n in found.items()))
     if data["is_demo"].all():
         st.warning(DEMONSTRATION)
@@ -83,43 +116,25 @@ def _better(data: pd.DataFrame) -> dict[str, str]:
     return {"Better than rolling quantiles": "not known yet"}
 
 
-def _table(data: pd.DataFrame) -> None:
-    number = st.column_config.NumberColumn
-    shown = data.assign(
-        link=["ticker?ticker=" + quote(ticker, safe="") for ticker in data["ticker"]],
-    )
-    columns: Columns = {
-        "ticker": st.column_config.TextColumn("ticker", pinned=True),
-        "link": st.column_config.LinkColumn("", display_text="open", width="small"),
-        "forecast_close": number("forecast", format=PRICE),
-        "origin_close": number("naive", format=PRICE, help="The naive forecast: the last close."),
-        "forecast_return_pct": number("change", format="%+.2f %%"),
-        "close_low_80": number("80 % from", format=PRICE),
-        "close_high_80": number("to", format=PRICE),
-        "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
-        "event": st.column_config.TextColumn(
-            "event",
-            help="What is known to move the session; what comes after a close moves the next one.",
-        ),
-        "currency": "currency",
-        "skill_pct": number(
-            "vs rolling quantile",
-            format="%+.1f %%",
-            help="Pinball loss below that of rolling quantiles over the last 250 sessions; "
-            "below 0: worse.",
-        ),
-        "naive_skill_pct": number(
-            "vs naive",
-            format="%+.1f %%",
-            help="Mean absolute error of the forecast close below that of the last close, over "
-            "the same sessions; below 0: worse.",
-        ),
-        "skill_n": number("scored", help="Forecasts behind the skill."),
-        "skill_kind": st.column_config.TextColumn("skill of", help="Kind of those forecasts."),
-        "kind": "kind",
-        "session": st.column_config.DateColumn("session", format="YYYY-MM-DD"),
-        "method": "method",
-        "skill_method": st.column_config.TextColumn("skill by", help="Method of those scored."),
-        "name": "name",
-    }
-    table(shown, columns, rows=12)
+def _chosen(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that the visitor looks for, in the order that was asked for."""
+    left, middle = st.columns(2)
+    with left:
+        words = st.text_input(
+            "Search", placeholder="ticker or name", type="search", live=True
+        ).casefold()
+    with middle:
+        column, ascending = ORDERS[st.selectbox("Order by", list(ORDERS))]
+    found = (data["ticker"] + " " + data["name"].fillna("")).str.casefold()
+    chosen = data[found.str.contains(words.strip(), regex=False)]
+    return chosen.sort_values(column, ascending=ascending, na_position="last", kind="stable")
+
+
+def _events(first: date, tickers: set[str]) -> None:
+    """Show what is known to move the session of the forecasts and those after it."""
+    data = read(bi.events.ahead, first)
+    data = data[data["ticker"].isin(tickers)]
+    if data.empty:
+        return
+    st.subheader("Events ahead")
+    listing(data, EVENTS, file="events", link=page_of)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec
 
 import altair as alt
@@ -11,6 +11,10 @@ import streamlit as st
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from jobs.pictures import tables
+from jobs.pictures.dashboard import downloads
+from jobs.pictures.drawing import LOOK
+from jobs.pictures.tables import Columns, Row
 from jobs.words import DISCLAIMER
 from stockbatch import config, database
 from stockbatch.config import Settings
@@ -21,8 +25,8 @@ from stockbatch.text import printable
 FRESH_SECONDS = 60
 FONT = '"Source Sans", sans-serif'
 """What Streamlit writes in."""
-Columns = dict[str, Any]
-"""Columns of a table in their order, each with its heading or its layout."""
+STYLE = ".sheet { max-height: 34rem } .sheet thead th { position: sticky; top: 0; z-index: 1; "
+STYLE += "background: Canvas; opacity: 1 }"
 P = ParamSpec("P")
 _MARKS = re.compile(r"[!-/:-@\[-`{-~]")
 """All signs of ASCII: a backslash before any of them makes it mean itself."""
@@ -33,12 +37,15 @@ def shown(show: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(show)
     def page() -> None:
+        st.html(f"<style>{tables.STYLE}{STYLE}</style>")
         try:
             show()
         except StockbatchError as error:
+            mended = ""
             if isinstance(error, DatabaseUnavailable):
                 _engine.clear()  # the next visit starts the embedded server if it was stopped
-            st.warning(f"{escaped(error)}. Then reload this page.")
+                mended = f": {_command()}"
+            st.warning(f"{escaped(error)}{mended}. Then reload this page.")
         st.divider()
         st.caption(DISCLAIMER)
 
@@ -66,24 +73,37 @@ def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) ->
     """Show a chart as wide as the page, high enough for `rows` of names if there are any."""
     height = 150 + 20 * rows if rows else height
     padding = {"top": 16, "left": 5, "right": 5, "bottom": 5}
-    placed = chart.properties(height=height, padding=padding).configure(font=FONT)
+    placed = chart.properties(height=height, padding=padding).configure(font=FONT, **LOOK)
     st.altair_chart(placed, width="stretch", theme=None)
 
 
-PRICE = "%.7g"
-"""Prices in a column: digits and not decimals, so that none of a coin's are lost."""
+def listing(
+    data: pd.DataFrame,
+    columns: Columns,
+    *,
+    file: str,
+    link: Callable[[Row], str] | None = None,
+) -> None:
+    """Show a table, what all its rows have in common once, and offer it as files named `file`.
 
-
-def table(data: pd.DataFrame, columns: Columns, rows: int = 20) -> None:
-    """Show those columns, at most so many rows at once; what is unknown stays empty."""
-    st.dataframe(
-        data,
-        hide_index=True,
-        column_order=list(columns),
-        column_config=columns,
-        height=38 + 35 * min(rows, len(data)),
-        placeholder="",
-    )
+    What is longer than the screen is scrolled in a box of its own.
+    """
+    kept, said = tables.varying(data, columns)
+    st.html(tables.html(data, kept, link))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        # Of all columns, and not only of those shown; nothing is written before somebody asks.
+        downloaded = [name for name, column in columns.items() if not column.bar]
+        for words, suffix, write in (("CSV", "csv", downloads.csv), ("Excel", "xlsx", downloads.excel)):
+            st.download_button(
+                words,
+                partial(write, data[downloaded]),
+                f"{file}.{suffix}",
+                on_click="ignore",
+                icon=":material/download:",
+                key=f"{file}.{suffix}",
+            )
+        if said:
+            st.caption(escaped("all: " + " · ".join(said)))
 
 
 def figures(values: Mapping[str, object]) -> None:
@@ -96,6 +116,13 @@ def figures(values: Mapping[str, object]) -> None:
 def nothing(what: str, do: str) -> None:
     """Say that there is nothing to show, and what makes it appear."""
     st.info(f"{what} {do}")
+
+
+def _command() -> str:
+    """Return the command that mends a database which does not answer."""
+    if (_chosen or config.load()).database_url is None:
+        return "`stockbatch db start` starts it"
+    return "start that server; `stockbatch doctor` says what is missing"
 
 
 _chosen: Settings | None = None
