@@ -37,6 +37,7 @@ from jobs.commands.status import status
 from jobs.commands.tickers import tickers
 from jobs.commands.tokens import tokens
 from jobs.commands.tune import tune
+from jobs.commands.watchlists import watchlists
 from stockbatch.text import printable
 
 INTERRUPTED = 130
@@ -57,7 +58,10 @@ for command in (
     *(report, dashboard, export, api, doctor, migrate, prune),
 ):
     app.command()(command)
-for group in (tickers, events, providers, quality, models, headline, tokens, alerts, db, config):
+for group in (
+    *(tickers, watchlists, events, providers, quality, models),
+    *(headline, tokens, alerts, db, config),
+):
     app.add_typer(group)
 
 

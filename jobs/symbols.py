@@ -11,10 +11,13 @@ from stockbatch.exceptions import BadFile, UnknownCalendar
 from stockbatch.market import sessions
 from stockbatch.providers.csv.lines import read_rows
 from stockbatch.providers.yahoo import exchanges
+from stockbatch.text import SEPARATORS, quoted, wrong_name
 
 TOLD = ("name", "calendar", "currency", "asset_class", "sector", "industry", "symbol")
-COLUMNS = (*TOLD, "provider")
+COLUMNS = (*TOLD, "tags", "provider")
 """What a list may say beside `ticker`; what it does not say the provider is asked."""
+GROUPS = ("sector", "industry", "tags")
+"""Those of them that put a ticker into groups."""
 CALLED: dict[str, tuple[str, ...]] = {
     "ticker": (
         *("ticker", "symbol", "tickers", "symbols", "ticker symbol", "stock symbol", "act symbol"),
@@ -33,6 +36,7 @@ CALLED: dict[str, tuple[str, ...]] = {
         *("industry", "gics sub industry", "gics subindustry", "sub industry", "icb subsector"),
         *("gics industry", "gics industry group"),
     ),
+    "tags": ("tags", "tag"),
     "provider": ("provider",),
     "etf": ("etf",),
     "test": ("test issue",),
@@ -218,7 +222,14 @@ def _wanted(
         told["asset_class"] = told["asset_class"].lower()
     if row.get("etf") == "Y":
         told["asset_class"] = "etf"
-    one = Wanted(ticker=row["ticker"], provider=row.get("provider", provider), told=told)
+    groups = {kind: _group_names(file, number, row, headings, kind) for kind in GROUPS}
+    told |= {kind: names[0] for kind, names in groups.items() if names and kind in TOLD}
+    one = Wanted(
+        ticker=row["ticker"],
+        provider=row.get("provider", provider),
+        told=told,
+        tags=groups["tags"],
+    )
     # Yahoo takes both for a symbol: "Cash" under a table would be the share CASH.
     word = re.fullmatch("[A-Z][a-z]+", one.ticker)
     if _of_yahoo(one) and (word or ISIN.fullmatch(one.ticker)):
@@ -226,6 +237,20 @@ def _wanted(
         reason = f"{one.ticker} is {kind}: give the symbol that Yahoo has, in capitals"
         raise BadFile(path=file, line=number, column=headings["ticker"] + 1, reason=reason)
     return one
+
+
+def _group_names(
+    file: Path, number: int, row: Mapping[str, str], headings: Mapping[str, int], kind: str
+) -> tuple[str, ...]:
+    """Return what a cell says of a ticker's groups of a kind, each once; raises BadFile."""
+    cell = row.get(kind, "")
+    cells = re.split(f"[{SEPARATORS}]", cell) if kind == "tags" else [cell]
+    names = dict.fromkeys(filter(None, (" ".join(one.split()) for one in cells)))
+    for name in names:
+        if wrong := wrong_name(name):
+            reason = f"{quoted(name)} cannot name a group of tickers: {wrong}"
+            raise BadFile(path=file, line=number, column=headings[kind] + 1, reason=reason)
+    return tuple(names)
 
 
 def _of_yahoo(one: Wanted) -> bool:

@@ -1,4 +1,4 @@
-"""The watchlist: put tickers on it, rename them, take them off."""
+"""The watchlist: put tickers on it, rename them, take them off, put them into groups."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +19,13 @@ from stockbatch.exceptions import (
 from stockbatch.market import calendars
 from stockbatch.market.sessions import DEFAULT_CALENDAR
 from stockbatch.providers.base import BarProvider
-from stockbatch.records import BarRequest, Listing, Source
-from stockbatch.store import instruments
+from stockbatch.records import BarRequest, GroupKind, Listing, Source
+from stockbatch.store import instruments, labels
 
 OF_ONE_TICKER = (BadSymbol, UnknownTicker, NoCalendar, WrongCalendar, NoData, BadFile)
 """What keeps one ticker off the watchlist; after any other failure, nobody else is asked for."""
+DESCRIBED = (GroupKind.SECTOR, GroupKind.INDUSTRY)
+"""Groups of which a ticker is in one of each kind."""
 Named = TypeVar("Named")
 Choose = Callable[[WrongCalendar], str | None]
 """Asks somebody for the calendar of a ticker whose bars do not fit; None: it is not added."""
@@ -36,6 +38,7 @@ class Wanted:
     ticker: str
     provider: str
     told: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     def over(self, listing: Listing) -> Listing:
         """Return a listing with what is told in the place of what it says."""
@@ -167,6 +170,50 @@ def add_all(
         known=len(listings) - len(fresh),
         failures=(*errors, *failures, *bad),
     )
+
+
+def group(app: App, wanted: Iterable[Wanted]) -> None:
+    """Put tickers into the groups that a list names, whether it has added them or not.
+
+    What it says nothing of stays; what is not on the watchlist is left out. Raises BadName.
+    """
+    with app.transaction() as db:
+        ids = {instrument.ticker: instrument.id for instrument in instruments.active(db)}
+        groups: dict[tuple[GroupKind, str], list[int]] = {}
+        for one in wanted:
+            told = [(kind, one.told[kind]) for kind in DESCRIBED if kind in one.told]
+            for named in (*told, *((GroupKind.TAG, tag) for tag in one.tags)):
+                if one.ticker in ids:
+                    groups.setdefault(named, []).append(ids[one.ticker])
+        for (kind, name), members in groups.items():
+            labels.put(db, kind, name, members)
+
+
+def tag(
+    app: App,
+    tickers: Sequence[str],
+    groups: Iterable[tuple[GroupKind, str]],
+    untags: Iterable[str] = (),
+) -> None:
+    """Put tickers into groups, by kind and name, and take tags from them, all or nothing.
+
+    Raises UnknownInstrument, BadName, UnknownGroup.
+    """
+    with app.transaction() as db:
+        ids = [instrument.id for instrument in instruments.find(db, tickers)]
+        for kind, name in groups:
+            labels.put(db, kind, name, ids)
+        for name in untags:
+            labels.take_away(db, GroupKind.TAG, name, tickers)
+
+
+def leave(app: App, name: str, tickers: Sequence[str] | None) -> int:
+    """Take tickers from a named watchlist, without any all, and return how many.
+
+    Raises UnknownGroup.
+    """
+    with app.transaction() as db:
+        return labels.take_away(db, GroupKind.WATCHLIST, name, tickers)
 
 
 def add_demo(app: App, provider: str) -> list[Listing]:

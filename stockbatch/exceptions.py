@@ -42,6 +42,8 @@ StockbatchError
 │   ├── DuplicateInstrument
 │   ├── TickerTaken
 │   ├── BadSymbol
+│   ├── BadName
+│   ├── UnknownGroup
 │   ├── NoInstruments
 │   └── NothingToReport
 ├── QualityError
@@ -308,6 +310,14 @@ class TickerTaken(InstrumentError):
 
 class BadSymbol(InstrumentError):
     """{symbol} cannot be the symbol of a ticker: {reason}"""
+
+
+class BadName(InstrumentError):
+    """{name} cannot name a group of tickers: {reason}"""
+
+
+class UnknownGroup(InstrumentError):
+    """There is no group {group}: 'stockbatch tickers groups' lists them"""
 
 
 class NoInstruments(InstrumentError):

@@ -173,6 +173,21 @@ class Kind(StrEnum):
     BACKTEST = "backtest"
 
 
+class GroupKind(StrEnum):
+    """What tickers have in common that are looked at together."""
+
+    EXCHANGE = "exchange"
+    SECTOR = "sector"
+    INDUSTRY = "industry"
+    TAG = "tag"
+    WATCHLIST = "watchlist"
+    """A named watchlist: for looking at, whereas *the* watchlist is what is fetched."""
+
+
+LABELS = (GroupKind.TAG, GroupKind.WATCHLIST)
+"""Kinds of groups of which a ticker may be in any number."""
+
+
 class ScoreStatus(StrEnum):
     """What became of a forecast; a masked one's return is not to be trusted."""
 

@@ -1,9 +1,13 @@
-"""Text that others wrote: how it is shown, and whether it names a ticker."""
+"""Text that others wrote: how it is shown, and whether it names a ticker or a group of them."""
 
 import re
 
 LONGEST_SYMBOL = 64
 """Characters; REST's paging and the database hold to it as well."""
+LONGEST_NAME = 100
+"""Characters of the name of a group; the longest industries of published lists have some 60."""
+SEPARATORS = ",;|"
+"""What stands between tags where several are named in one text."""
 
 # What steers a terminal, or turns the order of letters; and what is no text at all.
 _STEERING = re.compile(
@@ -29,17 +33,40 @@ def wrong_symbol(text: str) -> str | None:
     >>> wrong_symbol("BRK-B"), wrong_symbol(""), wrong_symbol("A\x1b[2J")
     (None, 'it is empty', 'it has characters that cannot be seen')
     """
-    if not text:
-        return "it is empty"
-    if len(text) > LONGEST_SYMBOL:
-        return f"it has more than {LONGEST_SYMBOL} characters"
-    if not text.isprintable() or "\ufffd" in text:
-        return "it has characters that cannot be seen"
-    if text != text.strip():
-        return "it begins or ends with a blank"
+    if reason := _unfit(text, LONGEST_SYMBOL):
+        return reason
     if not any(character.isalnum() for character in text):
         return "it has no letter and no digit"
     return None
+
+
+def wrong_name(text: str) -> str | None:
+    r"""Return why a text cannot name a group of tickers, None where it can.
+
+    >>> wrong_name("Oil, Gas & Coal"), wrong_name("=cmd"), wrong_name("a\u202eb")
+    (None, 'it begins with no letter or digit', 'it has characters that cannot be seen')
+    """
+    if reason := _unfit(text, LONGEST_NAME):
+        return reason
+    # What else may begin one, a spreadsheet takes for a formula and a command for an option.
+    return None if text[0].isalnum() else "it begins with no letter or digit"
+
+
+def wrong_tag(text: str) -> str | None:
+    """Return why a text cannot be a tag, of which one line may name several; None where it can."""
+    if any(mark in text for mark in SEPARATORS):
+        return "a tag has no comma, semicolon or bar: these stand between tags"
+    return wrong_name(text)
+
+
+def _unfit(text: str, longest: int) -> str | None:
+    if not text:
+        return "it is empty"
+    if len(text) > longest:
+        return f"it has more than {longest} characters"
+    if not text.isprintable() or "\ufffd" in text:
+        return "it has characters that cannot be seen"
+    return "it begins or ends with a blank" if text != text.strip() else None
 
 
 def quoted(text: str) -> str:

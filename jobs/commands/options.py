@@ -73,6 +73,12 @@ Tickers = Annotated[
 Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
 AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER", help="Default: all tickers.")]
 """One ticker, or all where none is named."""
+Group = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GROUP", help="Only of a sector, tag, …: its name, or KIND:NAME; see tickers groups."
+    ),
+]
 Session = Annotated[date | None, day("--session", about="Default: the last one closed.")]
 Calendar = Annotated[
     str | None,

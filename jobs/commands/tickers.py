@@ -83,7 +83,7 @@ def import_(
         Path,
         typer.Argument(
             help="A ticker per line, or a CSV: ticker, name, calendar, currency, asset_class, "
-            "sector, industry, symbol, provider."
+            "sector, industry, symbol, tags, provider."
         ),
     ],
     provider: ProviderOption = None,
@@ -94,7 +94,10 @@ def import_(
     dates: options.Dates = None,
     basis: options.Basis = None,
 ) -> None:
-    """Put the tickers of a file on the watchlist; those on it already stay as they are."""
+    """Put the tickers of a file on the watchlist, and into the groups it names.
+
+    Those on it already stay as they are but for their groups.
+    """
     from jobs import symbols, watchlist
     from jobs.app import running
     from stockbatch.providers import registry
@@ -111,6 +114,7 @@ def import_(
         added = watchlist.add(
             app, found.wanted, others, calendar=calendar, choose=_chooser(), keep_known=True
         )
+        watchlist.group(app, found.wanted)
     added = replace(added, failures=(*found.failures, *added.failures))
     _tell(added, fallbacks=bool(fallback))
 
@@ -143,14 +147,58 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="TICKER")]) -> Non
     context.say(f"removed: {', '.join(names)}")
 
 
-@tickers.command("list")
-def list_() -> None:
-    """Show the watchlist."""
+@tickers.command()
+def tag(
+    names: Annotated[list[str], typer.Argument(metavar="TICKER")],
+    sector: Annotated[str | None, typer.Option(help="Their sector; '': none.")] = None,
+    industry: Annotated[str | None, typer.Option(help="Their industry; '': none.")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", help="A tag of theirs; may be repeated.")
+    ] = None,
+    untags: Annotated[
+        list[str] | None, typer.Option("--untag", help="A tag to take away; may be repeated.")
+    ] = None,
+) -> None:
+    """Put tickers into groups: a sector, an industry, any tags of yours."""
+    from jobs import watchlist
     from jobs.app import running
-    from stockbatch.store import instruments
+    from stockbatch.records import GroupKind
+
+    one_of_each = ((GroupKind.SECTOR, sector), (GroupKind.INDUSTRY, industry))
+    groups = [(kind, name) for kind, name in one_of_each if name is not None]
+    groups += [(GroupKind.TAG, name) for name in tags or []]
+    if not groups and not untags:
+        raise typer.BadParameter("give --sector, --industry, --tag or --untag")
+    with running(context.settings(), create=False) as app:
+        watchlist.tag(app, names, groups, untags or [])
+    said = [f"{kind} {name or 'none'}" for kind, name in groups]
+    said += [f"no longer {name}" for name in untags or []]
+    context.say(f"{', '.join(names)}: {', '.join(said)}")
+
+
+@tickers.command()
+def groups() -> None:
+    """Show every group of tickers: exchanges, sectors, industries, tags, named watchlists."""
+    from jobs.app import running
+    from stockbatch.store import bi
+
+    with running(context.settings(), create=False) as app, app.transaction() as db:
+        found = bi.groups.counted(db).values
+    columns = [("kind", "left"), ("group", "left"), ("tickers", "right")]
+    context.show_table(f"{len(found)} groups", columns, found)
+
+
+@tickers.command("list")
+def list_(group: options.Group = None) -> None:
+    """Show the watchlist, or those of a group."""
+    from jobs.app import running
+    from stockbatch.store import bi, instruments
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         known = instruments.active(db)
+        if group is not None:
+            inside = set(bi.groups.tickers(db, group))
+            known = [instrument for instrument in known if instrument.ticker in inside]
     headings = ("ticker", "exchange", "currency", "prices", "provider", "name")
     columns = [(heading, "left") for heading in headings]
     rows = [(i.ticker, i.calendar, i.currency, i.price_basis, i.provider, i.name) for i in known]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.app import App
+from jobs.daily.groups import of_groups
 from jobs.isolation import isolate
 from stockbatch import metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
@@ -24,7 +25,7 @@ from stockbatch.records import (
     Run,
     Sessions,
 )
-from stockbatch.store import bars, runs
+from stockbatch.store import bars, bi, group_metrics, runs
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 from stockbatch.store.metrics import Row
@@ -75,6 +76,19 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
         with app.transaction() as db:
             runs.lock(db, run)
             metric_store.save(db, run.calendar, run.session, rows)
+        _update_groups(app, run, [one for part, _ in summed for one in part], losses)
+
+
+def _update_groups(
+    app: App, run: Run, instruments: Sequence[Instrument], losses: ByKind
+) -> None:
+    """Compute and store what the tickers of each group come to, as it stands now."""
+    with app.transaction() as db:
+        groups = bi.groups.members(db)
+    rows = list(of_groups(losses, instruments, groups, WINDOWS))
+    with app.transaction() as db:
+        runs.lock(db, run)
+        group_metrics.save(db, run.calendar, run.session, rows)
 
 
 def _put_together(

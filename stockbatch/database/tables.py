@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from stockbatch.records import (
+    LABELS,
     Action,
     ActionKind,
     BarState,
@@ -206,6 +207,25 @@ class MembershipRow(Base):
     instrument_id: Mapped[int] = _instrument(primary_key=True)
     added_at: Mapped[datetime] = mapped_column(primary_key=True, comment="when it began")
     removed_at: Mapped[datetime | None] = mapped_column(comment="when it ended; NULL: it has not")
+
+
+class LabelRow(Base):
+    """One row per instrument and tag that it has, or named watchlist that it is in."""
+
+    __tablename__ = "labels"
+    __table_args__ = (
+        _one_of("kind", LABELS),
+        # As `wrong_name` says more closely.
+        CheckConstraint(
+            "char_length(name) BETWEEN 1 AND 100 AND name !~ '[[:cntrl:]]' AND name = btrim(name)",
+            name="name",
+        ),
+    )
+
+    kind: Mapped[str] = mapped_column(primary_key=True, comment="tag or watchlist")
+    name: Mapped[str] = mapped_column(primary_key=True, comment="name, as somebody chose it")
+    instrument_id: Mapped[int] = _instrument(primary_key=True)
+    added_at: Mapped[datetime] = mapped_column(server_default=NOW, comment="when it was added")
 
 
 class SourceRow(Base):

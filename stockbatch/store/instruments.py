@@ -17,8 +17,8 @@ from stockbatch.exceptions import (
     UnknownInstrument,
 )
 from stockbatch.market.sessions import DEFAULT_CALENDAR
-from stockbatch.records import Instrument, Listing, PriceBasis, Source
-from stockbatch.text import printable, quoted, wrong_symbol
+from stockbatch.records import GroupKind, Instrument, Listing, PriceBasis, Source
+from stockbatch.text import printable, quoted, wrong_name, wrong_symbol
 
 
 def add(
@@ -52,6 +52,9 @@ def add(
         return 0
     statement = insert(InstrumentRow)
     fresh = {key: statement.excluded[key] for key in rows[0] if key != "ticker"}
+    # What it was tagged with stays, too, where its provider says nothing.
+    for key in (GroupKind.SECTOR, GroupKind.INDUSTRY):
+        fresh[key] = func.coalesce(fresh[key], getattr(InstrumentRow, key))
     db.execute(
         statement.on_conflict_do_update(
             index_elements=["ticker"],
@@ -80,8 +83,8 @@ def _row(listing: Listing, provider: str, *, demo: bool) -> dict[str, Any]:
         "name": _shown(listing.name),
         "currency": _shown(listing.currency),
         "asset_class": listing.asset_class,
-        "sector": _shown(listing.sector),
-        "industry": _shown(listing.industry),
+        "sector": _group(listing.sector),
+        "industry": _group(listing.industry),
         "price_basis": listing.price_basis,
         "understood": _shown(listing.understood),
         "demo": demo,
@@ -97,6 +100,11 @@ def require_symbols(*symbols: str) -> None:
 
 def _shown(text: str | None) -> str | None:
     return None if text is None else printable(text)
+
+
+def _group(name: str | None) -> str | None:
+    """Return what a provider says of a ticker's group, if that can name one."""
+    return None if name is None or wrong_name(name) else name
 
 
 def _set_fallbacks(

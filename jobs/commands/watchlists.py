@@ -1,0 +1,65 @@
+"""`stockbatch watchlists`: named sets of tickers, for looking at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.commands import context
+
+watchlists = typer.Typer(
+    name="watchlists",
+    no_args_is_help=True,
+    help="Name sets of tickers to look at; what is fetched and forecast is kept by 'tickers'.",
+)
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+Tickers = Annotated[list[str], typer.Argument(metavar="TICKER")]
+
+
+@watchlists.command()
+def add(name: Name, tickers: Tickers) -> None:
+    """Put tickers into a named watchlist; the first ones make it."""
+    from jobs import watchlist
+    from jobs.app import running
+    from stockbatch.records import GroupKind
+
+    with running(context.settings(), create=False) as app:
+        watchlist.tag(app, tickers, [(GroupKind.WATCHLIST, name)])
+    context.say(f"in {name}: {', '.join(tickers)}")
+
+
+@watchlists.command()
+def remove(name: Name, tickers: Tickers) -> None:
+    """Take tickers out of a named watchlist; they go on being fetched and forecast."""
+    from jobs import watchlist
+    from jobs.app import running
+
+    with running(context.settings(), create=False) as app:
+        count = watchlist.leave(app, name, tickers)
+    context.say(f"{count} of {len(tickers)} taken out of {name}")
+
+
+@watchlists.command()
+def delete(name: Name) -> None:
+    """Forget a named watchlist; its tickers go on being fetched and forecast."""
+    from jobs import watchlist
+    from jobs.app import running
+
+    with running(context.settings(), create=False) as app:
+        count = watchlist.leave(app, name, None)
+    context.say(f"{name} is forgotten, of {count} tickers")
+
+
+@watchlists.command("list")
+def list_() -> None:
+    """Show the named watchlists and who is in them."""
+    from jobs.app import running
+    from stockbatch.records import GroupKind
+    from stockbatch.store import bi
+
+    with running(context.settings(), create=False) as app, app.transaction() as db:
+        found = bi.groups.members(db, GroupKind.WATCHLIST)
+    rows = [(name, len(tickers), ", ".join(tickers)) for (_, name), tickers in found.items()]
+    columns = [("watchlist", "left"), ("number", "right"), ("tickers", "left")]
+    context.show_table(f"{len(rows)} named watchlists", columns, rows)
