@@ -123,7 +123,7 @@ def groups() -> Json:
         "table",
         "Groups, the most unusual first",
         f"""
-        SELECT g.kind, g.name AS "group", count(*) AS tickers,
+        SELECT g.group_kind AS kind, g.group_name AS "group", count(*) AS tickers,
             percentile_cont(0.5) WITHIN GROUP (ORDER BY f.expected_move_pct)
                 AS "median move ± %",
             percentile_cont(0.5) WITHIN GROUP (ORDER BY f.move_ratio) AS "median × usual",
@@ -131,8 +131,8 @@ def groups() -> Json:
         FROM bi.groups AS g
         JOIN bi.next_session_forecast AS f USING (ticker)
         WHERE f.is_headline AND {chosen("f")}
-        GROUP BY g.kind, g.name
-        ORDER BY 5 DESC NULLS LAST, g.kind, g.name
+        GROUP BY g.group_kind, g.group_name
+        ORDER BY 5 DESC NULLS LAST, g.group_kind, g.group_name
         """,
         width=12,
         decimals=1,

@@ -239,12 +239,13 @@ EXCHANGE = everything_or(
 GROUP = everything_or(
     "group",
     "group",
-    "SELECT DISTINCT kind || ': ' || name FROM bi.groups WHERE kind <> 'watchlist' ORDER BY 1",
+    "SELECT DISTINCT group_kind || ': ' || group_name FROM bi.groups"
+    " WHERE group_kind NOT IN ('exchange', 'watchlist') ORDER BY 1",
 )
 WATCHLIST = everything_or(
     "watchlist",
     "watchlist",
-    "SELECT DISTINCT name FROM bi.groups WHERE kind = 'watchlist' ORDER BY 1",
+    "SELECT DISTINCT group_name FROM bi.groups WHERE group_kind = 'watchlist' ORDER BY 1",
 )
 CHOICES = [EXCHANGE, GROUP, WATCHLIST]
 WINDOW = choice("window", "sessions looked back at", [20, 60, 250], 60)
@@ -271,7 +272,7 @@ def chosen(rows: str) -> str:
     return f"""
             (${{exchange:sqlstring}} = 'all' OR {rows}.calendar = ${{exchange:sqlstring}})
             AND (${{group:sqlstring}} = 'all' OR {rows}.ticker IN
-                {member} kind || ': ' || name = ${{group:sqlstring}}))
+                {member} group_kind || ': ' || group_name = ${{group:sqlstring}}))
             AND (${{watchlist:sqlstring}} = 'all' OR {rows}.ticker IN
-                {member} kind = 'watchlist' AND name = ${{watchlist:sqlstring}}))
+                {member} group_kind = 'watchlist' AND group_name = ${{watchlist:sqlstring}}))
     """.strip()

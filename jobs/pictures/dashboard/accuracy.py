@@ -33,6 +33,18 @@ METHODS: Columns = {
     "coverage_80_pct": number("inside 80 %", "{:.1f} %"),
     "coverage_95_pct": number("inside 95 %", "{:.1f} %"),
 }
+GROUPS: Columns = {
+    "group_kind": text("kind", once=True),
+    "group_name": text("group"),
+    "calendar": text("exchange", wide=True, once=True),
+    "method": text("method", once=True),
+    "tickers": number("tickers", "{:.0f}"),
+    "n": number("scored", "{:,.0f}", wide=True),
+    "skill_vs_rolling_quantile_pct": number("vs rolling quantile", "{:+.2f} %"),
+    "skill_vs_rolling_quantile_error_pct": number("± standard error", "{:.2f} %"),
+    "coverage_80_pct": number("inside 80 %", "{:.1f} %", wide=True),
+    "coverage_95_pct": number("inside 95 %", "{:.1f} %", wide=True),
+}
 TICKERS: Columns = {
     "ticker": text("ticker"),
     "n": number("scored", "{:.0f}", once=True),
@@ -70,7 +82,17 @@ def show() -> None:
         st.markdown(
             "\n".join(f"- `{name}`, {title}: {what}" for name, title, what in registry.described())
         )
+    _groups(read(bi.groups.accuracy, kind, window), set(tickers["method"]))
     _tickers(tickers)
+
+
+def _groups(data: pd.DataFrame, methods: set[str]) -> None:
+    """Show how well what is shown first forecast the tickers of each group together."""
+    data = data[data["method"].isin(methods)]
+    if not data.empty:
+        st.subheader("Group by group")
+        by_skill = data.sort_values("skill_vs_rolling_quantile_pct", ascending=False)
+        listing(by_skill, GROUPS, file="groups")
 
 
 def _rests_on(data: pd.DataFrame, window: int) -> str:

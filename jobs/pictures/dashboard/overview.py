@@ -31,6 +31,15 @@ SKILL: Columns = {
     ),
     "skill_n": number("scored", "{:.0f}", about="Forecasts behind the skill.", wide=True, once=True),
 }
+GROUPS: Columns = {
+    "group_kind": text("kind", once=True),
+    "group_name": text("group"),
+    "tickers": number("tickers", "{:.0f}"),
+    "expected_move_pct": number("median expected move", "± {:.1f} %"),
+    "move_ratio": number("median × usual", "{:.1f} ×"),
+    "event": number("with an event", "{:.0f}"),
+}
+EVERYTHING = "all tickers"
 EVENTS: Columns = {
     "session": day("session"),
     "ticker": text("ticker"),
@@ -52,8 +61,9 @@ def show() -> None:
         )
         return
     data = own_or_demo(data)
+    groups = read(bi.groups.memberships)
     _summary(data)
-    data = _chosen(data)
+    data = _chosen(data, groups)
     if data.empty:
         nothing("No ticker or name has that in it.", "Search for less.")
         return
@@ -65,6 +75,7 @@ def show() -> None:
     )
     st.caption(headline.LAST_CLOSE)
     _events(data["session"].min().date(), set(data["ticker"]))
+    _groups(data, groups)
 
 
 def page_of(row: Row) -> str:
@@ -116,17 +127,20 @@ def _better(data: pd.DataFrame) -> dict[str, str]:
     return {"Better than rolling quantiles": "not known yet"}
 
 
-def _chosen(data: pd.DataFrame) -> pd.DataFrame:
+def _chosen(data: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that the visitor looks for, in the order that was asked for."""
-    left, middle = st.columns(2)
+    names = groups["group_kind"] + ": " + groups["group_name"]
+    left, middle, right = st.columns(3)
     with left:
-        words = st.text_input(
-            "Search", placeholder="ticker or name", type="search", live=True
-        ).casefold()
+        words = st.text_input("Search", placeholder="ticker or name", type="search", live=True)
     with middle:
         column, ascending = ORDERS[st.selectbox("Order by", list(ORDERS))]
+    with right:
+        group = st.selectbox("Group or watchlist", [EVERYTHING, *names.unique()])
     found = (data["ticker"] + " " + data["name"].fillna("")).str.casefold()
-    chosen = data[found.str.contains(words.strip(), regex=False)]
+    chosen = data[found.str.contains(words.strip().casefold(), regex=False)]
+    if group != EVERYTHING:
+        chosen = chosen[chosen["ticker"].isin(groups.loc[names == group, "ticker"])]
     return chosen.sort_values(column, ascending=ascending, na_position="last", kind="stable")
 
 
@@ -138,3 +152,17 @@ def _events(first: date, tickers: set[str]) -> None:
         return
     st.subheader("Events ahead")
     listing(data, EVENTS, file="events", link=page_of)
+
+
+def _groups(data: pd.DataFrame, groups: pd.DataFrame) -> None:
+    """Show how unusual the next session is for each group of the tickers shown."""
+    found = data.merge(groups, on="ticker").groupby(["group_kind", "group_name"], as_index=False)
+    summed = found.agg(
+        tickers=("ticker", "size"),
+        expected_move_pct=("expected_move_pct", "median"),
+        move_ratio=("move_ratio", "median"),
+        event=("event", "count"),
+    ).sort_values("move_ratio", ascending=False, na_position="last")
+    if len(summed) > 1:
+        st.subheader("Groups")
+        listing(summed, GROUPS, file="groups")
