@@ -41,7 +41,14 @@ FORECASTS: Columns = {
         about="What is known to move the session; what comes after a close moves the next one.",
         once=True,
     ),
-    "why": text("why", about="What made the interval wider or narrower than usual.", wide=True),
+    "why": Column(
+        heading="why",
+        numeric=False,
+        # The ratio that the sentence begins with has its own column.
+        write=lambda sentence: sentence.partition(": ")[2],
+        about="What made the interval wider or narrower than usual.",
+        wide=True,
+    ),
     "origin_close": Column(heading="last close", write=price, wide=True),
     "point": number("forecast", "{:+.2f} %", about=LAST_CLOSE, wide=True, once=True),
     "session": day("session", wide=True, once=True),
@@ -58,9 +65,12 @@ def rows_of(data: pd.DataFrame) -> pd.DataFrame:
     The point is unknown where it is the last close: there is nothing to say.
     """
     change = data["forecast_return_pct"]
-    ends = [f"return_{end}_pct" for end in ("low_95", "low_80", "high_80", "high_95")]
-    intervals = list(data[ends].itertuples(index=False, name=None))
-    return data.assign(point=change.where(change.abs() >= 0.005), interval=intervals)
+    ends = [f"close_{end}" for end in ("low_95", "low_80", "high_80", "high_95")]
+    returns = 100 * (data[ends].div(data["origin_close"], axis=0) - 1)
+    return data.assign(
+        point=change.where(change.abs() >= 0.005),
+        interval=list(returns.itertuples(index=False, name=None)),
+    )
 
 
 def of_one(forecast: pd.Series) -> dict[str, str]:

@@ -13,6 +13,7 @@ from jobs.pictures.frames import awaited, best_first, own_or_demo
 from jobs.pictures.tables import Column, text
 from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS, price
 from stockbatch.exceptions import NothingToReport, UnwritableFile
+from stockbatch.records import ForecastOrder
 from stockbatch.store import bi
 
 FORMATS = (".html", ".pdf", ".png")
@@ -89,11 +90,12 @@ def _of_ticker(db: Session, ticker: str) -> Document:
 
 def _of_all(db: Session) -> Document:
     """Return the report on all tickers, those that may move furthest first."""
-    forecasts = bi.forecasts.latest_with_skill(db).frame()
+    order = ForecastOrder.LARGEST_EXPECTED_MOVE
+    forecasts = bi.forecasts.latest_with_skill(db, order).frame()
     if forecasts.empty:
         raise NothingToReport(of=" yet")
     forecasts = own_or_demo(forecasts)
-    rows = headline.rows_of(forecasts.sort_values("expected_move_pct", ascending=False))
+    rows = headline.rows_of(forecasts)
     parts: list[Part] = [
         Table(heading="Largest expected move first", data=rows, columns=headline.FORECASTS)
     ]

@@ -1,5 +1,6 @@
 """A headless Chromium, and a dashboard to look at with it."""
 
+import base64
 import json
 import os
 import shutil
@@ -63,6 +64,25 @@ def resize(browser: Chrome, size: tuple[int, int]) -> None:
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE},
     )
+
+
+def prefer(browser: Chrome, colour: str) -> None:
+    """Ask pages to be light or dark, as a visitor's own setting does."""
+    feature = {"name": "prefers-color-scheme", "value": colour}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def photograph(browser: Chrome, file: Path) -> None:
+    """Write a picture of all of a page, however long it is; it stays as high as that."""
+    script = """
+    const main = document.querySelector('[data-testid=stMain]') ?? document.documentElement;
+    return [window.innerWidth, Math.max(window.innerHeight, Math.ceil(main.scrollHeight) + 8)]
+    """
+    width, height = browser.execute_script(script)
+    resize(browser, (width, height))
+    time.sleep(0.5)  # until plots have taken their new places
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": False})
+    file.write_bytes(base64.b64decode(shot["data"]))
 
 
 def visit(browser: Chrome, url: str, patience: float = 60) -> float:

@@ -11,16 +11,10 @@ from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, rea
 from jobs.pictures.frames import own_or_demo
 from jobs.pictures.tables import Columns, Row, day, number, text
 from jobs.words import DEMONSTRATION, KINDS
+from stockbatch.records import ForecastOrder
 from stockbatch.store import bi
 
-ORDERS = {
-    "largest expected move": ("expected_move_pct", False),
-    "most unusual": ("move_ratio", False),
-    "largest downside": ("downside_pct", True),
-    "most probable rise": ("probability_of_rise_pct", False),
-    "best skill": ("skill_pct", False),
-    "ticker": ("ticker", True),
-}
+ORDERS = {order.replace("_", " "): order for order in (*list(ForecastOrder)[1:], ForecastOrder.TICKER)}
 SKILL: Columns = {
     "skill_pct": number(
         "vs rolling quantile",
@@ -52,7 +46,7 @@ def show() -> None:
     """Show the latest forecast of every ticker."""
     st.header("Next session")
     _freshness(read(bi.freshness.of_calendars))
-    data = read(bi.forecasts.latest_with_skill)
+    data = read(bi.forecasts.latest_with_skill, ForecastOrder.LARGEST_EXPECTED_MOVE)
     if data.empty:
         nothing(
             "There is no forecast yet.",
@@ -134,14 +128,15 @@ def _chosen(data: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     with left:
         words = st.text_input("Search", placeholder="ticker or name", type="search", live=True)
     with middle:
-        column, ascending = ORDERS[st.selectbox("Order by", list(ORDERS))]
+        order = ORDERS[st.selectbox("Order by", list(ORDERS))]
     with right:
         group = st.selectbox("Group or watchlist", [EVERYTHING, *names.unique()])
     found = (data["ticker"] + " " + data["name"].fillna("")).str.casefold()
     chosen = data[found.str.contains(words.strip().casefold(), regex=False)]
     if group != EVERYTHING:
         chosen = chosen[chosen["ticker"].isin(groups.loc[names == group, "ticker"])]
-    return chosen.sort_values(column, ascending=ascending, na_position="last", kind="stable")
+    in_order = read(bi.forecasts.latest_with_skill, order)["ticker"]
+    return chosen.set_index("ticker", drop=False).reindex(in_order[in_order.isin(chosen["ticker"])])
 
 
 def _events(first: date, tickers: set[str]) -> None:

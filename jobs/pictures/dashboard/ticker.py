@@ -8,7 +8,7 @@ from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plo
 from jobs.pictures.frames import awaited, best_first
 from jobs.pictures.tables import Column, Columns, text
 from jobs.words import DEMONSTRATION, KINDS, price
-from stockbatch.records import ModelKind
+from stockbatch.records import ForecastOrder, ModelKind
 from stockbatch.store import bi
 from stockbatch.store.bi.prices import MOST_SESSIONS
 from stockbatch.text import printable
@@ -30,7 +30,8 @@ METHODS: Columns = {
 
 def show() -> None:
     """Show one ticker, beside up to three others if the visitor likes."""
-    latest = read(bi.forecasts.latest_with_skill).set_index("ticker", drop=False)
+    latest = read(bi.forecasts.latest_with_skill, ForecastOrder.LARGEST_EXPECTED_MOVE)
+    latest = latest.set_index("ticker", drop=False).sort_index()
     asked = st.query_params.get("ticker")
     if latest.empty:
         st.header("Ticker")
@@ -55,11 +56,13 @@ def show() -> None:
         others = st.multiselect(
             "Compare with",
             [one for one in tickers if one != ticker],
+            key=f"compared with {ticker}",
             max_selections=len(charts.COMPARED) - 1,
             format_func=lambda one: _titled(one, names[one]),
+            default=_others(tickers, ticker),
             placeholder="up to three others",
         )
-    st.query_params["ticker"] = ticker
+    st.query_params.from_dict({"ticker": ticker, "compare": others})
     title = _titled(ticker, names[ticker])
     st.set_page_config(page_title=f"{printable(title)} · stockbatch")
     st.header(escaped(title))
@@ -71,6 +74,12 @@ def show() -> None:
     _prices(prices, events)
     _predictions(prices, events, read(bi.forecasts.errors, ticker))
     _training(read(bi.models.losses, ticker))
+
+
+def _others(tickers: list[str], ticker: str) -> list[str]:
+    """Return the tickers that the address compares this one with."""
+    asked = dict.fromkeys(st.query_params.get_all("compare"))
+    return [one for one in asked if one in tickers and one != ticker][: len(charts.COMPARED) - 1]
 
 
 def _titled(ticker: str, name: str) -> str:
