@@ -52,7 +52,7 @@ PAGES = {
     "how-to-read": "how-to-read",
 }
 SIZES = {"desktop": (1280, 900), "phone": (400, 844)}
-SHOWN = {"demo": ("^DEMO-SPX", "^DEMO-IXIC"), "sixty": ("AAPL", "MSFT", "XOM")}
+SHOWN = {"demo": ("^GSPC", "^IXIC"), "sixty": ("AAPL", "MSFT", "XOM")}
 
 
 def main() -> None:
@@ -129,7 +129,7 @@ def filled(address: str, tickers: Sequence[str]) -> str:
 
 def report(browser: Chrome, name: str, home: Path, pictures: Path) -> None:
     """Leave the reports, and pictures of the pages."""
-    for words, ticker in (("all", ()), ("ticker", ("--ticker", SHOWN[name][0]))):
+    for words, ticker in (("all", ()), ("ticker", (SHOWN[name][0],))):
         file = pictures / f"{name}-report-{words}"
         for suffix in ("html", "pdf", "png"):
             call(home, "report", "--out", f"{file}.{suffix}", *ticker)

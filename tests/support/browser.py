@@ -117,13 +117,12 @@ def shown_figures(browser: Chrome) -> dict[str, str]:
     return dict(browser.execute_script(script))
 
 
-def shown_table(browser: Chrome, place: int = 0) -> list[dict[str, str]]:
-    """Return the rows of the table at a place, as its picture states them for screen readers."""
+def shown_sheet(browser: Chrome, place: int = 0) -> list[dict[str, str]]:
+    """Return the rows of the table at a place, with what a visitor sees of each cell."""
     script = """
-    const rows = document.querySelectorAll('[data-testid=stDataFrame]')[arguments[0]]
-        ?.querySelectorAll('canvas table tr');
-    return rows && rows.length > 1 ? [...rows].map(row => [...row.cells].map(
-        cell => cell.textContent.trim())) : null
+    const table = [...document.querySelectorAll('.sheet table')].at(arguments[0]);
+    return table ? [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()))
+        : null
     """
     heading, *rows = wait_for(browser, script, place)
     return [dict(zip(heading, row, strict=True)) for row in rows]
