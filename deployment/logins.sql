@@ -66,6 +66,10 @@ ALTER ROLE stockbatch_daemon SET statement_timeout = '10min';
 ALTER ROLE stockbatch_rest SET statement_timeout = '30s';
 ALTER ROLE stockbatch_dashboard SET statement_timeout = '60s';
 ALTER ROLE stockbatch_grafana SET statement_timeout = '30s';
+-- The views need no schema before them. No other one is looked in: where everybody may make things,
+-- as in public of old servers, a reader finds none of them by accident.
+ALTER ROLE stockbatch_dashboard SET search_path = bi;
+ALTER ROLE stockbatch_grafana SET search_path = bi;
 ALTER ROLE stockbatch_rest SET default_transaction_read_only = on;
 ALTER ROLE stockbatch_dashboard SET default_transaction_read_only = on;
 ALTER ROLE stockbatch_grafana SET default_transaction_read_only = on;

@@ -1,19 +1,25 @@
 -- Questions people ask, answered from schema `bi`; run them as stockbatch_reader.
 -- `kind` tells live forecasts from late ones and backtests: group by it, never add them up.
 
--- What is forecast for the next session? Highest expected return first.
-SELECT ticker, name, session, kind, is_current, currency, origin_close, forecast_close,
-    forecast_return_pct, close_low_80, close_high_80, probability_of_rise_pct
+-- What is forecast for the next session? The most unusual first, with its reasons.
+SELECT ticker, name, session, kind, is_current, expected_move_pct, move_ratio, why, event,
+    downside_pct, upside_pct, probability_of_rise_pct, probability_of_fall_pct, forecast_close
 FROM bi.next_session_forecast
 WHERE is_headline
-ORDER BY forecast_return_pct DESC, ticker;
+ORDER BY move_ratio DESC NULLS LAST, ticker;
 
--- How sure are we? Narrowest 80 % interval first.
-SELECT ticker, session, 100 * (close_high_80 - close_low_80) / origin_close AS width_80_pct,
-    volatility_pct
+-- Where may most be lost? Largest downside first: one close in twenty is expected below.
+SELECT ticker, session, downside_pct, probability_of_move_5_pct, origin_close, currency
 FROM bi.next_session_forecast
 WHERE is_headline
-ORDER BY width_80_pct, ticker;
+ORDER BY downside_pct, ticker;
+
+-- What makes a move larger or smaller than usual? Mean factor of every reason by session.
+SELECT session, reason, exp(avg(ln(factor))) AS mean_factor, count(*) AS tickers
+FROM bi.forecast_reasons
+WHERE method = 'combined' AND session > current_date - 30
+GROUP BY session, reason
+ORDER BY session DESC, mean_factor DESC;
 
 -- Were the intervals kept? Of each ticker's last 60 sessions; below 0: too narrow.
 SELECT ticker, kind, method, interval_pct, n, coverage_pct, deviation_pct

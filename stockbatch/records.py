@@ -279,6 +279,37 @@ class ManualReason(StrEnum):
     ROLLBACK = "rollback"
 
 
+class MoveReason(StrEnum):
+    """What makes an expected move larger or smaller than the ticker's usual one."""
+
+    OWN_MOVES = "own_moves"
+    """Sizes of its own last moves."""
+    LEVEL = "level"
+    """Its own level of the last year."""
+    MARKET_MOVES = "market_moves"
+    """Sizes of the market's last moves."""
+    DIRECTION = "direction"
+    """Which way its own price and the market went."""
+    TURNOVER = "turnover"
+    REPORTS = "reports"
+    LSTM = "lstm"
+    """What the network adds."""
+    CALIBRATION = "calibration"
+    """What past intervals missed."""
+    LAST_YEAR = "last_year"
+    """The shape of the last year's returns, which the usual move is told by: all that is left."""
+
+
+class ForecastOrder(StrEnum):
+    """What a list of forecasts of many tickers begins with."""
+
+    TICKER = "ticker"
+    LARGEST_EXPECTED_MOVE = "largest_expected_move"
+    MOST_UNUSUAL = "most_unusual"
+    LARGEST_DOWNSIDE = "largest_downside"
+    MOST_PROBABLE_RISE = "most_probable_rise"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """What a provider says about one of its tickers."""
@@ -626,7 +657,7 @@ class Forecast:
     log_return: float
     quantiles: tuple[float, ...] | None
     """Of the log return, one per level of QUANTILES; None for the naive forecast."""
-    probability_of_rise: float | None
+    probability_of_rise: float | None = None
     fingerprint: str
     raw_quantiles: tuple[float, ...] | None = None
     """The network's own, before calibration."""
@@ -636,6 +667,15 @@ class Forecast:
     """Share of the median return the point forecast keeps: 0 is the naive forecast."""
     dissimilarity: float | None = None
     """Distance of the inputs from those trained on; above 1: unlike 99 % of them."""
+    probability_of_fall: float | None = None
+    """Not the rest to that of a rise: of a share that hardly trades, to stand still is likely."""
+    probability_of_move_2: float | None = None
+    """Of a change of more than 2 % of the price, up or down."""
+    probability_of_move_5: float | None = None
+    usual_move: float | None = None
+    """Half of the 80 % interval of the ticker's own last returns, as a share of the price."""
+    reasons: Mapping[MoveReason, float] | None = None
+    """Logarithms whose sum is that of the expected move over the usual one; None: not stated."""
     horizon: int = 1
     uses_model: bool = False
     """Whether a trained model made it; its id is known once the model is stored."""

@@ -117,6 +117,30 @@ FORECASTS = (
 )
 NEXT = (
     Measure(
+        name="Expected move",
+        dax="IF(HASONEVALUE('Next session'[method]),"
+        " AVERAGE('Next session'[expected_move_pct]) / 100)",
+        form="±0.00%",
+        description="Half the 80 % interval; of one method only.",
+    ),
+    Measure(
+        name="Times usual",
+        dax="IF(HASONEVALUE('Next session'[method]), MEDIAN('Next session'[move_ratio]))",
+        form="0.0 ×",
+        description="Expected move over the ticker's usual one; of several tickers the median.",
+    ),
+    Measure(
+        name="Worst downside",
+        dax="IF(HASONEVALUE('Next session'[method]), MIN('Next session'[downside_pct]) / 100)",
+        form=SIGNED,
+        description="Change at the 5 % level of the ticker where it is lowest.",
+    ),
+    Measure(
+        name="Probability of a move of 5 %",
+        dax="IF(HASONEVALUE('Next session'[method]),"
+        " AVERAGE('Next session'[probability_of_move_5_pct]) / 100)",
+    ),
+    Measure(
         name="Expected change",
         dax="IF(HASONEVALUE('Next session'[method]),"
         " AVERAGE('Next session'[forecast_return_pct]) / 100)",
@@ -294,6 +318,7 @@ DIMENSIONS = (
 )
 FACTS = (
     Table(name="Next session", view="next_session_forecast", measures=NEXT),
+    Table(name="Reasons", view="forecast_reasons", by_month=True),
     Table(name="Forecasts", view="forecast_history", by_month=True, measures=FORECASTS),
     Table(name="Prices", view="price_and_forecast", by_month=True, measures=PRICES),
     Table(name="Accuracy", view="accuracy", where='[scope] = "ticker"', measures=ACCURACY),

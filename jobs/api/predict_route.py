@@ -10,6 +10,7 @@ from jobs.api.problems import documented
 from jobs.api.sent_bars import ExplainedForecast, predict
 from jobs.api.surroundings import Surroundings, entered, surroundings
 from stockbatch import metrics
+from stockbatch.methods import distribution
 from stockbatch.records import MEDIAN, Bars, CorporateAction, FetchedBars
 from stockbatch.store import serving
 
@@ -45,13 +46,17 @@ def _bars(sent: schemas.SentBars) -> FetchedBars:
     return FetchedBars(symbol="", bars=Bars(sessions=days, **columns), actions=actions)
 
 
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
 def _prediction(made: ExplainedForecast, ticker: str, currency: str | None) -> schemas.Prediction:
     """Return a prediction in the terms of the `bi` views."""
     forecast, model = made.forecast, made.model
     assert forecast.quantiles is not None
     closes = forecast.origin_close * np.exp(forecast.quantiles)
     ends = {percent: metrics.interval(closes, percent) for percent in metrics.COVERAGES}
-    assert forecast.probability_of_rise is not None
+    down, up = np.expm1(metrics.interval(np.array(forecast.quantiles), 90))
     assert forecast.volatility is not None
     assert forecast.dissimilarity is not None
     return schemas.Prediction(
@@ -60,12 +65,18 @@ def _prediction(made: ExplainedForecast, ticker: str, currency: str | None) -> s
         session=forecast.target_session,
         origin_session=forecast.origin_session,
         origin_close=forecast.origin_close,
+        expected_move_pct=100 * float(distribution.expected_move(np.array(forecast.quantiles))),
+        downside_pct=100 * float(down),
+        upside_pct=100 * float(up),
+        probability_of_rise_pct=_percent(forecast.probability_of_rise),
+        probability_of_fall_pct=_percent(forecast.probability_of_fall),
+        probability_of_move_2_pct=_percent(forecast.probability_of_move_2),
+        probability_of_move_5_pct=_percent(forecast.probability_of_move_5),
         forecast_close=forecast.close,
         forecast_return_pct=100 * float(np.expm1(forecast.log_return)),
         median_close=float(closes[MEDIAN]),
         **{f"close_low_{percent}": float(low) for percent, (low, _) in ends.items()},
         **{f"close_high_{percent}": float(high) for percent, (_, high) in ends.items()},
-        probability_of_rise_pct=100 * forecast.probability_of_rise,
         volatility_pct=100 * forecast.volatility,
         shrinkage=forecast.shrinkage,
         dissimilarity=forecast.dissimilarity,

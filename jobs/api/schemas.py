@@ -75,7 +75,20 @@ class Statement(BaseModel):
     session: date = Field(description="session the forecast is about")
     origin_session: date = Field(description="last session whose bar it used")
     origin_close: float
-    forecast_close: float
+    expected_move_pct: Percent = Field(
+        description="half of the 80 % interval: four closes of five move about so far or less"
+    )
+    downside_pct: Percent = Field(description="change at the 5 % level")
+    upside_pct: Percent = Field(description="change at the 95 % level")
+    probability_of_rise_pct: Percent
+    probability_of_fall_pct: Percent = Field(
+        description="with that of a rise less than 100 where the close may well stand still"
+    )
+    probability_of_move_2_pct: Percent = Field(description="of more than 2 %, up or down")
+    probability_of_move_5_pct: Percent = Field(description="of more than 5 %, up or down")
+    forecast_close: float = Field(
+        description="most often the last close: past prices say next to nothing about the direction"
+    )
     forecast_return_pct: float
     median_close: float | None
     close_low_50: float | None
@@ -88,7 +101,6 @@ class Statement(BaseModel):
     close_high_95: float | None
     close_low_98: float | None
     close_high_98: float | None
-    probability_of_rise_pct: Percent
     volatility_pct: Percent = Field(description="of the return, known at the origin")
     shrinkage: float | None = Field(
         description="share of the median return the point forecast kept; 0: the naive forecast"
@@ -100,7 +112,18 @@ class Statement(BaseModel):
     model_id: int | None
 
 
-class Forecast(Statement):
+class Compared(Statement):
+    """A stored forecast, which knows what is usual of its ticker."""
+
+    usual_move_pct: Percent = Field(
+        description="the same of the ticker's own last 250 returns, as they were known then"
+    )
+    move_ratio: float | None = Field(
+        description="expected_move_pct / usual_move_pct; 1.6: larger than usual by 60 %"
+    )
+
+
+class Forecast(Compared):
     """The latest forecast of one ticker by one method."""
 
     name: str | None
@@ -112,6 +135,9 @@ class Forecast(Statement):
     is_headline: bool = Field(description="the one of its ticker that is shown first")
     event: str | None = Field(
         description="what is known to move the session, e.g. reports after the close"
+    )
+    why: str | None = Field(
+        description="what makes the expected move other than usual: its largest reasons, in words"
     )
     session_close_at: AwareDatetime | None
     issued_at: AwareDatetime
@@ -137,7 +163,7 @@ class Event(BaseModel):
     updated_at: AwareDatetime
 
 
-class PastForecast(Statement):
+class PastForecast(Compared):
     """A forecast and what became of it."""
 
     method: str
@@ -207,7 +233,7 @@ class Model(BaseModel):
 
 
 class ForecastPage(BaseModel):
-    """Forecasts in the order of tickers."""
+    """Forecasts in the order asked for."""
 
     items: list[Forecast]
     next: str | None = Field(description="`after` of the next page; null: this was the last")

@@ -16,6 +16,7 @@ from jobs.api.cache import Body
 from jobs.api.problems import documented
 from jobs.api.surroundings import entered, surroundings
 from stockbatch import database
+from stockbatch.records import ForecastOrder
 from stockbatch.store import bi, serving
 
 Entry = TypeVar("Entry", bound=BaseModel)
@@ -44,6 +45,7 @@ Method = Annotated[
         )
     ),
 ]
+Order = Annotated[ForecastOrder, Query(description="what comes first")]
 Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
 Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
 
@@ -65,15 +67,16 @@ async def forecasts(
     method: Method = None,
     after: After = "",
     limit: Limit = 100,
+    order: Order = ForecastOrder.TICKER,
 ) -> Response:
-    """Return the latest forecast of every ticker, in the order of tickers."""
+    """Return the latest forecast of every ticker, in the order of tickers or another one."""
 
     def make(db: Session) -> BaseModel:
-        rows = bi.forecasts.latest_by(db, method, after, limit + 1).rows()
+        rows = bi.forecasts.latest_by(db, method, after, limit + 1, order).rows()
         items, following = _page(schemas.Forecast, rows, limit)
         return schemas.ForecastPage(items=items, next=following and following.ticker)
 
-    return await _answer(request, ("forecasts", method, after, limit), make)
+    return await _answer(request, ("forecasts", method, after, limit, order), make)
 
 
 @router.get("/forecasts/{ticker:path}", response_model=schemas.ForecastList, responses=READING_ONE)

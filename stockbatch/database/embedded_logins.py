@@ -107,6 +107,7 @@ ALTER ROLE writer LOGIN PASSWORD '{writer}';
 ALTER ROLE reader LOGIN PASSWORD '{reader}' CONNECTION LIMIT 40;
 ALTER ROLE api LOGIN PASSWORD '{api}' CONNECTION LIMIT 30;
 ALTER ROLE reader SET statement_timeout = '60s';
+ALTER ROLE reader SET search_path = bi;
 ALTER ROLE api SET statement_timeout = '30s';
 REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
 REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;

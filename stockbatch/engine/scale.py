@@ -5,7 +5,9 @@ shares of any temper. Everything at step t is known at the close of session t, a
 were known then.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from stockbatch.engine.features import MINIMUM_SAMPLES, RANGE_VARIANCE, SMALLEST_VOLATILITY
 from stockbatch.engine.material import Material
 from stockbatch.engine.weights import Singles
-from stockbatch.records import Floats, Reports
+from stockbatch.records import Floats, MoveReason, Reports
 
 HORIZONS = (1, 5, 22, 66)
 """Sessions over which sizes are averaged: a day, a week, a month and a quarter. The first three are
@@ -40,29 +42,32 @@ SMALLEST_REACTION = 0.2
 REACH = LEVEL_SESSIONS + HABIT_SESSIONS + 2
 """Sessions up to and including step t that step t depends on."""
 
-OF_BARS = (
-    *(f"own_{sessions}" for sessions in HORIZONS),
-    "level",
-    *(f"market_{sessions}" for sessions in HORIZONS),
-    "fall",
-    "rise",
-    *(f"return_{sessions}" for sessions in HORIZONS[1:]),
-    "market_fall",
-    "market_rise",
-    *(f"market_return_{sessions}" for sessions in HORIZONS[1:]),
-    "turnover_1",
-    "turnover_5",
-)
-OF_EVENTS = (
-    "report_due",
-    "report_due_habit",
-    "report_lingering",
-    "report_lingering_habit",
-    "report_lingering_reaction",
-    "report_expected",
-    "reports_covered",
-)
-"""The inputs, in the order of the last axis: those of bars first."""
+GROUPS: Mapping[MoveReason, tuple[str, ...]] = {
+    MoveReason.OWN_MOVES: tuple(f"own_{sessions}" for sessions in HORIZONS),
+    MoveReason.LEVEL: ("level",),
+    MoveReason.MARKET_MOVES: tuple(f"market_{sessions}" for sessions in HORIZONS),
+    MoveReason.DIRECTION: (
+        "fall",
+        "rise",
+        *(f"return_{sessions}" for sessions in HORIZONS[1:]),
+        "market_fall",
+        "market_rise",
+        *(f"market_return_{sessions}" for sessions in HORIZONS[1:]),
+    ),
+    MoveReason.TURNOVER: ("turnover_1", "turnover_5"),
+    MoveReason.REPORTS: (
+        "report_due",
+        "report_due_habit",
+        "report_lingering",
+        "report_lingering_habit",
+        "report_lingering_reaction",
+        "report_expected",
+        "reports_covered",
+    ),
+}
+"""The inputs, in the order of the last axis, by what they tell of; those of reports come last."""
+OF_EVENTS = GROUPS[MoveReason.REPORTS]
+OF_BARS = tuple(chain.from_iterable(GROUPS.values()))[: -len(OF_EVENTS)]
 REPORTED = slice(len(OF_BARS), -1)
 """Places of those that are 0 where no report is near."""
 
@@ -107,6 +112,17 @@ def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs
     for place, column in enumerate(columns):
         inputs[..., place] = column[:, -steps:]
     return ScaleInputs(inputs=inputs, level=usual[:, -steps:])
+
+
+def by_reason(terms: Floats) -> dict[MoveReason, Floats]:
+    """Return the sums of terms (…, K), one per input, over each group of inputs there is."""
+    sums, first = {}, 0
+    for reason, names in GROUPS.items():
+        last = first + len(names)
+        if last <= terms.shape[-1]:  # without events their group is not there
+            sums[reason] = terms[..., first:last].sum(axis=-1)
+        first = last
+    return sums
 
 
 def _level(variance: Floats) -> Floats:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.material import Material
-from stockbatch.records import MEDIAN, QUANTILES, Floats, TrainedModel
+from stockbatch.records import MEDIAN, QUANTILES, Floats, MoveReason, TrainedModel
 
 PAST = 250
 """Past forecasts that a method may look at."""
@@ -46,6 +46,9 @@ class Stated:
     """The trained model behind the forecasts of a row."""
     event_scale: Floats | None = None
     """By how much what is known of events widens the quantiles, (tickers, PAST + origins)."""
+    reasons: Mapping[MoveReason, Floats] = field(default_factory=dict)
+    """By how much each widens the 80 % interval, logarithms (tickers, origins) that add up to its
+    width but for what the usual move makes of the rest; none: not stated."""
     shrinkage: Floats | None = None
     """Share of the median that the point forecast keeps."""
     dissimilarity: Floats | None = None

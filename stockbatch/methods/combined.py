@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from stockbatch import metrics
-from stockbatch.methods import calibration
+from stockbatch.methods import calibration, distribution
 from stockbatch.methods.base import PAST, Given, Method, Stated
-from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, Floats
+from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, Floats, MoveReason
 
 LEARNING = 0.5
 """How much a weight follows the losses, which are in units of both members' mean loss."""
@@ -50,7 +50,16 @@ class Combined(Method):
             before=both[:, :PAST],
             models=lstm.models,
             dissimilarity=lstm.dissimilarity,
+            reasons=_reasons(har, both[:, PAST:]),
         )
+
+
+def _reasons(har: Stated, both: Floats) -> dict[MoveReason, Floats]:
+    """Return the terms of HAR, and what the network makes of its width."""
+    if har.quantiles is None or not har.reasons:
+        return {}
+    added = distribution.widening(har.quantiles, both)
+    return {**har.reasons, MoveReason.LSTM: added}
 
 
 def average(members: Floats, weight: Floats) -> Floats:

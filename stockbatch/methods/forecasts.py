@@ -2,25 +2,27 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from graphlib import TopologicalSorter
+from typing import Any
 
 import numpy as np
 
 from stockbatch.engine.material import Material
 from stockbatch.market.sessions import as_date
-from stockbatch.methods import calibration, crowd, registry
+from stockbatch.methods import calibration, crowd, distribution, registry
 from stockbatch.methods.base import Given, Parameters, Stated
 from stockbatch.methods.standing import with_mass_at_zero
 from stockbatch.records import (
     MEDIAN,
-    QUANTILES,
+    QUANTILE_BASELINE,
     Check,
     Crowd,
     Finding,
     Floats,
     Forecast,
+    MoveReason,
     Severity,
     TrainedModel,
 )
@@ -88,12 +90,17 @@ def _calibrated(stated: Stated, returns: Floats, crowds: Sequence[Crowd | None])
     said = crowd.say(crowds) if crowds else None
     stretched = calibration.calibrate_by_origin(by_target, actual, origins, said)
     quantiles = with_mass_at_zero(stretched, returns)
+    reasons = stated.reasons
+    if reasons and stated.quantiles is not None:
+        learned = distribution.widening(stated.quantiles, quantiles)
+        reasons = {**reasons, MoveReason.CALIBRATION: learned}
     shrinkage = calibration.shrinkage_by_origin(by_target[..., MEDIAN], actual, origins)
     return replace(
         stated,
         log_return=shrinkage * quantiles[..., MEDIAN],
         quantiles=quantiles,
         raw_quantiles=stated.quantiles,
+        reasons=reasons,
         shrinkage=shrinkage,
     )
 
@@ -107,12 +114,14 @@ def forecasts(
     """
     limits = _limits(material, len(targets))
     sizes = {method: _sizes(of_all) for method, of_all in stated.items()}
+    usual = _usual(stated)
+    told = {method: _told(of_all, usual) for method, of_all in stated.items()}
     for column in range(-len(targets), 0):
         target = targets[as_date(material.panel.sessions[column])]
         for row in np.flatnonzero(material.features.present[:, column]).tolist():
             for method, of_all in stated.items():
                 if sizes[method][row, column] <= limits[row, column]:
-                    yield _forecast(method, of_all, material, row, column, *target)
+                    yield _forecast(method, of_all, told[method], material, row, column, *target)
 
 
 def implausible(material: Material, stated: Mapping[str, Stated]) -> list[tuple[Finding, ...]]:
@@ -137,31 +146,46 @@ def with_models(made: Iterable[Forecast], model_ids: Mapping[int, int]) -> list[
     ]
 
 
-def probability_of_rise(quantiles: Floats) -> Floats:
-    """Return the probability of a log return above 0 implied by quantiles of shape (…, 11).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What is told of the forecasts of a method beside quantiles, arrays (tickers, origins)."""
 
-    The distribution function is linear between neighbouring quantiles. Outside of them its tails
-    are exponential with the density of the outermost interval, so the answer is never certain and
-    moves without a jump as the quantiles pass 0. NaN where a quantile is.
-    """
-    levels = np.array(QUANTILES)
-    # How many levels lie at or below zero tells between which two of them zero lies.
-    passed = np.sum(quantiles <= 0, axis=-1, keepdims=True)
-    left = np.clip(passed - 1, 0, len(levels) - 2)
-    q0, q1 = (np.take_along_axis(quantiles, left + step, axis=-1)[..., 0] for step in (0, 1))
-    p0, p1 = (levels[left + step][..., 0] for step in (0, 1))
-    # Two levels may be equal, and what is between them is divided by.
-    width = np.maximum(q1 - q0, np.finfo(np.float64).tiny)
-    density = (p1 - p0) / width
-    with np.errstate(over="ignore"):
-        # Each is computed of every forecast and one is taken: where another one applies, the
-        # exponentials may be anything, even infinite.
-        between = 1 - p0 + q0 * density
-        all_above = 1 - p0 * np.exp(-q0 * density / p0)
-        all_below = (1 - p1) * np.exp(q1 * density / (1 - p1))
-    inside = np.where(passed[..., 0] == 0, all_above, between)
-    probability = np.where(passed[..., 0] == len(levels), all_below, inside)
-    return np.where(np.isnan(quantiles).any(axis=-1), np.nan, probability)
+    numbers: Mapping[str, Floats | None]
+    """By the names that a forecast has for them; None: not told."""
+    reasons: Mapping[MoveReason, Floats]
+
+
+def _usual(stated: Mapping[str, Stated]) -> Floats | None:
+    """Return the move that the last returns of each ticker lead to expect."""
+    baseline = stated.get(QUANTILE_BASELINE)
+    if baseline is None or baseline.quantiles is None:
+        return None
+    return distribution.expected_move(baseline.quantiles)
+
+
+def _told(stated: Stated, usual: Floats | None) -> _Told:
+    numbers: dict[str, Floats | None] = {
+        "shrinkage": stated.shrinkage,
+        "dissimilarity": stated.dissimilarity,
+    }
+    own = stated.quantiles
+    if own is None:
+        return _Told(numbers=numbers, reasons={})
+    numbers |= {
+        "probability_of_rise": distribution.probability_above(own),
+        "probability_of_fall": distribution.probability_below(own),
+        "probability_of_move_2": distribution.probability_of_move(own, 0.02),
+        "probability_of_move_5": distribution.probability_of_move(own, 0.05),
+        "usual_move": usual,
+    }
+    reasons = dict(stated.reasons)
+    if not reasons or usual is None:
+        return _Told(numbers=numbers, reasons={})
+    ratio = distribution.log_ratio(distribution.expected_move(own), usual)
+    with np.errstate(invalid="ignore"):  # a share that never moves
+        # Whatever the others leave: all of them together are the whole ratio, to the last digit.
+        reasons[MoveReason.LAST_YEAR] = ratio - sum(reasons.values(), np.zeros_like(ratio))
+    return _Told(numbers=numbers, reasons=reasons)
 
 
 def _limits(material: Material, origins: int) -> Floats:
@@ -210,6 +234,7 @@ def _finding(material: Material, beyond: Mapping[str, float], limit: float) -> F
 def _forecast(
     method: str,
     stated: Stated,
+    told: _Told,
     material: Material,
     row: int,
     column: int,
@@ -223,6 +248,9 @@ def _forecast(
     log_return = float(stated.log_return[row, column])
     own = None if stated.quantiles is None else stated.quantiles[row, column]
     model = stated.models.get(row)
+    numbers: dict[str, Any] = {
+        name: _number(values, row, column) for name, values in told.numbers.items()
+    }
     return Forecast(
         instrument_id=material.instruments[row].id,
         method=method,
@@ -233,13 +261,12 @@ def _forecast(
         close=close * float(np.exp(log_return)),
         log_return=log_return,
         quantiles=None if own is None else tuple(own.tolist()),
-        probability_of_rise=None if own is None else float(probability_of_rise(own)),
         fingerprint=_fingerprint(origin, model, close, log_return, own),
         raw_quantiles=_vector(stated.raw_quantiles, row, column),
         volatility=volatility if np.isfinite(volatility) else None,
-        shrinkage=_number(stated.shrinkage, row, column),
-        dissimilarity=_number(stated.dissimilarity, row, column),
+        reasons=_reasons(told.reasons, row, column),
         uses_model=model is not None,
+        **numbers,
     )
 
 
@@ -268,4 +295,13 @@ def _vector(values: Floats | None, row: int, column: int) -> tuple[float, ...] |
 
 
 def _number(values: Floats | None, row: int, column: int) -> float | None:
-    return None if values is None else float(values[row, column])
+    number = np.nan if values is None else float(values[row, column])
+    return number if np.isfinite(number) else None
+
+
+def _reasons(
+    terms: Mapping[MoveReason, Floats], row: int, column: int
+) -> dict[MoveReason, float] | None:
+    """Return the terms of one forecast; none where one is unknown: the others explain nothing."""
+    reasons = {reason: float(of_all[row, column]) for reason, of_all in terms.items()}
+    return reasons if reasons and np.isfinite(list(reasons.values())).all() else None

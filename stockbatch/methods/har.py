@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.material import Material
-from stockbatch.engine.scale import LARGEST, REPORTED, scale_inputs
+from stockbatch.engine.scale import LARGEST, REPORTED, by_reason, scale_inputs
 from stockbatch.engine.weights import Singles
 from stockbatch.methods.base import PAST, Given, Method, Parameters, Scope, Stated
 from stockbatch.records import HAR, HAR_EVENTS, QUANTILES, Floats
@@ -77,15 +77,18 @@ class Har(Method):
             return Stated.of(np.full((tickers, origins, len(QUANTILES)), np.nan))
         past = given.past.get(self.name)
         steps = origins if past is None else PAST + origins
-        scale, event_scale = scales(parameters, given.material, steps, events=self.knows_events)
-        stated = scale[..., None] * parameters[SHAPE].astype(np.float64)
+        known = scales(parameters, given.material, steps, events=self.knows_events)
+        quantiles = known.scale[..., None] * parameters[SHAPE].astype(np.float64)
+        stated = replace(
+            Stated.of(quantiles[:, -origins:]), reasons=by_reason(known.terms[:, -origins:])
+        )
         if past is None:
-            return Stated.of(stated)
+            return stated
         # What was learned from is no forecast.
         new = _targets(given.material, steps)[:PAST] > parameters[LEARNED][0]
-        stand_ins = np.where(new[:, None], stated[:, :PAST], np.nan)
+        stand_ins = np.where(new[:, None], quantiles[:, :PAST], np.nan)
         before = np.where(np.isnan(past), stand_ins, past)
-        return replace(Stated.of(stated[:, PAST:]), before=before, event_scale=event_scale)
+        return replace(stated, before=before, event_scale=known.event_scale)
 
 
 class HarEvents(Har):
@@ -188,14 +191,19 @@ def _loss(
     return loss, np.concatenate([of_coefficients, of_shape / count])
 
 
-def scales(
-    parameters: Parameters, material: Material, origins: int, *, events: bool
-) -> tuple[Floats, Floats]:
-    """Return the scale of the return after each of the last origins, and what events make of it.
+class Scales(NamedTuple):
+    """What a fit says of the return after each of the last origins, arrays (T, origins, …)."""
 
-    Both (T, origins), the second a factor that is 1 where no report is near. NaN where there is no
-    bar, or no level; in front where the material has fewer sessions.
-    """
+    scale: Floats
+    """NaN where there is no bar, or no level."""
+    event_scale: Floats
+    """The factor in it that events make; 1 where no report is near."""
+    terms: Floats
+    """The logarithm of the scale over the level, input by input; 0: the input is at its mean."""
+
+
+def scales(parameters: Parameters, material: Material, origins: int, *, events: bool) -> Scales:
+    """Return the scales of the last origins; in front NaN where the material has fewer sessions."""
     known = scale_inputs(material, origins, events=events)
     unknown = np.isnan(known.inputs)
     standard = np.where(unknown, 0, (known.inputs - parameters[MEAN]) / parameters[DEVIATION])
@@ -204,8 +212,10 @@ def scales(
     near = np.einsum("tsk,k->ts", known.inputs[..., REPORTED], slope[REPORTED])
     scale = known.level * np.exp(np.clip(logarithm, -LARGEST, LARGEST))
     scale[~material.features.present[:, -origins:]] = np.nan
+    terms = standard.astype(np.float64) * parameters[COEFFICIENTS]
     front = [(0, 0), (origins - scale.shape[1], 0)]
-    return (
+    return Scales(
         np.pad(scale, front, constant_values=np.nan),
         np.pad(np.exp(near.astype(np.float64)), front, constant_values=1.0),
+        np.pad(terms, [*front, (0, 0)], constant_values=np.nan),
     )

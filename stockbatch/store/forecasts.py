@@ -45,6 +45,11 @@ _COLUMNS = (
     ("model_id", "int8"),
     ("run_id", "int8"),
     ("issued_at", "timestamptz"),
+    ("probability_of_fall", "float8"),
+    ("probability_of_move_2", "float8"),
+    ("probability_of_move_5", "float8"),
+    ("usual_move", "float8"),
+    ("reasons", "jsonb"),
 )
 
 _NAMES = ", ".join(column for column, _ in _COLUMNS)
@@ -176,4 +181,9 @@ def _row(forecast: Forecast, run: Run, kind: Kind, issued_at: datetime) -> tuple
         forecast.model_id,
         run.id,
         issued_at,
+        forecast.probability_of_fall,
+        forecast.probability_of_move_2,
+        forecast.probability_of_move_5,
+        forecast.usual_move,
+        forecast.reasons,
     )

@@ -21,7 +21,7 @@ from stockbatch.config import ModelSettings, Settings
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
-from stockbatch.methods.forecasts import probability_of_rise
+from stockbatch.methods.distribution import probability_above
 from stockbatch.providers.registry import create
 from stockbatch.records import MEDIAN, QUANTILES, Floats, Verdict
 from tests.support import places
@@ -159,7 +159,7 @@ def _line(
     loss, quantiles = losses[name], result.quantiles[name]
     naive = (actual / spread[:, None]) ** 2
     squared = ((actual - result.points[name]) / spread[:, None]) ** 2
-    hits = metrics.direction_hit(actual, probability_of_rise(quantiles))
+    hits = metrics.direction_hit(actual, probability_above(quantiles))
     line = f"{name:17}{np.nanmean(loss):16.5f}"
     line += f"{_skill(loss, losses[ROLLING]):>16}{_skill(loss, losses[EWMA]):>16}"
     line += f"{100 * metrics.share_better(loss, losses[ROLLING]):7.0f}%"

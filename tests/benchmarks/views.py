@@ -4,7 +4,8 @@
 
 fills five years of bars and 250 sessions of forecasts by six methods for so many tickers, in an
 embedded database of its own, and prints the best time of each query as the reader sees it, rows
-fetched. With HOME the database is kept there, and found filled by the next call.
+fetched; then the time of every view read whole, once, all rows taken over by the driver. With HOME
+the database is kept there, and found filled by the next call.
 """
 
 import sys
@@ -22,6 +23,8 @@ from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
 from stockbatch.market import sessions
+from stockbatch.store import bi
+from stockbatch.store.bulk import cursor_of
 from stockbatch.store.calendar import extend
 
 BARS, FORECASTS = 1260, 250
@@ -79,10 +82,18 @@ FILL = (
     INSERT INTO stockbatch.forecasts (instrument_id, origin_session, target_session, horizon,
         method, kind, fingerprint, origin_close, close, log_return,
         q025, q05, q10, q25, q50, q75, q90, q95, q975, probability_of_rise, volatility,
-        issued_at, deadline_at)
+        issued_at, deadline_at, probability_of_fall, probability_of_move_2,
+        probability_of_move_5, usual_move, reasons)
     SELECT i.id, s.previous, s.session, 1, method, 'backtest', md5(method || i.id || s.session),
         100, 100, 0, -0.04, -0.03, -0.02, -0.01, 0, 0.01, 0.02, 0.03, 0.04, 0.5, 0.02,
-        s.open_at, s.open_at
+        s.open_at, s.open_at, 0.5, 0.2, 0.01, 0.02 + 0.00001 * i.id,
+        CASE WHEN method = 'combined' THEN jsonb_build_object(
+            'own_moves', 0.1234567890123, 'level', -0.01234567890123,
+            'market_moves', 0.2345678901234, 'direction', -0.03456789012345,
+            'turnover', 0.01234567890123, 'reports', -0.02345678901234,
+            'lstm', -0.08901234567890, 'calibration', 0.04567890123456,
+            'last_year', -0.1123456789012)
+        END
     FROM numbered AS s CROSS JOIN stockbatch.instruments AS i
     CROSS JOIN unnest(ARRAY['combined', 'lstm', 'naive', 'rolling_quantile', 'ewma', 'garch'])
         AS method
@@ -204,6 +215,17 @@ def measure(engine: Engine, query: str) -> tuple[float, int]:
     return min(took), count
 
 
+def read_whole(engine: Engine) -> Iterator[tuple[str, float, int]]:
+    """Yield every view with the seconds it takes to read all of it, and its rows."""
+    with Session(engine) as db:
+        views = dict.fromkeys(column.view for column in bi.dictionary.columns(db))
+        for view in views:
+            with cursor_of(db) as cursor:
+                started = time.perf_counter()
+                cursor.execute(f"SELECT * FROM bi.{view}".encode())
+                yield view, time.perf_counter() - started, cursor.rowcount
+
+
 @contextmanager
 def filled(usage: str | None) -> Iterator[tuple[Settings, Engine]]:
     """Yield settings and the owner's engine of a database as the command line asks for it."""
@@ -233,6 +255,8 @@ def main() -> None:
         for name, query in queries():
             seconds, count = measure(reader, query)
             print(f"{1000 * seconds:9.1f} ms  {count:7} rows  {name}", flush=True)
+        for view, seconds, count in read_whole(reader):
+            print(f"{seconds:9.1f} s   {count:7} rows  {view}, whole", flush=True)
         reader.dispose()
 
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binom, chi2, chi2_contingency, ttest_1samp
 
 from stockbatch import metrics
-from stockbatch.methods.forecasts import probability_of_rise
+from stockbatch.methods.distribution import probability_above
 from stockbatch.records import QUANTILES
 
 
@@ -24,7 +24,7 @@ def forecasts(draw, missing=True):
     origin = np.exp(random.normal(4, 1, shape))
     log_return, actual_log_return = random.normal(0, 0.02, (2, *shape)).round(2)
     quantiles = np.sort(random.normal(0, 0.02, (*shape, 11)), axis=-1)
-    probability = probability_of_rise(quantiles)
+    probability = probability_above(quantiles)
     forecast, actual = origin * np.exp(log_return), origin * np.exp(actual_log_return)
     if missing:
         share = draw(st.sampled_from([0, 0.2, 0.8, 1]))

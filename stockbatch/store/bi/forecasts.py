@@ -4,12 +4,27 @@ from datetime import date
 
 from sqlalchemy.orm import Session
 
-from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, ScoreStatus
+from stockbatch.records import (
+    LSTM,
+    POINT_BASELINE,
+    QUANTILE_BASELINE,
+    ForecastOrder,
+    ScoreStatus,
+)
 from stockbatch.store.bi.prices import MOST_SESSIONS
 from stockbatch.store.bi.query import Answer, ask
 from stockbatch.store.preference import KIND_FIRST
 
 MOST_TICKERS = 10_000
+
+# What is told to be the largest comes first; where it is not told, last.
+_SIZES = {
+    ForecastOrder.TICKER: "0::float8",
+    ForecastOrder.LARGEST_EXPECTED_MOVE: "expected_move_pct",
+    ForecastOrder.MOST_UNUSUAL: "move_ratio",
+    ForecastOrder.LARGEST_DOWNSIDE: "-downside_pct",
+    ForecastOrder.MOST_PROBABLE_RISE: "probability_of_rise_pct",
+}
 
 # One row per ticker: its latest forecast that is shown first, or by any other method if none is.
 _LATEST = """
@@ -44,7 +59,7 @@ SELECT
     skill_pct, naive_skill_pct, skill_kind, skill_n, skill_method
 FROM forecast
 LEFT JOIN skill USING (ticker)
-ORDER BY ticker
+ORDER BY {{size}} DESC NULLS LAST, ticker
 LIMIT :most
 """
 
@@ -65,25 +80,39 @@ ORDER BY session
 """
 
 
-def latest(db: Session) -> Answer:
+def latest(db: Session, order: ForecastOrder = ForecastOrder.TICKER) -> Answer:
     """Return the latest forecast of every ticker that is shown first, if any, else another one."""
-    return ask(db, _LATEST)
+    query = f"SELECT * FROM ({_LATEST}) AS f ORDER BY {_SIZES[order]} DESC NULLS LAST, ticker"
+    return ask(db, query)
 
 
-def latest_with_skill(db: Session) -> Answer:
+def latest_with_skill(db: Session, order: ForecastOrder = ForecastOrder.TICKER) -> Answer:
     """Return the rows of `latest`, their intervals as returns too, and the skill of the method."""
-    return ask(db, _LATEST_WITH_SKILL, most=MOST_TICKERS)
+    return ask(db, _LATEST_WITH_SKILL.format(size=_SIZES[order]), most=MOST_TICKERS)
 
 
-def latest_by(db: Session, method: str | None, after: str, limit: int) -> Answer:
-    """Return the latest forecasts, in the order of tickers, those after `after`.
+def latest_by(
+    db: Session,
+    method: str | None,
+    after: str,
+    limit: int,
+    order: ForecastOrder = ForecastOrder.TICKER,
+) -> Answer:
+    """Return the latest forecasts in an order, those that come after the one of ticker `after`.
 
     They are those by one method, or those shown first.
     """
     chosen = "is_headline" if method is None else "method = :method"
+    # A ticker that has gone since still has its place among tickers, but in no other order.
+    place = f"coalesce({_SIZES[order]}, '-infinity')"
+    following = "ticker > :after"
+    if order is not ForecastOrder.TICKER:
+        following = (
+            ":after = '' OR (-place, ticker) > (SELECT -place, ticker FROM f WHERE ticker = :after)"
+        )
     query = (
-        f"SELECT * FROM bi.next_session_forecast WHERE {chosen} AND ticker > :after"
-        " ORDER BY ticker LIMIT :limit"
+        f"WITH f AS (SELECT *, {place} AS place FROM bi.next_session_forecast WHERE {chosen})"
+        f" SELECT * FROM f WHERE {following} ORDER BY place DESC, ticker LIMIT :limit"
     )
     return ask(db, query, method=method, after=after, limit=limit)
 

@@ -167,6 +167,23 @@ def test_latest_forecasts_are_those_of_the_view(client, stored):
         same(item, row)
 
 
+def test_the_most_unusual_come_first_page_by_page(client, stored):
+    query = (
+        "SELECT ticker, why FROM bi.next_session_forecast WHERE is_headline"
+        " ORDER BY move_ratio DESC NULLS LAST, ticker"
+    )
+    rows = fetch(stored.engine, query)
+    items, after = [], ""
+    for _ in range(3):
+        options = {"order": "most_unusual", "limit": 2, "after": after}
+        page = client.get("/v1/forecasts", params=options).json()
+        items += page["items"]
+        after = page["next"]
+    assert after is None
+    assert [{"ticker": item["ticker"], "why": item["why"]} for item in items] == rows
+    assert client.get("/v1/forecasts", params={"order": "luckiest"}).status_code == 422
+
+
 @pytest.mark.parametrize("path", ["B/F", "B%2FF"])
 def test_one_ticker_by_every_method(client, stored, path):
     items = client.get(f"/v1/forecasts/{path}").json()["items"]

@@ -21,7 +21,7 @@ from jobs.daily.metrics import WINDOWS, update_metrics
 from jobs.daily.score import score_forecasts
 from stockbatch import records
 from stockbatch.database.tables import QUANTILE_COLUMNS
-from stockbatch.methods.forecasts import probability_of_rise
+from stockbatch.methods.distribution import probability_above
 from stockbatch.records import LSTM, POINT_BASELINE, QUANTILE_BASELINE, CorporateAction, Run
 from stockbatch.store import bars, forecasts
 from tests.support.ledger import (
@@ -321,7 +321,7 @@ def _forecasts(rng, instrument, day, close, target):
             instrument,
             quantiles=tuple(quantiles.tolist()),
             log_return=float(quantiles[5]),
-            probability_of_rise=float(probability_of_rise(quantiles)),
+            probability_of_rise=float(probability_above(quantiles)),
             **common | {"close": close * float(np.exp(quantiles[5]))},
         )
         yield replace(made, method=method)

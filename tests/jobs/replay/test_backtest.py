@@ -10,7 +10,10 @@ from tests.support.market import CODE, ORIGIN, TICKERS, dump, fetch, run, sessio
 
 LAST = 6
 RAW = (*RAW_QUANTILE_COLUMNS, "close", "shrinkage", "dissimilarity")
-NUMBERS = (*QUANTILE_COLUMNS, *RAW_QUANTILE_COLUMNS, "close", "shrinkage", "dissimilarity")
+NUMBERS = (
+    *(*QUANTILE_COLUMNS, *RAW_QUANTILE_COLUMNS, "close", "shrinkage", "dissimilarity"),
+    *("probability_of_fall", "probability_of_move_2", "usual_move"),
+)
 
 
 def walk(app):
@@ -36,6 +39,10 @@ def assert_same_numbers(found, expected, but_for=""):
                 assert found[key][name] is None, (key, name)
             else:
                 assert found[key][name] == pytest.approx(row[name], rel=1e-6, abs=1e-9), (key, name)
+        if not but_for:
+            assert found[key]["reasons"] == (
+                row["reasons"] and pytest.approx(row["reasons"], rel=1e-6, abs=1e-9)
+            )
 
 
 @pytest.fixture
@@ -59,6 +66,8 @@ def test_its_forecasts_are_those_of_runs(plain, make_app, market):
     found, expected = forecasts(plain, "backtest"), forecasts(walked, "late")
     assert sum(block.added for block in done) == len(found)
     assert_same_numbers(found, expected)
+    explained = {key[2] for key, row in found.items() if row["reasons"]}
+    assert explained == {"har", "har_events", "combined"}
 
 
 def test_a_run_after_it_reuses_its_models_and_says_the_same(plain):

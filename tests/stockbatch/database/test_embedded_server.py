@@ -317,7 +317,8 @@ def test_what_a_login_does_to_itself_is_undone_by_the_next_start(cluster, progra
         with connect(server, role) as connection:
             found = connection.execute("SHOW statement_timeout").fetchone()
             assert found == (timeout,)
-            assert connection.execute("SHOW search_path").fetchone() == ('"$user", public',)
+            path = "bi" if role == "reader" else '"$user", public'
+            assert connection.execute("SHOW search_path").fetchone() == (path,)
 
 
 def take_all(server, role):

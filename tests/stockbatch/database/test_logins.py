@@ -136,6 +136,24 @@ def test_grafana_reads_views_and_nothing_else(grafana):
             grafana.execute(query)
 
 
+def test_grafana_need_not_name_the_schema_and_looks_in_no_other(server, grafana):
+    trap = "public.next_session_forecast"
+    in_database = database.for_clients(server.set(database="stockbatch"))
+    with psycopg.connect(in_database, autocommit=True) as administrator:
+        administrator.execute(f"CREATE TABLE {trap} ()")
+        administrator.execute("CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql RETURN 1")
+        try:
+            found = grafana.execute("SELECT ticker, why FROM next_session_forecast")
+            assert [column.name for column in found.description] == ["ticker", "why"]
+            assert grafana.execute("SHOW search_path").fetchone() == ("bi",)
+            with pytest.raises(psycopg.errors.UndefinedFunction):
+                grafana.execute("SELECT mine()")
+        finally:
+            grafana.rollback()
+            administrator.execute(f"DROP TABLE {trap}")
+            administrator.execute("DROP FUNCTION public.mine()")
+
+
 def test_logins_are_limited(connect):
     owner = connect("owner")
     reserved = owner.scalar(text("SELECT current_setting('reserved_connections', true)"))

@@ -17,6 +17,7 @@ WRITER = {
     "alert_messages": KEEP,
     "alerts": KEEP,
     "api_tokens": ADD,
+    "averages": CHANGE,
     "bar_revisions": ADD,
     "bars": CHANGE,
     "corporate_actions": CHANGE,

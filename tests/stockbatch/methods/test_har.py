@@ -94,7 +94,7 @@ def test_too_few_returns_are_no_fit():
 def test_a_report_known_ahead_widens_and_nothing_else_does(market):
     parameters = HarEvents().fit_calendar([market], SETTINGS)
     assert len(parameters[COEFFICIENTS]) > len(OF_BARS)
-    scale, events = har.scales(parameters, market, 100, events=True)
+    scale, events, _ = har.scales(parameters, market, 100, events=True)
     due = market.reports.due[:, -100:]
     assert (events[~due] == 1).all()
     assert np.median(events[due]) > 1.8
@@ -110,7 +110,7 @@ def test_reports_are_forecast_better_than_without(market):
     due = market.reports.due[:, :-1]
     inside = {}
     for name, method, fitted in (("plain", Har(), plain), ("knowing", HarEvents(), knowing)):
-        scale, _ = har.scales(fitted, market, SESSIONS, events=method.knows_events)
+        scale, _, _ = har.scales(fitted, market, SESSIONS, events=method.knows_events)
         edge = np.abs(returns) / (scale[:, :-1] * fitted[SHAPE][7])
         inside[name] = np.mean(edge[due & np.isfinite(edge)] < 1)
     assert inside["plain"] < 0.6
@@ -138,3 +138,6 @@ def test_many_origins_are_like_one_after_the_other(market):
     alone = HarEvents().forecast(given(market, parameters, past=nothing()))
     np.testing.assert_array_equal(together.quantiles[:, -1], alone.quantiles[:, 0])
     np.testing.assert_array_equal(together.event_scale[:, -PAST - 1 :], alone.event_scale)
+    assert together.reasons.keys() == alone.reasons.keys()
+    for reason, terms in alone.reasons.items():
+        np.testing.assert_array_equal(together.reasons[reason][:, -1:], terms)

@@ -370,6 +370,31 @@ def test_accuracy_is_the_metrics_of_tickers_and_calendars(db, one):
         (0.9, 1.0, pytest.approx(10)),
         (0.8, None, None),
     ]
+    assert {row["unit"] for row in shown} == {"log return"}
+
+
+def test_every_metric_states_its_unit(db, one):
+    units = {
+        "mae": ("USD", "price"),
+        "bias_return": 2 * ("log return",),
+        "winkler_80": 2 * ("log return",),
+        "mape": 2 * ("percent",),
+        "coverage_98": 2 * ("share",),
+        "directional_accuracy": 2 * ("share",),
+        "skill_vs_har_error": 2 * ("share",),
+        "dm_p_value": 2 * ("probability",),
+        "dm_statistic": 2 * ("standard errors",),
+        "mase": 2 * ("errors of the naive forecast",),
+    }
+    common = ("lstm", "late", 20)
+    made = [
+        (id_, *common, metric, 20, 0.5, None, None) for metric in units for id_ in (one.id, None)
+    ]
+    metrics.save(db, "XNYS", TARGET, made)
+    shown = rows(db, "SELECT metric, unit FROM bi.accuracy ORDER BY scope DESC")
+    assert {
+        metric: tuple(row["unit"] for row in shown if row["metric"] == metric) for metric in units
+    } == units
 
 
 def test_the_leaderboard_is_what_was_summed_up_over_all_tickers(db, one):
