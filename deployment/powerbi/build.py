@@ -154,6 +154,8 @@ def relationships(views: dict[str, list[Column]]) -> Iterator[str]:
                 yield f"relationship {quoted(f'{table.name} {key}')}"
                 yield f"\tfromColumn: {quoted(table.name)}.{key}"
                 yield f"\ttoColumn: {dimension}.{key}"
+                if table.filters_back:
+                    yield "\tcrossFilteringBehavior: bothDirections"
                 yield ""
 
 

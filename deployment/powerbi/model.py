@@ -30,6 +30,8 @@ class Table:
     only: tuple[str, ...] = ()
     """Columns to load; none: all. The rows of these few are made distinct."""
     where: str = ""
+    filters_back: bool = False
+    """What is chosen of it chooses of the dimension, and so of every fact."""
     by_month: bool = False
     """Refreshed a month of sessions at a time, where `updated_at` says that something changed."""
     measures: tuple[Measure, ...] = ()
@@ -323,6 +325,8 @@ FACTS = (
     Table(name="Prices", view="price_and_forecast", by_month=True, measures=PRICES),
     Table(name="Accuracy", view="accuracy", where='[scope] = "ticker"', measures=ACCURACY),
     Table(name="Leaderboard", view="leaderboard", measures=LEADERBOARD),
+    Table(name="Groups", view="groups", filters_back=True),
+    Table(name="Group accuracy", view="group_accuracy"),
     Table(
         name="Coverage",
         view="interval_coverage",

@@ -1,5 +1,6 @@
 """`stockbatch models`: list, look at, choose and take away trained models."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,29 +86,55 @@ def rollback(ticker: options.Ticker) -> None:
 @models.command()
 def export(
     ticker: options.Ticker,
-    file: Annotated[Path, typer.Argument(metavar="FILE.keras")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE.keras", help="Default: TICKER.keras.")
+    ] = None,
 ) -> None:
-    """Write a ticker's model as an ordinary Keras file; its input is described by `models show`."""
-    from jobs import files
+    """Write a ticker's model as an ordinary Keras file, with its card and a script beside it."""
     from jobs.app import running
-    from stockbatch.config import ModelSettings, choose_keras
-    from stockbatch.engine.network import network_of
-    from stockbatch.exceptions import UnwritableFile
-    from stockbatch.store import models as store
+    from jobs.models import takeaway
+    from stockbatch.config import choose_keras
 
     choose_keras()
+    file = file or Path(f"{_file_name(ticker)}.keras")
     if file.suffix != ".keras":
         raise typer.BadParameter("the file's name must end in .keras")
     with running(context.settings(), create=False) as app:
-        with app.transaction() as db:
-            model = store.champion(db, ticker)
-        settings = ModelSettings.model_validate(model.parameters)
-        try:
-            with files.appearing(file, replacing=True) as partial:
-                network_of(model.weights).export(model.weights, settings, partial)
-        except OSError as error:
-            raise UnwritableFile(path=file, reason=error.strerror or error) from None
+        model = takeaway.export(app, ticker, file)
     context.say(f"{file}: model {model.id} of {ticker}, trained through {model.last_session}")
+    context.say(
+        f"beside it its card, {file.stem}.md and {file.stem}.json, and {takeaway.SCRIPT}, which"
+        " feeds it with what 'stockbatch models inputs' writes"
+    )
+
+
+@models.command()
+def inputs(
+    ticker: options.Ticker,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE.csv", help="Default: TICKER.csv.")
+    ] = None,
+) -> None:
+    """Write what a ticker's model saw when it made the last forecast."""
+    from jobs.app import running
+    from jobs.models import takeaway
+
+    file = file or Path(f"{_file_name(ticker)}.csv")
+    with running(context.settings(), create=False) as app:
+        example = takeaway.write_inputs(app, ticker, file)
+    context.say(f"{file}: {len(example.inputs)} sessions up to {example.origin}")
+    if example.is_as_stored:
+        context.say(f"model {example.model.id} makes of it the raw quantiles that are stored")
+    else:
+        context.say(
+            f"model {example.model.id} makes of it other raw quantiles than are stored: bars have"
+            " been corrected since, or another model was in use"
+        )
+
+
+def _file_name(ticker: str) -> str:
+    """Return what a ticker's files are called where nobody says it: no folder, and in sight."""
+    return re.sub(r"[^\w.^=-]|^[.-]", "_", ticker)
 
 
 def _number(value: float | None) -> str:

@@ -140,6 +140,19 @@ def _extend(quantiles: Floats) -> None:
         np.copyto(quantiles[..., first], beyond, where=np.isnan(quantiles[..., first]))
 
 
+_NEWEST = text(f"""
+SELECT * FROM stockbatch.forecasts
+WHERE instrument_id = :id AND method = :method AND horizon = 1
+ORDER BY target_session DESC, {KIND_FIRST}, recorded_at DESC, id DESC
+LIMIT 1
+""")
+
+
+def newest(db: Session, instrument: Instrument, method: str) -> Any:
+    """Return the row of the last session that a method forecast, None where there is none."""
+    return db.execute(_NEWEST, {"id": instrument.id, "method": method}).first()
+
+
 def backtested(db: Session, instruments: Sequence[Instrument], origins: Sessions) -> set[int]:
     """Return the ids of the instruments whose backtest from these origins is recorded."""
     found = db.scalars(

@@ -198,6 +198,14 @@ def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
     return [known[ticker] for ticker in dict.fromkeys(tickers)]
 
 
+def known(db: Session, ticker: str) -> Instrument:
+    """Return an instrument, taken off the watchlist or not. Raises UnknownInstrument."""
+    row = db.scalars(select(InstrumentRow).where(InstrumentRow.ticker == ticker)).one_or_none()
+    if row is None:
+        raise UnknownInstrument(ticker=ticker)
+    return _record(row, ())
+
+
 def active(
     db: Session, calendar: str | None = None, active_before: datetime | None = None
 ) -> list[Instrument]:

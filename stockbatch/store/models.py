@@ -216,6 +216,13 @@ def champion(db: Session, ticker: str) -> TrainedModel:
     return model
 
 
+def learned_from(db: Session, model_id: int) -> tuple[date, date, int]:
+    """Return the first and the last session a model learned from, and of how many tickers."""
+    columns = (ModelRow.first_session, ModelRow.last_session, ModelRow.tickers)
+    first, last, tickers = db.execute(select(*columns).where(ModelRow.id == model_id)).one()
+    return first, last, tickers
+
+
 def details(db: Session, ticker: str) -> dict[str, Any]:
     """Return everything known of the model in use now, weights aside. Raises NoModel."""
     row = db.execute(_in_use("m.*"), {"ticker": ticker}).mappings().first()

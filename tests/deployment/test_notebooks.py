@@ -7,21 +7,23 @@ from nbclient import NotebookClient
 from stockbatch import database
 from stockbatch.config import PREFIX, Settings
 from stockbatch.database import embedded_server
-from tests.support.market import fetch
+from tests.support.market import fetch, session
+from tests.support.market import run as run_session
 from tests.support.places import ROOT
 
 FOLDER = ROOT / "deployment" / "notebooks"
 NOTEBOOKS = sorted(file.stem for file in FOLDER.glob("*.ipynb"))
 SMALL = {"UNITS": 4, "EPOCHS": 2, "BASE_EPOCHS": 2}
+SHORT = {
+    **SMALL,
+    **{"LOOKBACK": 5, "SCORED_STEPS": 20, "HISTORY_SESSIONS": 100, "MINIMUM_HISTORY": 60},
+    **{"STOPPING_SESSIONS": 15, "COMPARISON_SESSIONS": 10},
+}
 
 
 @pytest.fixture
-def execute(demonstration, monkeypatch, tmp_path):
+def execute(tmp_path):
     """Run a notebook in a kernel of its own; return the texts and the number of plots it shows."""
-    embedded_server.start(demonstration.home)
-    monkeypatch.setenv(f"{PREFIX}HOME", str(demonstration.home))
-    for name, value in SMALL.items():
-        monkeypatch.setenv(f"{PREFIX}MODEL__{name}", str(value))
 
     def run(name):
         notebook = read(name)
@@ -40,6 +42,29 @@ def execute(demonstration, monkeypatch, tmp_path):
     return run
 
 
+def use(monkeypatch, model, **settings):
+    for name, value in settings.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", str(value))
+    for name, value in model.items():
+        monkeypatch.setenv(f"{PREFIX}MODEL__{name}", str(value))
+
+
+@pytest.fixture
+def of_the_demonstration(demonstration, monkeypatch):
+    """Let notebooks run on what the demonstration has left."""
+    embedded_server.start(demonstration.home)
+    use(monkeypatch, SMALL, HOME=demonstration.home)
+
+
+@pytest.fixture
+def of_three_tickers(app, monkeypatch, tmp_path):
+    """Let notebooks run on another watchlist: three tickers of 153 bars."""
+    for offset in range(3):
+        run_session(app, session(offset))
+    url = app.settings.database_url.get_secret_value()
+    use(monkeypatch, SHORT, HOME=tmp_path, DATABASE_URL=url)
+
+
 def read(name):
     return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
 
@@ -55,6 +80,16 @@ def test_no_outputs_are_stored(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.usefixtures("of_three_tickers", "tensorflow")
+def test_any_watchlist_will_do(execute, name):
+    texts, plots = execute(name)
+    assert any("AAA" in text or "pinball" in text for text in texts)
+    assert plots == {"bi-schema": 1}.get(name, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("of_the_demonstration")
 def test_the_bars_are_explored(execute, demonstration):
     texts, plots = execute("bars")
     engine = database.engine(Settings(home=demonstration.home), role="reader", create=False)
@@ -70,6 +105,7 @@ def test_the_bars_are_explored(execute, demonstration):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("of_the_demonstration")
 def test_one_ticker_is_trained_and_evaluated(execute):
     texts, plots = execute("training")
     assert "2018-10-03" in texts[0]
@@ -80,6 +116,7 @@ def test_one_ticker_is_trained_and_evaluated(execute):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("of_the_demonstration")
 def test_the_schema_is_read(execute):
     texts, plots = execute("bi-schema")
     for view in ("price_and_forecast", "forecast_history", "training_history"):

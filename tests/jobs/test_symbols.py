@@ -81,6 +81,11 @@ def test_what_nasdaq_publishes(tmp_path):
     assert tickers(read(tmp_path, OTHER, "csv:bars")) == ["BRK.B", "ABR$D", "AACT.U"]
 
 
+def test_tags_stand_between_marks_and_are_told_once(tmp_path):
+    found = read(tmp_path, 'ticker,Tags\nAAPL,"growth, big ;growth|US"\nMSFT,\nGOOG,-\n')
+    assert [one.tags for one in found.wanted] == [("growth", "big", "US"), (), ()]
+
+
 def test_the_table_of_an_index_keeps_sector_and_industry(tmp_path):
     found = read(tmp_path, WIKIPEDIA)
     assert [(one.ticker, one.told) for one in found.wanted] == [

@@ -8,7 +8,7 @@ from sqlalchemy import URL
 
 from stockbatch import database, text
 from stockbatch.exceptions import ConfigurationError, UnknownInstrument
-from stockbatch.text import LONGEST_SYMBOL, printable, wrong_symbol
+from stockbatch.text import LONGEST_NAME, LONGEST_SYMBOL, printable, wrong_name, wrong_symbol
 
 
 def test_the_examples_are_true():
@@ -44,6 +44,22 @@ def test_symbols_are_taken(symbol):
 )
 def test_what_nobody_can_name_is_no_symbol(symbol):
     assert wrong_symbol(symbol)
+
+
+@pytest.mark.parametrize("name", ["Öl & Gas", "3D printing", "Banks [north]", "בנקים", "銀行"])
+def test_names_of_groups_are_taken(name):
+    assert wrong_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " ", "a ", "=cmd|' /C calc'!A0", "+1", "-1", "@x", "＝1", "[red]", "a\nb"),  # noqa: RUF001
+        *("a\u202eb", "a\u200fb", "a\x1b[2Jb", "\udcff", "A" * (LONGEST_NAME + 1), "A" * 10_000),
+    ],
+)
+def test_what_would_act_is_no_name_of_a_group(name):
+    assert wrong_name(name)
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)

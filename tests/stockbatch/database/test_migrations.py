@@ -25,6 +25,7 @@ from stockbatch.exceptions import (
 )
 from stockbatch.market import sessions
 from stockbatch.records import (
+    LABELS,
     Action,
     ActionKind,
     AlertEvent,
@@ -92,6 +93,7 @@ LISTS = {
     "decisions_decision_check": Decision,
     "events_timing_check": Timing,
     "forecasts_kind_check": Kind,
+    "labels_kind_check": LABELS,
     "models_kind_check": ModelKind,
     "models_reason_check": Reason,
     "models_verdict_check": Verdict,
