@@ -1,7 +1,7 @@
 """Keep tags and named watchlists, and how well the tickers of a group were forecast together.
 
 Revision ID: 0028
-Revises: 0026
+Revises: 0027
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0028"
-down_revision = "0026"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
