@@ -1,11 +1,14 @@
 """The dashboard that says how good the forecasts were, all tickers of an exchange together."""
 
 from deployment.grafana.panels import (
+    AMBER,
     CALENDAR,
+    FINE,
     KIND,
     SHOWN_OF_ALL,
     TIME,
     WINDOW,
+    WRONG,
     Json,
     annotation,
     dashboard,
@@ -13,9 +16,6 @@ from deployment.grafana.panels import (
     of,
     panel,
     stat,
-    FINE,
-    AMBER,
-    WRONG,
 )
 
 

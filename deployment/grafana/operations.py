@@ -1,19 +1,18 @@
 """The dashboard for whoever runs it."""
 
 from deployment.grafana.panels import (
+    AMBER,
+    CHOICES,
+    FINE,
     SHOWN_OF_ALL,
     TIME,
+    WRONG,
     Json,
+    chosen,
     dashboard,
     link,
-    of,
     panel,
     stat,
-    FINE,
-    AMBER,
-    WRONG,
-    CHOICES,
-    chosen,
 )
 
 

@@ -25,7 +25,6 @@ from deployment.grafana.panels import (
     of,
     panel,
     price,
-    chosen,
 )
 
 

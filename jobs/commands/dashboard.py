@@ -14,7 +14,12 @@ from jobs.commands import context
 if TYPE_CHECKING:
     from stockbatch.config import Address
 
-LOADED_FIRST = ("jobs.pictures.headline", "jobs.pictures.charts", "stockbatch.database", "stockbatch.store.bi")
+LOADED_FIRST = (
+    "jobs.pictures.headline",
+    "jobs.pictures.charts",
+    "stockbatch.database",
+    "stockbatch.store.bi",
+)
 """What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

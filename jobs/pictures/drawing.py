@@ -131,7 +131,7 @@ def fan(data: pd.DataFrame) -> list[alt.Chart]:
         return interval_bars(ahead)
     ends = [f"close_{end}_{p}" for end in ("low", "high") for p in (50, 80, 95)]
     # At the origin all quantiles are one: its close.
-    opened = origin.assign(**{end: origin["close"] for end in ends})
+    opened = origin.assign(**dict.fromkeys(ends, origin["close"]))
     both = pd.concat([opened, ahead])[["session", *ends]]
     bands = [band(both, p, opacity) for p, opacity in ((95, 0.2), (80, 0.3), (50, 0.4))]
     return [*bands, *interval_bars(ahead)]

@@ -28,8 +28,12 @@ FORECASTS: Columns = {
         "upside", "{:+.1f} %", about="One close in twenty should be higher than this."
     ),
     "interval": Column(heading="80 and 95 % interval", bar=True, about=BAR_ABOUT, wide=True),
-    "probability_of_rise_pct": number("rise", "{:.0f} %", about="Probability of a rise.", wide=True),
-    "probability_of_fall_pct": number("fall", "{:.0f} %", about="Probability of a fall.", wide=True),
+    "probability_of_rise_pct": number(
+        "rise", "{:.0f} %", about="Probability of a rise.", wide=True
+    ),
+    "probability_of_fall_pct": number(
+        "fall", "{:.0f} %", about="Probability of a fall.", wide=True
+    ),
     "probability_of_move_2_pct": number(
         "beyond ±2 %", "{:.0f} %", about="Probability of a move of more than 2 %.", wide=True
     ),
@@ -69,7 +73,7 @@ def rows_of(data: pd.DataFrame) -> pd.DataFrame:
     returns = 100 * (data[ends].div(data["origin_close"], axis=0) - 1)
     return data.assign(
         point=change.where(change.abs() >= 0.005),
-        interval=list(returns.itertuples(index=False, name=None)),
+        interval=pd.Series([tuple(row) for row in returns.to_numpy()], index=data.index),
     )
 
 

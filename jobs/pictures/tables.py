@@ -1,4 +1,4 @@
-"""Frames as tables that people read: which columns, how a value is written, and HTML without script.
+"""Frames as tables that people read: which columns, how a value is written, HTML with no script.
 
 A table is text: it can be searched, selected, printed and read aloud, and its rows are links.
 """
@@ -80,10 +80,9 @@ def varying(data: pd.DataFrame, columns: Columns) -> tuple[dict[str, Column], li
     """
     kept, said = {}, []
     for name, column in columns.items():
-        values = data[name].drop_duplicates() if column.once else ()
-        if not column.once or len(values) > 1:
+        if not column.once or data[name].nunique(dropna=False) > 1:
             kept[name] = column
-        elif value := written(column, values.iloc[0]) if len(values) else "":
+        elif len(data) and (value := written(column, data[name].iloc[0])):
             said.append(f"{column.heading} {value}")
     return kept, said
 

@@ -23,7 +23,6 @@ def excel(data: pd.DataFrame) -> bytes:
 def _safe(data: pd.DataFrame) -> pd.DataFrame:
     words = data.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"])
     instants = data.select_dtypes("datetimetz")  # Excel knows no time zones: all are UTC
-    return data.assign(
-        **{name: words[name].map(cell) for name in words},
-        **{name: instants[name].dt.tz_localize(None) for name in instants},
-    )
+    changed = {str(name): words[name].map(cell) for name in words}
+    changed |= {str(name): instants[name].dt.tz_localize(None) for name in instants}
+    return data.assign(**changed)

@@ -1,4 +1,4 @@
-"""The first page: what is forecast for the next session, how unusual that is, and what awaits it."""
+"""The first page: what is forecast for the next session, how unusual it is, and what is ahead."""
 
 from datetime import date
 from urllib.parse import urlencode
@@ -14,7 +14,9 @@ from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.records import ForecastOrder
 from stockbatch.store import bi
 
-ORDERS = {order.replace("_", " "): order for order in (*list(ForecastOrder)[1:], ForecastOrder.TICKER)}
+ORDERS = {
+    order.replace("_", " "): order for order in (*list(ForecastOrder)[1:], ForecastOrder.TICKER)
+}
 SKILL: Columns = {
     "skill_pct": number(
         "vs rolling quantile",
@@ -23,7 +25,9 @@ SKILL: Columns = {
         "below 0: worse.",
         wide=True,
     ),
-    "skill_n": number("scored", "{:.0f}", about="Forecasts behind the skill.", wide=True, once=True),
+    "skill_n": number(
+        "scored", "{:.0f}", about="Forecasts behind the skill.", wide=True, once=True
+    ),
 }
 GROUPS: Columns = {
     "group_kind": text("kind", once=True),
@@ -82,14 +86,24 @@ def _freshness(data: pd.DataFrame) -> None:
     with st.container(horizontal=True, gap="small"):
         for exchange in data.to_dict("records"):
             name, behind, tickers = exchange["calendar"], exchange["behind"], exchange["tickers"]
-            session = "no session" if pd.isna(exchange["session"]) else f"{exchange['session']:%Y-%m-%d}"
+            session = (
+                "no session" if pd.isna(exchange["session"]) else f"{exchange['session']:%Y-%m-%d}"
+            )
             if behind:
                 words = f"{name}: {behind} of {tickers} tickers lack the bar of {session}"
                 st.badge(escaped(words), icon=":material/warning:", color="orange")
             elif exchange["is_ready"]:
-                st.badge(escaped(f"{name}: {session} is complete"), icon=":material/check:", color="green")
+                st.badge(
+                    escaped(f"{name}: {session} is complete"),
+                    icon=":material/check:",
+                    color="green",
+                )
             else:
-                st.badge(escaped(f"{name}: {session} has not run"), icon=":material/schedule:", color="gray")
+                st.badge(
+                    escaped(f"{name}: {session} has not run"),
+                    icon=":material/schedule:",
+                    color="gray",
+                )
 
 
 def _summary(data: pd.DataFrame) -> None:

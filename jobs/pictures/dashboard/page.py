@@ -93,7 +93,10 @@ def listing(
     with st.container(horizontal=True, vertical_alignment="center"):
         # Of all columns, and not only of those shown; nothing is written before somebody asks.
         downloaded = [name for name, column in columns.items() if not column.bar]
-        for words, suffix, write in (("CSV", "csv", downloads.csv), ("Excel", "xlsx", downloads.excel)):
+        for words, suffix, write in (
+            ("CSV", "csv", downloads.csv),
+            ("Excel", "xlsx", downloads.excel),
+        ):
             st.download_button(
                 words,
                 partial(write, data[downloaded]),

@@ -112,7 +112,9 @@ def _comparison(latest: pd.DataFrame) -> None:
 
 
 def _prices(data: pd.DataFrame, events: pd.DataFrame) -> None:
-    span = st.segmented_control("Prices of the last", list(SPANS), default="6 months", required=True)
+    span = st.segmented_control(
+        "Prices of the last", list(SPANS), default="6 months", required=True
+    )
     plot(charts.price(data.tail(SPANS[span] + 1), events), height=420)
 
 

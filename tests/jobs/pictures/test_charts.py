@@ -248,7 +248,10 @@ def test_the_fan_opens_at_the_last_close_and_is_widest_where_it_says_so():
     made = charts.price(with_the_next(), events()).to_dict()
     areas = layers_of(made, "area")
     drawn = [
-        [(row[layer["encoding"]["y"]["field"]], row[layer["encoding"]["y2"]["field"]]) for row in rows]
+        [
+            (row[layer["encoding"]["y"]["field"]], row[layer["encoding"]["y2"]["field"]])
+            for row in rows
+        ]
         for layer, rows in areas
     ]
     assert drawn == [

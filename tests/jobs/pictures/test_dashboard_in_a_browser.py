@@ -35,6 +35,8 @@ from tests.support.market import CODE, NOW, Market, fetch, run, session
 
 pytestmark = pytest.mark.slow
 TITLED = "return document.title.startsWith(arguments[0] + ' ·') || null"
+
+
 @dataclass
 class Visitor:
     """A browser before a dashboard, and the owner's engine of the database behind it."""
@@ -144,7 +146,7 @@ def test_a_visitor_takes_the_table_away(desktop, tmp_path):
     expected = desktop.rows("SELECT * FROM bi.next_session_forecast WHERE is_headline")
     for taken in (pd.read_csv(files[0]), pd.read_excel(files[1])):
         by_ticker = taken.set_index("ticker")
-        assert list(taken["ticker"])[0] == shown_sheet(desktop.browser)[0]["ticker"]
+        assert taken["ticker"].iloc[0] == shown_sheet(desktop.browser)[0]["ticker"]
         for row in expected:
             found = by_ticker.loc[row["ticker"]]
             assert found["expected_move_pct"] == pytest.approx(row["expected_move_pct"])

@@ -46,7 +46,7 @@ def test_a_point_elsewhere_says_where():
     other = FORECAST.copy()
     other["forecast_close"], other["forecast_return_pct"] = 99.5, -0.5
     said = headline.point(other)
-    assert said == "Point forecast: 99.50 (USD), −0.50 % from the last close, 100.00."
+    assert said == "Point forecast: 99.500 (USD), −0.50 % from the last close, 100.00."
 
 
 def test_a_point_at_the_last_close_leaves_its_column_empty():
