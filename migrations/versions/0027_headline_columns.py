@@ -207,6 +207,7 @@ def _keep_averages() -> None:
         " corporate_actions.",
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON stockbatch.averages TO stockbatch_writer")
+    op.execute("GRANT SELECT ON stockbatch.split_ratios TO stockbatch_writer")
     for statements in (RENEW_AVERAGES, KEEP_AVERAGES, OF_ALL):
         op.execute(statements)
 
