@@ -100,7 +100,7 @@ def fill(home: Path) -> None:
     call(home, "tickers", "import", str(listed), *bars)
     call(home, "watchlists", "add", "Our portfolio", "AAPL", "JPM", "XOM", "KO", "BA")
     call(home, "events", "import", str(DATA / "earnings_dates" / "sp500_2013_2018.csv"))
-    call(home, "fetch")
+    call(home, "fetch", "--session", str(LAST))
     call(home, "backtest", "--from", str(first), "--to", str(calendar.previous(LAST)))
     call(home, "run", "--session", str(LAST))
 

@@ -36,7 +36,7 @@ def dashboard(
 
     from jobs.pictures import dashboard as pages
     from jobs.pictures.dashboard import page
-    from jobs.pictures.drawing import BLUE
+    from jobs.pictures.drawing import BLUE, SKY
     from stockbatch.config import Address
 
     for module in LOADED_FIRST:
@@ -53,7 +53,9 @@ def dashboard(
         "client_showErrorDetails": "none",
         "logger_hideWelcomeMessage": True,
         "global_developmentMode": False,
-        "theme_primaryColor": BLUE,  # and no base: pages are light or dark as the browser asks
+        # Of both, and no base: pages are light or dark as the browser asks.
+        "theme_light_primaryColor": BLUE,
+        "theme_dark_primaryColor": SKY,
     }
     script = Path(pages.__file__).with_name("main.py")
     bootstrap.load_config_options(options)

@@ -76,7 +76,8 @@ AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER", help="Default
 Group = Annotated[
     str | None,
     typer.Option(
-        metavar="GROUP", help="Only of a sector, tag, …: its name, or KIND:NAME; see tickers groups."
+        metavar="GROUP",
+        help="Only of a sector, tag, …: its name, or KIND:NAME; see tickers groups.",
     ),
 ]
 Session = Annotated[date | None, day("--session", about="Default: the last one closed.")]

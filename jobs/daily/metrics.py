@@ -79,9 +79,7 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
         _update_groups(app, run, [one for part, _ in summed for one in part], losses)
 
 
-def _update_groups(
-    app: App, run: Run, instruments: Sequence[Instrument], losses: ByKind
-) -> None:
+def _update_groups(app: App, run: Run, instruments: Sequence[Instrument], losses: ByKind) -> None:
     """Compute and store what the tickers of each group come to, as it stands now."""
     with app.transaction() as db:
         groups = bi.groups.members(db)

@@ -72,7 +72,7 @@ def price(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
         [*event_marks(data), *fan(data), *bars, *lines, reader(data, tips, "price")],
         "Prices and the session to come",
         "candles: pale where the close is above the open" if bars else "line: the close",
-        "fan: 50, 80 and 95 % intervals of the next close; its point: the forecast",
+        "fan: 50, 80 and 95 % intervals of the next close",
         *marks_explained(data),
     )
 

@@ -47,6 +47,7 @@ FORECASTS: Columns = {
     ),
     "why": Column(
         heading="why",
+        prose=True,
         numeric=False,
         # The ratio that the sentence begins with has its own column.
         write=lambda sentence: sentence.partition(": ")[2],
@@ -81,7 +82,7 @@ def of_one(forecast: pd.Series) -> dict[str, str]:
     """Return the figures of one forecast by their names."""
     return {
         "Expected move": _percent(forecast["expected_move_pct"], "± {:.1f} %"),
-        "Against its usual": _percent(forecast["move_ratio"], "{:.1f} × usual"),
+        "Against the usual": _percent(forecast["move_ratio"], "{:.1f} ×"),
         "Downside, 5 % level": _percent(forecast["downside_pct"], "{:+.1f} %"),
         "Upside, 95 % level": _percent(forecast["upside_pct"], "{:+.1f} %"),
         "Rise": _percent(forecast["probability_of_rise_pct"], "{:.0f} %"),

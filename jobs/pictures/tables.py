@@ -29,6 +29,8 @@ class Column:
     """Another column, whose text stands small under this one's."""
     wide: bool = False
     """Left out on a phone, and on paper where there is no room."""
+    prose: bool = False
+    """Sentences, small, which need room."""
     bar: bool = False
     """Its values are ends of two intervals, (outer low, inner low, inner high, outer high)."""
     once: bool = False
@@ -50,12 +52,12 @@ def number(heading: str, layout: str, **more: Any) -> Column:
 
 def day(heading: str, **more: Any) -> Column:
     """Return a column of sessions."""
-    return Column(heading=heading, write="{:%Y-%m-%d}".format, **more)
+    return text(heading, write="{:%Y-%m-%d}".format, **more)
 
 
 def instant(heading: str, **more: Any) -> Column:
     """Return a column of instants, to the minute, as they are: in UTC."""
-    return Column(heading=heading, write="{:%Y-%m-%d %H:%M}".format, **more)
+    return text(heading, write="{:%Y-%m-%d %H:%M}".format, **more)
 
 
 def minus(number_in_text: str) -> str:
@@ -144,7 +146,8 @@ def _bar(ends: tuple[float, float, float, float], scale: float) -> str:
 
 
 def _classes(column: Column) -> str:
-    return " ".join(["number"] * column.numeric + ["wide"] * column.wide)
+    found = {"number": column.numeric, "wide": column.wide, "prose": column.prose}
+    return " ".join(name for name, has in found.items() if has)
 
 
 STYLE = """
@@ -157,7 +160,9 @@ STYLE = """
 .sheet thead th { border: 0; font-size: 0.8rem; line-height: 1.2; vertical-align: bottom;
   opacity: 0.8 }
 .sheet th.number, .sheet td.number { text-align: right; white-space: nowrap }
+.sheet thead th.number { white-space: normal }
 .sheet tbody th { font-weight: 600; white-space: nowrap }
+.sheet td.prose { min-width: 16rem; font-size: 0.8rem; line-height: 1.35 }
 .sheet small { display: block; font-weight: 400; opacity: 0.75; max-width: 14rem; overflow: hidden;
   text-overflow: ellipsis }
 .sheet a, .sheet a:visited, .sheet a:hover { color: inherit; text-decoration: none;
@@ -169,5 +174,10 @@ STYLE = """
   background: linear-gradient(currentColor, currentColor) 50% 50% / 1px 100% no-repeat }
 .sheet .bar i { position: absolute; top: 50%; height: 2px; margin-top: -1px; background: #56B4E9 }
 .sheet .bar i + i { height: 8px; margin-top: -4px }
-@media (max-width: 640px) { .sheet .wide { display: none } }
+@media (max-width: 640px) {
+  .sheet .wide { display: none }
+  .sheet th, .sheet td { padding: 0.35rem }
+  .sheet a, .sheet a:visited { margin: -0.35rem; padding: 0.35rem }
+  .sheet small { max-width: 7rem }
+}
 """

@@ -150,7 +150,8 @@ def _chosen(data: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     if group != EVERYTHING:
         chosen = chosen[chosen["ticker"].isin(groups.loc[names == group, "ticker"])]
     in_order = read(bi.forecasts.latest_with_skill, order)["ticker"]
-    return chosen.set_index("ticker", drop=False).reindex(in_order[in_order.isin(chosen["ticker"])])
+    place = pd.Series(range(len(in_order)), index=in_order)
+    return chosen.sort_values("ticker", key=lambda tickers: tickers.map(place))
 
 
 def _events(first: date, tickers: set[str]) -> None:

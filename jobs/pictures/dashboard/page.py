@@ -26,7 +26,8 @@ FRESH_SECONDS = 60
 FONT = '"Source Sans", sans-serif'
 """What Streamlit writes in."""
 STYLE = ".sheet { max-height: 34rem } .sheet thead th { position: sticky; top: 0; z-index: 1; "
-STYLE += "background: Canvas; opacity: 1 }"
+STYLE += "background: Canvas; opacity: 1 } "
+STYLE += "[data-testid=stMainBlockContainer] { padding: 4rem clamp(1rem, 3vw, 3rem) 2rem }"
 P = ParamSpec("P")
 _MARKS = re.compile(r"[!-/:-@\[-`{-~]")
 """All signs of ASCII: a backslash before any of them makes it mean itself."""

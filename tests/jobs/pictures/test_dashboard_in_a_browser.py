@@ -181,7 +181,7 @@ def test_the_ticker_page_shows_forecast_prices_and_training(desktop):
     )
     figures = shown_figures(desktop.browser)
     assert figures["Expected move"] == f"± {row['expected_move_pct']:.1f} %"
-    assert figures["Against its usual"] == f"{row['move_ratio']:.1f} × usual"
+    assert figures["Against the usual"] == f"{row['move_ratio']:.1f} ×"
     assert figures["Upside, 95 % level"] == f"{row['upside_pct']:+.1f} %"
     assert figures["Beyond ±2 %"] == f"{row['probability_of_move_2_pct']:.0f} %"
     said = desktop.browser.execute_script("return document.body.innerText")

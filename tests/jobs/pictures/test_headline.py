@@ -26,7 +26,7 @@ FORECAST = pd.Series(
 def test_what_varies_comes_first():
     assert headline.of_one(FORECAST) == {
         "Expected move": "± 2.0 %",
-        "Against its usual": "1.6 × usual",
+        "Against the usual": "1.6 ×",
         "Downside, 5 % level": "−3.4 %",
         "Upside, 95 % level": "+3.1 %",
         "Rise": "53 %",
