@@ -223,6 +223,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION stockbatch.keep_averages()")
     op.execute("DROP FUNCTION stockbatch.renew_averages(int[], date[], date[])")
     op.drop_table("averages", schema="stockbatch")
+    op.execute("REVOKE SELECT ON stockbatch.split_ratios FROM stockbatch_writer")
     # The rights to a column, and the rules it is in, go with it.
     for column in (*NUMBERS, "reasons"):
         op.drop_column("forecasts", column, schema="stockbatch")

@@ -124,7 +124,7 @@ def _fingerprints(db: Session, relation: Relation) -> Fingerprints:
 def _of_prices(
     db: Session, bars: Fingerprints, forecasts: Fingerprints, events: Fingerprints
 ) -> Fingerprints:
-    """Derive those of `bi.price_and_forecast`, whose averages take long.
+    """Derive those of `bi.price_and_forecast`, whose averages change with bars of before.
 
     A row depends on the bars up to its session, on its forecast, on what moved it, and on all that
     restates prices.

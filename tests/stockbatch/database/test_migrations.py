@@ -533,7 +533,7 @@ def test_a_month_of_live_forecasts_stays_as_it_was_shown(empty, empty_settings, 
     assert rows(empty, SHOWN) == described
 
 
-def test_forecasts_of_before_have_no_outermost_levels(empty, empty_settings):
+def test_forecasts_of_before_have_no_outermost_levels(empty):
     config = database.alembic_config(empty)
     alembic.upgrade(config, "0025")
     with empty.begin() as connection:
@@ -542,7 +542,7 @@ def test_forecasts_of_before_have_no_outermost_levels(empty, empty_settings):
     views = "forecast_history", "next_session_forecast", "price_and_forecast"
     before = {view: rows(empty, f"SELECT * FROM bi.{view}") for view in views}
     described = rows(empty, SHOWN)
-    database.migrate(empty_settings)
+    alembic.upgrade(config, "0026")
     for view, added in zip(views, (3, 2, 2), strict=True):
         found = rows(empty, f"SELECT * FROM bi.{view}")
         assert found == [(*row, *[None] * added) for row in before[view]]
@@ -560,6 +560,39 @@ def test_forecasts_of_before_have_no_outermost_levels(empty, empty_settings):
         )
         assert shown == [("0.67", "14841")] * 2, view
     alembic.downgrade(config, "0025")
+    assert {view: rows(empty, f"SELECT * FROM bi.{view}") for view in views} == before
+    assert rows(empty, SHOWN) == described
+
+
+def test_forecasts_of_before_have_no_usual_move_and_no_reasons(empty, empty_settings):
+    config = database.alembic_config(empty)
+    alembic.upgrade(config, "0026")
+    with empty.begin() as connection:
+        connection.exec_driver_sql(MONTH)
+        live(connection, ["lstm"], [("2024-02-28", "2024-02-29")])
+    views = "forecast_history", "next_session_forecast", "price_and_forecast"
+    before = {view: rows(empty, f"SELECT * FROM bi.{view}") for view in views}
+    described = rows(empty, SHOWN)
+    database.migrate(empty_settings)
+    for view, added in zip(views, (8, 9, 3), strict=True):
+        assert [row[:-added] for row in rows(empty, f"SELECT * FROM bi.{view}")] == before[view]
+    # What follows from the quantiles alone is known of them, too.
+    (known,) = {
+        row[:3]
+        for row in rows(
+            empty,
+            "SELECT expected_move_pct > 0, usual_move_pct, why FROM bi.next_session_forecast",
+        )
+    }
+    assert known == (True, None, None)
+    assert rows(empty, "SELECT * FROM bi.forecast_reasons") == []
+    # Of the bars there were, the averages are those that triggers would have kept.
+    kept = rows(empty, "SELECT * FROM stockbatch.averages")
+    with empty.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM stockbatch.averages")
+        connection.exec_driver_sql("UPDATE stockbatch.bars SET volume = volume")
+    assert rows(empty, "SELECT * FROM stockbatch.averages") == kept
+    alembic.downgrade(config, "0026")
     assert {view: rows(empty, f"SELECT * FROM bi.{view}") for view in views} == before
     assert rows(empty, SHOWN) == described
 

@@ -50,6 +50,7 @@ WRITER = {
     "scores": ADD,
     "sessions": CHANGE,
     "sources": ADD,
+    "split_ratios": READ,
     "training_curves": ADD,
 }
 """What the jobs may do to whole tables of schema stockbatch."""

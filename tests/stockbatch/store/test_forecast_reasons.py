@@ -148,9 +148,7 @@ def test_every_reason_has_its_words_for_more_and_for_less(db, one):
     for turn, fingerprint in ((1, "1"), (-1, "2")):
         terms = {reason: turn * sign * 0.1 for reason, sign in signs.items()}
         issue(db, combined(one, reasons=terms, fingerprint=fingerprint))
-        phrases |= {
-            row["phrase"] for row in rows(db, "SELECT phrase FROM bi.forecast_reasons")
-        }
+        phrases |= {row["phrase"] for row in rows(db, "SELECT phrase FROM bi.forecast_reasons")}
     assert None not in phrases
     assert len(phrases) == 2 * len(MoveReason)
 
