@@ -208,4 +208,4 @@ def _cell(text: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.5f}"
+    return "" if value is None else f"{value:.5f}"

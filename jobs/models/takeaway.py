@@ -22,11 +22,12 @@ from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.engine import features, lstm
 from stockbatch.engine.material import Material, prepare, sessions_needed
 from stockbatch.engine.network import network_of
+from stockbatch.engine.weights import Singles
 from stockbatch.exceptions import NoModel, UnwritableFile
 from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
 from stockbatch.methods.lstm import raw_quantiles
-from stockbatch.records import COMBINED, LSTM, Floats, Instrument, TrainedModel
+from stockbatch.records import COMBINED, LSTM, Floats, Instrument, ModelKind, TrainedModel
 from stockbatch.store import bars, forecasts, instruments, market, models
 
 SCRIPT = "predict.py"
@@ -40,7 +41,7 @@ class Example:
 
     model: TrainedModel
     origin: date
-    inputs: Floats
+    inputs: Singles
     """(steps, inputs), the origin last."""
     sessions: tuple[date, ...]
     scale: Floats
@@ -154,7 +155,7 @@ def _card(db: Session, app: App, instrument: Instrument, model: TrainedModel) ->
     material = _material(db, app, instrument, model, model.last_session)
     held = np.isfinite(material.panel.close[0])
     facts = models.details(db, instrument.ticker)
-    base_id = model.parent_id or (model.id if model.ticker is None else None)
+    base_id = model.id if model.kind is ModelKind.BASE else model.parent_id
     return card.card(
         instrument,
         model,

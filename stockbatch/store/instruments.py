@@ -51,7 +51,7 @@ def add(
     if not rows:
         return 0
     statement = insert(InstrumentRow)
-    fresh = {key: statement.excluded[key] for key in rows[0] if key != "ticker"}
+    fresh: dict[str, Any] = {key: statement.excluded[key] for key in rows[0] if key != "ticker"}
     # What it was tagged with stays, too, where its provider says nothing.
     for key in (GroupKind.SECTOR, GroupKind.INDUSTRY):
         fresh[key] = func.coalesce(fresh[key], getattr(InstrumentRow, key))

@@ -29,9 +29,7 @@ def put(db: Session, kind: GroupKind, name: str, ids: Sequence[int]) -> None:
         db.execute(rows_of.values({kind.value: name or None}))
 
 
-def take_away(
-    db: Session, kind: GroupKind, name: str, tickers: Sequence[str] | None = None
-) -> int:
+def take_away(db: Session, kind: GroupKind, name: str, tickers: Sequence[str] | None = None) -> int:
     """Take a tag from tickers, or them from a named watchlist, and return of how many.
 
     Without `tickers`, from all there are. Raises UnknownGroup.
@@ -46,4 +44,3 @@ def take_away(
         rows = rows.where(LabelRow.instrument_id.in_(ids))
     taken: Any = db.execute(rows)
     return int(taken.rowcount)
-

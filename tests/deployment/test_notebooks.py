@@ -14,11 +14,8 @@ from tests.support.places import ROOT
 FOLDER = ROOT / "deployment" / "notebooks"
 NOTEBOOKS = sorted(file.stem for file in FOLDER.glob("*.ipynb"))
 SMALL = {"UNITS": 4, "EPOCHS": 2, "BASE_EPOCHS": 2}
-SHORT = {
-    **SMALL,
-    **{"LOOKBACK": 5, "SCORED_STEPS": 20, "HISTORY_SESSIONS": 100, "MINIMUM_HISTORY": 60},
-    **{"STOPPING_SESSIONS": 15, "COMPARISON_SESSIONS": 10},
-}
+SHORT = SMALL | {"LOOKBACK": 5, "SCORED_STEPS": 20, "HISTORY_SESSIONS": 100, "MINIMUM_HISTORY": 60}
+SHORT |= {"STOPPING_SESSIONS": 15, "COMPARISON_SESSIONS": 10}
 
 
 @pytest.fixture

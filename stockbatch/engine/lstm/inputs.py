@@ -44,7 +44,7 @@ FORMULAS = {
 }
 """By name, in the order of the last axis."""
 SCALING = (
-    f"Cut off at plus and minus {LIMIT:g}; what is unknown is 0. Where r(t) is unknown or a doubtful"
-    " jump, so are the first five inputs; a jump enters s and p a session later, if the next bar"
-    " confirms it. Nothing else is scaled or shifted."
+    f"Cut off at plus and minus {LIMIT:g}; what is unknown is 0. Where r(t) is unknown or a"
+    " doubtful jump, so are the first five inputs; a jump enters s and p a session later, if the"
+    " next bar confirms it. Nothing else is scaled or shifted."
 )

@@ -72,6 +72,7 @@ def members(db: Session, kind: GroupKind | None = None) -> dict[tuple[str, str],
     Those of exchanges come only where they are asked for.
     """
     groups: dict[tuple[str, str], list[str]] = {}
-    for kind, name, ticker in ask(db, _MEMBERS, kind=kind or "", exchange=GroupKind.EXCHANGE).values:
-        groups.setdefault((kind, name), []).append(ticker)
+    found = ask(db, _MEMBERS, kind=kind or "", exchange=GroupKind.EXCHANGE)
+    for of_kind, name, ticker in found.values:
+        groups.setdefault((of_kind, name), []).append(ticker)
     return groups

@@ -73,7 +73,7 @@ def test_inputs_are_those_of_the_last_forecast(traded, tmp_path):
     file = tmp_path / "bbb.csv"
     example = takeaway.write_inputs(traded, "BBB", file)
     assert (example.origin, example.is_as_stored) == (session(1), True)
-    rows = list(csv.reader(file.open()))
+    rows = list(csv.reader(file.read_text().splitlines()))
     assert rows[0] == ["session", *features.NAMES, "scale", "close"]
     assert [row[0] for row in rows[1:]] == [str(session(n)) for n in range(-4, 2)]
     read = np.array([row[1:-2] for row in rows[1:]], np.float32)
@@ -103,16 +103,19 @@ def test_a_card_says_what_a_model_is_and_was_made_of(traded, tmp_path, monkeypat
     assert training["first_bar"] == str(session(-BEFORE))
     assert training["last_bar"] == str(model.last_session)
     losses = {name: one["value"] for name, one in told["losses"].items()}
-    (row,) = fetch(
-        traded.engine, "SELECT * FROM stockbatch.models WHERE id = :id", id=model.id
-    )
+    (row,) = fetch(traded.engine, "SELECT * FROM stockbatch.models WHERE id = :id", id=model.id)
     assert losses == {name: row[name] for name in losses}
     last = told["afterwards"]["last_forecast"]
     raw, _ = stored(traded, "BBB")
     assert last["half_80_raw"] == pytest.approx((raw[7] - raw[3]) / 2)
     assert {"half_80_calibrated", "share_of_median_kept", "half_80_combined"} < last.keys()
     page = (tmp_path / "bbb.md").read_text("utf-8")
-    for word in (*features.NAMES, "python predict.py bbb.keras bbb.csv", "calibrated", "har_events"):
+    for word in (
+        *features.NAMES,
+        "python predict.py bbb.keras bbb.csv",
+        "calibrated",
+        "har_events",
+    ):
         assert word in page, word
 
 
@@ -151,7 +154,11 @@ def test_a_script_that_somebody_changed_stays(traded, tmp_path, monkeypatch):
     script.write_text("mine")
     takeaway.export(traded, "BBB", tmp_path / "bbb.keras")
     assert script.read_text() == "mine"
-    assert sorted(file.name for file in tmp_path.glob("bbb.*")) == ["bbb.json", "bbb.keras", "bbb.md"]
+    assert sorted(file.name for file in tmp_path.glob("bbb.*")) == [
+        "bbb.json",
+        "bbb.keras",
+        "bbb.md",
+    ]
 
 
 def test_every_input_has_its_formula_in_order():
