@@ -160,7 +160,7 @@ STYLE = """
 .sheet thead th { border: 0; font-size: 0.8rem; line-height: 1.2; vertical-align: bottom;
   opacity: 0.8 }
 .sheet th.number, .sheet td.number { text-align: right; white-space: nowrap }
-.sheet thead th.number { white-space: normal }
+.sheet thead th.number { white-space: normal; min-width: 3.7rem }
 .sheet tbody th { font-weight: 600; white-space: nowrap }
 .sheet td.prose { min-width: 16rem; font-size: 0.8rem; line-height: 1.35 }
 .sheet small { display: block; font-weight: 400; opacity: 0.75; max-width: 14rem; overflow: hidden;
