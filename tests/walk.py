@@ -6,7 +6,8 @@ makes two homes in FOLDER, with the program's own commands, where they are not t
 and `sixty` with 60 tickers of ../shared/data/sp500_5yr (left out where that is absent), their
 sectors, a watchlist, report dates, a backtest and a run. Then it visits every page of each in
 Chromium, light and dark, on a desktop and on a phone, and writes a PNG of the whole page to
-FOLDER/pictures; beside them the reports, as files and as pictures. It fails where a page says that something went wrong.
+FOLDER/pictures; beside them the reports, as files and as pictures. It fails where a page says that
+something went wrong.
 """
 
 import os

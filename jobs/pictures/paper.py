@@ -113,7 +113,7 @@ def pages(document: Document, size: str) -> list[str]:
         if isinstance(part, Table):
             _table(made, part)
         else:
-            _plot(made, svg(part, int(made.room) - 60, 190))
+            _plot(made, svg(part, int(1.3 * made.room) - 60, 220))
     for number, page in enumerate(made.drawn, start=1):
         page.append(
             f'<text x="{made.width / 2}" y="{made.height - MARGIN / 2}" font-size="7.5"'

@@ -82,7 +82,7 @@ def varying(data: pd.DataFrame, columns: Columns) -> tuple[dict[str, Column], li
     """
     kept, said = {}, []
     for name, column in columns.items():
-        if not column.once or data[name].nunique(dropna=False) > 1:
+        if not column.once or len(data[name].drop_duplicates()) > 1:
             kept[name] = column
         elif len(data) and (value := written(column, data[name].iloc[0])):
             said.append(f"{column.heading} {value}")
