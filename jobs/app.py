@@ -1,15 +1,18 @@
 """The composition root: what a job is given, put together from the settings."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -17,6 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from jobs.clock import Clock
+from jobs.logs import PROGRESS
 from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
@@ -26,6 +30,10 @@ from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota, runs
 from stockbatch.store.lease import Lease
+
+log = logging.getLogger(PROGRESS)
+SOON, LATE = 10.0, 60.0
+"""Seconds between lines about a task: at least, where a tenth more of it is done, and at most."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +141,50 @@ class App:
             provider.close()
 
     def progress(self) -> Progress:
-        """Return a progress display; on anything but a terminal it stays silent."""
-        return Progress(
+        """Return a progress display: a bar on a terminal, elsewhere a line now and then.
+
+        There is neither where the log of progress is off.
+        """
+        is_shown = self.console.is_terminal and log.isEnabledFor(logging.INFO)
+        kind = Progress if self.console.is_terminal else ProgressLines
+        return kind(
             TextColumn("{task.description:<12}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=not is_shown,
         )
+
+
+class ProgressLines(Progress):
+    """Logs how far a task is: each tenth of it, or each minute; of what is done soon, nothing."""
+
+    def __init__(self, *columns: Any, **options: Any) -> None:
+        super().__init__(*columns, **options)
+        self._told: dict[TaskID, tuple[float, float]] = {}
+        """When a task was told of last, and how much of it was done then."""
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Note that more is done."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Note what has changed."""
+        super().update(task_id, **changes)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        task = next(task for task in self.tasks if task.id == task_id)
+        now = self.get_time()
+        since, done = self._told.setdefault(task_id, (task.start_time or now, 0.0))
+        has_moved = task.total is not None and 10 * (task.completed - done) >= task.total
+        if now - since >= (SOON if has_moved else LATE):
+            of_all = "" if task.total is None else f": {task.completed:.0f} of {task.total:.0f}"
+            log.info("%s%s", task.description, of_all)
+            self._told[task_id] = now, task.completed
 
 
 @contextmanager

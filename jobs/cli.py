@@ -6,12 +6,14 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from jobs.commands import context
+from jobs.commands.accuracy import accuracy
 from jobs.commands.alerts import alerts
 from jobs.commands.api import api
 from jobs.commands.backtest import backtest
@@ -43,26 +45,37 @@ from stockbatch.text import printable
 INTERRUPTED = 130
 UNEXPECTED = 70
 
+PANELS: dict[str, tuple[Any, ...]] = {
+    "Forecasts": (demo, run, status, forecasts, accuracy, runs, doctor),
+    "Watchlist and bars": (tickers, watchlists, events, providers, fetch, quality),
+    "By itself": (daemon, schedule, pause, resume, retry, backfill, alerts),
+    "For others to see": (dashboard, report, export, api, tokens),
+    "Models": (models, headline, backtest, tune),
+    "Database and settings": (db, migrate, prune, config),
+}
+"""Commands as the help groups them."""
+
 app = typer.Typer(
     name="stockbatch",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     help="Daily bars in, next-session forecasts with intervals and scores out, in PostgreSQL. "
     "Not investment advice.",
 )
-for command in (
-    *(demo, run, fetch, backtest, tune, status, forecasts),
-    *(daemon, schedule, pause, resume, runs, retry, backfill),
-    *(report, dashboard, export, api, doctor, migrate, prune),
-):
-    app.command()(command)
-for group in (
-    *(tickers, watchlists, events, providers, quality, models),
-    *(headline, tokens, alerts, db, config),
-):
-    app.add_typer(group)
+for panel, commands in PANELS.items():
+    for command in commands:
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel)(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stockbatch {version('stockbatch')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -75,13 +88,20 @@ def common(
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. model.units=32."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
-    debug: Annotated[bool, typer.Option(help="Show a traceback with an error.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say only what is asked for, or wrong.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    _: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Show the version."),
+    ] = False,
 ) -> None:
     """Take what every command has in common."""
     from jobs import logs
 
-    logs.configure(logging.INFO if verbose else logging.WARNING)
-    context.choose(config, settings or [], debug=debug)
+    logs.configure(logging.INFO if verbose else logging.WARNING, progress=not quiet)
+    context.choose(config, settings or [], debug=debug, quiet=quiet)
 
 
 def main() -> None:

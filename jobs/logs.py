@@ -32,12 +32,18 @@ _SECRET_KEY = re.compile(rf"{_NAMES}$", re.IGNORECASE)
 _SHORTEST = 6
 """Characters of a secret that is masked wherever it turns up: shorter ones are in every word."""
 
+PROGRESS = "jobs.progress"
+"""Logger of how far long work is."""
+
 _known: set[str] = set()
 _handler: logging.Handler | None = None
 
 
-def configure(level: int, stream: TextIO | None = None) -> None:
-    """Send everything logged from `level` on to `stream`, by default standard error."""
+def configure(level: int, stream: TextIO | None = None, *, progress: bool = False) -> None:
+    """Send everything logged from `level` on to `stream`, by default standard error.
+
+    With `progress` also how far long work is, whatever the level.
+    """
     global _handler
     stream = stream or sys.stderr
     shared: list[Processor] = [
@@ -70,6 +76,7 @@ def configure(level: int, stream: TextIO | None = None) -> None:
         root.removeHandler(_handler)
     root.addHandler(handler)
     root.setLevel(level)
+    logging.getLogger(PROGRESS).setLevel(logging.INFO if progress else logging.WARNING)
     logging.captureWarnings(capture=True)
     _handler = handler
 

@@ -1,5 +1,7 @@
 """What every page that people see says."""
 
+import re
+
 from stockbatch.records import Kind
 
 DISCLAIMER = (
@@ -21,6 +23,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 DIGITS = 5
 """Significant digits that a price has at least."""
 
+_PRICE = re.compile(r"(?:^|_)(?:open|high|low|close)(?:_|$)")
+"""Found in the names of columns of prices."""
+
 
 def cell(value: object) -> object:
     """Return a value for a CSV file that a spreadsheet may open: a text is no formula there."""
@@ -38,3 +43,17 @@ def price(value: float) -> str:
         return f"{value:.2f}" if value == 0 else f"{value:.{DIGITS}g}"
     exponent = int(f"{value:.{DIGITS - 1}e}".partition("e")[2])
     return f"{value:,.{max(2, DIGITS - 1 - exponent)}f}"
+
+
+def rounded(name: str, value: object) -> object:
+    """Return a value of a column for a file, rounded to what it means.
+
+    Prices have the decimals that `price` shows, percents four; other numbers have six digits.
+    """
+    if not isinstance(value, float):
+        return value
+    if name.endswith("_pct"):
+        return round(value, 4)
+    if _PRICE.search(name):
+        return float(price(value).replace(",", ""))
+    return float(f"{value:.6g}")

@@ -45,6 +45,7 @@ StockbatchError
 │   ├── BadName
 │   ├── UnknownGroup
 │   ├── NoInstruments
+│   ├── TooFewBars
 │   └── NothingToReport
 ├── QualityError
 │   ├── UnknownIssue
@@ -130,7 +131,7 @@ class ConfigurationError(StockbatchError):
 
 class MissingExtra(StockbatchError):
     """{what} needs packages of the extra '{extra}', which are not installed:
-    '.venv/bin/uv sync --frozen --extra all' installs those of every extra"""
+    '.venv/bin/uv sync --frozen --inexact --extra all' installs those of every extra"""
 
     exit_code = 2
 
@@ -322,6 +323,10 @@ class UnknownGroup(InstrumentError):
 
 class NoInstruments(InstrumentError):
     """The watchlist{where} is empty: 'stockbatch tickers add TICKER' adds to it"""
+
+
+class TooFewBars(InstrumentError):
+    """{found}"""
 
 
 class NothingToReport(InstrumentError):

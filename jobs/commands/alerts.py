@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options, tables
+from jobs.commands.tables import number, words
 
 alerts = typer.Typer(name="alerts", help="List alerts, or try the channels they go to.")
 
@@ -13,6 +14,8 @@ alerts = typer.Typer(name="alerts", help="List alerts, or try the channels they 
 def list_(
     chosen: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="Those that are over as well.")] = False,
+    layout: options.Format = "table",
+    wide: options.Wide = False,
 ) -> None:
     """List the alerts that are on; with --all the last 100."""
     if chosen.invoked_subcommand:
@@ -21,22 +24,16 @@ def list_(
     from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        rows = bi.alerts.latest(db, everything=everything).rows()
-    columns = [("since", "left"), ("until", "left"), ("condition", "left"), ("what", "left")]
-    context.show_table(
-        f"{len(rows)} alerts" if everything else f"{len(rows)} alerts are on",
-        [*columns, ("untold", "right")],
-        [
-            (
-                f"{row['raised_at']:%Y-%m-%d %H:%M}",
-                f"{row['cleared_at']:%Y-%m-%d %H:%M}" if row["cleared_at"] else "",
-                row["condition"],
-                row["message"],
-                row["undelivered"] or "",
-            )
-            for row in rows
-        ],
-    )
+        found = bi.alerts.latest(db, everything=everything)
+    columns = [
+        words("since", lambda row: f"{row['raised_at']:%Y-%m-%d %H:%M}"),
+        words("until", lambda row: row["cleared_at"] and f"{row['cleared_at']:%Y-%m-%d %H:%M}"),
+        words("condition"),
+        words("what", "message", folds=True),
+        number("untold", lambda row: row["undelivered"] or None),
+    ]
+    title = f"{len(found.values)} alerts{'' if everything else ' are on'}"
+    tables.show(title, columns, found.rows(), found.columns, layout, wide=wide)
 
 
 @alerts.command()
@@ -55,6 +52,6 @@ def test() -> None:
     with running(settings, create=False) as app:
         answers = job.test(app)
     for channel, failure in answers.items():
-        context.say(f"{channel}: {failure or 'delivered'}")
+        context.answer(f"{channel}: {failure or 'delivered'}")
     if any(answers.values()):
         raise typer.Exit(1)

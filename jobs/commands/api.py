@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 
 def api(
     address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Default: the setting `api_address`.")
+        str | None, options.address("Where to listen; default: the setting `api_address`.")
     ] = None,
 ) -> None:
     """Answer HTTP requests for forecasts until interrupted; see /docs there."""

@@ -11,13 +11,13 @@ from jobs.commands import context, options
 def backtest(
     first: Annotated[date, options.day("--from", about="First origin.")],
     last: Annotated[date, options.day("--to", about="Last origin.")],
-    exchange: options.Exchange = None,
     tickers: options.Tickers = None,
+    exchange: options.Exchange = None,
     retrain_every: Annotated[
-        int | None, typer.Option(help="Sessions between trainings of a ticker.")
+        int | None, typer.Option(min=1, help="Sessions between trainings of a ticker.")
     ] = None,
     base_every: Annotated[
-        int | None, typer.Option(help="Sessions between trainings of the base model.")
+        int | None, typer.Option(min=1, help="Sessions between trainings of the base model.")
     ] = None,
 ) -> None:
     """Walk forward over past sessions and record and score what would have been forecast."""
@@ -26,6 +26,7 @@ def backtest(
     from jobs.isolation import one_by_one
     from jobs.replay import backtest as job
 
+    options.require_span(first, last)
     settings = context.settings(
         exchange=exchange, retrain_after_sessions=retrain_every, base_after_sessions=base_every
     )
@@ -35,5 +36,5 @@ def backtest(
             for code in codes:
                 with each():
                     for done in job.backtest(app, code, first, last, tickers=tickers):
-                        typer.echo(f"{done.first} to {done.last}: {done.added} forecasts added")
-    typer.echo("scored; 'stockbatch status' sums it up")
+                        context.say(f"{done.first} to {done.last}: {done.added} forecasts added")
+    context.say("scored; 'stockbatch accuracy' sums it up")

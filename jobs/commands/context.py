@@ -1,10 +1,11 @@
-"""What the options before a command chose, and how commands show tables."""
+"""What the options before a command chose, and how commands speak."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -14,9 +15,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from stockbatch.config import Settings
     from stockbatch.exceptions import ConfigurationError
 
@@ -26,16 +24,20 @@ class _Choice:
     config: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
     debug: bool = False
+    quiet: bool = False
 
 
 _choice = _Choice()
 
 
-def choose(config: Path | None, pairs: Sequence[str], *, debug: bool) -> None:
+def choose(
+    config: Path | None, pairs: Sequence[str], *, debug: bool = False, quiet: bool = False
+) -> None:
     """Remember the options before the command. Raises ConfigurationError for a malformed pair."""
     from stockbatch.exceptions import ConfigurationError
 
-    _choice.config, _choice.options, _choice.debug = config, {}, debug
+    _choice.config, _choice.options = config, {}
+    _choice.debug, _choice.quiet = debug, quiet
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
@@ -102,59 +104,36 @@ def ending() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def console() -> Console:
-    """Return the console for answers: of a number nothing is cut, a narrow terminal folds lines."""
-    from rich.console import Console
-
-    # Square brackets and colons of a name are no markup.
-    screen = Console(highlight=False, markup=False, emoji=False)
-    screen.width = max(screen.width, 200) if screen.is_terminal else 200
-    return screen
-
-
 def say(what: object, *, err: bool = False) -> None:
-    """Print a line some of whose words others wrote: nothing in it steers a terminal."""
-    from stockbatch.text import printable
+    """Print a line about what is done, unless --quiet is given.
 
-    typer.echo(printable(str(what)), err=err)
-
-
-def show_table(
-    title: str,
-    columns: Sequence[tuple[str, str]],
-    rows: Sequence[Sequence[object]],
-    *,
-    narrow: Sequence[str] = (),
-) -> None:
-    """Print a table; `columns` are pairs of a heading and `left` or `right`.
-
-    On a terminal that is too narrow for it, only the columns named in `narrow`.
+    Some of its words others wrote: nothing in them steers a terminal.
     """
-    from rich.console import Console
-
-    table, note, screen, terminal = _table(title, columns, rows), "", console(), Console()
-    if narrow and terminal.is_terminal and screen.measure(table).maximum > terminal.width:
-        kept = [at for at, (heading, _) in enumerate(columns) if heading in narrow]
-        fewer = [[row[at] for at in kept] for row in rows]
-        table = _table(title, [columns[at] for at in kept], fewer)
-        left_out = ", ".join(heading for heading, _ in columns if heading not in narrow)
-        note = f"\nnot shown for want of room: {left_out}"
-    with screen.capture() as printed:
-        screen.print(table)
-    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()) + note)
-
-
-def _table(
-    title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[object]]
-) -> Table:
-    from rich import box
-    from rich.table import Table
-
     from stockbatch.text import printable
 
-    table = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, side in columns:
-        table.add_column(heading, justify="right" if side == "right" else "left")
-    for row in rows:
-        table.add_row(*("" if value is None else printable(str(value)) for value in row))
-    return table
+    if not _choice.quiet:
+        typer.echo(printable(str(what)), err=err)
+
+
+def warn(what: object) -> None:
+    """Print a line about what is wrong, or asked of whoever reads it."""
+    from stockbatch.text import printable
+
+    typer.echo(printable(str(what)), err=True)
+
+
+def answer(what: object) -> None:
+    """Print a line that was asked for; a terminal that is too narrow gets it in several."""
+    from jobs.commands import tables
+    from stockbatch.text import printable
+
+    text, width = printable(str(what)), tables.room()
+    if width is not None:
+        text = textwrap.fill(
+            text,
+            width,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    typer.echo(text)

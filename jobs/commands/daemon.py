@@ -6,11 +6,12 @@ import logging
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import words
 
 if TYPE_CHECKING:
     from jobs.app import App
@@ -22,7 +23,12 @@ WAIT = 5.0
 log = logging.getLogger(__name__)
 
 
-def daemon() -> None:
+def daemon(
+    address: Annotated[
+        str | None,
+        options.address("Where to be watched; default: the setting `monitoring_address`."),
+    ] = None,
+) -> None:
     """Run what is due after every close, until told to stop (SIGTERM, Ctrl-C)."""
     from jobs.app import running
     from jobs.care import prune
@@ -33,7 +39,7 @@ def daemon() -> None:
     from stockbatch import config
     from stockbatch.exceptions import DatabaseBusy, DatabaseUnavailable, MigrationInProgress
 
-    settings = context.settings()
+    settings = context.settings(monitoring_address=address)
     if settings.alert_urls:  # said now, not by a thread when the first alert is due
         context.require("the setting alert_urls", "apprise", extra="alerts")
     # Without a handler the first process of a container would not even notice.
@@ -60,7 +66,7 @@ def daemon() -> None:
             time.sleep(WAIT)
 
 
-def schedule() -> None:
+def schedule(layout: options.Format = "table", wide: options.Wide = False) -> None:
     """Show when the daemon wakes up next, and what is due or waits already."""
     from jobs.app import running
     from jobs.daemon import agenda
@@ -76,20 +82,27 @@ def schedule() -> None:
             paused = pauses.since(db)
         codes = [exchange.calendar.code for exchange in exchanges]
         coming = firings(codes, app.settings, now, FIRINGS)
-    context.show_table(
-        "next firings",
-        [("UTC", "left"), ("what", "left")],
-        [(f"{firing.at:%a %Y-%m-%d %H:%M}", firing.what) for firing in coming],
-    )
-    for word, sessions in (("due", plan.due), ("waits to be tried again", plan.waiting)):
-        for one in sessions:
-            kind = Kind.LIVE if one.live else Kind.LATE
-            typer.echo(f"{word}: {one.calendar} {one.session}, forecasts {kind}")
-    for code, since in paused.items():
-        typer.echo(f"paused: {code} since {since:%Y-%m-%d %H:%M} UTC")
+    said = [
+        f"{word}: {one.calendar} {one.session}, forecasts {Kind.LIVE if one.live else Kind.LATE}"
+        for word, sessions in (("due", plan.due), ("waits to be tried again", plan.waiting))
+        for one in sessions
+    ]
+    said += [f"paused: {code} since {since:%Y-%m-%d %H:%M} UTC" for code, since in paused.items()]
+    firings_ = [{"at": firing.at, "what": firing.what} for firing in coming]
+    if layout != "table":
+        tables.export(
+            ("at", "what"), [*({"at": None, "what": one} for one in said), *firings_], layout
+        )
+        return
+    if coming:
+        typer.echo(f"the daemon wakes up next at {coming[0].at:%a %Y-%m-%d %H:%M} UTC")
+    columns = [words("UTC", lambda row: f"{row['at']:%a %Y-%m-%d %H:%M}"), words("what")]
+    tables.show("next firings", columns, firings_, (), wide=wide)
+    for line in said:
+        context.answer(line)
 
 
-def pause(exchange: options.ExchangeArgument = None) -> None:
+def pause(exchange: options.ExchangeOrAll = None) -> None:
     """Let the daemon leave an exchange alone; what it misses is caught up later."""
     from jobs.app import running
     from stockbatch.store import pauses
@@ -97,10 +110,10 @@ def pause(exchange: options.ExchangeArgument = None) -> None:
     code = exchange or pauses.ALL
     with running(context.settings()) as app, app.transaction() as db:
         pauses.begin(db, code)
-    typer.echo(f"paused: {code} ('stockbatch resume' ends it)")
+    context.say(f"paused: {code} ('stockbatch resume' ends it)")
 
 
-def resume(exchange: options.ExchangeArgument = None) -> None:
+def resume(exchange: options.ExchangeOrAll = None) -> None:
     """End a pause; without an exchange, every pause."""
     from jobs.app import running
     from stockbatch.store import pauses
@@ -109,4 +122,4 @@ def resume(exchange: options.ExchangeArgument = None) -> None:
     with running(context.settings()) as app, app.transaction() as db:
         pauses.end(db, code)
         left = pauses.since(db)
-    typer.echo(f"still paused: {', '.join(left)}" if left else "nothing is paused")
+    context.say(f"still paused: {', '.join(left)}" if left else "nothing is paused")

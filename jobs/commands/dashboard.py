@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options
 
 if TYPE_CHECKING:
     from stockbatch.config import Address
@@ -25,10 +25,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def dashboard(
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; there is no login: keep it to yourself.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    address: Annotated[
+        str, options.address("Where to listen; there is no login: keep it to yourself.")
+    ] = "127.0.0.1:8501",
 ) -> None:
     """Serve the dashboard until Ctrl-C."""
     context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
@@ -37,12 +36,12 @@ def dashboard(
     from jobs.pictures import dashboard as pages
     from jobs.pictures.dashboard import page
     from jobs.pictures.drawing import BLUE, SKY
-    from stockbatch.config import Address
 
     for module in LOADED_FIRST:
         import_module(module)
     page.use(context.settings())  # what is wrong with them is said here, not in the browser
-    options = {
+    host, port = where = _address(address)
+    choices = {
         "server_address": host,
         "server_port": port,
         "server_headless": True,
@@ -58,20 +57,22 @@ def dashboard(
         "theme_dark_primaryColor": SKY,
     }
     script = Path(pages.__file__).with_name("main.py")
-    bootstrap.load_config_options(options)
-    address = Address(host, port)
-    _require_free(address)
-    typer.echo(f"dashboard: http://{address} (Ctrl-C ends it)")
-    bootstrap.run(str(script), False, [], options)
+    bootstrap.load_config_options(choices)
+    typer.echo(f"dashboard: http://{where} (Ctrl-C ends it)")
+    bootstrap.run(str(script), False, [], choices)
 
 
-def _require_free(address: Address) -> None:
-    """Raise ConfigurationError where nothing can listen; the server itself says less."""
+def _address(text: str) -> Address:
+    """Return where to listen. Raises ConfigurationError where nothing can.
+
+    The server itself says less, and says it later.
+    """
+    from stockbatch.config import Address
     from stockbatch.exceptions import ConfigurationError
 
     try:
+        address = Address.parse(text)
         socket.create_server(address, family=address.family).close()
-    except OSError as error:
-        raise ConfigurationError(
-            source="options", key="--host, --port", reason=str(error)
-        ) from None
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(source="options", key="--address", reason=str(error)) from None
+    return address

@@ -38,7 +38,7 @@ def start() -> None:
     settings = context.settings()
     _require_embedded(settings.database_url is None)
     embedded_server.start(settings.home)
-    typer.echo(f"running: {database.redacted(database.url(settings, 'reader'))}")
+    context.say(f"running: {database.redacted(database.url(settings, 'reader'))}")
 
 
 @db.command()
@@ -49,7 +49,7 @@ def stop() -> None:
     settings = context.settings()
     _require_embedded(settings.database_url is None)
     stopped = embedded_server.stop(settings.home)
-    typer.echo("stopped" if stopped else "it was not running")
+    context.say("stopped" if stopped else "it was not running")
 
 
 @db.command()
@@ -92,7 +92,7 @@ def backup(
         return
     with context.ending():
         size = job(context.settings(), file)
-    typer.echo(f"{file}: {size / 2**20:.1f} MiB; keep it as safe as the database")
+    context.say(f"{file}: {size / 2**20:.1f} MiB; keep it as safe as the database")
 
 
 @db.command()
@@ -106,7 +106,7 @@ def verify(
     settings = _tellable()
     with context.ending(), job.telling(settings, "the restore test of a backup"):
         rows = job.verify(settings, file, scratch)
-    typer.echo(f"{file} was restored: {_counted(rows)}")
+    context.say(f"{file} was restored: {_counted(rows)}")
 
 
 @db.command()
@@ -119,7 +119,7 @@ def restore(
 
     settings = context.settings()
     job(settings, file)
-    typer.echo(f"{database.redacted(database.url(settings))} is restored from {file}")
+    context.say(f"{database.redacted(database.url(settings))} is restored from {file}")
 
 
 @db.command()
@@ -151,7 +151,7 @@ def migrate() -> None:
 
     settings = context.settings()
     database.migrate(settings)
-    typer.echo(f"{database.redacted(database.url(settings))} is at revision {database.head()}")
+    context.say(f"{database.redacted(database.url(settings))} is at revision {database.head()}")
 
 
 def _keep(folder: Path, newest: int, scratch: Path | None) -> None:
@@ -160,7 +160,7 @@ def _keep(folder: Path, newest: int, scratch: Path | None) -> None:
     settings = _tellable()
     with context.ending(), job.telling(settings, "the backup by schedule"):
         file, rows = job.keep(settings, folder, newest, datetime.now(UTC), scratch)
-    typer.echo(f"{file}: {file.stat().st_size / 2**20:.1f} MiB, restored: {_counted(rows)}")
+    context.say(f"{file}: {file.stat().st_size / 2**20:.1f} MiB, restored: {_counted(rows)}")
 
 
 def _tellable() -> Settings:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import accuracy, context
 from jobs.commands.forecasts import views_table
-from jobs.commands.status import accuracy_table
 
 if TYPE_CHECKING:
     from stockbatch.providers.base import BarProvider
@@ -45,15 +44,17 @@ def demo() -> None:
         for summary in run_sessions(app, calendar.code, first, last, tickers=tickers):
             context.say(summary)
         with app.transaction() as db:
-            forecasts = [row for t in tickers for row in bi.forecasts.of_ticker(db, t).rows()]
-            accuracy = [row for t in tickers for row in bi.accuracy.of_ticker(db, t, WALK).rows()]
+            forecasts = bi.forecasts.chosen(db, tickers, None).rows()
+            good = accuracy.summary(accuracy.found(db, tickers, WALK))
+    typer.echo("")
     views_table(forecasts)
-    accuracy_table(f"scores of the last {WALK} sessions; skill: better than the baseline", accuracy)
+    for line in good:
+        context.answer(line)
     if settings.database_url is None:  # whoever configured another has its password already
         typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
     me = _as_typed()
-    typer.echo(f"look on:  {me} status; {me} forecasts ^GSPC; {me} db psql")
-    typer.echo(f"pictures: {me} dashboard; {me} report ^GSPC --out report.html")
+    typer.echo(f"look on:  {me} forecasts ^GSPC; {me} accuracy; {me} status")
+    typer.echo(f"pictures: {me} dashboard; {me} report --out report.html")
     typer.echo(f"your own: {me} tickers add AAPL MSFT && {me} run")
     typer.echo(f"stop it:  {me} db stop")
 

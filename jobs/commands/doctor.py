@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options, tables
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -24,18 +24,22 @@ XNYS = "XNYS"
 """Checked on an empty watchlist, to see that calendars can be made."""
 
 
-def doctor() -> None:
-    """Check settings, disk, database, migrations, ledger, watchlist, providers and calendars."""
+def doctor(layout: options.Format = "table") -> None:
+    """Check settings, disk, database, ledger, watchlist, bars, providers and calendars."""
     from stockbatch.exceptions import StockbatchError
 
-    wrong = 0
+    found = []
     for name, check in _checks():
         try:
-            context.say(f"ok     {name}: {check()}")
+            state, said = "ok", check()
         except StockbatchError as error:
-            wrong += 1
-            typer.echo(f"wrong  {name}: {error}")
-    if wrong:
+            state, said = "wrong", str(error)
+        found.append({"check": name, "state": state, "message": said})
+        if layout == "table":  # at once: a provider may be waited for
+            context.answer(f"{state:<6} {name}: {said}")
+    if layout != "table":
+        tables.export(("check", "state", "message"), found, layout)
+    if any(one["state"] == "wrong" for one in found):
         raise typer.Exit(1)
 
 
@@ -60,6 +64,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "clock", lambda: _clock(settings)
     yield "ledger", lambda: _ledger(settings)
     yield "watchlist", lambda: _described(watchlist)
+    yield "bars", lambda: _bars(settings)
     sources = {i.provider for i in watchlist} | {f.provider for i in watchlist for f in i.fallbacks}
     for specification in sorted(sources):
         yield f"provider {specification}", partial(_provider, settings, specification)
@@ -175,6 +180,19 @@ def _described(watchlist: list[Instrument]) -> str:
     if not watchlist:
         raise NoInstruments(where="")
     return f"{len(watchlist)} tickers"
+
+
+def _bars(settings: Settings) -> str:
+    from sqlalchemy.orm import Session
+
+    from stockbatch.exceptions import TooFewBars
+    from stockbatch.store import bi
+
+    with _engine(settings) as engine, Session(engine) as db:
+        if short := bi.completeness.shortfalls(db):
+            raise TooFewBars(found="; ".join(f"{one.calendar}: {one}" for one in short))
+        known = [f"{one.calendar}: {one}" for one in bi.completeness.newest(db)]
+    return "; ".join(known) or "nothing was run yet"
 
 
 def _provider(settings: Settings, specification: str) -> str:

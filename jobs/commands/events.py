@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import words
 
 if TYPE_CHECKING:
+    from jobs.commands.tables import Row
     from jobs.events import Imported
 
 events = typer.Typer(
@@ -44,26 +43,29 @@ def import_(
 def _tell(imported: Imported) -> None:
     """Say what became of the lines of a file; end with an error where some are bad."""
     done = imported.recorded
-    typer.echo(f"{done.new} added, {done.changed} changed, {done.same} known already")
+    context.say(f"{done.new} added, {done.changed} changed, {done.same} known already")
     if imported.unknown:
         names = list(imported.unknown)
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         named = f"{', '.join(names[:NAMED])}{more}"
         lines = sum(imported.unknown.values())
-        context.say(f"{lines} lines left out, not on the watchlist: {named}", err=True)
+        context.warn(f"{lines} lines left out, not on the watchlist: {named}")
     if imported.projected:
-        typer.echo(f"{imported.projected} next reports projected from the rhythm of past years")
+        context.say(f"{imported.projected} next reports projected from the rhythm of past years")
     for failure in imported.failures:
-        context.say(f"error: {failure}", err=True)
+        context.warn(f"error: {failure}")
     if imported.failures:
         raise typer.Exit(imported.failures[0].exit_code)
 
 
 @events.command("list")
-def list_(ticker: options.AnyTicker = None, layout: options.Format = "table") -> None:
+def list_(
+    ticker: options.AnyTicker = None,
+    layout: options.Format = "table",
+    wide: options.Wide = False,
+) -> None:
     """Show what is ahead, or all that was ever stated of one ticker, the newest first."""
     from jobs.app import running
-    from jobs.words import cell
     from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
@@ -72,28 +74,21 @@ def list_(ticker: options.AnyTicker = None, layout: options.Format = "table") ->
         else:
             bi.instruments.require(db, ticker)
             found = bi.events.of_ticker(db, ticker)
-    if layout == "table":
-        headings = ("ticker", "date", "event", "moves", "source", "known", "")
-        rows = [
-            (
-                row["ticker"] or row["calendar"],
-                row["event_date"],
-                row["event"],
-                row["session"],
-                row["source"],
-                "assumed" if row["is_assumed"] else f"{row['known_at']:%Y-%m-%d %H:%M}",
-                "" if row["is_current"] else _why_not(row["withdrawn_at"]),
-            )
-            for row in found.rows()
-        ]
-        columns = [(heading, "left") for heading in headings]
-        context.show_table(f"{len(rows)} events", columns, rows)
-    elif layout == "json":
-        typer.echo(json.dumps(found.rows(), default=str, indent=2))
-    else:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(found.columns)
-        writer.writerows(map(cell, row) for row in found.values)
+    columns = [
+        words("ticker", lambda row: row["ticker"] or row["calendar"]),
+        words("date", "event_date"),
+        words("event", folds=True),
+        words("moves", "session"),
+        words("source"),
+        words("known", _known, wide=True),
+        words("", lambda row: None if row["is_current"] else _why_not(row["withdrawn_at"])),
+    ]
+    rows = found.rows()
+    tables.show(f"{len(rows)} events", columns, rows, found.columns, layout, wide=wide)
+
+
+def _known(row: Row) -> str:
+    return "assumed" if row["is_assumed"] else f"{row['known_at']:%Y-%m-%d %H:%M}"
 
 
 def _why_not(withdrawn_at: object) -> str:
@@ -102,7 +97,7 @@ def _why_not(withdrawn_at: object) -> str:
 
 @events.command()
 def refresh(
-    tickers: Annotated[list[str] | None, typer.Argument(metavar="TICKER")] = None,
+    tickers: options.Tickers = None,
 ) -> None:
     """Ask the sources of the setting `event_sources` for dates of reports, of all or of some.
 
@@ -119,7 +114,7 @@ def refresh(
     with running(settings, create=False) as app:
         done = job.refresh_events(app, tickers=tickers)
     for one in done:
-        context.say(one)
+        context.answer(one)
     job.require_sources(settings)  # one that nobody can ask keeps no other from being asked
     if not done:
         typer.echo(f"none of the tickers is one that {', '.join(settings.event_sources)} covers")

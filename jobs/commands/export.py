@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, tables
+from jobs.commands.tables import number, words
 
 
 def export(
@@ -18,6 +19,14 @@ def export(
 
     with running(context.settings(), create=False) as app:
         renewals = job.export(app, to.absolute())
-    columns = [("relation", "left"), *((name, "right") for name in ("parts", "written", "removed"))]
-    rows = [(p.relation.name, p.parts, len(p.stale), len(p.surplus)) for p in renewals]
-    context.show_table(f"{to}", columns, rows)
+    columns = [words("relation"), *map(number, ("parts", "written", "removed"))]
+    rows = [
+        {
+            "relation": one.relation.name,
+            "parts": one.parts,
+            "written": len(one.stale),
+            "removed": len(one.surplus),
+        }
+        for one in renewals
+    ]
+    tables.show(f"{to}", columns, rows, [column.heading for column in columns])

@@ -1,14 +1,12 @@
 """`stockbatch fetch`: bars alone, also the whole history of new tickers."""
 
-from typing import Annotated
-
 import typer
 
 from jobs.commands import context, options
 
 
 def fetch(
-    tickers: Annotated[list[str] | None, typer.Argument(metavar="TICKER")] = None,
+    tickers: options.Tickers = None,
     session: options.Session = None,
     exchange: options.Exchange = None,
     provider: options.FetchFrom = None,

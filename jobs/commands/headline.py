@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import words
 
 headline = typer.Typer(
     name="headline", no_args_is_help=True, help="See and choose the method that is shown first."
@@ -13,24 +14,20 @@ headline = typer.Typer(
 
 
 @headline.command("list")
-def list_() -> None:
+def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     """Show every change: of a session the last one from it, or from before it, counts."""
     from jobs.app import running
     from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        rows = bi.headlines.changes(db).rows()
-    columns = [(name, "left") for name in ("from session", "method", "", "set")]
-    shown = [
-        (
-            r["from_session"] or "the beginning",
-            r["method"],
-            r["title"],
-            f"{r['set_at']:%Y-%m-%d %H:%M}",
-        )
-        for r in rows
+        found = bi.headlines.changes(db)
+    columns = [
+        words("from session", lambda row: row["from_session"] or "the beginning"),
+        words("method"),
+        words("title", folds=True),
+        words("set", lambda row: f"{row['set_at']:%Y-%m-%d %H:%M}"),
     ]
-    context.show_table("headline", columns, shown)
+    tables.show("headline", columns, found.rows(), found.columns, layout, wide=wide)
 
 
 @headline.command("set")

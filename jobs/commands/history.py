@@ -1,21 +1,34 @@
 """`stockbatch runs`, `retry` and `backfill`: what ran, what to run again, what never ran."""
 
+from __future__ import annotations
+
 from datetime import date
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import number, words
+
+if TYPE_CHECKING:
+    from jobs.commands.tables import Row
+
+NAMES = (
+    *("id", "calendar", "session", "trigger", "status", "tries", "started_at", "finished_at"),
+    *("instruments", "trained", "reused", "base", "naive", "none", "message"),
+)
+"""What JSON and CSV hold of a run."""
 
 
 def runs(
     run_id: Annotated[int | None, typer.Argument(metavar="ID", help="One run in detail.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    layout: options.Format = "table",
+    wide: options.Wide = False,
 ) -> None:
     """Show the last runs, or what became of the tickers of one."""
     from jobs.app import running
     from stockbatch.exceptions import UnknownRun
-    from stockbatch.records import Action
     from stockbatch.store import runs as run_store
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
@@ -23,32 +36,38 @@ def runs(
         reasons = run_store.reasons(db, run_id) if run_id is not None else []
     if run_id is not None and not found:
         raise UnknownRun(run_id=run_id)
-    columns = [("id", "right"), ("exchange", "left"), ("session", "left"), ("started", "left")]
-    columns += [("trigger", "left"), ("status", "left"), ("tries", "right"), ("tickers", "right")]
-    columns += [(action, "right") for action in Action]
-    context.show_table(
-        "runs",
-        [*columns, ("message", "left")],
-        [
-            (
-                *(row[c] for c in ("id", "calendar", "session")),
-                f"{row['started_at']:%Y-%m-%d %H:%M}",
-                *(row[c] for c in ("trigger", "status", "tries", "instruments")),
-                *(row[c] for c in (*Action, "message")),
-            )
-            for row in found
-        ],
-    )
-    if run_id is not None:
-        names = ("action", "reason", "tickers", "first_ticker", "message")
-        context.show_table(
-            "outcomes",
-            [(name.replace("_", " "), "right" if name == "tickers" else "left") for name in names],
-            [tuple(row[name] for name in names) for row in reasons],
-        )
+    columns = [
+        number("id"),
+        words("exchange", "calendar"),
+        words("session"),
+        words("started", lambda row: f"{row['started_at']:%Y-%m-%d %H:%M}", wide=True),
+        words("trigger", wide=True),
+        words("status"),
+        number("tries", wide=True),
+        number("tickers", "instruments"),
+        words("outcomes", outcomes, folds=True),
+        words("message", folds=True),
+    ]
+    tables.show("runs", columns, found, NAMES, layout, wide=wide)
+    if run_id is not None and layout == "table":
+        of_tickers = [
+            words("action"),
+            words("reason"),
+            number("tickers"),
+            words("first ticker", "first_ticker"),
+            words("message", folds=True),
+        ]
+        tables.show("outcomes", of_tickers, reasons, ())
 
 
-def retry(exchange: options.ExchangeArgument = None) -> None:
+def outcomes(row: Row) -> str:
+    """Return how many tickers of a run ended how, in words."""
+    from stockbatch.records import Action
+
+    return ", ".join(f"{row[action]} {action}" for action in Action if row[action])
+
+
+def retry(exchange: options.ExchangeOrAll = None) -> None:
     """Run what failed or waits for bars now, without waiting for its turn."""
     from jobs.app import running
     from jobs.replay import backfill as job
@@ -60,7 +79,7 @@ def retry(exchange: options.ExchangeArgument = None) -> None:
             context.say(summary)
             done += 1
     if not done:
-        typer.echo("nothing is due")
+        context.say("nothing is due")
 
 
 def backfill(
@@ -79,8 +98,7 @@ def backfill(
     from jobs.replay import backfill as job
     from stockbatch.store import instruments
 
-    if first > last:
-        raise typer.BadParameter("--from is after --to")
+    options.require_span(first, last)
     with running(context.settings()) as app:
         with app.transaction() as db:
             codes = [exchange] if exchange else list(instruments.exchanges(db))
@@ -94,4 +112,4 @@ def backfill(
                     for summary in () if dry_run else job.backfill(app, steps):
                         context.say(summary)
                 if not any(step.chosen for step in steps):
-                    typer.echo(f"{code}: nothing to run")
+                    context.say(f"{code}: nothing to run")

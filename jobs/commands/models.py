@@ -1,19 +1,35 @@
 """`stockbatch models`: list, look at, choose and take away trained models."""
 
+from __future__ import annotations
+
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import number, words
 
+if TYPE_CHECKING:
+    from jobs.commands.tables import Row
+
+NAMES = (
+    *("ticker", "id", "kind", "parent_id", "last_session", "reason", "verdict", "pruned"),
+    *("in_use_from", "in_use_because", "validation_loss", "comparison_loss", "base_loss"),
+    *("champion_loss", "gain", "gain_error"),
+)
+"""What JSON and CSV hold of a model."""
 models = typer.Typer(name="models", no_args_is_help=True, help="See, choose and export models.")
 
 
 @models.command("list")
-def list_(ticker: options.AnyTicker = None) -> None:
+def list_(
+    ticker: options.AnyTicker = None,
+    layout: options.Format = "table",
+    wide: options.Wide = False,
+) -> None:
     """Show the model in use of every ticker, or all that one ticker has had."""
     from jobs.app import running
     from stockbatch.exceptions import NoModel
@@ -23,21 +39,29 @@ def list_(ticker: options.AnyTicker = None) -> None:
         rows = store.summaries(db) if ticker is None else store.of_ticker(db, ticker)
     if ticker and not rows:
         raise NoModel(ticker=ticker, when="")
-    columns = [("ticker", "left"), ("model", "right"), ("kind", "left"), ("base", "right")]
-    columns += [(name, "left") for name in ("trained through", "reason", "verdict", "in use from")]
-    columns += [(name, "right") for name in ("validation loss", "comparison loss", "base's")]
-    columns += [("champion's", "right"), ("gain on the base", "right")]
-    context.show_table(f"{len(rows)} models", columns, [_listed(row) for row in rows])
+    columns = [
+        words("ticker"),
+        number("model", "id"),
+        words("kind"),
+        number("base", "parent_id", wide=True),
+        words("trained through", "last_session"),
+        words("reason", wide=True),
+        words("verdict", folds=True),
+        words("in use from", _used, folds=True),
+        number("validation loss", lambda row: _number(row["validation_loss"]), wide=True),
+        number("comparison loss", lambda row: _number(row["comparison_loss"]), wide=True),
+        number("base's", lambda row: _number(row["base_loss"]), wide=True),
+        number("champion's", lambda row: _number(row["champion_loss"]), wide=True),
+        number("gain on base", _gain),
+    ]
+    known = [row._asdict() for row in rows]
+    tables.show(f"{len(known)} models", columns, known, NAMES, layout, wide=wide)
 
 
-def _listed(row: Any) -> tuple[object, ...]:
-    used = row.in_use_from and f"{row.in_use_from} ({row.in_use_because})"
-    return (
-        *(row.ticker, row.id, row.kind, row.parent_id, row.last_session, row.reason),
-        *(row.verdict, "pruned" if row.pruned else used),
-        *(_number(row.validation_loss), _number(row.comparison_loss), _number(row.base_loss)),
-        *(_number(row.champion_loss), _gain(row.gain, row.gain_error, row.base_loss)),
-    )
+def _used(row: Row) -> str | None:
+    if row["pruned"] or not row["in_use_from"]:
+        return "pruned" if row["pruned"] else None
+    return f"{row['in_use_from']} ({row['in_use_because']})"
 
 
 @models.command()
@@ -48,8 +72,7 @@ def show(ticker: options.Ticker) -> None:
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         row = store.details(db, ticker)
-    columns = [("", "left"), ("", "left")]
-    context.show_table(f"model of {ticker}", columns, list(row.items()))
+    tables.facts(f"model of {ticker}", list(row.items()))
 
 
 @models.command()
@@ -137,12 +160,13 @@ def _file_name(ticker: str) -> str:
     return re.sub(r"[^\w.^=-]|^[.-]", "_", ticker)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
 
 
-def _gain(gain: float | None, error: float | None, base_loss: float | None) -> str:
+def _gain(row: Row) -> str | None:
     """Return a gain on the base, with its standard error, in percent of the base's loss."""
+    gain, error, base_loss = row["gain"], row["gain_error"], row["base_loss"]
     if gain is None or error is None or not base_loss:
-        return ""
+        return None
     return f"{100 * gain / base_loss:+.2f} ± {100 * error / base_loss:.2f} %"

@@ -1,13 +1,9 @@
 """Options and arguments that several commands take, each said once."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import typer
-
-
-class TickerNames(list[str]):
-    """Tickers of one option: of a plain list, Typer would make an option to be repeated."""
 
 
 def day(*names: str, about: str) -> Any:
@@ -23,9 +19,13 @@ def _date(text: str) -> date:
         raise typer.BadParameter(f"{text!r} does not match the format '%Y-%m-%d'.") from None
 
 
-def _ticker_names(text: str) -> TickerNames | None:
-    """Return the names between commas; None, as without the option, where there is none."""
-    return TickerNames(filter(None, map(str.strip, text.split(",")))) or None
+def require_span(first: date, last: date) -> None:
+    """Raise BadParameter for a span of sessions that holds none, or none that can be over yet."""
+    if first > last:
+        raise typer.BadParameter("--from is after --to")
+    # Somewhere it is tomorrow already.
+    if first > datetime.now(UTC).date() + timedelta(days=1):
+        raise typer.BadParameter(f"--from {first} is in the future")
 
 
 def exchange(text: str) -> str:
@@ -58,17 +58,17 @@ Exchange = Annotated[
         help="Code or name of its calendar; default: all of the watchlist.",
     ),
 ]
-ExchangeArgument = Annotated[
+ExchangeOrAll = Annotated[
     str | None,
-    typer.Argument(
+    typer.Option(
+        "--exchange",
         parser=_exchange_or_all,
         metavar="EXCHANGE",
         help="Code or name of its calendar; default: all.",
     ),
 ]
 Tickers = Annotated[
-    TickerNames | None,
-    typer.Option(parser=_ticker_names, metavar="TICKERS", help="Only these, separated by commas."),
+    list[str] | None, typer.Argument(metavar="TICKER", help="Default: all of the watchlist.")
 ]
 Ticker = Annotated[str, typer.Argument(metavar="TICKER")]
 AnyTicker = Annotated[str | None, typer.Argument(metavar="TICKER", help="Default: all tickers.")]
@@ -125,6 +125,14 @@ def of_file(
 FetchFrom = Annotated[
     str | None, typer.Option("--provider", help="Fetch from here instead, e.g. csv:bars.csv.gz.")
 ]
+
+
+def address(about: str) -> Any:
+    """Return an option that says where to listen."""
+    return typer.Option("--address", metavar="HOST:PORT", help=about)
+
+
 Format = Annotated[
-    Literal["table", "csv", "json"], typer.Option("--format", help="How to print them.")
+    Literal["table", "json", "csv"], typer.Option("--format", help="How to print them.")
 ]
+Wide = Annotated[bool, typer.Option("--wide", "-w", help="With every column.")]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +28,18 @@ providers = typer.Typer(
 
 
 @providers.callback()
-def list_(asked: typer.Context) -> None:
+def list_(
+    asked: typer.Context, layout: options.Format = "table", wide: options.Wide = False
+) -> None:
     """List the providers of bars."""
     from stockbatch.providers import registry
 
     if asked.invoked_subcommand is None:
-        columns = [("provider", "left"), ("what it gives", "left")]
-        rows = list(registry.forms())
-        context.show_table(f"{len(rows)} providers", columns, rows)
+        columns = [words("provider"), words("gives", folds=True)]
+        rows = [{"provider": name, "gives": gives} for name, gives in registry.forms()]
+        tables.show(
+            f"{len(rows)} providers", columns, rows, ("provider", "gives"), layout, wide=wide
+        )
 
 
 @providers.command()
@@ -87,27 +92,27 @@ def _show(path: Path, table: Table, header: Header) -> None:
     """Print what a file was understood to say."""
     names = ", ".join(table.tickers[:TICKERS_SHOWN])
     more = len(table.tickers) - TICKERS_SHOWN
-    context.say(path)
+    context.answer(path)
     used = {
         name: header.cells[at]
         for name, at in header.columns.items()
         if at < len(header.cells) and name != "adjusted"  # it tells splits at most, as is said
     }
-    context.say(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
-    context.say(f"  understood  {table.understood}")
-    context.say(f"  prices      {table.basis}")
-    context.say(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
+    context.answer(f"  columns     {', '.join(f'{name} is {said}' for name, said in used.items())}")
+    context.answer(f"  understood  {table.understood}")
+    context.answer(f"  prices      {table.basis}")
+    context.answer(f"  tickers     {names}{f' and {more} more' if more > 0 else ''}")
     if table.instants is not None:
         typer.echo("  days        of UTC: for those of an exchange, give --calendar")
-    context.say(f"  bars        {len(table.sessions)}")
+    context.answer(f"  bars        {len(table.sessions)}")
     first, last = table.tickers[0], table.tickers[-1]
-    context.say(f"  first       {_bar(table, first, 0)}")
-    context.say(f"  last        {_bar(table, last, -1)}")
+    context.answer(f"  first       {_bar(table, first, 0)}")
+    context.answer(f"  last        {_bar(table, last, -1)}")
     odd = [finding for of_one in table.findings.values() for finding in of_one]
     for finding in odd[:FINDINGS_SHOWN]:
-        context.say(f"  odd         {finding.message}")
+        context.answer(f"  odd         {finding.message}")
     if (hidden := len(odd) - FINDINGS_SHOWN) > 0:
-        context.say(f"  odd         and {hidden} more lines")
+        context.answer(f"  odd         and {hidden} more lines")
 
 
 def _bar(table: Table, ticker: str, at: int) -> str:

@@ -26,9 +26,9 @@ def prune(
     with running(context.settings(), create=False) as app:
         if backtests:
             gone = job.prune_backtests(app, before)
-            typer.echo(
+            context.say(
                 f"backtests: {gone.forecasts} forecasts, {gone.scores} scores and"
                 f" {gone.metrics} metrics deleted"
             )
         for pruned in job.prune(app):
-            typer.echo(pruned)
+            context.say(pruned)

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import number, words
 
 if TYPE_CHECKING:
+    from jobs.commands.tables import Row
     from stockbatch.records import Decision
 
+NAMES = (
+    *("id", "ticker", "session", "check_name", "severity", "observed", "threshold", "message"),
+    *("decision", "decided_at", "decided_by"),
+)
 SHOWN = 100
 """Findings listed at most, where no ticker is named."""
 
@@ -35,7 +41,11 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the finding
 
 
 @quality.command()
-def show(ticker: options.AnyTicker = None) -> None:
+def show(
+    ticker: options.AnyTicker = None,
+    layout: options.Format = "table",
+    wide: options.Wide = False,
+) -> None:
     """Show what was found, newest first, what waits for a decision before all else."""
     from jobs.app import running
     from stockbatch.store import instruments, issues
@@ -45,13 +55,21 @@ def show(ticker: options.AnyTicker = None) -> None:
             instruments.find(db, [ticker])
         rows = issues.listed(db, ticker, SHOWN if ticker is None else None)
         counts = issues.counts(db, ticker)
-    columns = [("id", "right"), ("ticker", "left"), ("session", "left"), ("check", "left")]
-    columns += [("bar", "left"), ("seen", "right"), ("limit", "right"), ("what was seen", "left")]
-    columns += [("decision", "left")]
+    columns = [
+        number("id"),
+        words("ticker"),
+        words("session"),
+        words("check", "check_name"),
+        words("bar", "severity"),
+        number("seen", lambda row: _number(row["observed"]), wide=True),
+        number("limit", lambda row: _number(row["threshold"]), wide=True),
+        words("what was seen", "message", folds=True),
+        words("decision", _decision, folds=True),
+    ]
     title = ", ".join(f"{n} {check}" for check, n in counts.items()) or "nothing found"
-    context.show_table(title, columns, [_cells(row) for row in rows])
-    if sum(counts.values()) > len(rows):
-        typer.echo(f"the newest {SHOWN} are shown: name a ticker to see all of its own")
+    tables.show(title, columns, rows, NAMES, layout, wide=wide)
+    if layout == "table" and sum(counts.values()) > len(rows):
+        context.answer(f"the newest {SHOWN} are shown: name a ticker to see all of its own")
 
 
 @quality.command()
@@ -80,10 +98,11 @@ def _decide(number: int, decision: Decision, by: str | None) -> None:
     context.say(f"{decision}: {said}")
 
 
-def _cells(row: dict[str, Any]) -> tuple[object, ...]:
-    decided = ""
-    if row["decision"]:
-        decided = f"{row['decision']} {row['decided_at']:%Y-%m-%d} by {row['decided_by']}"
-    seen, limit = ("" if row[n] is None else f"{row[n]:.6g}" for n in ("observed", "threshold"))
-    named = (row[name] for name in ("id", "ticker", "session", "check_name", "severity"))
-    return (*named, seen, limit, row["message"], decided)
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6g}"
+
+
+def _decision(row: Row) -> str | None:
+    if not row["decision"]:
+        return None
+    return f"{row['decision']} {row['decided_at']:%Y-%m-%d} by {row['decided_by']}"

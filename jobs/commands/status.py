@@ -1,74 +1,55 @@
 """`stockbatch status`: which database, what is in it, what ran last."""
 
+from __future__ import annotations
+
 import typer
 
-from jobs.commands import context
+from jobs.commands import accuracy, context, options, tables
+from jobs.commands.history import outcomes
+from jobs.commands.tables import number, words
 
-WINDOW = 250
-"""Sessions of the accuracy shown."""
-METRICS = ("mae", "mae_return", "directional_accuracy", "pinball", "coverage_80", "coverage_95")
-"""Those that are shown."""
+RUNS = 10
+"""Runs that are shown."""
 
 
-def status() -> None:
-    """Show the database in use, the watchlist, the last runs and the accuracy so far."""
+def status(layout: options.Format = "table", wide: options.Wide = False) -> None:
+    """Show the database in use, the watchlist, what is missing, the last runs, how good it was."""
     from jobs import refresh
     from jobs.app import running
     from stockbatch import database
     from stockbatch.market import calendars
-    from stockbatch.records import Action
     from stockbatch.store import bi, issues
     from stockbatch.store.totals import totals
 
     settings = context.settings()
     with running(settings, create=False) as app, app.transaction() as db:
-        typer.echo(f"database: {database.redacted(app.engine.url)}")
-        for name, value in totals(db).items():
-            typer.echo(f"{name}: {value}")
-        context.say(f"events: {refresh.freshness(db, settings, app.clock())}")
-        runs = bi.runs.latest(db, 10).rows()
-        accuracy = bi.accuracy.of_calendars(db, WINDOW).rows()
-        off = issues.off_calendar(db)
-    for sentence in calendars.doubts(off):
-        context.say(f"warning: {sentence}")
-    columns = [("exchange", "left"), ("session", "left"), ("status", "left"), ("started", "left")]
-    columns += [(c, "right") for c in ("seconds", "tickers", *Action)]
-    context.show_table(
-        "last runs",
-        [*columns, ("message", "left")],
-        [
-            (
-                r["calendar"],
-                r["session"],
-                r["status"],
-                f"{r['started_at']:%Y-%m-%d %H:%M}",
-                None if r["duration_seconds"] is None else f"{r['duration_seconds']:.1f}",
-                *(r[c] for c in ("instruments", *Action, "message")),
-            )
-            for r in runs
-        ],
-    )
-    if accuracy:
-        accuracy_table(f"accuracy over all tickers, last {WINDOW} sessions", accuracy)
+        facts = [("database", database.redacted(app.engine.url)), *totals(db).items()]
+        facts.append(("events", refresh.freshness(db, settings, app.clock())))
+        good = accuracy.summary(accuracy.found(db, None, accuracy.WINDOW))
+        facts += [("accuracy", one) for one in good]
+        facts += [("warning", f"{one.calendar}: {one}") for one in bi.completeness.shortfalls(db)]
+        facts += [("warning", one) for one in calendars.doubts(issues.off_calendar(db))]
+        runs = bi.runs.latest(db, RUNS).rows()
+    if layout != "table":
+        rows = [{"name": name, "value": value} for name, value in facts]
+        tables.export(("name", "value"), rows, layout)
+        return
+    for name, value in facts:
+        context.answer(f"{name}: {value}")
+    columns = [
+        words("exchange", "calendar"),
+        words("session"),
+        words("started", lambda row: f"{row['started_at']:%Y-%m-%d %H:%M}", wide=True),
+        words("status"),
+        number("seconds", lambda row: _seconds(row["duration_seconds"])),
+        number("tickers", "instruments"),
+        words("outcomes", outcomes, folds=True),
+        words("message", folds=True),
+    ]
+    if runs:
+        typer.echo("")
+        tables.show("last runs", columns, runs, (), wide=wide)
 
 
-def accuracy_table(title: str, rows: list[dict[str, object]]) -> None:
-    """Print those rows of bi.accuracy that tell people most."""
-    columns = [("ticker", "left"), ("method", "left"), ("kind", "left"), ("window", "right")]
-    columns += [("metric", "left")]
-    columns += [(name, "right") for name in ("forecasts", "value", "baseline", "skill")]
-    context.show_table(
-        title,
-        columns,
-        [
-            (
-                r["ticker"] or f"all of {r['calendar']}",
-                *(r[c] for c in ("method", "kind", "window_sessions", "metric", "n")),
-                f"{r['value']:.5g}",
-                "" if r["baseline"] is None else f"{r['baseline']:.5g}",
-                "" if r["skill_pct"] is None else f"{r['skill_pct']:+.2f} %",
-            )
-            for r in rows
-            if r["metric"] in METRICS
-        ],
-    )
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands import context, options
+from jobs.commands import context, options, tables
+from jobs.commands.tables import number, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from stockbatch.exceptions import WrongCalendar
     from stockbatch.records import Instrument, Listing
 
+GROUP = ("kind", "group", "tickers")
+"""What JSON and CSV hold of a group."""
 tickers = typer.Typer(name="tickers", no_args_is_help=True, help="Keep the watchlist.")
 ProviderOption = Annotated[
     str | None,
@@ -177,19 +180,24 @@ def tag(
 
 
 @tickers.command()
-def groups() -> None:
+def groups(layout: options.Format = "table", wide: options.Wide = False) -> None:
     """Show every group of tickers: exchanges, sectors, industries, tags, named watchlists."""
     from jobs.app import running
     from stockbatch.store import bi
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        found = bi.groups.counted(db).values
-    columns = [("kind", "left"), ("group", "left"), ("tickers", "right")]
-    context.show_table(f"{len(found)} groups", columns, found)
+        found = bi.groups.counted(db)
+    rows = [dict(zip(GROUP, values, strict=True)) for values in found.values]
+    columns = [words("kind"), words("group", folds=True), number("tickers")]
+    tables.show(f"{len(rows)} groups", columns, rows, GROUP, layout, wide=wide)
 
 
 @tickers.command("list")
-def list_(group: options.Group = None) -> None:
+def list_(
+    group: options.Group = None,
+    layout: options.Format = "table",
+    wide: options.Wide = False,
+) -> None:
     """Show the watchlist, or those of a group."""
     from jobs.app import running
     from stockbatch.store import bi, instruments
@@ -199,12 +207,19 @@ def list_(group: options.Group = None) -> None:
         if group is not None:
             inside = set(bi.groups.tickers(db, group))
             known = [instrument for instrument in known if instrument.ticker in inside]
-    headings = ("ticker", "exchange", "currency", "prices", "provider", "name")
-    columns = [(heading, "left") for heading in headings]
-    rows = [(i.ticker, i.calendar, i.currency, i.price_basis, i.provider, i.name) for i in known]
-    context.show_table(f"{len(rows)} tickers", columns, rows)
-    for line in _understood(known):
-        context.say(line)
+    names = ("ticker", "calendar", "currency", "price_basis", "provider", "name")
+    columns = [
+        words("ticker"),
+        words("exchange", "calendar"),
+        words("name", folds=True),
+        words("currency", wide=True),
+        words("prices", "price_basis"),
+        words("provider", folds=True),
+    ]
+    rows = [{name: getattr(one, name) for name in names} for one in known]
+    tables.show(f"{len(rows)} tickers", columns, rows, names, layout, wide=wide)
+    for line in _understood(known) if layout == "table" else ():
+        context.answer(line)
 
 
 def _understood(listed: Iterable[Listing | Instrument]) -> Iterator[str]:
@@ -227,7 +242,7 @@ def _chooser() -> Choose | None:
     def ask(wrong: WrongCalendar) -> str | None:
         advice = str(wrong.values["advice"])
         if advice not in answers:  # one answer is for all whose bars say the same
-            context.say(f"{wrong.values['ticker']}: {wrong.values['doubt']}", err=True)
+            context.warn(f"{wrong.values['ticker']}: {wrong.values['doubt']}")
             text = f"its calendar ({advice}; n: leave such tickers out)"
             answers[advice] = typer.prompt(
                 text, default="", show_default=False, value_proc=_code, err=True
@@ -247,7 +262,7 @@ def _tell(result: Added, *, fallbacks: bool) -> None:
         known = f", {result.known} on the watchlist already" if result.known else ""
         if known and fallbacks:
             known += ": to change their fallbacks, remove them and add them again"
-        typer.echo(f"{len(result.listings)} added{known}")
+        context.say(f"{len(result.listings)} added{known}")
     for line in _understood(result.listings):
         context.say(line, err=True)
     for failure in result.failures:

@@ -1,11 +1,12 @@
 """`stockbatch tokens`: who may use the REST service."""
 
-from datetime import timedelta
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options, tables
+from jobs.commands.tables import number, words
 
 tokens = typer.Typer(name="tokens", no_args_is_help=True, help="Keep the REST service's tokens.")
 
@@ -31,7 +32,7 @@ def add(
 
 
 @tokens.command("list")
-def list_() -> None:
+def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     """Show every token ever made; none can be shown itself."""
     from jobs.app import running
     from stockbatch.store import tokens as store
@@ -39,16 +40,24 @@ def list_() -> None:
     with running(context.settings(), create=False) as app, app.transaction() as db:
         rows = store.everything(db)
         now = app.clock()
-    columns = [("name", "left"), ("state", "left"), ("per minute", "right"), ("made", "left")]
-    shown = []
-    for row in rows:
-        state = "valid" if row.expires_at is None else f"valid until {row.expires_at:%Y-%m-%d}"
-        if row.expires_at is not None and row.expires_at <= now:
-            state = f"expired {row.expires_at:%Y-%m-%d}"
-        if row.revoked_at is not None:
-            state = f"revoked {row.revoked_at:%Y-%m-%d}"
-        shown.append((row.name, state, row.requests_per_minute, f"{row.created_at:%Y-%m-%d}"))
-    context.show_table(f"{len(rows)} tokens", columns, shown)
+    columns = [
+        words("name", folds=True),
+        words("state"),
+        number("per minute", "requests_per_minute"),
+        words("made", lambda row: f"{row['created_at']:%Y-%m-%d}"),
+    ]
+    shown = [{**row._asdict(), "state": _state(row, now)} for row in rows]
+    names = ("name", "state", "requests_per_minute", "created_at", "expires_at", "revoked_at")
+    tables.show(f"{len(rows)} tokens", columns, shown, names, layout, wide=wide)
+
+
+def _state(row: Any, now: datetime) -> str:
+    if row.revoked_at is not None:
+        return f"revoked {row.revoked_at:%Y-%m-%d}"
+    if row.expires_at is None:
+        return "valid"
+    word = "expired" if row.expires_at <= now else "valid until"
+    return f"{word} {row.expires_at:%Y-%m-%d}"
 
 
 @tokens.command()

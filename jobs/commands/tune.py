@@ -22,8 +22,8 @@ def tune(
     sample: Annotated[
         int, typer.Option(min=1, help="At most so many tickers, drawn by lot.")
     ] = 100,
-    exchange: options.Exchange = None,
     tickers: options.Tickers = None,
+    exchange: options.Exchange = None,
 ) -> None:
     """Search engine settings on past sessions and print what would change; nothing is changed."""
     context.require("stockbatch tune", "optuna", extra="tune")

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import context
+from jobs.commands import context, options, tables
+from jobs.commands.tables import number, words
 
 watchlists = typer.Typer(
     name="watchlists",
@@ -52,7 +53,7 @@ def delete(name: Name) -> None:
 
 
 @watchlists.command("list")
-def list_() -> None:
+def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     """Show the named watchlists and who is in them."""
     from jobs.app import running
     from stockbatch.records import GroupKind
@@ -60,6 +61,10 @@ def list_() -> None:
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         found = bi.groups.members(db, GroupKind.WATCHLIST)
-    rows = [(name, len(tickers), ", ".join(tickers)) for (_, name), tickers in found.items()]
-    columns = [("watchlist", "left"), ("number", "right"), ("tickers", "left")]
-    context.show_table(f"{len(rows)} named watchlists", columns, rows)
+    rows = [
+        {"watchlist": name, "number": len(tickers), "tickers": ", ".join(tickers)}
+        for (_, name), tickers in found.items()
+    ]
+    columns = [words("watchlist", folds=True), number("number"), words("tickers", folds=True)]
+    names = [column.heading for column in columns]
+    tables.show(f"{len(rows)} named watchlists", columns, rows, names, layout, wide=wide)

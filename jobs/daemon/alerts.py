@@ -11,12 +11,12 @@ from jobs.app import App
 from jobs.clock import APART
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
-from jobs.daily.hold import COVERAGE
 from jobs.logs import redacted
 from stockbatch.config import Settings
 from stockbatch.config.text import scheme_of
 from stockbatch.records import Alert, Condition, Kind, RunStatus
-from stockbatch.store import alerts, commits, headlines, health, instruments
+from stockbatch.store import alerts, bi, commits, headlines, health, instruments
+from stockbatch.store.bi.completeness import SHARE
 from stockbatch.text import printable
 
 log = logging.getLogger(__name__)
@@ -227,20 +227,19 @@ def _failed_run(exchange: Exchange) -> Iterator[Alert]:
 
 
 def _low_data_coverage(db: Session, exchanges: Mapping[str, Exchange]) -> Iterator[Alert]:
-    for row in health.bars(db):
+    for row in bi.completeness.newest(db):
         exchange = exchanges.get(row.calendar)
         if exchange is None or not exchange.is_done(row.session) or not row.expected:
             continue
         share = row.held / row.expected
-        if share < COVERAGE:
+        if share < SHARE:
             yield Alert(
                 condition=Condition.LOW_DATA_COVERAGE,
                 subject=row.calendar,
                 session=row.session,
-                message=f"{row.calendar} {row.session}: bars of {row.held} of {row.expected}"
-                " tickers only",
+                message=f"{row.calendar}: {row}",
                 observed=share,
-                threshold=COVERAGE,
+                threshold=SHARE,
             )
 
 

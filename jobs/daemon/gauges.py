@@ -19,7 +19,7 @@ from jobs.app import App
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Exchange
 from stockbatch.exceptions import StockbatchError
-from stockbatch.store import alerts, event_refreshes, health
+from stockbatch.store import alerts, bi, event_refreshes, health
 from stockbatch.store.event_refreshes import Freshness
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def _families(app: App) -> Iterator[Metric]:
     now = app.clock()
     exchanges = {exchange.calendar.code: exchange for exchange in agenda.load(app)}
     with app.transaction() as db:
-        successes, bars = health.successes(db), health.bars(db)
+        successes, bars = health.successes(db), bi.completeness.newest(db)
         outcomes, forecasts = health.outcomes(db), health.forecasts(db)
         metrics, open_alerts = health.metrics(db), alerts.still_open(db)
         sources = event_refreshes.freshness(db, app.settings.event_sources)

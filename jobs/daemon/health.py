@@ -26,6 +26,7 @@ from jobs.daemon.signals import Beat
 from stockbatch import database
 from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, StockbatchError
+from stockbatch.store import bi
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +73,22 @@ def serving(app: App, beat: Beat) -> Iterator[tuple[str, int] | None]:
 
 
 def problems(app: App) -> list[str]:
-    """Return what keeps the service from being ready: nothing may be past its deadline undone."""
+    """Return what keeps the service from being ready.
+
+    Nothing may be past its deadline undone, and what was run must have had its bars.
+    """
     try:
         database.require_current(app.engine)
         now = app.clock()
-        return [
-            f"{exchange.calendar.code} {session}: not finished by {exchange.deadline(session)}"
-            for exchange in agenda.load(app)
-            if not exchange.paused
-            and (session := exchange.expected(now))
-            and not exchange.is_done(session)
+        awake = {one.calendar.code: one for one in agenda.load(app) if not one.paused}
+        undone = [
+            f"{code} {session}: not finished by {exchange.deadline(session)}"
+            for code, exchange in awake.items()
+            if (session := exchange.expected(now)) and not exchange.is_done(session)
         ]
+        with app.transaction() as db:
+            short = [one for one in bi.completeness.shortfalls(db) if one.calendar in awake]
+        return [*undone, *(f"{one.calendar}: {one}" for one in short)]
     except (StockbatchError, SQLAlchemyError) as error:
         return [str(error).splitlines()[0]]
 

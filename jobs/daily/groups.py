@@ -29,37 +29,58 @@ def of_groups(
     `losses`, by method and kind, have shape (tickers, sessions), rows in the order of
     `instruments`. Demonstration tickers are left out.
     """
-    row_of = {one.ticker: row for row, one in enumerate(instruments) if not one.demo}
-    for group, tickers in groups.items():
-        rows = [row_of[ticker] for ticker in tickers if ticker in row_of]
-        mine = {
-            key: {name: of_one[name][rows] for name in AVERAGED if name in of_one}
-            for key, of_one in (losses.items() if rows else ())
-        }
-        for (method, kind), own in mine.items():
-            rival = mine.get((QUANTILE_BASELINE, kind), {})
-            for window in windows:
-                lately, others = _newest(own, window), _newest(rival, window)
-                if np.isfinite(lately[ERROR]).any():
-                    yield _row((*group, method, kind, window), lately, others)
+    # 1 where a ticker is in a group, (groups, tickers): one product with it sums up all groups.
+    members = np.array(
+        [
+            [one.ticker in tickers and not one.demo for one in instruments]
+            for tickers in map(frozenset, groups.values())
+        ],
+        dtype=np.float64,
+    )
+    for (method, kind), own in losses.items() if groups else ():
+        rival = losses.get((QUANTILE_BASELINE, kind), {}).get("pinball")
+        sums = {name: _by_session(members, own[name]) for name in AVERAGED if name in own}
+        skills = _compared(members, own.get("pinball"), rival)
+        for window in windows:
+            tickers = members @ np.isfinite(own[ERROR][:, -window:]).any(axis=1)
+            for row, group in enumerate(groups):
+                if tickers[row]:
+                    of_one = {
+                        name: (total[row, -window:].sum(), int(n[row, -window:].sum()))
+                        for name, (total, n) in sums.items()
+                    }
+                    skill = metrics.clustered_skill(*skills[:, row : row + 1, -window:])
+                    keys = (*group, method, kind, window, int(tickers[row]))
+                    yield _row(keys, of_one, skill)
 
 
-def _newest(losses: Losses, window: int) -> Losses:
-    return {name: values[:, -window:] for name, values in losses.items()}
+def _by_session(members: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return sums of values (tickers, sessions) and how many are known, (groups, sessions)."""
+    known = np.isfinite(values)
+    return members @ np.where(known, values, 0.0), members @ known.astype(np.float64)
 
 
-def _row(keys: tuple[str, str, str, Kind, int], own: Losses, rival: Losses) -> Row:
-    scored = np.isfinite(own[ERROR])
-    skill = Skill(np.nan, np.nan)
-    if "pinball" in own and "pinball" in rival:
-        # By session: a bad day of a sector is one observation, however many shares it has.
-        skill = metrics.clustered_skill(own["pinball"], rival["pinball"])
-    means = {name: float(metrics.mean(of.reshape(1, -1)).value[0]) for name, of in own.items()}
+def _compared(members: Floats, own: Floats | None, rival: Floats | None) -> Floats:
+    """Return the losses of both where both are known, summed up, (2, groups, sessions).
+
+    A session is one observation, however many tickers a group has: a bad day of a sector is one,
+    not fifty. NaN where nothing is known of it.
+    """
+    if own is None or rival is None:
+        return np.full((2, len(members), 1), np.nan)
+    both = np.isfinite(own) & np.isfinite(rival)
+    n = members @ both.astype(np.float64)
+    sums = np.stack([members @ np.where(both, losses, 0.0) for losses in (own, rival)])
+    return np.where(n > 0, sums, np.nan)
+
+
+def _row(
+    keys: tuple[str, str, str, Kind, int, int],
+    sums: Mapping[str, tuple[float, int]],
+    skill: Skill,
+) -> Row:
+    means = {name: total / n if n else np.nan for name, (total, n) in sums.items()}
     pinball, error, inside_80, inside_95 = (means.get(name, np.nan) for name in AVERAGED)
     numbers = (pinball, skill.value, skill.standard_error, error, inside_80, inside_95)
-    return Row(
-        *keys,
-        int(scored.any(axis=1).sum()),
-        int(scored.sum()),
-        *(None if np.isnan(number) else number for number in numbers),
-    )
+    known = (None if np.isnan(number) else float(number) for number in numbers)
+    return Row(*keys, sums[ERROR][1], *known)

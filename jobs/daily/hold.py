@@ -7,15 +7,9 @@ from jobs.app import App
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run
 from stockbatch.store import bars, runs
+from stockbatch.store.bi.completeness import FEWEST, LATELY, SHARE
 
 log = logging.getLogger(__name__)
-
-COVERAGE = 0.95
-"""Share of the bars due that a session needs."""
-FEWEST = 20
-"""Tickers from which on a share means anything: of fewer, one missing bar would be too many."""
-LATELY = 5
-"""A ticker without a bar for longer than so many sessions is not missed any more."""
 
 
 def hold_forecasts(
@@ -42,9 +36,9 @@ def hold_forecasts(
     failed = {id_ for id_ in missing if id_ in problems and problems[id_].reason != Reason.NO_BAR}
     gone = {id_ for id_ in missing - failed if id_ not in last or last[id_] < since}
     due = len(present) + len(missing - gone)
-    if due < FEWEST or len(present) >= COVERAGE * due:
+    if due < FEWEST or len(present) >= SHARE * due:
         return False
-    text = f"{len(present)} of {due} bars are there, {COVERAGE:.0%} are needed"
+    text = f"{len(present)} of {due} bars are there, {SHARE:.0%} are needed"
     log.warning("%s %s held: %s; the next run tries again", run.calendar, run.session, text)
     outcomes = [problems.get(i.id) or _held(i, text) for i in instruments]
 

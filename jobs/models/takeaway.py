@@ -63,13 +63,11 @@ class Example:
 def export(app: App, ticker: str, file: Path) -> TrainedModel:
     """Write a ticker's model in use to `file`, its card beside it, and a script that feeds it.
 
-    A script of that name that is there already stays. Raises UnknownInstrument, NoModel,
-    UnwritableFile.
+    A script of that name that is there already stays. Raises NoModel, UnwritableFile.
     """
     with app.transaction() as db:
-        instrument = instruments.known(db, ticker)
         model = models.champion(db, ticker)
-        told = _card(db, app, instrument, model)
+        told = _card(db, app, instruments.known(db, ticker), model)
     settings = ModelSettings.model_validate(model.parameters)
     texts = {
         file.with_suffix(".json"): json.dumps(told, indent=2, ensure_ascii=False) + "\n",
@@ -94,11 +92,12 @@ def export(app: App, ticker: str, file: Path) -> TrainedModel:
 def write_inputs(app: App, ticker: str, file: Path) -> Example:
     """Write to `file` what a ticker's model in use is fed with, as CSV, and return it.
 
-    It is the window of the last forecast, from the bars as they are known now. Raises
-    UnknownInstrument, NoModel, UnwritableFile.
+    It is the window of the last forecast, from the bars as they are known now. Raises NoModel,
+    UnwritableFile.
     """
     with app.transaction() as db:
-        example = _example(db, app, instruments.known(db, ticker))
+        model = models.champion(db, ticker)
+        example = _example(db, app, instruments.known(db, ticker), model)
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(("session", *features.NAMES, "scale", "close"))
@@ -118,8 +117,7 @@ def _word(number: float) -> str:
     return repr(float(number)) if np.isfinite(number) else ""
 
 
-def _example(db: Session, app: App, instrument: Instrument) -> Example:
-    model = models.champion(db, instrument.ticker)
+def _example(db: Session, app: App, instrument: Instrument, model: TrainedModel) -> Example:
     settings = ModelSettings.model_validate(model.parameters)
     stored = forecasts.newest(db, instrument, LSTM)
     origin = stored.origin_session if stored else model.last_session

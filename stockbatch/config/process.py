@@ -16,9 +16,15 @@ KERAS = {
 """What Keras is to be here, whatever it is for the user's other programs."""
 
 
+# TensorFlow says that oneDNN is on before its log can be told to be quiet. Where nothing is
+# computed it need not be on; in the training child, whose words are not shown, it stays as it is.
+QUIET = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+"""What keeps TensorFlow silent in a process that only writes files of models."""
+
+
 def choose_keras() -> None:
-    """Make this process import the Keras that the training child has."""
-    os.environ.update(KERAS)
+    """Make this process import the Keras that the training child has, and print nothing by it."""
+    os.environ.update(KERAS | QUIET)
 
 
 def child_environment(threads: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stockbatch.records import BarState, Kind, Reason, RunStatus
+from stockbatch.records import Kind, Reason, RunStatus
 
 # The newest session that was run, of exchanges with a ticker of somebody's own. Runs from a time
 # that is yet to come are those of a clock that was ahead.
@@ -49,26 +49,6 @@ JOIN stockbatch.instruments AS i USING (calendar)
 JOIN stockbatch.forecasts AS f ON f.instrument_id = i.id AND f.target_session = next.target
 WHERE i.active AND NOT i.demo
 GROUP BY calendar, f.method, f.kind
-"""
-
-# An instrument owes a bar of the session if it was on the watchlist when that closed.
-_BARS = """
-SELECT calendar, last.session, max(newest.session) AS newest,
-    count(*) FILTER (WHERE s.close_at IS NULL OR i.active_since <= s.close_at) AS expected,
-    count(*) FILTER (
-        WHERE (s.close_at IS NULL OR i.active_since <= s.close_at) AND EXISTS (
-            SELECT FROM stockbatch.bars AS b WHERE b.instrument_id = i.id
-                AND b.session = last.session AND b.state <> :quarantined
-        )
-    ) AS held
-FROM last JOIN stockbatch.instruments AS i USING (calendar)
-LEFT JOIN stockbatch.sessions AS s USING (calendar, session)
-LEFT JOIN LATERAL (
-    SELECT b.session FROM stockbatch.bars AS b
-    WHERE b.instrument_id = i.id AND b.state <> :quarantined ORDER BY b.session DESC LIMIT 1
-) AS newest ON true
-WHERE i.active AND NOT i.demo
-GROUP BY calendar, last.session
 """
 
 # `h` counts the sessions that a metric has a row for: alerts wait until a window is full.
@@ -125,15 +105,6 @@ def outcomes(db: Session) -> Sequence[Any]:
 def forecasts(db: Session) -> Sequence[Any]:
     """Return tickers per calendar, method and kind with a forecast from that session."""
     return _all(db, _FORECASTS)
-
-
-def bars(db: Session) -> Sequence[Any]:
-    """Return per calendar that session and how complete its bars are.
-
-    `expected` tickers should have an accepted bar of it, `held` have one; `newest` is the newest
-    session of any accepted bar.
-    """
-    return _all(db, _BARS, quarantined=BarState.QUARANTINED)
 
 
 def metrics(db: Session) -> Sequence[Any]:

@@ -11,6 +11,7 @@ import typer
 
 from deployment.guides import configuration, drawings
 from jobs import cli
+from stockbatch.exceptions import MissingExtra
 from tests.support.places import ROOT
 
 FOLDER = ROOT / "deployment" / "guides"
@@ -198,6 +199,16 @@ def test_a_wrong_command_is_noticed(tmp_path, line, error):
     page.write_text(f"```sh\n{line}\n```\n")
     (call,) = command_lines(page)
     assert type(wrong(call)).__name__ == error
+
+
+def test_what_installs_an_extra_removes_no_other_and_is_named_alike():
+    """Without --inexact, `uv sync` takes away what its own line does not name."""
+    texts = [*map(read, PAGES), str(MissingExtra(what="it", extra="api"))]
+    named = {line for text in texts for line in re.findall(r"[\w./]*uv sync[\w -]*", text)}
+    assert named == {
+        ".venv/bin/uv sync --frozen --inexact --extra all",
+        ".venv/bin/uv sync --frozen --all-extras",
+    }
 
 
 @every_page

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from jobs import watchlist
-from jobs.commands import context
+from jobs.commands import context, tables
+from jobs.commands.tables import words
 from jobs.daemon import alerts
 from jobs.pictures.dashboard.page import escaped
 from jobs.watchlist import Fallback, Wanted
@@ -26,13 +27,15 @@ BAD = ["", "A" * 10_000, "A\x1b[2J", " A", "A\n"]
 
 @pytest.mark.parametrize("name", ["[bold]x[/bold]", "[/red]", "[link=http://x]y", ":smile:", "\\["])
 def test_a_table_shows_brackets(capsys, name):
-    context.show_table(name, [("name", "left")], [(name,)])
+    tables.show(name, [words("name")], [{"name": name}], ("name",))
     assert capsys.readouterr().out.count(name) == 2
 
 
 def test_a_table_steers_no_terminal(capsys):
-    context.show_table("x", [("name", "left")], [("a\x1b]0;owned\x07\x9b2J\u202eb",)])
-    context.say("a\x1b[2Jb")
+    row = {"name": "a\x1b]0;owned\x07\x9b2J\u202eb\nc"}
+    tables.show("x", [words("name")], [row], ("name",))
+    for say in (context.say, context.answer, context.warn):
+        say("a\x1b[2Jb")
     shown = capsys.readouterr().out
     assert not re.search("[\x07\x1b\x9b\u202e]", shown)
     assert "a\\x1b[2Jb" in shown

@@ -176,7 +176,7 @@ def dashboard(variables: Mapping[str, str], log: Path) -> Iterator[str]:
     program = Path(sys.executable).with_name("stockbatch")
     with log.open("w") as output:
         process = subprocess.Popen(
-            [program, "dashboard", "--port", str(port)],
+            [program, "dashboard", "--address", f"127.0.0.1:{port}"],
             env={**os.environ, **variables},
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from jobs.pictures import headline
-from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, read
+from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, read, tell
 from jobs.pictures.frames import own_or_demo
 from jobs.pictures.tables import Columns, Row, day, number, text
 from jobs.words import DEMONSTRATION, KINDS
@@ -49,7 +49,7 @@ EVENTS: Columns = {
 def show() -> None:
     """Show the latest forecast of every ticker."""
     st.header("Next session")
-    _freshness(read(bi.freshness.of_calendars))
+    _freshness()
     data = read(bi.forecasts.latest_with_skill, ForecastOrder.LARGEST_EXPECTED_MOVE)
     if data.empty:
         nothing(
@@ -81,29 +81,25 @@ def page_of(row: Row) -> str:
     return "ticker?" + urlencode({"ticker": row["ticker"]})
 
 
-def _freshness(data: pd.DataFrame) -> None:
-    """Show for each exchange whether its last session is complete."""
+def _freshness() -> None:
+    """Show for each exchange whether its last session is complete, and what completes it."""
+    short = {one.calendar: str(one) for one in tell(bi.completeness.newest) if not one.is_enough}
     with st.container(horizontal=True, gap="small"):
-        for exchange in data.to_dict("records"):
-            name, behind, tickers = exchange["calendar"], exchange["behind"], exchange["tickers"]
-            session = (
-                "no session" if pd.isna(exchange["session"]) else f"{exchange['session']:%Y-%m-%d}"
-            )
-            if behind:
-                words = f"{name}: {behind} of {tickers} tickers lack the bar of {session}"
-                st.badge(escaped(words), icon=":material/warning:", color="orange")
-            elif exchange["is_ready"]:
-                st.badge(
-                    escaped(f"{name}: {session} is complete"),
-                    icon=":material/check:",
-                    color="green",
-                )
+        for exchange in read(bi.freshness.of_calendars).to_dict("records"):
+            name, behind = exchange["calendar"], exchange["behind"]
+            if name in short or pd.isna(exchange["session"]):
+                continue
+            day = f"{exchange['session']:%Y-%m-%d}"
+            if exchange["is_ready"]:
+                words, icon, colour = f"{day} is complete", "check", "green"
+            elif behind:
+                words = f"{behind} of {exchange['tickers']} tickers lack the bar of {day}"
+                icon, colour = "schedule", "orange"
             else:
-                st.badge(
-                    escaped(f"{name}: {session} has not run"),
-                    icon=":material/schedule:",
-                    color="gray",
-                )
+                words, icon, colour = f"{day} has not run", "schedule", "orange"
+            st.badge(escaped(f"{name}: {words}"), icon=f":material/{icon}:", color=colour)
+    for name, words in short.items():
+        st.warning(escaped(f"{name}: {words}"))
 
 
 def _summary(data: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import altair as alt
 import pandas as pd
@@ -29,6 +29,7 @@ STYLE = ".sheet { max-height: 34rem } .sheet thead th { position: sticky; top: 0
 STYLE += "background: Canvas; opacity: 1 } "
 STYLE += "[data-testid=stMainBlockContainer] { padding: 4rem clamp(1rem, 3vw, 3rem) 2rem }"
 P = ParamSpec("P")
+T = TypeVar("T")
 _MARKS = re.compile(r"[!-/:-@\[-`{-~]")
 """All signs of ASCII: a backslash before any of them makes it mean itself."""
 
@@ -60,9 +61,18 @@ def read(
 
     Raises what the question and `database.engine` raise.
     """
-    name = f"{question.__module__}.{question.__qualname__}"
-    frame: pd.DataFrame = _read(name, args, kwargs, question)
+    frame: pd.DataFrame = _found(question, args, kwargs)
     return frame
+
+
+def tell(question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what a question of `store.bi` finds that is no table. Raises as `read` does."""
+    found: T = _found(question, args, kwargs)
+    return found
+
+
+def _found(question: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    return _cached(f"{question.__module__}.{question.__qualname__}", args, kwargs, question)
 
 
 def escaped(text: object) -> str:
@@ -144,12 +154,13 @@ def _engine() -> Engine:
 
 
 @st.cache_data(ttl=FRESH_SECONDS, max_entries=500, show_spinner=False)
-def _read(
+def _cached(
     name: str,  # noqa: ARG001 - tells questions apart
     args: Any,
     kwargs: Any,
-    _question: Callable[..., Answer],  # not looked at by Streamlit, which cannot hash it
-) -> pd.DataFrame:
-    """Answer again what was asked by this name with these arguments."""
+    _question: Callable[..., Any],  # not looked at by Streamlit, which cannot hash it
+) -> Any:
+    """Answer again what was asked by this name with these arguments, tables as frames."""
     with Session(_engine()) as db:
-        return _question(db, *args, **kwargs).frame()
+        found = _question(db, *args, **kwargs)
+        return found.frame() if isinstance(found, Answer) else found

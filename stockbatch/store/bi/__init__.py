@@ -8,6 +8,7 @@ the views and no other; `export` alone reads the bars themselves as well.
 from stockbatch.store.bi import (
     accuracy,
     alerts,
+    completeness,
     dictionary,
     events,
     export,
@@ -25,6 +26,7 @@ from stockbatch.store.bi import (
 __all__ = [
     "accuracy",
     "alerts",
+    "completeness",
     "dictionary",
     "events",
     "export",

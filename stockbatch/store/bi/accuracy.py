@@ -68,6 +68,15 @@ def of_ticker(db: Session, ticker: str, window: int) -> Answer:
     return ask(db, query, ticker=ticker, window=window)
 
 
+def headlines_of_tickers(db: Session, window: int) -> Answer:
+    """Return the metrics of what is shown first of every ticker, over one window."""
+    query = (
+        "SELECT * FROM bi.accuracy WHERE scope = 'ticker' AND is_headline"
+        " AND window_sessions = :window ORDER BY ticker, kind, metric"
+    )
+    return ask(db, query, window=window)
+
+
 def of_calendars(db: Session, window: int) -> Answer:
     """Return the newest metrics over all tickers of each calendar, over one window."""
     return ask(db, _OF_CALENDARS, window=window)

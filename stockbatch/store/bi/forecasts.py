@@ -1,5 +1,6 @@
 """What is forecast for the next session, and what was forecast before."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy.orm import Session
@@ -84,6 +85,29 @@ def latest(db: Session, order: ForecastOrder = ForecastOrder.TICKER) -> Answer:
     """Return the latest forecast of every ticker that is shown first, if any, else another one."""
     query = f"SELECT * FROM ({_LATEST}) AS f ORDER BY {_SIZES[order]} DESC NULLS LAST, ticker"
     return ask(db, query)
+
+
+def chosen(
+    db: Session,
+    tickers: Sequence[str] | None,
+    method: str | None,
+    order: ForecastOrder = ForecastOrder.TICKER,
+    *,
+    everything: bool = False,
+) -> Answer:
+    """Return the latest forecasts of some tickers, or of all, in an order.
+
+    They are those by a method, or with `everything` by all methods, the one shown first before all
+    others; else those of `latest`.
+    """
+    source = "bi.next_session_forecast" if method or everything else f"({_LATEST})"
+    query = (
+        f"SELECT * FROM {source} AS f"
+        " WHERE (cast(:tickers AS text[]) IS NULL OR ticker = ANY(cast(:tickers AS text[])))"
+        " AND (cast(:method AS text) IS NULL OR method = :method)"
+        f" ORDER BY {_SIZES[order]} DESC NULLS LAST, ticker, is_headline DESC, method"
+    )
+    return ask(db, query, tickers=list(tickers) if tickers else None, method=method)
 
 
 def latest_with_skill(db: Session, order: ForecastOrder = ForecastOrder.TICKER) -> Answer:

@@ -34,7 +34,9 @@ def test_what_failed_is_run_again_on_request(app, stockbatch):
     assert isinstance(stockbatch("retry").exception, ValueError)
     assert runs(app) == [(CODE, session(-1), "schedule", "failed", 1)]
     assert "a bug" in stockbatch("runs").output
-    assert f"XNYS {session(-1)} finished: 3 outcomes" in stockbatch("retry", CODE).output
+    assert (
+        f"XNYS {session(-1)} finished: 3 outcomes" in stockbatch("retry", "--exchange", CODE).output
+    )
     assert runs(app) == [(CODE, session(-1), "schedule", "finished", 2)]
     assert stockbatch("retry").output == "nothing is due\n"
 

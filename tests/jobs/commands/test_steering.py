@@ -12,12 +12,12 @@ from tests.support.market import (
 
 
 def test_a_paused_exchange_is_left_alone_and_caught_up_later(app, make_app, market, stockbatch):
-    assert "paused: XNYS" in stockbatch("pause", "NYSE").output
+    assert "paused: XNYS" in stockbatch("pause", "--exchange", "NYSE").output
     work(app, evening(-1))
     assert runs(app) == []
     app.clock = lambda: evening(-1)
     assert "paused: XNYS since" in stockbatch("schedule").output
-    assert stockbatch("resume", "XNYS").output == "nothing is paused\n"
+    assert stockbatch("resume", "--exchange", "XNYS").output == "nothing is paused\n"
     work(app, evening(-1), evening(0))
     undisturbed = make_app(market)
     since(undisturbed, evening(-1))
@@ -26,7 +26,7 @@ def test_a_paused_exchange_is_left_alone_and_caught_up_later(app, make_app, mark
 
 
 def test_everything_is_paused_at_once(app, stockbatch):
-    stockbatch("pause", "XLON")
+    stockbatch("pause", "--exchange", "XLON")
     stockbatch("pause")
     with app.transaction() as db:
         assert list(pauses.since(db)) == ["ALL", "XLON"]

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from jobs.daemon import alerts
+from jobs.daemon import alerts, gauges, health
 from stockbatch import database
 from stockbatch.exceptions import QuotaSpent, RateLimited
 from stockbatch.records import Action, Reason
@@ -14,8 +14,10 @@ from stockbatch.store import pauses
 from tests.support import loopback
 from tests.support.feed import Feed, feed
 from tests.support.market import (
+    AFTER,
     CODE,
     ORIGIN,
+    TICKERS,
     calendar,
     fetch,
     outcomes,
@@ -160,6 +162,27 @@ def test_too_few_bars_are_told(app, market):
     (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
     assert row["observed"] == pytest.approx(2 / 3)
     assert row["threshold"] == 0.95
+
+
+def test_the_first_day_of_bars_that_end_before_it_is_told(app, market, change):
+    """Nobody was on the watchlist when the session closed, and all of them were asked for a bar."""
+    change("UPDATE stockbatch.instruments SET active_since = :t", t=EVENING)
+    for ticker in TICKERS:
+        market.drop(ticker, *(session(offset) for offset in range(AFTER + 1)))
+    run(app)
+    words = (
+        f"XNYS: 0 of 3 tickers have a bar of {ORIGIN}; the newest is of {session(-1)}:"
+        f" 'stockbatch run --session {session(-1)}' or 'backtest'"
+    )
+    assert review(app, EVENING) == {("low_data_coverage", CODE)}
+    (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
+    assert (row["observed"], row["message"]) == (0, words)
+    assert health.problems(app) == [words]
+    scraped = gauges.registry(app, lambda: EVENING)
+    assert scraped.get_sample_value("stockbatch_bars_ratio", {"calendar": CODE}) == 0
+    with app.transaction() as db:
+        pauses.begin(db, pauses.ALL)
+    assert health.problems(app) == []
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def stored(app, ticker):
 def test_the_script_says_what_is_stored_where_this_program_is_not(traded, tmp_path):
     takeaway.export(traded, "BBB", tmp_path / "bbb.keras")
     takeaway.write_inputs(traded, "BBB", tmp_path / "bbb.csv")
-    assert "No module named 'stockbatch'" in plainly(tmp_path, "-c", "import stockbatch").stderr
+    without = plainly(tmp_path, "-c", "import stockbatch.engine")
+    assert "No module named 'stockbatch.engine'" in without.stderr
     done = plainly(tmp_path, "predict.py", "bbb.keras", "bbb.csv")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))

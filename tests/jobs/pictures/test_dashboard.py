@@ -128,12 +128,14 @@ def test_a_home_without_a_database_is_one_sentence(open_page, monkeypatch, tmp_p
 def test_an_address_that_is_taken_is_one_sentence(monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr(sys, "argv", ["stockbatch", "dashboard", "--port", str(port)])
+        monkeypatch.setattr(
+            sys, "argv", ["stockbatch", "dashboard", "--address", f"127.0.0.1:{port}"]
+        )
         with pytest.raises(SystemExit) as ended:
             cli.main()
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "--port" in line
+    assert "--address" in line
     assert "in use" in line
 
 

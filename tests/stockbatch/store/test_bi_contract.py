@@ -195,6 +195,27 @@ class TestDataFreshness:
         opened(db, days[2], reprocess=True)
         assert not self.shown(db)["is_ready"]
 
+    @pytest.mark.parametrize(("held", "is_ready"), [(0, False), (18, False), (19, True)])
+    def test_not_ready_without_95_percent_of_the_bars(self, db, days, held, is_ready):
+        ones = listed(db, *(f"T{number}" for number in range(20)))
+        for number, one in enumerate(ones):
+            store(
+                db,
+                one,
+                bars_of(days[: 2 + (number < held)], [1.0, 2.0, 3.0][: 2 + (number < held)]),
+            )
+        runs.close_run(db, opened(db, days[2]))
+        found = rows(db, "SELECT is_ready FROM bi.data_freshness")
+        assert {row["is_ready"] for row in found} == {is_ready}
+
+    def test_of_few_tickers_one_bar_is_enough_and_none_is_not(self, db, days):
+        one, other = listed(db, "AAA", "BBB")
+        store(db, one, bars_of(days[:2], [1.0, 2.0]))
+        runs.close_run(db, opened(db, days[2]))
+        assert not any(r["is_ready"] for r in rows(db, "SELECT is_ready FROM bi.data_freshness"))
+        store(db, other, bars_of(days[2:3], [1.0]))
+        assert all(r["is_ready"] for r in rows(db, "SELECT is_ready FROM bi.data_freshness"))
+
     def test_a_ticker_that_fell_behind_says_by_how_much(self, db, days):
         (one,) = listed(db, "AAA")
         row = self.shown(db)
@@ -206,7 +227,8 @@ class TestDataFreshness:
         assert row["age_hours"] == pytest.approx(49, abs=0.1)
 
     def test_never_ready_where_the_sessions_end_in_the_past(self, db, days):
-        listed(db, "AAA")
+        (one,) = listed(db, "AAA")
+        store(db, one, bars_of(days[:3], [1.0, 2.0, 3.0]))
         runs.close_run(db, opened(db, days[2]))
         assert self.shown(db)["is_ready"]
         db.execute(text("DELETE FROM stockbatch.sessions WHERE close_at > now()"))
