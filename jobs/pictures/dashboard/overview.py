@@ -90,14 +90,15 @@ def _freshness() -> None:
             if name in short or pd.isna(exchange["session"]):
                 continue
             day = f"{exchange['session']:%Y-%m-%d}"
-            if exchange["is_ready"]:
-                words, icon, colour = f"{day} is complete", "check", "green"
-            elif behind:
-                words = f"{behind} of {exchange['tickers']} tickers lack the bar of {day}"
-                icon, colour = "schedule", "orange"
-            else:
-                words, icon, colour = f"{day} has not run", "schedule", "orange"
-            st.badge(escaped(f"{name}: {words}"), icon=f":material/{icon}:", color=colour)
+            words = f"{day} is complete"
+            if not exchange["is_ready"]:
+                lacking = f"{behind} of {exchange['tickers']} tickers lack the bar of {day}"
+                words = lacking if behind else f"{day} has not run"
+            st.badge(
+                escaped(f"{name}: {words}"),
+                icon=":material/check:" if exchange["is_ready"] else ":material/schedule:",
+                color="green" if exchange["is_ready"] else "orange",
+            )
     for name, words in short.items():
         st.warning(escaped(f"{name}: {words}"))
 
