@@ -14,7 +14,12 @@ from jobs.commands import context, options
 if TYPE_CHECKING:
     from stockbatch.config import Address
 
-LOADED_FIRST = ("jobs.pictures.charts", "stockbatch.database", "stockbatch.store.bi")
+LOADED_FIRST = (
+    "jobs.pictures.headline",
+    "jobs.pictures.charts",
+    "stockbatch.database",
+    "stockbatch.store.bi",
+)
 """What takes long to import, so that the first visitor need not wait for it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -30,7 +35,7 @@ def dashboard(
 
     from jobs.pictures import dashboard as pages
     from jobs.pictures.dashboard import page
-    from jobs.pictures.drawing import BLUE
+    from jobs.pictures.drawing import BLUE, SKY
 
     for module in LOADED_FIRST:
         import_module(module)
@@ -47,8 +52,9 @@ def dashboard(
         "client_showErrorDetails": "none",
         "logger_hideWelcomeMessage": True,
         "global_developmentMode": False,
-        "theme_base": "light",
-        "theme_primaryColor": BLUE,
+        # Of both, and no base: pages are light or dark as the browser asks.
+        "theme_light_primaryColor": BLUE,
+        "theme_dark_primaryColor": SKY,
     }
     script = Path(pages.__file__).with_name("main.py")
     bootstrap.load_config_options(choices)

@@ -3,6 +3,8 @@
 Where a colour matters, a dash or a shape says the same again.
 """
 
+from collections.abc import Mapping
+
 import altair as alt
 import pandas as pd
 
@@ -16,10 +18,11 @@ from jobs.pictures.drawing import (
     VERMILION,
     Layers,
     band,
+    candles,
     colours_of,
     day,
     event_marks,
-    interval_bars,
+    fan,
     legend,
     line,
     marks_explained,
@@ -42,28 +45,72 @@ ACTIONS = dict(
 """What a run did for a ticker, from best to worst, with its colour."""
 AVERAGES = {20: (ORANGE, [1, 0]), 50: (GREEN, [6, 3]), 200: (PURPLE, [2, 2])}
 """Sessions of the moving averages with their colour and dash."""
+MOST_CANDLES = 260
+"""Sessions: of more, candles would be narrower than a pixel."""
+COMPARED = ((BLUE, [1, 0]), (ORANGE, [6, 3]), (GREEN, [2, 2]), (PURPLE, [8, 2, 2, 2]))
+"""Colours and dashes of the tickers that are compared."""
 
 
 def price(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
-    """Return closes with their moving averages, and the interval of the session to come.
+    """Return candles with the moving averages of their closes, and the fan of the session to come.
 
-    `data` is of `bi.prices.of_ticker`, `events` of `bi.events.current`.
+    Of more than `MOST_CANDLES` sessions the closes alone, as a line. `data` is of
+    `bi.prices.of_ticker`, `events` of `bi.events.current`.
     """
     data = with_events(data, events)
-    series = {"close": (BLUE, [1, 0])}
+    series = {} if len(data) <= MOST_CANDLES else {"close": (BLUE, [1, 0])}
+    bars = candles(data) if not series else []
     series |= {f"average of {n}": look for n, look in AVERAGES.items()}
-    columns = ("close", *(f"average_{n}" for n in AVERAGES))
+    columns = [name.replace(" of ", "_") for name in series]
     lines = [
         line(data, column, name, series, width=2 if column == "close" else 1.3)
         for name, column in zip(series, columns, strict=True)
     ]
-    ahead = data[data["close"].isna() & data["forecast_close"].notna()]
-    tips = [tip(column, column.replace("_", " of ")) for column in columns]
+    read = ("open", "high", "low", "close", *(f"average_{n}" for n in AVERAGES))
+    tips = [tip(column, column.replace("_", " of ")) for column in read]
     return together(
-        [*event_marks(data), *interval_bars(ahead), *lines, reader(data, tips, "price")],
-        "Closing price",
-        "and its averages of 20, 50 and 200 sessions",
+        [*event_marks(data), *fan(data), *bars, *lines, reader(data, tips, "price")],
+        "Prices and the session to come",
+        "candles: pale where the close is above the open" if bars else "line: the close",
+        "fan: 50, 80 and 95 % intervals of the next close",
         *marks_explained(data),
+    )
+
+
+def compared(prices: Mapping[str, pd.DataFrame]) -> Layers:
+    """Return closes of tickers as changes since the first session of all, and the next intervals.
+
+    `prices` has frames of `bi.prices.of_ticker` by ticker, at most as many as `COMPARED`.
+    """
+    first = max(data["session"].min() for data in prices.values())
+    looks = dict(zip(prices, COMPARED, strict=False))
+    layers = []
+    for ticker, data in prices.items():
+        known = data[data["session"] >= first]
+        if not known["close"].notna().any():
+            continue
+        base = known["close"].dropna().iloc[0]
+        columns = ["close", "close_low_80", "close_high_80"]
+        change = known.assign(series=ticker, **{c: 100 * (known[c] / base - 1) for c in columns})
+        ahead = change[change["close"].isna() & change["close_low_80"].notna()]
+        colour = looks[ticker][0]
+        layers += [
+            alt.Chart(change)
+            .mark_line(strokeWidth=2, strokeDash=looks[ticker][1])
+            .encode(
+                x=session_axis(),
+                y=alt.Y("close:Q", title="change, %"),
+                color=alt.Color("series:N", scale=scale_of(looks), legend=legend()),
+                tooltip=["series:N", day(), tip("close", "change, %", "+,.1f")],
+            ),
+            alt.Chart(ahead)
+            .mark_rule(strokeWidth=5, color=colour, opacity=0.5)
+            .encode(x=session_axis(), y="close_low_80:Q", y2="close_high_80:Q"),
+        ]
+    return together(
+        layers,
+        f"Change since {first:%Y-%m-%d}",
+        "bars at the end: 80 % intervals of the next close",
     )
 
 
@@ -199,53 +246,11 @@ def losses(data: pd.DataFrame) -> Layers:
     )
 
 
-def intervals(data: pd.DataFrame) -> Layers:
-    """Return the forecast change of each ticker with its intervals, in the order of the rows.
-
-    `data` is of `bi.forecasts.latest_with_skill`.
-    """
-    order = list(data["ticker"])
-    tickers = alt.Y("ticker:N", sort=order, title=None)
-
-    def rule(percent: int, width: int, opacity: float) -> alt.Chart:
-        chart: alt.Chart = (
-            alt.Chart(data)
-            .mark_rule(color=SKY, strokeWidth=width, opacity=opacity)
-            .encode(
-                y=tickers,
-                x=alt.X(f"return_low_{percent}_pct:Q", title="change to the next close, %"),
-                x2=f"return_high_{percent}_pct:Q",
-            )
-        )
-        return chart
-
-    points = (
-        alt.Chart(data)
-        .mark_point(filled=True, size=60, color=VERMILION, opacity=1)
-        .encode(
-            y=tickers,
-            x="forecast_return_pct:Q",
-            tooltip=[
-                "ticker:N",
-                "kind:N",
-                tip("forecast_return_pct", "forecast, %", ",.2f"),
-                tip("return_low_80_pct", "low end, 80 %", ",.2f"),
-                tip("return_high_80_pct", "high end, 80 %", ",.2f"),
-                tip("probability_of_rise_pct", "P(rise), %", ".1f"),
-            ],
-        )
-    )
-    return together(
-        [rule(95, 2, 0.8), rule(80, 7, 0.6), points],
-        "Forecast change",
-        "point: forecast; thick: 80 % interval; thin: 95 %",
-    )
-
-
-def skill(data: pd.DataFrame) -> Layers:
+def skill(data: pd.DataFrame, of: str = "") -> Layers:
     """Return each method's skill against rolling quantiles with two standard errors.
 
-    `data` is the rows of one calendar, kind and window of `bi.accuracy.leaderboard`.
+    `data` is the rows of one calendar, kind and window of `bi.accuracy.leaderboard`, which `of`
+    names.
     """
     rows = data[data["skill_vs_rolling_quantile_pct"].notna()].copy()
     spread = 2 * rows["skill_vs_rolling_quantile_error_pct"].fillna(0)
@@ -266,14 +271,15 @@ def skill(data: pd.DataFrame) -> Layers:
     return together(
         [zero, whiskers, points],
         "Skill against rolling quantiles",
+        *filter(None, [of]),
         "right of 0: better; whiskers: two standard errors",
     )
 
 
-def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
+def coverage(data: pd.DataFrame, names: str = "method", of: str = "") -> Layers:
     """Return how often the actual close was inside the intervals, beside what was promised.
 
-    `data` has a column `names`, `coverage_80_pct` and `coverage_95_pct`.
+    `data` has a column `names`, `coverage_80_pct` and `coverage_95_pct`; `of` says of what.
     """
     kept = ["coverage_80_pct", "coverage_95_pct"]
     long = data.melt(id_vars=[names], value_vars=kept, var_name="interval", value_name="inside")
@@ -298,7 +304,8 @@ def coverage(data: pd.DataFrame, names: str = "method") -> Layers:
         .mark_rule(strokeDash=[4, 3], strokeWidth=1.5)
         .encode(x="promised:Q", color=colour)
     )
-    return together([promised, points], "Were the intervals kept?", "dashed: what was promised")
+    said = [*filter(None, [of]), "dashed: what was promised"]
+    return together([promised, points], "Were the intervals kept?", *said)
 
 
 def outcomes(data: pd.DataFrame) -> alt.Chart:

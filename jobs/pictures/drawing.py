@@ -16,6 +16,21 @@ Layers = alt.LayerChart
 Look = dict[str, tuple[str, list[int]]]
 """Names of series with their colour and dash."""
 
+TEXT = "currentColor"
+"""What is no data has the colour of the text around the chart, so that it follows a dark page."""
+LOOK: dict[str, Any] = {
+    "background": "transparent",
+    "view": {"stroke": None},
+    "title": {"color": TEXT, "subtitleColor": TEXT},
+    "legend": {"labelColor": TEXT, "titleColor": TEXT},
+    "axis": {
+        **{f"{part}Color": TEXT for part in ("label", "title", "domain", "tick", "grid")},
+        "gridOpacity": 0.15,
+        "domainOpacity": 0.4,
+        "tickOpacity": 0.4,
+    },
+}
+"""The configuration of every chart in an SVG, which knows the colour of the text around it."""
 MOST_WORDS = 8
 """Marks that have a word each: more would touch, on a phone."""
 PRICE = ",.7~r"
@@ -81,6 +96,47 @@ def interval_bars(ahead: pd.DataFrame) -> list[alt.Chart]:
     return [*rules, point]
 
 
+def candles(data: pd.DataFrame) -> list[alt.Chart]:
+    """Return bars as candles: pale where the close is above the open, so that no colour is needed.
+
+    `data` has columns `open`, `high`, `low` and `close`, NaN where there is no bar.
+    """
+    known = data[data["close"].notna()]
+    if known.empty:
+        return []
+    # A bar has as much room as a day: in pixels only the browser knows how much that is.
+    days = (known["session"].max() - known["session"].min()).days + 4
+    body = alt.ExprRef(f"max(1, 0.7 * width / {days})")
+    rises = known["close"] >= known["open"]
+    layers = []
+    for rows, colour, opacity in ((known[rises], BLUE, 0.3), (known[~rises], VERMILION, 1)):
+        base = alt.Chart(rows).encode(x=session_axis())
+        layers += [
+            base.mark_rule(color=colour).encode(y=price_axis("low"), y2="high:Q"),
+            base.mark_bar(
+                size=body, fill=colour, fillOpacity=opacity, stroke=colour, strokeWidth=1
+            ).encode(y=price_axis("open"), y2="close:Q"),
+        ]
+    return layers
+
+
+def fan(data: pd.DataFrame) -> list[alt.Chart]:
+    """Return the intervals of the session to come as bands that open at the close of its origin.
+
+    `data` is of `bi.prices.of_ticker`.
+    """
+    ahead = data[data["close"].isna() & data["forecast_close"].notna()].tail(1)
+    origin = data[data["session"].isin(ahead["origin_session"]) & data["close"].notna()]
+    if origin.empty:
+        return interval_bars(ahead)
+    ends = [f"close_{end}_{p}" for end in ("low", "high") for p in (50, 80, 95)]
+    # At the origin all quantiles are one: its close.
+    opened = origin.assign(**dict.fromkeys(ends, origin["close"]))
+    both = pd.concat([opened, ahead])[["session", *ends]]
+    bands = [band(both, p, opacity) for p, opacity in ((95, 0.2), (80, 0.3), (50, 0.4))]
+    return [*bands, *interval_bars(ahead)]
+
+
 def event_marks(data: pd.DataFrame) -> list[alt.Chart]:
     """Return marks over the sessions that an event moved or is to move, outside of the plot.
 
@@ -99,7 +155,7 @@ def event_marks(data: pd.DataFrame) -> list[alt.Chart]:
         ),
     ]
     if len(marked) <= MOST_WORDS:
-        word = base.mark_text(color=GREY, fontSize=10).encode(y=alt.value(-16), text="mark:N")
+        word = base.mark_text(color=TEXT, fontSize=10).encode(y=alt.value(-16), text="mark:N")
         marks.append(word)
     return marks
 
@@ -153,7 +209,7 @@ def together(layers: Sequence[alt.Chart], title: str, *subtitle: str) -> Layers:
 
 def title_of(title: str, *subtitle: str) -> alt.TitleParams:
     """Return a title with lines under it that say how to read the chart."""
-    return alt.TitleParams(title, subtitle=list(subtitle), anchor="start", subtitleColor=GREY)
+    return alt.TitleParams(title, subtitle=list(subtitle), anchor="start")
 
 
 def price_axis(column: str) -> alt.Y:

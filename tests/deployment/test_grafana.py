@@ -1,6 +1,5 @@
 """What is delivered for SQL users and BI tools runs on rows that the jobs wrote, as the reader."""
 
-import importlib.util
 import json
 import re
 from datetime import UTC, date, datetime, time
@@ -12,11 +11,13 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from sqlalchemy import text
 
+from deployment.grafana import build
+from deployment.grafana.panels import DAYS
 from jobs import watchlist
 from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
-from stockbatch.store import alerts, events, instruments, metrics
+from stockbatch.store import alerts, events, instruments, labels, metrics
 from tests.support import grafana
 from tests.support.grafana import DASHBOARDS, expand, loaded, rows, types, values_of
 from tests.support.market import CODE, Market, run, session
@@ -56,6 +57,7 @@ def reader(make_lasting_app, tmp_path_factory):
         soon = Event(symbol="CCC", date=session(2), timing=Timing.BEFORE_OPEN)
         watched = instruments.find(db, ["AAA", "CCC"])
         events.record(db, watched, [report, soon], "import", app.clock())
+        labels.put(db, GroupKind.WATCHLIST, "Our 'own'", [watched[0].id])
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "stockbatch_reader"
@@ -124,13 +126,6 @@ def test_every_fact_finds_its_dimension(reader, key, dimension):
 # ---- Grafana
 
 
-def build():
-    spec = importlib.util.spec_from_file_location("grafana_build", grafana.FOLDER / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 PANELS = [
     pytest.param(name, panel, id=f"{name}-{panel['id']}")
     for name in DASHBOARDS
@@ -139,9 +134,8 @@ PANELS = [
 
 
 def test_dashboards_are_those_that_the_program_writes():
-    module = build()
     for name in DASHBOARDS:
-        assert loaded(name) == getattr(module, name)()
+        assert loaded(name) == getattr(build, name)()
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
@@ -185,7 +179,7 @@ def test_a_panel_is_filled(reader, name, panel, between, kind):
     kinds = types(reader, expand(target["rawSql"], values, between))
     assert set(kinds.values()) <= {"timestamptz", "date", "float8", "int4", "int8", "text", "bool"}
     if target["format"] == "table":
-        days = re.compile(build().DAYS["matcher"]["options"].strip("/"))
+        days = re.compile(DAYS["matcher"]["options"].strip("/"))
         shown = {c for c in columns if days.search(c)}
         assert {c for c, kind in kinds.items() if kind == "date"} <= shown
     filled = {c for n, c in enumerate(columns) if any(row[n] is not None for row in found)}
@@ -284,6 +278,72 @@ def test_the_table_of_the_next_session_says_what_is_known_to_move_it(reader):
     )
     events = {row[columns.index("ticker")]: row[columns.index("event")] for row in found}
     assert events == {"AAA": None, "BBB": None, "CCC": "reports before the open", "NEW": None}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tickers"),
+    [
+        ({}, {"AAA", "BBB", "CCC", "NEW"}),
+        ({"watchlist": "Our 'own'"}, {"AAA"}),
+        ({"group": "sector: Energy"}, {"AAA", "CCC"}),
+        ({"group": "sector: Energy", "watchlist": "Our 'own'"}, {"AAA"}),
+        ({"exchange": CODE}, {"AAA", "BBB", "CCC", "NEW"}),
+        ({"exchange": "XLON"}, set()),
+    ],
+)
+def test_exchange_group_and_watchlist_leave_out_the_others(reader, chosen, tickers):
+    values = values_of(reader, "market", **chosen)
+    for panel in grafana.panels("market"):
+        columns, found = rows(reader, expand(panel["targets"][0]["rawSql"], values, RANGE))
+        if "downside %" in columns:
+            assert {row[0] for row in found} == tickers
+        if columns == ["events"]:
+            assert found == [(len(tickers & {"CCC"}),)]
+
+
+def test_a_group_and_a_watchlist_are_there_to_be_chosen(reader):
+    variables = {v["name"]: v for v in loaded("market")["templating"]["list"]}
+    asked = {
+        name: [value for (value,) in rows(reader, variables[name]["query"])[1]]
+        for name in ("exchange", "group", "watchlist")
+    }
+    assert asked == {
+        "exchange": ["all", CODE],
+        "group": ["all", "sector: Energy"],
+        "watchlist": ["all", "Our 'own'"],
+    }
+
+
+def test_numbers_at_a_glance_have_thresholds_where_there_is_good_and_bad():
+    glances = [panel for name in DASHBOARDS for panel in grafana.panels(name)
+               if panel["type"] == "stat"]  # fmt: skip
+    judged = [p for p in glances if p["options"]["colorMode"] == "background"]
+    assert len(judged) > 8
+    for panel in judged:
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        values = [step["value"] for step in steps]
+        assert values[0] is None
+        assert values[1:] == sorted(values[1:])
+        assert len({step["color"] for step in steps}) > 1
+
+
+def test_skill_over_time_is_that_of_the_whole_distribution(reader):
+    (panel,) = (p for p in grafana.panels("accuracy") if p["title"].startswith("Skill against")
+                and p["type"] == "timeseries")  # fmt: skip
+    values = values_of(reader, "accuracy", kind="backtest", window="20")
+    _, found = rows(reader, expand(panel["targets"][0]["rawSql"], values, RANGE))
+    expected = rows(
+        reader,
+        "SELECT method, skill_pct FROM bi.accuracy WHERE scope = 'calendar' AND metric = 'pinball'"
+        " AND kind = 'backtest' AND window_sessions = 20 AND skill_pct IS NOT NULL"
+        " AND method <> 'rolling_quantile'",
+    )[1]
+    assert sorted(row[1:] for row in found) == sorted(expected)
+    assert len({value for _, _, value in found}) > 5
+
+
+def test_dashboards_ask_again_by_themselves():
+    assert {loaded(name)["refresh"] for name in DASHBOARDS} == {"5m"}
 
 
 def test_a_hostile_ticker_stays_a_value(reader):

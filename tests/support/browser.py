@@ -1,5 +1,6 @@
 """A headless Chromium, and a dashboard to look at with it."""
 
+import base64
 import json
 import os
 import shutil
@@ -65,6 +66,25 @@ def resize(browser: Chrome, size: tuple[int, int]) -> None:
     )
 
 
+def prefer(browser: Chrome, colour: str) -> None:
+    """Ask pages to be light or dark, as a visitor's own setting does."""
+    feature = {"name": "prefers-color-scheme", "value": colour}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def photograph(browser: Chrome, file: Path) -> None:
+    """Write a picture of all of a page, however long it is; it stays as high as that."""
+    script = """
+    const main = document.querySelector('[data-testid=stMain]') ?? document.documentElement;
+    return [window.innerWidth, Math.max(window.innerHeight, Math.ceil(main.scrollHeight) + 8)]
+    """
+    width, height = browser.execute_script(script)
+    resize(browser, (width, height))
+    time.sleep(0.5)  # until plots have taken their new places
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": False})
+    file.write_bytes(base64.b64decode(shot["data"]))
+
+
 def visit(browser: Chrome, url: str, patience: float = 60) -> float:
     """Open a page of the dashboard and return the seconds until all of it was drawn."""
     started = time.perf_counter()
@@ -97,13 +117,12 @@ def shown_figures(browser: Chrome) -> dict[str, str]:
     return dict(browser.execute_script(script))
 
 
-def shown_table(browser: Chrome, place: int = 0) -> list[dict[str, str]]:
-    """Return the rows of the table at a place, as its picture states them for screen readers."""
+def shown_sheet(browser: Chrome, place: int = 0) -> list[dict[str, str]]:
+    """Return the rows of the table at a place, with what a visitor sees of each cell."""
     script = """
-    const rows = document.querySelectorAll('[data-testid=stDataFrame]')[arguments[0]]
-        ?.querySelectorAll('canvas table tr');
-    return rows && rows.length > 1 ? [...rows].map(row => [...row.cells].map(
-        cell => cell.textContent.trim())) : null
+    const table = [...document.querySelectorAll('.sheet table')].at(arguments[0]);
+    return table ? [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()))
+        : null
     """
     heading, *rows = wait_for(browser, script, place)
     return [dict(zip(heading, row, strict=True)) for row in rows]
@@ -168,7 +187,7 @@ def dashboard(variables: Mapping[str, str], log: Path) -> Iterator[str]:
             yield url
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(20)
+            process.wait(60)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -4,14 +4,58 @@ import pandas as pd
 import streamlit as st
 
 from jobs.pictures import charts
-from jobs.pictures.dashboard.page import Columns, figures, nothing, plot, read, table
+from jobs.pictures.dashboard.overview import page_of
+from jobs.pictures.dashboard.page import figures, listing, nothing, plot, read
 from jobs.pictures.frames import own_or_demo
+from jobs.pictures.tables import Columns, number, text
 from jobs.words import KINDS
 from stockbatch.methods import registry
 from stockbatch.store import bi
 
 WINDOWS = (250, 60, 20)
 PLOTTED = 25
+METHODS: Columns = {
+    "method": text("method"),
+    "n": number("scored", "{:,.0f}", about="Forecasts of all tickers."),
+    "pinball": number("pinball", "{:.5f}", about="Lower is better."),
+    "skill_vs_rolling_quantile_pct": number("vs rolling quantile", "{:+.2f} %"),
+    "skill_vs_rolling_quantile_error_pct": number("± standard error", "{:.2f} %"),
+    "skill_vs_har_pct": number("vs HAR", "{:+.2f} %", wide=True),
+    "skill_vs_lstm_pct": number("vs LSTM", "{:+.2f} %", wide=True),
+    "share_better_pct": number("tickers better", "{:.0f} %", wide=True),
+    "mae_return_skill_pct": number("point vs naive", "{:+.2f} %", wide=True),
+    "dm_p_value": number(
+        "p against LSTM",
+        "{:.3f}",
+        about="Diebold-Mariano test of equal pinball loss.",
+        wide=True,
+    ),
+    "coverage_80_pct": number("inside 80 %", "{:.1f} %"),
+    "coverage_95_pct": number("inside 95 %", "{:.1f} %"),
+}
+GROUPS: Columns = {
+    "group_kind": text("kind", once=True),
+    "group_name": text("group"),
+    "calendar": text("exchange", wide=True, once=True),
+    "method": text("method", once=True),
+    "tickers": number("tickers", "{:.0f}"),
+    "n": number("scored", "{:,.0f}", wide=True),
+    "skill_vs_rolling_quantile_pct": number("vs rolling quantile", "{:+.2f} %"),
+    "skill_vs_rolling_quantile_error_pct": number("± standard error", "{:.2f} %"),
+    "coverage_80_pct": number("inside 80 %", "{:.1f} %", wide=True),
+    "coverage_95_pct": number("inside 95 %", "{:.1f} %", wide=True),
+}
+TICKERS: Columns = {
+    "ticker": text("ticker"),
+    "n": number("scored", "{:.0f}", once=True),
+    "skill_pct": number("vs rolling quantile", "{:+.2f} %"),
+    "naive_skill_pct": number("point vs naive", "{:+.2f} %", wide=True),
+    "mape_pct": number("mean error", "{:.2f} %", wide=True),
+    "direction_pct": number("direction right", "{:.0f} %", wide=True),
+    "coverage_80_pct": number("inside 80 %", "{:.0f} %"),
+    "coverage_95_pct": number("inside 95 %", "{:.0f} %"),
+    "method": text("method", wide=True, once=True),
+}
 
 
 def show() -> None:
@@ -26,7 +70,8 @@ def show() -> None:
         return
     kind = st.segmented_control("Kind", kinds, default=kinds[0], required=True)
     window = st.segmented_control("Sessions", WINDOWS, default=WINDOWS[0], required=True)
-    st.caption(KINDS[kind])
+    tickers = own_or_demo(read(bi.accuracy.by_ticker, kind, window))
+    st.caption(f"{KINDS[kind]} · {_rests_on(tickers, window)}")
     board = read(bi.accuracy.leaderboard)
     board = board[(board["kind"] == kind) & (board["window_sessions"] == window)]
     if board.empty:
@@ -37,7 +82,24 @@ def show() -> None:
         st.markdown(
             "\n".join(f"- `{name}`, {title}: {what}" for name, title, what in registry.described())
         )
-    _tickers(own_or_demo(read(bi.accuracy.by_ticker, kind, window)))
+    _groups(read(bi.groups.accuracy, kind, window), set(tickers["method"]))
+    _tickers(tickers)
+
+
+def _groups(data: pd.DataFrame, methods: set[str]) -> None:
+    """Show how well what is shown first forecast the tickers of each group together."""
+    data = data[data["method"].isin(methods)]
+    if not data.empty:
+        st.subheader("Group by group")
+        by_skill = data.sort_values("skill_vs_rolling_quantile_pct", ascending=False)
+        listing(by_skill, GROUPS, file="groups")
+
+
+def _rests_on(data: pd.DataFrame, window: int) -> str:
+    """Return on how many sessions the numbers of a window rest: there may be fewer."""
+    scored = 0 if data.empty else int(data["n"].max())
+    many = f"{data['n'].sum():,.0f} forecasts of {len(data)} tickers"
+    return f"the last {window} sessions, of which {scored} are scored: {many}"
 
 
 def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
@@ -47,25 +109,8 @@ def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
         plot(charts.skill(data), rows=len(data))
     with right:
         plot(charts.coverage(data), rows=len(data))
-    number = st.column_config.NumberColumn
-    columns: Columns = {
-        "method": st.column_config.TextColumn("method", pinned=True),
-        "n": number("scored", format="localized"),
-        "pinball": number("pinball", format="%.5f", help="Lower is better."),
-        "skill_vs_rolling_quantile_pct": number("vs rolling quantile", format="%+.2f %%"),
-        "skill_vs_rolling_quantile_error_pct": number("± standard error", format="%.2f %%"),
-        "skill_vs_har_pct": number("vs HAR", format="%+.2f %%"),
-        "skill_vs_lstm_pct": number("vs LSTM", format="%+.2f %%"),
-        "share_better_pct": number("tickers better", format="%.0f %%"),
-        "mae_return_skill_pct": number("point vs naive", format="%+.2f %%"),
-        "dm_p_value": number(
-            "p against LSTM", format="%.3f", help="Diebold-Mariano test of equal pinball loss."
-        ),
-        "coverage_80_pct": number("inside 80 %", format="%.1f %%"),
-        "coverage_95_pct": number("inside 95 %", format="%.1f %%"),
-    }
     data = data.sort_values("pinball", na_position="last")
-    table(data, columns)
+    listing(data, METHODS, file=f"methods-{calendar}")
 
 
 def _tickers(data: pd.DataFrame) -> None:
@@ -78,20 +123,8 @@ def _tickers(data: pd.DataFrame) -> None:
             "Median inside 80 %": f"{data['coverage_80_pct'].median():.0f} %",
         }
     )
-    number = st.column_config.NumberColumn
-    columns: Columns = {
-        "ticker": st.column_config.TextColumn("ticker", pinned=True),
-        "n": number("scored"),
-        "skill_pct": number("vs rolling quantile", format="%+.2f %%"),
-        "naive_skill_pct": number("point vs naive", format="%+.2f %%"),
-        "mape_pct": number("mean error", format="%.2f %%"),
-        "direction_pct": number("direction right", format="%.0f %%"),
-        "coverage_80_pct": number("inside 80 %", format="%.0f %%"),
-        "coverage_95_pct": number("inside 95 %", format="%.0f %%"),
-        "method": "method",
-    }
     data = data.sort_values("skill_pct", ascending=False, na_position="last")
-    table(data, columns, rows=11)
+    listing(data, TICKERS, file="accuracy", link=page_of)
     worst = data.sort_values("coverage_80_pct").head(PLOTTED)
     plot(charts.coverage(worst, "ticker"), rows=len(worst))
     if len(data) > PLOTTED:

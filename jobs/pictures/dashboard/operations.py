@@ -4,17 +4,70 @@ import pandas as pd
 import streamlit as st
 
 from jobs.pictures import charts
-from jobs.pictures.dashboard.page import Columns, escaped, figures, nothing, plot, read, table
+from jobs.pictures.dashboard.overview import page_of
+from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plot, read
+from jobs.pictures.tables import Column, Columns, day, instant, number, text
 from stockbatch.records import RunStatus
 from stockbatch.store import bi
 
-DAY = "YYYY-MM-DD"
 RUNS = 200
+RUN_COLUMNS: Columns = {
+    "session": day("session"),
+    "calendar": text("exchange", once=True),
+    "status": text("status"),
+    "started_at": instant("started, UTC", wide=True),
+    "duration_seconds": number("seconds", "{:,.1f}"),
+    "instruments": number("tickers", "{:.0f}"),
+    **{action: number(action, "{:.0f}", wide=True) for action in charts.ACTIONS},
+    "trigger": text("trigger", wide=True),
+    "message": text("message", wide=True, once=True),
+}
+ALERTS: Columns = {
+    "raised_at": instant("raised, UTC"),
+    "condition": text("condition"),
+    "message": text("what was seen"),
+    "subject": text("about", wide=True),
+    "cleared_at": instant("cleared, UTC", wide=True),
+    "undelivered": number("undelivered", "{:.0f}", wide=True, once=True),
+}
+OUTCOMES: Columns = {
+    "action": text("outcome"),
+    "reason": text("reason"),
+    "tickers": number("tickers", "{:.0f}"),
+    "example": text("for example"),
+    "message": text("message", wide=True, once=True),
+}
+EXCHANGES: Columns = {
+    "calendar": text("exchange"),
+    "session": day("last closed session"),
+    "is_ready": Column(heading="finished", write=lambda is_ready: "yes" if is_ready else "no"),
+    "tickers": number("tickers", "{:.0f}"),
+    "behind": number("lack its bar", "{:.0f}"),
+    "age_hours": number("newest bar, hours", "{:,.0f}"),
+}
+BEHIND: Columns = {
+    "ticker": text("ticker"),
+    "bar_session": day("newest bar"),
+    "sessions_behind": number("sessions behind", "{:,.0f}"),
+    "outcome_action": text("outcome", wide=True),
+    "outcome_reason": text("reason", wide=True),
+    "bar_provider": text("provider", wide=True, once=True),
+}
+FINDINGS: Columns = {
+    "session": day("session"),
+    "ticker": text("ticker"),
+    "severity": text("severity"),
+    "check_name": text("check"),
+    "message": text("what was seen"),
+    "observed": number("observed", "{:.4g}", wide=True),
+    "threshold": number("threshold", "{:.4g}", wide=True),
+}
 
 
 def show() -> None:
-    """Show runs, outcomes, the age of the data and findings."""
+    """Show alerts, runs, outcomes, the age of the data and findings."""
     st.header("Operations")
+    _alerts(read(bi.alerts.latest, everything=True))
     runs = read(bi.runs.latest, RUNS)
     if runs.empty:
         nothing("Nothing has run yet.", "`stockbatch run` handles the last closed session.")
@@ -25,7 +78,22 @@ def show() -> None:
     _findings(read(bi.findings.latest))
 
 
+def _alerts(data: pd.DataFrame) -> None:
+    st.subheader("Alerts")
+    on = data[data["is_open"].astype(bool)]
+    for alert in on.to_dict("records"):
+        words = f"{alert['condition']} since {alert['raised_at']:%Y-%m-%d %H:%M} UTC: "
+        st.error(escaped(words + alert["message"]))
+    if on.empty:
+        st.badge("nothing is wrong", icon=":material/check:", color="green")
+    over = data[~data["is_open"].astype(bool)]
+    if not over.empty:
+        with st.expander(f"{len(over)} that are over"):
+            listing(over, ALERTS, file="alerts")
+
+
 def _runs(data: pd.DataFrame) -> None:
+    st.subheader("Runs")
     last = data.iloc[0]
     figures(
         {
@@ -37,20 +105,7 @@ def _runs(data: pd.DataFrame) -> None:
     )
     if last["status"] == RunStatus.FAILED:
         st.error(f"It failed: {escaped(last['message'])}. `stockbatch run` finishes it.")
-    columns: Columns = {
-        "session": st.column_config.DateColumn("session", format=DAY, pinned=True),
-        "calendar": "exchange",
-        "status": "status",
-        "started_at": st.column_config.DatetimeColumn(
-            "started, UTC", format="YYYY-MM-DD HH:mm", timezone="UTC"
-        ),
-        "duration_seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
-        "instruments": "tickers",
-        **{action: action for action in charts.ACTIONS},
-        "trigger": "trigger",
-        "message": "message",
-    }
-    table(data, columns, rows=6)
+    listing(data, RUN_COLUMNS, file="runs")
 
 
 def _outcomes(data: pd.DataFrame) -> None:
@@ -59,14 +114,7 @@ def _outcomes(data: pd.DataFrame) -> None:
     plot(charts.outcomes(data), height=300)
     newest = data["session"].max()
     st.subheader(f"Outcomes of {newest:%Y-%m-%d}, by reason")
-    columns: Columns = {
-        "action": "outcome",
-        "reason": "reason",
-        "tickers": "tickers",
-        "example": "for example",
-        "message": "message",
-    }
-    table(data[data["session"] == newest], columns)
+    listing(data[data["session"] == newest], OUTCOMES, file="outcomes")
 
 
 def _freshness(data: pd.DataFrame) -> None:
@@ -77,29 +125,12 @@ def _freshness(data: pd.DataFrame) -> None:
             "`stockbatch tickers add AAPL` puts one there.",
         )
         return
-    number = st.column_config.NumberColumn
-    columns: Columns = {
-        "calendar": st.column_config.TextColumn("exchange", pinned=True),
-        "session": st.column_config.DateColumn("last closed session", format=DAY),
-        "is_ready": st.column_config.CheckboxColumn("finished"),
-        "tickers": "tickers",
-        "behind": number("lack its bar"),
-        "age_hours": number("newest bar, hours", format="%.0f"),
-    }
-    table(data, columns)
+    listing(data, EXCHANGES, file="age")
     behind = read(bi.freshness.behind)
     if behind.empty:
         return
     st.caption(f"The {len(behind)} tickers furthest behind; `stockbatch doctor` says what to mend.")
-    columns = {
-        "ticker": st.column_config.TextColumn("ticker", pinned=True),
-        "bar_session": st.column_config.DateColumn("newest bar", format=DAY),
-        "sessions_behind": number("sessions behind"),
-        "outcome_action": "outcome",
-        "outcome_reason": "reason",
-        "bar_provider": "provider",
-    }
-    table(behind, columns, rows=6)
+    listing(behind, BEHIND, file="behind", link=page_of)
 
 
 def _findings(data: pd.DataFrame) -> None:
@@ -107,13 +138,4 @@ def _findings(data: pd.DataFrame) -> None:
     if data.empty:
         st.write("The checks found nothing.")
         return
-    columns: Columns = {
-        "session": st.column_config.DateColumn("session", format=DAY, pinned=True),
-        "ticker": "ticker",
-        "severity": "severity",
-        "check_name": "check",
-        "message": "what was seen",
-        "observed": st.column_config.NumberColumn("observed", format="%.4g"),
-        "threshold": st.column_config.NumberColumn("threshold", format="%.4g"),
-    }
-    table(data, columns, rows=6)
+    listing(data, FINDINGS, file="findings")

@@ -1,33 +1,56 @@
-"""The first page: what is forecast for the next session, how sure, and how good that was."""
+"""The first page: what is forecast for the next session, how unusual it is, and what is ahead."""
 
-from urllib.parse import quote
+from datetime import date
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
 
-from jobs.pictures import charts
-from jobs.pictures.dashboard.page import PRICE, Columns, figures, nothing, plot, read, table
+from jobs.pictures import headline
+from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, read, tell
 from jobs.pictures.frames import own_or_demo
+from jobs.pictures.tables import Columns, Row, day, number, text
 from jobs.words import DEMONSTRATION, KINDS
+from stockbatch.records import ForecastOrder
 from stockbatch.store import bi
 
 ORDERS = {
-    "widest interval": ("width", False),
-    "narrowest interval": ("width", True),
-    "most probable rise": ("probability_of_rise_pct", False),
-    "most probable fall": ("probability_of_rise_pct", True),
-    "largest forecast rise": ("forecast_return_pct", False),
-    "largest forecast fall": ("forecast_return_pct", True),
-    "best skill": ("skill_pct", False),
-    "ticker": ("ticker", True),
+    order.replace("_", " "): order for order in (*list(ForecastOrder)[1:], ForecastOrder.TICKER)
 }
-PLOTTED = 25
+SKILL: Columns = {
+    "skill_pct": number(
+        "vs rolling quantile",
+        "{:+.1f} %",
+        about="Pinball loss below that of rolling quantiles over the last 250 sessions; "
+        "below 0: worse.",
+        wide=True,
+    ),
+    "skill_n": number(
+        "scored", "{:.0f}", about="Forecasts behind the skill.", wide=True, once=True
+    ),
+}
+GROUPS: Columns = {
+    "group_kind": text("kind", once=True),
+    "group_name": text("group"),
+    "tickers": number("tickers", "{:.0f}"),
+    "expected_move_pct": number("median expected move", "± {:.1f} %"),
+    "move_ratio": number("median × usual", "{:.1f} ×"),
+    "event": number("with an event", "{:.0f}"),
+}
+EVERYTHING = "all tickers"
+EVENTS: Columns = {
+    "session": day("session"),
+    "ticker": text("ticker"),
+    "event": text("event"),
+    "event_date": text("its day"),
+}
 
 
 def show() -> None:
     """Show the latest forecast of every ticker."""
     st.header("Next session")
-    data = read(bi.forecasts.latest_with_skill)
+    _freshness()
+    data = read(bi.forecasts.latest_with_skill, ForecastOrder.LARGEST_EXPECTED_MOVE)
     if data.empty:
         nothing(
             "There is no forecast yet.",
@@ -36,15 +59,48 @@ def show() -> None:
         )
         return
     data = own_or_demo(data)
-    data = data.assign(width=data["return_high_80_pct"] - data["return_low_80_pct"])
+    groups = read(bi.groups.memberships)
     _summary(data)
-    order = st.selectbox("Order by", list(ORDERS))
-    column, ascending = ORDERS[order]
-    data = data.sort_values(column, ascending=ascending, na_position="last")
-    _table(data)
-    plot(charts.intervals(data.head(PLOTTED)), rows=min(PLOTTED, len(data)))
-    if len(data) > PLOTTED:
-        st.caption(f"The plot shows the first {PLOTTED} of {len(data)} tickers.")
+    data = _chosen(data, groups)
+    if data.empty:
+        nothing("No ticker or name has that in it.", "Search for less.")
+        return
+    listing(
+        headline.rows_of(data),
+        {**headline.FORECASTS, **SKILL},
+        file="next-session",
+        link=page_of,
+    )
+    st.caption(headline.LAST_CLOSE)
+    _events(data["session"].min().date(), set(data["ticker"]))
+    _groups(data, groups)
+
+
+def page_of(row: Row) -> str:
+    """Return the address of a ticker's page."""
+    return "ticker?" + urlencode({"ticker": row["ticker"]})
+
+
+def _freshness() -> None:
+    """Show for each exchange whether its last session is complete, and what completes it."""
+    short = {one.calendar: str(one) for one in tell(bi.completeness.newest) if not one.is_enough}
+    with st.container(horizontal=True, gap="small"):
+        for exchange in read(bi.freshness.of_calendars).to_dict("records"):
+            name, behind = exchange["calendar"], exchange["behind"]
+            if name in short or pd.isna(exchange["session"]):
+                continue
+            day = f"{exchange['session']:%Y-%m-%d}"
+            words = f"{day} is complete"
+            if not exchange["is_ready"]:
+                lacking = f"{behind} of {exchange['tickers']} tickers lack the bar of {day}"
+                words = lacking if behind else f"{day} has not run"
+            st.badge(
+                escaped(f"{name}: {words}"),
+                icon=":material/check:" if exchange["is_ready"] else ":material/schedule:",
+                color="green" if exchange["is_ready"] else "orange",
+            )
+    for name, words in short.items():
+        st.warning(escaped(f"{name}: {words}"))
 
 
 def _summary(data: pd.DataFrame) -> None:
@@ -52,14 +108,7 @@ def _summary(data: pd.DataFrame) -> None:
     newest = data["session"].max()
     current = data["is_current"].astype(bool)
     found = data["kind"].value_counts()
-    figures(
-        {
-            "Target session": f"{newest:%Y-%m-%d}",
-            "Tickers": len(data),
-            "Median 80 % interval": f"{data['width'].median():.1f} % wide",
-            **_better(data),
-        }
-    )
+    figures({**headline.of_all(data), **_better(data)})
     st.caption(" · ".join(f"{n} {KINDS[str(kind)]}" for kind, n in found.items()))
     if data["is_demo"].all():
         st.warning(DEMONSTRATION)
@@ -83,43 +132,44 @@ def _better(data: pd.DataFrame) -> dict[str, str]:
     return {"Better than rolling quantiles": "not known yet"}
 
 
-def _table(data: pd.DataFrame) -> None:
-    number = st.column_config.NumberColumn
-    shown = data.assign(
-        link=["ticker?ticker=" + quote(ticker, safe="") for ticker in data["ticker"]],
-    )
-    columns: Columns = {
-        "ticker": st.column_config.TextColumn("ticker", pinned=True),
-        "link": st.column_config.LinkColumn("", display_text="open", width="small"),
-        "forecast_close": number("forecast", format=PRICE),
-        "origin_close": number("naive", format=PRICE, help="The naive forecast: the last close."),
-        "forecast_return_pct": number("change", format="%+.2f %%"),
-        "close_low_80": number("80 % from", format=PRICE),
-        "close_high_80": number("to", format=PRICE),
-        "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
-        "event": st.column_config.TextColumn(
-            "event",
-            help="What is known to move the session; what comes after a close moves the next one.",
-        ),
-        "currency": "currency",
-        "skill_pct": number(
-            "vs rolling quantile",
-            format="%+.1f %%",
-            help="Pinball loss below that of rolling quantiles over the last 250 sessions; "
-            "below 0: worse.",
-        ),
-        "naive_skill_pct": number(
-            "vs naive",
-            format="%+.1f %%",
-            help="Mean absolute error of the forecast close below that of the last close, over "
-            "the same sessions; below 0: worse.",
-        ),
-        "skill_n": number("scored", help="Forecasts behind the skill."),
-        "skill_kind": st.column_config.TextColumn("skill of", help="Kind of those forecasts."),
-        "kind": "kind",
-        "session": st.column_config.DateColumn("session", format="YYYY-MM-DD"),
-        "method": "method",
-        "skill_method": st.column_config.TextColumn("skill by", help="Method of those scored."),
-        "name": "name",
-    }
-    table(shown, columns, rows=12)
+def _chosen(data: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that the visitor looks for, in the order that was asked for."""
+    names = groups["group_kind"] + ": " + groups["group_name"]
+    left, middle, right = st.columns(3)
+    with left:
+        words = st.text_input("Search", placeholder="ticker or name", type="search", live=True)
+    with middle:
+        order = ORDERS[st.selectbox("Order by", list(ORDERS))]
+    with right:
+        group = st.selectbox("Group or watchlist", [EVERYTHING, *names.unique()])
+    found = (data["ticker"] + " " + data["name"].fillna("")).str.casefold()
+    chosen = data[found.str.contains(words.strip().casefold(), regex=False)]
+    if group != EVERYTHING:
+        chosen = chosen[chosen["ticker"].isin(groups.loc[names == group, "ticker"])]
+    in_order = read(bi.forecasts.latest_with_skill, order)["ticker"]
+    place = pd.Series(range(len(in_order)), index=in_order)
+    return chosen.sort_values("ticker", key=lambda tickers: tickers.map(place))
+
+
+def _events(first: date, tickers: set[str]) -> None:
+    """Show what is known to move the session of the forecasts and those after it."""
+    data = read(bi.events.ahead, first)
+    data = data[data["ticker"].isin(tickers)]
+    if data.empty:
+        return
+    st.subheader("Events ahead")
+    listing(data, EVENTS, file="events", link=page_of)
+
+
+def _groups(data: pd.DataFrame, groups: pd.DataFrame) -> None:
+    """Show how unusual the next session is for each group of the tickers shown."""
+    found = data.merge(groups, on="ticker").groupby(["group_kind", "group_name"], as_index=False)
+    summed = found.agg(
+        tickers=("ticker", "size"),
+        expected_move_pct=("expected_move_pct", "median"),
+        move_ratio=("move_ratio", "median"),
+        event=("event", "count"),
+    ).sort_values("move_ratio", ascending=False, na_position="last")
+    if len(summed) > 1:
+        st.subheader("Groups")
+        listing(summed, GROUPS, file="groups")

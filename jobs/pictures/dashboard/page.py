@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import altair as alt
 import pandas as pd
@@ -11,6 +11,10 @@ import streamlit as st
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from jobs.pictures import tables
+from jobs.pictures.dashboard import downloads
+from jobs.pictures.drawing import LOOK
+from jobs.pictures.tables import Columns, Row
 from jobs.words import DISCLAIMER
 from stockbatch import config, database
 from stockbatch.config import Settings
@@ -21,9 +25,11 @@ from stockbatch.text import printable
 FRESH_SECONDS = 60
 FONT = '"Source Sans", sans-serif'
 """What Streamlit writes in."""
-Columns = dict[str, Any]
-"""Columns of a table in their order, each with its heading or its layout."""
+STYLE = ".sheet { max-height: 34rem } .sheet thead th { position: sticky; top: 0; z-index: 1; "
+STYLE += "background: Canvas; opacity: 1 } "
+STYLE += "[data-testid=stMainBlockContainer] { padding: 4rem clamp(1rem, 3vw, 3rem) 2rem }"
 P = ParamSpec("P")
+T = TypeVar("T")
 _MARKS = re.compile(r"[!-/:-@\[-`{-~]")
 """All signs of ASCII: a backslash before any of them makes it mean itself."""
 
@@ -33,12 +39,15 @@ def shown(show: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(show)
     def page() -> None:
+        st.html(f"<style>{tables.STYLE}{STYLE}</style>")
         try:
             show()
         except StockbatchError as error:
+            mended = ""
             if isinstance(error, DatabaseUnavailable):
                 _engine.clear()  # the next visit starts the embedded server if it was stopped
-            st.warning(f"{escaped(error)}. Then reload this page.")
+                mended = f": {_command()}"
+            st.warning(f"{escaped(error)}{mended}. Then reload this page.")
         st.divider()
         st.caption(DISCLAIMER)
 
@@ -52,9 +61,18 @@ def read(
 
     Raises what the question and `database.engine` raise.
     """
-    name = f"{question.__module__}.{question.__qualname__}"
-    frame: pd.DataFrame = _read(name, args, kwargs, question)
+    frame: pd.DataFrame = _found(question, args, kwargs)
     return frame
+
+
+def tell(question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what a question of `store.bi` finds that is no table. Raises as `read` does."""
+    found: T = _found(question, args, kwargs)
+    return found
+
+
+def _found(question: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    return _cached(f"{question.__module__}.{question.__qualname__}", args, kwargs, question)
 
 
 def escaped(text: object) -> str:
@@ -66,24 +84,40 @@ def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) ->
     """Show a chart as wide as the page, high enough for `rows` of names if there are any."""
     height = 150 + 20 * rows if rows else height
     padding = {"top": 16, "left": 5, "right": 5, "bottom": 5}
-    placed = chart.properties(height=height, padding=padding).configure(font=FONT)
+    placed = chart.properties(height=height, padding=padding).configure(font=FONT, **LOOK)
     st.altair_chart(placed, width="stretch", theme=None)
 
 
-PRICE = "%.7g"
-"""Prices in a column: digits and not decimals, so that none of a coin's are lost."""
+def listing(
+    data: pd.DataFrame,
+    columns: Columns,
+    *,
+    file: str,
+    link: Callable[[Row], str] | None = None,
+) -> None:
+    """Show a table, what all its rows have in common once, and offer it as files named `file`.
 
-
-def table(data: pd.DataFrame, columns: Columns, rows: int = 20) -> None:
-    """Show those columns, at most so many rows at once; what is unknown stays empty."""
-    st.dataframe(
-        data,
-        hide_index=True,
-        column_order=list(columns),
-        column_config=columns,
-        height=38 + 35 * min(rows, len(data)),
-        placeholder="",
-    )
+    What is longer than the screen is scrolled in a box of its own.
+    """
+    kept, said = tables.varying(data, columns)
+    st.html(tables.html(data, kept, link))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        # Of all columns, and not only of those shown; nothing is written before somebody asks.
+        downloaded = [name for name, column in columns.items() if not column.bar]
+        for words, suffix, write in (
+            ("CSV", "csv", downloads.csv),
+            ("Excel", "xlsx", downloads.excel),
+        ):
+            st.download_button(
+                words,
+                partial(write, data[downloaded]),
+                f"{file}.{suffix}",
+                on_click="ignore",
+                icon=":material/download:",
+                key=f"{file}.{suffix}",
+            )
+        if said:
+            st.caption(escaped("all: " + " · ".join(said)))
 
 
 def figures(values: Mapping[str, object]) -> None:
@@ -96,6 +130,13 @@ def figures(values: Mapping[str, object]) -> None:
 def nothing(what: str, do: str) -> None:
     """Say that there is nothing to show, and what makes it appear."""
     st.info(f"{what} {do}")
+
+
+def _command() -> str:
+    """Return the command that mends a database which does not answer."""
+    if (_chosen or config.load()).database_url is None:
+        return "`stockbatch db start` starts it"
+    return "start that server; `stockbatch doctor` says what is missing"
 
 
 _chosen: Settings | None = None
@@ -113,12 +154,13 @@ def _engine() -> Engine:
 
 
 @st.cache_data(ttl=FRESH_SECONDS, max_entries=500, show_spinner=False)
-def _read(
+def _cached(
     name: str,  # noqa: ARG001 - tells questions apart
     args: Any,
     kwargs: Any,
-    _question: Callable[..., Answer],  # not looked at by Streamlit, which cannot hash it
-) -> pd.DataFrame:
-    """Answer again what was asked by this name with these arguments."""
+    _question: Callable[..., Any],  # not looked at by Streamlit, which cannot hash it
+) -> Any:
+    """Answer again what was asked by this name with these arguments, tables as frames."""
     with Session(_engine()) as db:
-        return _question(db, *args, **kwargs).frame()
+        found = _question(db, *args, **kwargs)
+        return found.frame() if isinstance(found, Answer) else found

@@ -3,91 +3,119 @@
 import pandas as pd
 import streamlit as st
 
-from jobs.pictures import charts
-from jobs.pictures.dashboard.page import (
-    PRICE,
-    Columns,
-    escaped,
-    figures,
-    nothing,
-    plot,
-    read,
-    table,
-)
+from jobs.pictures import charts, headline
+from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plot, read
 from jobs.pictures.frames import awaited, best_first
+from jobs.pictures.tables import Column, Columns, text
 from jobs.words import DEMONSTRATION, KINDS, price
-from stockbatch.records import ModelKind
+from stockbatch.records import ForecastOrder, ModelKind
 from stockbatch.store import bi
 from stockbatch.store.bi.prices import MOST_SESSIONS
+from stockbatch.text import printable
 
-SPANS = {"3 months": 63, "1 year": 252, "2 years": 504, "5 years": 1260}
+SPANS = {"3 months": 63, "6 months": 126, "1 year": 252, "2 years": 504, "5 years": 1260}
 ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": MOST_SESSIONS}
+METHODS: Columns = {
+    "method": text("method"),
+    **{
+        name: column
+        for name, column in headline.FORECASTS.items()
+        if name not in ("ticker", "event", "why", "point", "session", "method", "currency")
+    },
+    "forecast_close": Column(heading="forecast", write=price, wide=True),
+    "close_low_80": Column(heading="80 % from", write=price, wide=True),
+    "close_high_80": Column(heading="to", write=price, wide=True),
+}
 
 
 def show() -> None:
-    """Show one ticker."""
-    st.header("Ticker")
-    tickers = list(read(bi.forecasts.latest_with_skill)["ticker"])
+    """Show one ticker, beside up to three others if the visitor likes."""
+    latest = read(bi.forecasts.latest_with_skill, ForecastOrder.LARGEST_EXPECTED_MOVE)
+    latest = latest.set_index("ticker", drop=False).sort_index()
     asked = st.query_params.get("ticker")
+    if latest.empty:
+        st.header("Ticker")
+        nothing("There is no forecast yet.", "`stockbatch demo` or `stockbatch run` makes some.")
+        return
+    tickers = list(latest.index)
     if asked and asked not in tickers:
         st.warning(
             "There is no forecast of the ticker that the address names; "
             "`stockbatch tickers list` shows all there are."
         )
-    if not tickers:
-        nothing("There is no forecast yet.", "`stockbatch demo` or `stockbatch run` makes some.")
-        return
-    first = tickers.index(asked) if asked in tickers else 0
-    ticker = st.selectbox("Ticker", tickers, index=first, label_visibility="collapsed")
-    st.query_params["ticker"] = ticker
+    names = latest["name"].fillna("")
+    left, right = st.columns(2)
+    with left:
+        ticker = st.selectbox(
+            "Ticker or name",
+            tickers,
+            index=tickers.index(asked) if asked in tickers else 0,
+            format_func=lambda one: _titled(one, names[one]),
+        )
+    with right:
+        others = st.multiselect(
+            "Compare with",
+            [one for one in tickers if one != ticker],
+            key=f"compared with {ticker}",
+            max_selections=len(charts.COMPARED) - 1,
+            format_func=lambda one: _titled(one, names[one]),
+            default=_others(tickers, ticker),
+            placeholder="up to three others",
+        )
+    st.query_params.from_dict({"ticker": ticker, "compare": others})
+    title = _titled(ticker, names[ticker])
+    st.set_page_config(page_title=f"{printable(title)} · stockbatch")
+    st.header(escaped(title))
     events = read(bi.events.current, ticker)
-    _next_session(best_first(read(bi.forecasts.of_ticker, ticker)), events)
     prices = read(bi.prices.of_ticker, ticker)
+    _next_session(latest.loc[ticker], best_first(read(bi.forecasts.of_ticker, ticker)), events)
+    if others:
+        _comparison(latest.loc[[ticker, *others]])
     _prices(prices, events)
     _predictions(prices, events, read(bi.forecasts.errors, ticker))
     _training(read(bi.models.losses, ticker))
 
 
-def _next_session(data: pd.DataFrame, events: pd.DataFrame) -> None:
+def _others(tickers: list[str], ticker: str) -> list[str]:
+    """Return the tickers that the address compares this one with."""
+    asked = dict.fromkeys(st.query_params.get_all("compare"))
+    return [one for one in asked if one in tickers and one != ticker][: len(charts.COMPARED) - 1]
+
+
+def _titled(ticker: str, name: str) -> str:
+    return f"{ticker} · {name}" if name else ticker
+
+
+def _next_session(best: pd.Series, methods: pd.DataFrame, events: pd.DataFrame) -> None:
     """Show the latest forecast by the best method, and the others beside it."""
-    best = data.iloc[0]
-    low, high = best["close_low_80"], best["close_high_80"]
-    rise = best["probability_of_rise_pct"]
-    currency = escaped(best["currency"] or "currency unknown")
-    figures(
-        {
-            "Target session": f"{best['session']:%Y-%m-%d}",
-            f"Forecast, {currency}": price(best["forecast_close"]),
-            "Naive: the last close": price(best["origin_close"]),
-            "Change": f"{best['forecast_return_pct']:+.2f} %",
-            "80 % interval": "none" if pd.isna(low) else f"{price(low)} to {price(high)}",
-            "P(rise)": "unknown" if pd.isna(rise) else f"{rise:.0f} %",
-        }
-    )
+    st.caption(f"Forecast of session {best['session']:%Y-%m-%d}")
+    figures(headline.of_one(best))
+    for line in awaited(best, events):
+        st.badge(escaped(line), icon=":material/event:", color="orange")
+    if not pd.isna(best["why"]):
+        st.markdown(escaped(best["why"]))
+    st.markdown(escaped(headline.point(best)))
     state = [] if best["is_current"] else ["this session is over: the forecast is old"]
-    said = [KINDS[str(best["kind"])], f"method {best['method']}", *state, *awaited(best, events)]
-    st.caption(" · ".join(map(escaped, said)))
+    said = [KINDS[str(best["kind"])], f"method {best['method']}", *state]
+    st.caption(escaped(" · ".join(said)))
     if best["is_demo"]:
         st.warning(DEMONSTRATION)
     with st.expander("By every method"):
-        number = st.column_config.NumberColumn
-        columns: Columns = {
-            "method": "method",
-            "forecast_close": number("forecast", format=PRICE),
-            "forecast_return_pct": number("change", format="%+.2f %%"),
-            "close_low_80": number("80 % from", format=PRICE),
-            "close_high_80": number("to", format=PRICE),
-            "close_low_95": number("95 % from", format=PRICE),
-            "close_high_95": number("to ", format=PRICE),
-            "probability_of_rise_pct": number("P(rise)", format="%.0f %%"),
-            "kind": "kind",
-        }
-        table(data, columns)
+        listing(headline.rows_of(methods), METHODS, file=f"{best['ticker']}-methods")
+
+
+def _comparison(latest: pd.DataFrame) -> None:
+    st.subheader("Compared")
+    listing(headline.rows_of(latest), headline.FORECASTS, file="compared")
+    prices = {ticker: read(bi.prices.of_ticker, ticker).tail(253) for ticker in latest["ticker"]}
+    plot(charts.compared(prices))
 
 
 def _prices(data: pd.DataFrame, events: pd.DataFrame) -> None:
-    span = st.segmented_control("Prices of the last", list(SPANS), default="1 year", required=True)
-    plot(charts.price(data.tail(SPANS[span] + 1), events))
+    span = st.segmented_control(
+        "Prices of the last", list(SPANS), default="6 months", required=True
+    )
+    plot(charts.price(data.tail(SPANS[span] + 1), events), height=420)
 
 
 def _predictions(prices: pd.DataFrame, events: pd.DataFrame, errors: pd.DataFrame) -> None:

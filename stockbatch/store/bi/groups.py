@@ -52,6 +52,20 @@ def tickers(db: Session, group: str) -> list[str]:
     return [row.ticker for row in found]
 
 
+def memberships(db: Session) -> Answer:
+    """Return every group with each ticker in it, those of exchanges too."""
+    return ask(db, "SELECT * FROM bi.groups ORDER BY group_kind, group_name, ticker")
+
+
+def accuracy(db: Session, kind: str, window: int) -> Answer:
+    """Return how well each method forecast the tickers of each group together."""
+    query = (
+        "SELECT * FROM bi.group_accuracy WHERE kind = :kind AND window_sessions = :window"
+        " ORDER BY group_kind, group_name, calendar, pinball"
+    )
+    return ask(db, query, kind=kind, window=window)
+
+
 def members(db: Session, kind: GroupKind | None = None) -> dict[tuple[str, str], list[str]]:
     """Return the tickers of every group, or those of a kind, by its kind and name.
 

@@ -16,8 +16,9 @@ SELECT
         AS naive_close
 FROM (
     SELECT
-        session, close, average_20, average_50, average_200, forecast_kind, origin_session,
-        forecast_close, close_low_80, close_high_80, close_low_95, close_high_95, currency, method
+        session, open, high, low, close, average_20, average_50, average_200, forecast_kind,
+        origin_session, forecast_close, close_low_50, close_high_50, close_low_80, close_high_80,
+        close_low_95, close_high_95, currency, method
     FROM bi.price_and_forecast
     WHERE ticker = :ticker
     ORDER BY session DESC

@@ -48,7 +48,11 @@ JUST_NOTICEABLE = 2.3
 TOGETHER = {
     "outcomes": tuple(charts.ACTIONS.values()),
     "predicted": (drawing.BLUE, drawing.VERMILION, drawing.GREY),
-    "prices": (drawing.BLUE, *(colour for colour, _ in charts.AVERAGES.values())),
+    "prices": (
+        *(drawing.BLUE, drawing.VERMILION),
+        *(colour for colour, _ in charts.AVERAGES.values()),
+    ),
+    "compared": tuple(colour for colour, _ in charts.COMPARED),
     "losses": (drawing.BLUE, drawing.VERMILION),
     "errors": (drawing.BLUE, drawing.ORANGE, drawing.SKY),
 }
@@ -116,10 +120,11 @@ def report(session, day, words="reports after the close", kind="earnings", *, pr
 def prices(sessions=10):
     data = pd.DataFrame({"session": pd.date_range("2024-01-01", periods=sessions, freq="D")})
     data["session"] = data["session"].astype("datetime64[s]")
-    ends = [f"close_{end}_{percent}" for end in ("low", "high") for percent in (80, 95)]
+    ends = [f"close_{end}_{percent}" for end in ("low", "high") for percent in (50, 80, 95)]
     averages = [f"average_{n}" for n in charts.AVERAGES]
-    columns = ["close", "forecast_close", "naive_close", *ends, *averages]
-    return data.assign(**dict.fromkeys(columns, 100.0), forecast_kind="live")
+    columns = ["open", "high", "low", "close", "forecast_close", "naive_close", *ends, *averages]
+    data = data.assign(**dict.fromkeys(columns, 100.0), forecast_kind="live")
+    return data.assign(origin_session=data["session"].shift())
 
 
 @pytest.mark.parametrize("draw", [charts.price, charts.predicted_and_actual])
@@ -216,3 +221,76 @@ def test_only_closes_outside_the_wide_interval_are_marked():
     made = charts.predicted_and_actual(data, events()).to_dict()
     (marked,) = [layer for layer in made["layer"] if layer["mark"].get("shape") == "diamond"]
     assert [row["close"] for row in made["datasets"][marked["data"]["name"]]] == [120.0, 80.0]
+
+
+def with_the_next(sessions=10):
+    """Return prices whose last session has a forecast and no bar yet."""
+    data = prices(sessions)
+    data.loc[sessions - 1, ["open", "high", "low", "close"]] = np.nan
+    low_and_high = {"close_low_50": 99.0, "close_low_80": 97.0, "close_low_95": 94.0}
+    low_and_high |= {"close_high_50": 101.0, "close_high_80": 103.0, "close_high_95": 106.0}
+    for name, value in low_and_high.items():
+        data.loc[sessions - 1, name] = value
+    return data
+
+
+def layers_of(made, kind):
+    """Return the marks of a kind with the rows that each draws."""
+    found = []
+    for layer in made["layer"]:
+        if layer["mark"]["type"] == kind:
+            data = layer.get("data", made.get("data"))
+            found.append((layer, made["datasets"][data["name"]]))
+    return found
+
+
+def test_the_fan_opens_at_the_last_close_and_is_widest_where_it_says_so():
+    made = charts.price(with_the_next(), events()).to_dict()
+    areas = layers_of(made, "area")
+    drawn = [
+        [
+            (row[layer["encoding"]["y"]["field"]], row[layer["encoding"]["y2"]["field"]])
+            for row in rows
+        ]
+        for layer, rows in areas
+    ]
+    assert drawn == [
+        [(100.0, 100.0), (94.0, 106.0)],
+        [(100.0, 100.0), (97.0, 103.0)],
+        [(100.0, 100.0), (99.0, 101.0)],
+    ]
+
+
+def test_candles_that_rise_are_pale_and_none_is_drawn_of_a_session_to_come():
+    data = with_the_next(4)
+    data.loc[0, ["open", "close"]] = [100.0, 102.0]
+    data.loc[1, ["open", "close"]] = [102.0, 99.0]
+    made = charts.price(data, events()).to_dict()
+    (pale, rising), (full, falling) = layers_of(made, "bar")
+    assert [row["session"][:10] for row in rising] == ["2024-01-01", "2024-01-03"]
+    assert [row["session"][:10] for row in falling] == ["2024-01-02"]
+    assert pale["mark"]["fillOpacity"] < full["mark"]["fillOpacity"]
+
+
+def test_many_sessions_are_a_line_of_closes():
+    made = charts.price(with_the_next(charts.MOST_CANDLES + 1), events()).to_dict()
+    assert layers_of(made, "bar") == []
+    assert "line: the close" in made["title"]["subtitle"]
+
+
+def test_tickers_are_compared_by_their_change_since_the_first_session_of_all():
+    one, other = with_the_next(10), with_the_next(6)
+    other["session"] = one["session"].tail(6).to_numpy()
+    other["close"] = [50.0, 55.0, 60.0, 50.0, 45.0, np.nan]
+    made = charts.compared({"AAA": one, "BBB": other}).to_dict()
+    changes = [[row["close"] for row in rows][:-1] for _, rows in layers_of(made, "line")]
+    assert changes == [[0.0] * 5, pytest.approx([0.0, 10.0, 20.0, 0.0, -10.0])]
+    ends = [[row["close_high_80"] for row in rows] for _, rows in layers_of(made, "rule")]
+    assert ends == [[pytest.approx(3.0)], [pytest.approx(106.0)]]
+
+
+@pytest.mark.parametrize("draw", [charts.price, charts.predicted_and_actual])
+def test_words_and_axes_have_the_colour_of_the_page(draw):
+    look = draw(with_the_next(), events()).configure(**drawing.LOOK).to_dict()["config"]
+    assert {look["title"]["color"], look["axis"]["labelColor"]} == {"currentColor"}
+    assert look["background"] == "transparent"

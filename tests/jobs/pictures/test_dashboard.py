@@ -17,12 +17,14 @@ from jobs.pictures.dashboard.page import escaped
 from jobs.words import DISCLAIMER
 from stockbatch import database
 from stockbatch.config import PREFIX
-from stockbatch.records import Event, Timing
-from stockbatch.store import events, forecasts
+from stockbatch.exceptions import DatabaseUnavailable
+from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
+from stockbatch.store import alerts, events, forecasts, labels
 from stockbatch.store.calendar import extend
 from tests.support.ledger import forecast_of, in_time, listed, naive_of, opened
-from tests.support.market import NOW, calendar, session
+from tests.support.market import CODE, NOW, calendar, session
 from tests.support.places import ROOT
+from tests.support.sheets import sheets
 
 PAGES = ("overview", "ticker", "accuracy", "operations")
 """Those that read the database."""
@@ -66,6 +68,11 @@ def texts(app):
     return "\n".join(box.value for group in boxes for box in group)
 
 
+def tables(app):
+    """Return the tables of a page, each as its rows by their headings."""
+    return [table for box in app.get("html") for table in sheets(box.proto.body)]
+
+
 def figures(app):
     return {figure.label: figure.value for figure in app.metric}
 
@@ -106,6 +113,7 @@ def test_a_database_that_does_not_answer_is_one_sentence(open_page, monkeypatch)
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/none")
     (warning,) = open_page("overview").warning
     assert dashboard_page.escaped("127.0.0.1:1") in warning.value
+    assert "`stockbatch doctor`" in warning.value
     assert "secret" not in warning.value
 
 
@@ -157,7 +165,7 @@ def test_the_demonstration_says_what_it_is(open_page, engine):
     app = open_page("overview")
     assert "Demonstration" not in texts(app)
     assert figures(app)["Tickers"] == "1"
-    assert list(app.dataframe[0].value["ticker"]) == ["AAA"]
+    assert [row["ticker"] for row in tables(app)[0]] == ["AAA"]
     assert "Demonstration" in texts(open_page("ticker", ticker="^DEMO"))
 
 
@@ -170,7 +178,7 @@ def test_a_live_forecast_is_preferred_and_said_to_be_live(open_page, fresh):
     streamlit.cache_data.clear()
     app = open_page("overview")
     assert "1 live: made before the session opened" in texts(app)
-    assert list(app.dataframe[0].value["forecast_close"]) == [101.0]
+    assert escaped("Point forecast: 101.00") in texts(open_page("ticker"))
 
 
 def test_an_old_forecast_is_said_to_be_old(open_page, fresh):
@@ -185,16 +193,16 @@ def test_a_forecast_without_an_interval_is_shown(open_page, fresh):
     issue(db, naive_of(instrument))
     assert figures(open_page("overview"))["Tickers"] == "1"
     shown = figures(open_page("ticker"))
-    assert shown["80 % interval"] == "none"
-    assert shown["P(rise)"] == "unknown"
+    assert shown["Expected move"] == "unknown"
+    assert shown["Rise"] == "unknown"
 
 
 def test_what_is_known_to_move_a_session_is_said(open_page, fresh):
     db, instrument = fresh
     issue(db, forecast_of(instrument))
     app = open_page("ticker")
-    assert "event" not in texts(app)
-    assert open_page("overview").dataframe[0].value["event"].isna().all()
+    assert "move it" not in texts(app)
+    assert "event" not in tables(open_page("overview"))[0][0]
 
     report = Event(symbol="AAA", date=session(0), timing=Timing.AFTER_CLOSE)
     events.record(db, [instrument], [report], "import", NOW)
@@ -202,7 +210,17 @@ def test_what_is_known_to_move_a_session_is_said(open_page, fresh):
     streamlit.cache_data.clear()
     assert "reports after the close" in texts(open_page("ticker"))
     assert escaped(f"({session(0)})") in texts(open_page("ticker"))
-    assert list(open_page("overview").dataframe[0].value["event"]) == ["reports after the close"]
+    shown = open_page("overview")
+    common = escaped("all: event reports after the close")  # to the only ticker there is
+    assert common in texts(shown)
+    assert tables(shown)[1] == [
+        {
+            "session": str(session(1)),
+            "ticker": "AAA",
+            "event": "reports after the close",
+            "its day": str(session(0)),
+        }
+    ]
 
 
 def test_an_unknown_ticker_in_the_address_is_not_repeated(open_page, fresh):
@@ -224,3 +242,72 @@ def test_the_guide_is_a_page_without_a_database(open_page, monkeypatch):
     )
     assert ".md" not in said
     assert DISCLAIMER in said
+
+
+def test_an_embedded_database_that_was_stopped_names_the_command_that_starts_it(
+    open_page, monkeypatch, tmp_path
+):
+    def stopped(*_args, **_options):
+        raise DatabaseUnavailable(url="postgresql://reader@127.0.0.1:1/x", reason="refused")
+
+    monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
+    monkeypatch.setenv(f"{PREFIX}HOME", str(tmp_path))
+    monkeypatch.setattr(database, "engine", stopped)
+    for page in PAGES:
+        (warning,) = open_page(page).warning
+        assert "`stockbatch db start` starts it" in warning.value
+
+
+def test_a_search_finds_tickers_and_names_and_says_where_there_is_none(open_page, engine):
+    with Session(engine) as db:
+        extend(db, calendar(), session(-30), session(30))
+        for instrument in listed(db, "AAA", "BBB"):
+            issue(db, forecast_of(instrument))
+    app = open_page("overview")
+    assert [row["ticker"] for row in tables(app)[0]] == ["AAA", "BBB"]
+    app.text_input[0].set_value(" bb").run()
+    assert [row["ticker"] for row in tables(app)[0]] == ["BBB"]
+    app.text_input[0].set_value("nobody").run()
+    assert tables(app) == []
+    assert "No ticker or name has that in it" in texts(app)
+
+
+def test_a_group_is_a_filter_and_has_a_row_of_its_own(open_page, engine):
+    with Session(engine) as db:
+        extend(db, calendar(), session(-30), session(30))
+        first, other = listed(db, "AAA", "BBB")
+        for instrument in (first, other):
+            issue(db, forecast_of(instrument))
+        labels.put(db, GroupKind.WATCHLIST, "Our *own*", [other.id])
+        db.commit()
+    app = open_page("overview")
+    groups = {row["group"]: row["tickers"] for row in tables(app)[1]}
+    assert groups == {"XNYS": "2", "Our *own*": "1"}
+    app.selectbox[1].set_value("watchlist: Our *own*").run()
+    assert [row["ticker"] for row in tables(app)[0]] == ["BBB"]
+
+
+def test_the_ticker_is_in_the_title_and_up_to_four_are_compared(open_page, engine):
+    with Session(engine) as db:
+        extend(db, calendar(), session(-30), session(30))
+        for instrument in listed(db, "AAA", "BBB", "CCC", "DDD", "EEE"):
+            issue(db, forecast_of(instrument))
+    app = open_page("ticker", ticker="BBB")
+    assert app.header[0].value == "BBB"
+    assert not app.subheader
+    app = open_page("ticker", ticker="BBB", compare=["CCC", "none", "BBB", "AAA", "DDD", "EEE"])
+    assert app.multiselect[0].value == ["CCC", "AAA", "DDD"]
+    assert {row["ticker"] for row in tables(app)[1]} == {"AAA", "BBB", "CCC", "DDD"}
+
+
+def test_an_alert_that_is_on_is_said_on_top_of_operations(open_page, fresh):
+    db, _ = fresh
+    assert "nothing is wrong" in texts(open_page("operations"))
+    alert = Alert(
+        condition=Condition.FAILED_RUN, subject=CODE, message="it *failed*", session=session()
+    )
+    alerts.reconcile(db, [alert], NOW, [])
+    db.commit()
+    streamlit.cache_data.clear()
+    (said,) = open_page("operations").error
+    assert escaped("it *failed*") in said.value

@@ -1,10 +1,14 @@
 """The built-in dashboard as a visitor sees it, in a real browser."""
 
+import re
+import time
 from dataclasses import dataclass
 
+import pandas as pd
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from sqlalchemy import Engine
 
 from jobs.replay.backtest import backtest
@@ -20,23 +24,17 @@ from tests.support.browser import (
     dashboard,
     hosts_asked,
     pointed_at,
+    prefer,
     resize,
     shown_figures,
-    shown_table,
+    shown_sheet,
     visit,
     wait_for,
 )
 from tests.support.market import CODE, NOW, Market, fetch, run, session
 
 pytestmark = pytest.mark.slow
-NUMBERS = {
-    "forecast": "forecast_close",
-    "naive": "origin_close",
-    "change": "forecast_return_pct",
-    "80 % from": "close_low_80",
-    "to": "close_high_80",
-    "P(rise)": "probability_of_rise_pct",
-}
+TITLED = "return document.title.startsWith(arguments[0] + ' ·') || null"
 
 
 @dataclass
@@ -93,13 +91,13 @@ def desktop(visitor):
 def test_the_overview_shows_the_forecasts_of_the_next_session(desktop):
     desktop.open("")
     expected = desktop.rows(
-        "SELECT *, close_high_80 / origin_close - close_low_80 / origin_close AS width"
-        " FROM bi.next_session_forecast WHERE is_headline ORDER BY width DESC"
+        "SELECT * FROM bi.next_session_forecast WHERE is_headline ORDER BY expected_move_pct DESC"
     )
     assert len(expected) == 3
     figures = shown_figures(desktop.browser)
     assert figures["Target session"] == str(session(2))
     assert figures["Tickers"] == "3"
+    assert figures["With an event"] == "1"
     skills = desktop.rows(
         "SELECT skill_pct FROM bi.accuracy WHERE scope = 'ticker' AND is_headline"
         " AND metric = 'pinball' AND window_sessions = 250 AND kind = 'late'"
@@ -107,12 +105,73 @@ def test_the_overview_shows_the_forecasts_of_the_next_session(desktop):
     better = sum(row["skill_pct"] > 0 for row in skills)
     assert figures["Better than rolling quantiles, late"] == f"{better} of 3"
 
-    table = shown_table(desktop.browser)
+    table = shown_sheet(desktop.browser)
     assert [row["ticker"] for row in table] == [row["ticker"] for row in expected]
     for shown, row in zip(table, expected, strict=True):
-        for heading, column in NUMBERS.items():
-            assert float(shown[heading]) == pytest.approx(row[column])
-        assert (shown["kind"], shown["session"][:10]) == ("late", str(session(2)))
+        assert shown["expected move"] == f"± {row['expected_move_pct']:.1f} %"
+        assert shown["downside"] == f"{row['downside_pct']:+.1f} %".replace("-", "−")
+        assert shown["rise"] == f"{row['probability_of_rise_pct']:.0f} %"
+        assert shown["last close"] == price(row["origin_close"])
+        assert shown["event"] == (row["event"] or "")
+    common = "return document.querySelector('[data-testid=stMain]').innerText"
+    assert f"all: session {session(2)} · kind late" in desktop.browser.execute_script(common)
+
+
+def test_a_row_is_a_link_wherever_it_is_clicked_and_for_the_keyboard(desktop):
+    desktop.open("")
+    (cell,) = desktop.browser.find_elements(
+        By.XPATH, "//tr[th[contains(., 'BBB')]]/td[contains(., 'reports')]"
+    )
+    cell.click()
+    wait_for(desktop.browser, TITLED, "BBB")
+    desktop.open("")
+    link = desktop.browser.find_element(By.XPATH, "//tbody/tr[1]/th/a")
+    ticker = link.text
+    link.send_keys(Keys.ENTER)
+    wait_for(desktop.browser, TITLED, ticker)
+
+
+def test_a_visitor_takes_the_table_away(desktop, tmp_path):
+    desktop.browser.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    desktop.open("")
+    for words in ("CSV", "Excel"):
+        desktop.browser.find_element(By.XPATH, f"//button[contains(., '{words}')]").click()
+    files = [tmp_path / f"next-session.{suffix}" for suffix in ("csv", "xlsx")]
+    for _ in range(100):
+        if all(file.exists() for file in files):
+            break
+        time.sleep(0.1)
+    expected = desktop.rows("SELECT * FROM bi.next_session_forecast WHERE is_headline")
+    for taken in (pd.read_csv(files[0]), pd.read_excel(files[1])):
+        by_ticker = taken.set_index("ticker")
+        assert taken["ticker"].iloc[0] == shown_sheet(desktop.browser)[0]["ticker"]
+        for row in expected:
+            found = by_ticker.loc[row["ticker"]]
+            assert found["expected_move_pct"] == pytest.approx(row["expected_move_pct"])
+            assert str(found["session"])[:10] == str(session(2))
+
+
+@pytest.mark.parametrize("colour", ["light", "dark"])
+def test_pages_are_as_light_or_dark_as_the_visitor_likes(desktop, colour):
+    prefer(desktop.browser, colour)
+    try:
+        desktop.open("ticker?ticker=BBB")
+        colours = """
+        const of = (what, name) => getComputedStyle(document.querySelector(what))[name];
+        const text = [...document.querySelectorAll('[data-testid=stVegaLiteChart] svg text')];
+        return [of('[data-testid=stApp]', 'backgroundColor'), getComputedStyle(text[0]).fill,
+            of('.sheet thead th', 'backgroundColor')]
+        """
+        ground, words, heading = (
+            sum(map(int, re.findall(r"\d+", found)[:3]))
+            for found in desktop.browser.execute_script(colours)
+        )
+    finally:
+        prefer(desktop.browser, "light")
+    assert (ground > words) == (heading > words) == (colour == "light")
+    assert abs(ground - words) > 300
 
 
 def test_the_ticker_page_shows_forecast_prices_and_training(desktop):
@@ -121,19 +180,20 @@ def test_the_ticker_page_shows_forecast_prices_and_training(desktop):
         "SELECT * FROM bi.next_session_forecast WHERE ticker = 'BBB' AND is_headline"
     )
     figures = shown_figures(desktop.browser)
-    assert figures == {
-        "Target session": str(session(2)),
-        "Forecast, currency unknown": price(row["forecast_close"]),
-        "Naive: the last close": price(row["origin_close"]),
-        "Change": f"{row['forecast_return_pct']:+.2f} %",
-        "80 % interval": f"{price(row['close_low_80'])} to {price(row['close_high_80'])}",
-        "P(rise)": f"{row['probability_of_rise_pct']:.0f} %",
-    }
+    assert figures["Expected move"] == f"± {row['expected_move_pct']:.1f} %"
+    assert figures["Against the usual"] == f"{row['move_ratio']:.1f} ×"
+    assert figures["Upside, 95 % level"] == f"{row['upside_pct']:+.1f} %"
+    assert figures["Beyond ±2 %"] == f"{row['probability_of_move_2_pct']:.0f} %"
+    said = desktop.browser.execute_script("return document.body.innerText")
+    assert row["why"] in said
+    assert f"Point forecast: {price(row['forecast_close'])}" in said
+    assert f"known to move it: reports after the close ({session(1)})" in said
+    assert desktop.browser.title == "BBB · stockbatch"
 
 
 def test_the_pointer_shows_the_numbers_of_its_session(desktop):
     desktop.open("ticker?ticker=BBB")
-    tips = pointed_at(desktop.browser, "Closing price", from_right=0.02)
+    tips = pointed_at(desktop.browser, "Prices and the session to come", from_right=0.02)
     (row,) = desktop.rows(
         "SELECT close, average_50 FROM bi.price_and_forecast"
         " WHERE ticker = 'BBB' AND session = :day",
@@ -166,11 +226,11 @@ def test_reports_are_marked_over_the_plots(desktop):
     return [...plot.querySelectorAll('text')].filter(text => text.textContent === 'report').map(
         text => text.getBoundingClientRect().right)
     """
-    for title in ("Closing price", "Predicted against actual"):
+    for title in ("Prices and the session to come", "Predicted against actual"):
         past, ahead = desktop.browser.execute_script(words, title)
         assert past < ahead - 50
     desktop.open("")
-    shown = {row["ticker"]: row["event"] for row in shown_table(desktop.browser)}
+    shown = {row["ticker"]: row["event"] for row in shown_sheet(desktop.browser)}
     assert shown == {"AAA": "", "BBB": "reports after the close", "CCC": ""}
 
 
@@ -199,21 +259,24 @@ def test_the_accuracy_page_compares_methods_and_tickers(desktop):
         " AND session = (SELECT max(session) FROM bi.leaderboard) ORDER BY pinball"
     )
     assert len(expected) > 3
-    found = shown_table(desktop.browser)
+    found = shown_sheet(desktop.browser)
     assert [row["method"] for row in found] == [row["method"] for row in expected]
     for shown, row in zip(found[:-1], expected[:-1], strict=True):
-        assert float(shown["scored"]) == row["n"]
-        assert float(shown["pinball"]) == pytest.approx(row["pinball"])
-        assert float(shown["inside 80 %"]) == pytest.approx(row["coverage_80_pct"])
+        assert shown["scored"] == f"{row['n']:,}"
+        assert shown["pinball"] == f"{row['pinball']:.5f}"
+        assert shown["inside 80 %"] == f"{row['coverage_80_pct']:.1f} %"
     assert found[-1]["method"] == "naive"  # it has no quantiles
-    assert float(found[-1]["point vs naive"]) == 0
+    assert found[-1]["point vs naive"] == "+0.00 %"
 
     (row,) = desktop.rows(
-        "SELECT skill_pct FROM bi.accuracy WHERE ticker = 'CCC' AND is_headline"
+        "SELECT skill_pct, n FROM bi.accuracy WHERE ticker = 'CCC' AND is_headline"
         " AND metric = 'pinball' AND window_sessions = 250 AND kind = 'late'"
     )
-    shown = {row["ticker"]: row for row in shown_table(desktop.browser, 1)}
-    assert float(shown["CCC"]["vs rolling quantile"]) == pytest.approx(row["skill_pct"])
+    shown = {row["ticker"]: row for row in shown_sheet(desktop.browser, -1)}
+    skill = f"{row['skill_pct']:+.2f} %".replace("-", "−")
+    assert shown["CCC"]["vs rolling quantile"] == skill
+    said = desktop.browser.execute_script("return document.body.innerText")
+    assert f"the last 250 sessions, of which {row['n']} are scored" in said
 
 
 def test_the_operations_page_shows_runs_and_outcomes(desktop):
@@ -225,8 +288,8 @@ def test_the_operations_page_shows_runs_and_outcomes(desktop):
         "Tickers": "3",
         "Without a forecast": "0",
     }
-    runs = shown_table(desktop.browser)
-    assert [row["session"][:10] for row in runs] == [str(session(day)) for day in (1, 0, -1)]
+    runs = shown_sheet(desktop.browser)
+    assert [row["session"] for row in runs] == [str(session(day)) for day in (1, 0, -1)]
     expected = desktop.rows(
         "SELECT action, reason, count(*) AS tickers FROM bi.outcomes WHERE session = :day"
         " GROUP BY action, reason ORDER BY tickers DESC, action",
@@ -234,7 +297,7 @@ def test_the_operations_page_shows_runs_and_outcomes(desktop):
     )
     found = [
         (row["outcome"], row["reason"], int(row["tickers"]))
-        for row in shown_table(desktop.browser, 1)
+        for row in shown_sheet(desktop.browser, 1)
     ]
     assert sorted(found) == sorted(tuple(row.values()) for row in expected)
 
@@ -249,8 +312,8 @@ def test_a_page_fits_a_phone_and_asks_nobody_else(visitor, page):
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
     wide = """
     const main = document.querySelector('[data-testid=stMain]');
-    const parts = ['Metric', 'VegaLiteChart', 'DataFrame', 'CaptionContainer', 'ButtonGroup'];
-    const names = parts.map(part => `[data-testid=st${part}]`).join(', ') + ', table';
+    const parts = ['Metric', 'VegaLiteChart', 'CaptionContainer', 'ButtonGroup', 'Html'];
+    const names = parts.map(part => `[data-testid=st${part}]`).join(', ');
     return [main.scrollWidth, ...[...main.querySelectorAll(names)].map(
         part => part.getBoundingClientRect().right)]
     """

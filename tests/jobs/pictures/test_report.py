@@ -1,6 +1,9 @@
 """`stockbatch report`: one file that needs nothing else."""
 
+import re
 import sys
+from base64 import b64decode
+from io import BytesIO
 
 import pytest
 from PIL import Image, ImageColor
@@ -18,10 +21,11 @@ from stockbatch.records import Event, Timing
 from stockbatch.store import events, instruments
 from stockbatch.store import forecasts as store
 from stockbatch.store.calendar import extend
-from tests.support.browser import PHONE, complaints, hosts_asked, resize, wait_for
+from tests.support.browser import PHONE, complaints, hosts_asked, prefer, resize
 from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import CODE, NOW, Market, calendar, run, session
+from tests.support.sheets import sheets
 
 
 @pytest.fixture(scope="module")
@@ -66,55 +70,97 @@ def forecasts(address, query, **parameters):
     return found
 
 
-def drawn(browser, file):
-    """Return the texts of the plots of a page on disk."""
+def shown(browser, file):
+    """Return all that a page on disk says, and the texts of its plots."""
     hosts_asked(browser), complaints(browser)
     browser.get(file.as_uri())
-    script = """
-    const texts = [...document.querySelectorAll('svg text')].map(text => text.textContent);
-    return texts.length ? texts : null
-    """
-    return wait_for(browser, script)
+    texts = "return [...document.querySelectorAll('svg text')].map(text => text.textContent)"
+    return browser.execute_script("return document.body.innerText"), browser.execute_script(texts)
+
+
+def headline_of(address, ticker):
+    query = "SELECT * FROM bi.next_session_forecast WHERE ticker = :ticker AND is_headline"
+    (row,) = forecasts(address, query, ticker=ticker)
+    return row
 
 
 @pytest.mark.slow
-def test_a_page_needs_no_network(report, filled, browser, tmp_path):
+def test_a_page_needs_no_network_and_no_script(report, filled, browser, tmp_path):
     page = tmp_path / "report.html"
     assert report(filled, "AAA", "--out", page) == (0, f"{page}: written\n")
-    (row,) = forecasts(
-        filled,
-        "SELECT * FROM bi.next_session_forecast WHERE ticker = 'AAA' AND is_headline",
-    )
-    texts = drawn(browser, page)
-    assert f"AAA: forecast of {session(1)}" in texts
-    for column in ("forecast_close", "origin_close", "close_low_80", "close_high_95"):
-        assert price(row[column]) in texts
-    for words in ("Closing price", "Predicted against actual", "Error over time"):
+    row = headline_of(filled, "AAA")
+    said, texts = shown(browser, page)
+    assert f"AAA: forecast of {session(1)}" in said
+    assert f"± {row['expected_move_pct']:.1f} %" in said
+    assert row["why"] in said
+    assert f"Point forecast: {price(row['forecast_close'])}" in said
+    assert f"known to move it: reports after the close ({session(0)})" in said
+    assert "Not investment advice." in said
+    for column in ("forecast_close", "close_low_80", "close_high_95"):
+        assert price(row[column]) in said
+    for words in ("Prices and the session to come", "Predicted against actual", "Error over time"):
         assert words in texts
-    assert f"known to move it: reports after the close ({session(0)})" in texts
     assert texts.count("report") == 4  # two in either plot
     assert "Training of its own model" in texts
-    assert "Not investment advice." in " ".join(texts)
-    assert browser.title == "stockbatch"
+    assert browser.title == f"AAA: forecast of {session(1)} · stockbatch"
+    assert "<script" not in page.read_text(encoding="utf-8")
     assert hosts_asked(browser) == set()
     assert complaints(browser) == []
+
+
+@pytest.mark.slow
+def test_a_page_is_read_on_a_phone_and_in_the_dark(report, filled, browser, tmp_path):
+    page = tmp_path / "report.html"
+    assert report(filled, "AAA", "--out", page)[0] == 0
     resize(browser, PHONE)
-    width = "return document.querySelector('svg').getBoundingClientRect().width"
-    assert browser.execute_script(width) <= PHONE[0]
+    prefer(browser, "dark")
+    try:
+        shown(browser, page)
+        width, smallest, ground, words, plotted = browser.execute_script("""
+        const of = (what, name) => getComputedStyle(document.querySelector(what))[name];
+        const sizes = [...document.querySelectorAll('svg text')].map(
+            text => text.getBoundingClientRect().height);
+        return [document.documentElement.scrollWidth, Math.min(...sizes.filter(size => size)),
+            of('html', 'colorScheme'), of('body', 'color'), of('svg text', 'fill')]
+        """)
+    finally:
+        prefer(browser, "light")
+    assert width <= PHONE[0]
+    assert smallest > 8
+    assert (ground, words, plotted) == ("light dark", *["rgb(255, 255, 255)"] * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(8.27, 11.69), (8.5, 11)], ids=["a4", "letter"])
+def test_a_page_is_printed_on_any_paper(report, filled, browser, tmp_path, width, height):
+    page = tmp_path / "report.html"
+    assert report(filled, "--out", page)[0] == 0
+    browser.get(page.as_uri())
+    size = {"paperWidth": width, "paperHeight": height, "printBackground": True}
+    printed = browser.execute_cdp_cmd("Page.printToPDF", size)["data"]
+    pages = PdfReader(BytesIO(b64decode(printed))).pages
+    said = "".join(one.extract_text() for one in pages)
+    for ticker in ("AAA", "BBB", "CCC"):
+        assert price(headline_of(filled, ticker)["origin_close"]) in said
 
 
 @pytest.mark.slow
 def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
     page = tmp_path / "report.html"
     assert report(filled, "--out", page)[0] == 0
-    texts = drawn(browser, page)
-    assert f"Forecasts of {session(1)}" in texts
-    rows = forecasts(filled, "SELECT * FROM bi.next_session_forecast WHERE is_headline")
-    assert len(rows) == 3
-    for row in rows:
-        assert row["ticker"] in texts
-        assert price(row["close_high_80"]) in texts
-    assert texts.count("reports after the close") == 1
+    said, texts = shown(browser, page)
+    assert f"Forecasts of {session(1)}" in said
+    rows = forecasts(
+        filled,
+        "SELECT * FROM bi.next_session_forecast WHERE is_headline"
+        " ORDER BY expected_move_pct DESC, ticker",
+    )
+    (table,) = sheets(page.read_text(encoding="utf-8"))
+    assert [row["ticker"] for row in table] == [row["ticker"] for row in rows]
+    for found, row in zip(table, rows, strict=True):
+        assert found["expected move"] == f"± {row['expected_move_pct']:.1f} %"
+        assert found["last close"] == price(row["origin_close"])
+        assert found["event"] == (row["event"] or "")
     assert any("last 250 sessions, backtest" in line for line in texts)
 
 
@@ -130,32 +176,52 @@ def test_a_picture_is_drawn(report, filled, tmp_path):
     assert ImageColor.getrgb(VERMILION) in colours
 
 
-def test_a_pdf_holds_its_text(report, filled, tmp_path):
+@pytest.mark.parametrize(("paper", "size"), [("a4", (595, 842)), ("letter", (612, 792))])
+def test_a_pdf_holds_its_text_on_pages_of_paper(report, filled, tmp_path, paper, size):
     document = tmp_path / "report.pdf"
-    assert report(filled, "AAA", "--out", document)[0] == 0
+    assert report(filled, "AAA", "--out", document, "--paper", paper)[0] == 0
     (row,) = forecasts(
         filled,
         "SELECT * FROM bi.next_session_forecast WHERE ticker = 'AAA' AND method = 'ewma'",
     )
-    (page,) = PdfReader(document).pages
-    said = page.extract_text()
+    pages = PdfReader(document).pages
+    assert {tuple(map(round, page.mediabox[2:])) for page in pages} == {size}
+    said = "\n".join(page.extract_text() for page in pages)
     assert f"AAA: forecast of {session(1)}" in said
-    assert price(row["close_low_95"]) in said
+    assert price(row["close_low_80"]) in said
+    assert f"{len(pages)} of {len(pages)}" in said
     assert "Not investment advice." in said
 
 
-def test_a_ticker_cannot_end_the_script_of_the_page(report, settings, engine, server, tmp_path):
-    hostile = "</script><script>alert(1)</script>"
+def test_every_ticker_is_on_paper_under_its_headings(report, settings, engine, tmp_path):
+    tickers = [f"T{number:03}" for number in range(120)]
+    with Session(engine) as db:
+        extend(db, calendar(), session(-30), session(30))
+        made = [forecast_of(instrument) for instrument in listed(db, *tickers)]
+        store.add(db, made, opened(db), issued_at=NOW)
+        db.commit()
+    document = tmp_path / "report.pdf"
+    assert report(engine.url, "--out", document)[0] == 0
+    texts = [page.extract_text() for page in PdfReader(document).pages]
+    assert len(texts) > 2
+    assert sorted(re.findall(r"\bT\d{3}\b", "\n".join(texts))) == tickers
+    assert all("expected move" in text for text in texts if re.search(r"\bT\d{3}\b", text))
+
+
+def test_a_ticker_is_no_markup_of_a_page(report, settings, engine, tmp_path):
+    hostile = "</table><script>alert(1)</script>"
     with Session(engine) as db:
         extend(db, calendar(), session(-30), session(30))
         (instrument,) = listed(db, hostile)
         store.add(db, [forecast_of(instrument)], opened(db), issued_at=NOW)
         db.commit()
-    page = tmp_path / "report.html"
-    assert report(engine.url, hostile, "--out", page)[0] == 0
-    written = page.read_text(encoding="utf-8")
-    assert "</script><script>alert" not in written
-    assert r"\u003c/script>\u003cscript>alert(1)" in written
+    for arguments in ((hostile,), ()):
+        page = tmp_path / "report.html"
+        assert report(engine.url, *arguments, "--out", page)[0] == 0
+        written = page.read_text(encoding="utf-8")
+        assert "<script" not in written
+        assert "&lt;/table&gt;&lt;script&gt;alert(1)" in written
+    assert report(engine.url, hostile, "--out", tmp_path / "report.pdf")[0] == 0
 
 
 # ---- what cannot be done is said in a line
