@@ -100,10 +100,23 @@ LEFT JOIN LATERAL (
             AND made.horizon = 1
             -- An array, so that one walk of the index finds all three, or none.
             AND made.method = ANY (ARRAY[headline.method, 'lstm', 'rolling_quantile'])
-        -- Of the method shown, live before late before backtest, as in bi.forecast_history.
-        ORDER BY made.method <> headline.method, made.method <> 'lstm',
-            made.kind DESC, made.recorded_at DESC, made.id DESC
-        LIMIT 1
+            -- Of the method shown, live before late before backtest, as in bi.forecast_history. To
+            -- sort would cost the many sessions that have no forecast as much as the few that do.
+            AND NOT EXISTS (
+                SELECT FROM stockbatch.forecasts AS better
+                WHERE better.instrument_id = made.instrument_id
+                    AND better.target_session = made.target_session
+                    AND better.horizon = 1
+                    AND better.method = ANY (ARRAY[headline.method, 'lstm', 'rolling_quantile'])
+                    AND (
+                        better.method = headline.method, better.method = 'lstm',
+                        better.kind, better.recorded_at, better.id
+                    ) > (
+                        made.method = headline.method, made.method = 'lstm',
+                        made.kind, made.recorded_at, made.id
+                    )
+            )
+        OFFSET 0 -- row by row
     ) AS best
     LEFT JOIN stockbatch.bars AS origin
         ON origin.instrument_id = p.instrument_id AND origin.session = best.origin_session
@@ -119,12 +132,15 @@ CROSS JOIN LATERAL (
 ) AS paid
 LEFT JOIN LATERAL (
     SELECT
-        (array_agg(e.event ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id)
-            FILTER (WHERE e.is_current))[1] AS event,
-        max(e.updated_at) AS updated_at
-    -- Few sessions have any: the table's own index says so before the view is asked for its words.
+        -- Few sessions have any: only of these the view is asked for its words.
+        CASE WHEN count(*) > 0 THEN (
+            SELECT e.event FROM bi.events AS e
+            WHERE e.ticker = p.ticker AND e.session = p.session AND e.is_current
+            ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id
+            LIMIT 1
+        ) END AS event,
+        max(greatest(own.recorded_at, own.withdrawn_at)) AS updated_at
     FROM stockbatch.events AS own
-    JOIN bi.events AS e ON e.event_id = own.id
     WHERE own.instrument_id = p.instrument_id AND own.session = p.session
 ) AS moves ON true
 WHERE p.state IS NOT NULL OR f.method IS NOT NULL;
