@@ -39,8 +39,8 @@ def _after(
             return known
         tickers = _active(db, calendar, demo=demo)
         lesson = _scored(db, tickers, method, calendar.between(since, run.session))
-    *_, last = crowd.learn_by_session(known, *lesson)
-    if last is not None and np.isfinite(lesson[1][:, -1]).any():
+    *_, before, last = known, *crowd.learn_by_session(known, *lesson)
+    if last is not None and last is not before:  # the session itself has taught something
         with app.transaction() as db:
             runs.lock(db, run)
             crowds.add(db, calendar.code, method, {run.session: last}, demo=demo)

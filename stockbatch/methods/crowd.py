@@ -38,6 +38,8 @@ SHARE = 0.5
 """The crowd's of what a calibration says, the ticker's own is the rest."""
 HEARD_AFTER = 20
 """Sessions until the crowd has its full share."""
+FEWEST = 5
+"""Tickers whose returns are known that a session needs to teach: fewer are no crowd."""
 _TOGETHER, _ALONE, _FORGETTING = np.array(LEARNERS).T
 _SHAPE = (len(SIDES), len(LEARNERS))
 
@@ -46,11 +48,13 @@ def learn(crowd: Crowd | None, quantiles: Floats, actual: Floats) -> Crowd | Non
     """Return what a crowd knows after a session; None: nothing yet.
 
     `quantiles` are those it stated for the session, uncalibrated, (T, 11), `actual` the log returns
-    that came, (T,), NaN where there was none. A session of which nothing is known teaches nothing.
+    that came, (T,), NaN where there was none. A session of which too few are known teaches nothing.
     """
+    if np.isfinite(actual).sum() < FEWEST:  # most sessions of a young database
+        return crowd
     needed, share, known = surprises(quantiles[:, None], actual[:, None], 1)
     some = known[:, 0] > 0
-    if not some.any():
+    if some.sum() < FEWEST:
         return crowd
     if crowd is None or crowd.logs.shape != _SHAPE:  # of other levels or learners: it starts anew
         crowd = Crowd(logs=np.zeros(_SHAPE), losses=np.zeros(len(LEARNERS)), sessions=0, tickers=0)

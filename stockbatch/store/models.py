@@ -82,7 +82,8 @@ ORDER BY m.last_session DESC, m.id DESC
 
 def add_base(db: Session, model: TrainedModel, run: Run, *, demo: bool) -> TrainedModel:
     """Store a base model and return it with its id."""
-    return replace(model, id=_add(db, model, None, run, demo=demo))
+    (number,) = _add(db, [model], [_values(model, None, run, demo=demo)])
+    return replace(model, id=number)
 
 
 def add(db: Session, models: Mapping[int, TrainedModel], run: Run, *, demo: bool) -> dict[int, int]:
@@ -91,33 +92,64 @@ def add(db: Session, models: Mapping[int, TrainedModel], run: Run, *, demo: bool
     The same data, settings, seed and base make the same model: it is stored once. One that was
     pruned gets its weights back, where they are the very same.
     """
-    return {key: _add(db, model, key, run, demo=demo) for key, model in models.items()}
+    rows = [_values(model, key, run, demo=demo) for key, model in models.items()]
+    return dict(zip(models, _add(db, list(models.values()), rows), strict=True))
 
 
 def _add(
-    db: Session, model: TrainedModel, instrument_id: int | None, run: Run, *, demo: bool
-) -> int:
-    values = _values(model, instrument_id, run, demo=demo)
-    # The key has columns that may be NULL, which equal nothing: a base has no instrument.
-    same = [getattr(ModelRow, key).is_not_distinct_from(values[key]) for key in MODEL_KEY]
-    kept = db.scalar(select(ModelRow.id).where(*same, ModelRow.weights.is_not(None)).limit(1))
-    if kept is None:
-        # Only the very weights that were pruned come back; others make another model.
-        pruned = update(ModelRow).where(*same, ModelRow.weights_sha256 == values["weights_sha256"])
-        refilled = pruned.values(weights=values["weights"])
-        kept = db.scalar(refilled.returning(ModelRow.id))
-    if kept is not None:
-        return int(kept)
-    added = db.scalar(insert(ModelRow).values(values).returning(ModelRow.id))
-    if model.validation_loss:
-        db.execute(
-            insert(TrainingCurveRow).values(
-                model_id=added,
-                training_loss=list(model.training_loss),
-                validation_loss=list(model.validation_loss),
-            )
+    db: Session, models: Sequence[TrainedModel], rows: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    """Return the ids of models in their order; all are of tickers, or all of calendars."""
+    ids = _kept(db, rows) if rows else {}
+    new = [place for place in range(len(rows)) if place not in ids]
+    if new:
+        added = insert(ModelRow).returning(ModelRow.id, sort_by_parameter_order=True)
+        ids |= zip(new, db.scalars(added, [rows[place] for place in new]), strict=True)
+    curves = [
+        {
+            "model_id": ids[place],
+            "training_loss": list(models[place].training_loss),
+            "validation_loss": list(models[place].validation_loss),
+        }
+        for place in new
+        if models[place].validation_loss
+    ]
+    if curves:
+        db.execute(insert(TrainingCurveRow), curves)
+    return [ids[place] for place in range(len(rows))]
+
+
+def _kept(db: Session, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Return by place the ids of models that are stored already, all with their weights."""
+    owners = [row["instrument_id"] for row in rows if row["instrument_id"] is not None]
+    columns = [getattr(ModelRow, name) for name in MODEL_KEY]
+    is_whole = ModelRow.weights.is_not(None)
+    stored = db.execute(
+        select(ModelRow.id, is_whole, ModelRow.weights_sha256, *columns).where(
+            ModelRow.instrument_id.in_(owners) if owners else ModelRow.instrument_id.is_(None),
+            ModelRow.method.in_({row["method"] for row in rows}),
+            ModelRow.fingerprint.in_({row["fingerprint"] for row in rows}),
         )
-    return int(added or 0)
+    )
+    whole: dict[tuple[Any, ...], int] = {}
+    pruned: dict[tuple[Any, ...], int] = {}
+    for number, has_weights, sha256, *key in stored:
+        if has_weights:
+            whole[tuple(key)] = number
+        else:
+            pruned[*key, sha256] = number
+    kept: dict[int, int] = {}
+    for place, row in enumerate(rows):
+        key = [row[name] for name in MODEL_KEY]
+        sha256 = row["weights_sha256"]
+        if tuple(key) in whole:
+            kept[place] = whole[tuple(key)]
+        elif (*key, sha256) in pruned:
+            # Only the very weights that were pruned come back; others make another model.
+            kept[place] = pruned[*key, sha256]
+            refilled = update(ModelRow).where(ModelRow.id == kept[place])
+            db.execute(refilled.values(weights=row["weights"]))
+    return kept
 
 
 def _values(

@@ -9,7 +9,7 @@ import pytest
 from jobs.replay.backtest import backtest
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel, TrainingFailed
-from stockbatch.methods import har
+from stockbatch.methods import crowd, har
 from stockbatch.records import Action, Reason
 from stockbatch.store import forecasts, instruments, models
 from tests.support.market import (
@@ -43,6 +43,7 @@ class Failing(PlainTrainer):
 def older(app, change, monkeypatch):
     """An App whose database has three sessions of a version that stated nine levels."""
     monkeypatch.setattr(har, "FEWEST_SAMPLES", 100)
+    monkeypatch.setattr(crowd, "FEWEST", 3)
     for offset in range(3):
         run(app, session(offset))
     for row in fetch(app.engine, "SELECT id, weights FROM stockbatch.models"):

@@ -8,7 +8,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from stockbatch import metrics
 from stockbatch.methods.calibration import LARGEST_LOG, LOSS_FORGETTING, calibrate_by_origin
-from stockbatch.methods.crowd import HEARD_AFTER, LEARNERS, SHARE, learn, learn_by_session, say
+from stockbatch.methods.crowd import (
+    FEWEST,
+    HEARD_AFTER,
+    LEARNERS,
+    SHARE,
+    learn,
+    learn_by_session,
+    say,
+)
 from stockbatch.records import QUANTILES, Crowd
 from tests.stockbatch.methods.test_calibration import forecasts
 
@@ -25,7 +33,9 @@ def loop_learned(quantiles, actual):
             for row in range(len(actual))
             if math.isfinite(actual[row, session]) and math.isfinite(quantiles[row, session, 0])
         ]
-        for k, learner in enumerate(LEARNERS) if some else ():
+        if len(some) < FEWEST:
+            continue
+        for k, learner in enumerate(LEARNERS):
             together, alone, loss = 0.0, [0.0] * 10, 0.0
             for row in some:
                 raw, came = quantiles[row, session], actual[row, session]
@@ -55,16 +65,20 @@ def test_it_learns_what_its_description_says():
     logs, losses = loop_learned(quantiles, actual)
     assert_allclose(crowd.logs, logs, atol=1e-12)
     assert_allclose(crowd.losses, losses)
-    assert (crowd.sessions, crowd.tickers) == (60, int(np.isfinite(
-        quantiles[:, -1, 0] + actual[:, -1]).sum()))  # fmt: skip
+    known = np.isfinite(quantiles[..., 0] + actual).sum(axis=0)
+    taught = known[known >= FEWEST]
+    assert len(taught) < 60
+    assert (crowd.sessions, crowd.tickers) == (len(taught), taught[-1])
 
 
-def test_a_session_of_which_nothing_is_known_teaches_nothing():
+def test_a_session_of_which_too_little_is_known_teaches_nothing():
     quantiles, actual = forecasts(tickers=5, sessions=30, missing=0)
     before = learn_by_session(None, quantiles, actual)[-1]
     assert learn(before, quantiles[:, 0], np.full(5, np.nan)) is before
     assert learn(None, quantiles[:, 0], np.full(5, np.nan)) is None
     assert learn(before, np.full((5, 11), np.nan), actual[:, 0]) is before
+    few = np.where(np.arange(5) < FEWEST - 1, actual[:, 0], np.nan)
+    assert learn(before, quantiles[:, 0], few) is before
 
 
 def test_what_other_levels_have_taught_is_not_heard():
