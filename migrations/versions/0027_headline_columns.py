@@ -103,7 +103,8 @@ BEGIN
     FROM (
         SELECT instrument_id, min(session) AS first, max(session) AS last
         FROM changed GROUP BY instrument_id
-    ) AS spans;
+    ) AS spans
+    HAVING count(*) > 0;
     -- Of a bar that is no longer one to rely on, or not there, there is no average either.
     DELETE FROM stockbatch.averages AS a USING changed AS c
     WHERE (a.instrument_id, a.session) = (c.instrument_id, c.session)
@@ -116,7 +117,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION stockbatch.keep_averages() IS
-    'Keeps the averages true to the bars and corporate actions, whoever changes them.';
+    'Keeps the averages true to the bars, whoever changes them.';
+CREATE FUNCTION stockbatch.restate_averages() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Dividends, which are most of all actions, restate no price.
+    PERFORM stockbatch.renew_averages(array_agg(instrument_id), array_agg(first), array_agg(last))
+    FROM (
+        SELECT instrument_id, min(session) AS first, max(session) AS last
+        FROM changed WHERE kind <> 'dividend' GROUP BY instrument_id
+    ) AS spans
+    HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION stockbatch.restate_averages() IS
+    'Keeps the averages true to what restates prices, whoever changes it.';
 CREATE TRIGGER keep_averages_of_new AFTER INSERT ON stockbatch.bars
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT
     EXECUTE FUNCTION stockbatch.keep_averages();
@@ -126,22 +141,23 @@ CREATE TRIGGER keep_averages_of_changed AFTER UPDATE ON stockbatch.bars
 CREATE TRIGGER keep_averages_of_gone AFTER DELETE ON stockbatch.bars
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT
     EXECUTE FUNCTION stockbatch.keep_averages();
-CREATE TRIGGER keep_averages_of_new AFTER INSERT ON stockbatch.corporate_actions
+CREATE TRIGGER restate_averages_of_new AFTER INSERT ON stockbatch.corporate_actions
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT
-    EXECUTE FUNCTION stockbatch.keep_averages();
-CREATE TRIGGER keep_averages_of_changed AFTER UPDATE ON stockbatch.corporate_actions
+    EXECUTE FUNCTION stockbatch.restate_averages();
+CREATE TRIGGER restate_averages_of_changed AFTER UPDATE ON stockbatch.corporate_actions
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT
-    EXECUTE FUNCTION stockbatch.keep_averages();
-CREATE TRIGGER keep_averages_of_gone AFTER DELETE ON stockbatch.corporate_actions
+    EXECUTE FUNCTION stockbatch.restate_averages();
+CREATE TRIGGER restate_averages_of_gone AFTER DELETE ON stockbatch.corporate_actions
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT
-    EXECUTE FUNCTION stockbatch.keep_averages();
+    EXECUTE FUNCTION stockbatch.restate_averages();
 """
 OF_ALL = """
 SELECT stockbatch.renew_averages(
     array_agg(id), array_agg(date '-infinity'), array_agg(date 'infinity')
 ) FROM stockbatch.instruments
 """
-TRIGGERS = ("keep_averages_of_new", "keep_averages_of_changed", "keep_averages_of_gone")
+TRIGGERS = {"bars": "keep_averages", "corporate_actions": "restate_averages"}
+"""Functions by table; a trigger of each for what is new, changed and gone."""
 
 REPLACED = {
     "accuracy": 4,
@@ -217,10 +233,10 @@ def downgrade() -> None:
     for view in reversed(REPLACED):
         op.execute(f"DROP VIEW bi.{view}")
     op.execute("DROP VIEW bi.forecast_reasons")
-    for table in ("bars", "corporate_actions"):
-        for trigger in TRIGGERS:
-            op.execute(f"DROP TRIGGER {trigger} ON stockbatch.{table}")
-    op.execute("DROP FUNCTION stockbatch.keep_averages()")
+    for table, function in TRIGGERS.items():
+        for change in ("new", "changed", "gone"):
+            op.execute(f"DROP TRIGGER {function}_of_{change} ON stockbatch.{table}")
+        op.execute(f"DROP FUNCTION stockbatch.{function}()")
     op.execute("DROP FUNCTION stockbatch.renew_averages(int[], date[], date[])")
     op.drop_table("averages", schema="stockbatch")
     op.execute("REVOKE SELECT ON stockbatch.split_ratios FROM stockbatch_writer")

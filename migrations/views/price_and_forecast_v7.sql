@@ -79,6 +79,13 @@ CROSS JOIN LATERAL (
 -- On the basis of the session's own prices, as they were stored: see stockbatch.renew_averages.
 LEFT JOIN stockbatch.averages AS average
     ON average.instrument_id = p.instrument_id AND average.session = p.session
+-- Which method goes first is told by ranges of sessions, of which there are few: each row falls into
+-- one. Of several changes from the same session all but the last have an empty range.
+LEFT JOIN (
+    SELECT method, from_session, lead(from_session, 1, 'infinity') OVER (ORDER BY from_session, id)
+        AS until
+    FROM stockbatch.headlines
+) AS headline ON p.session >= headline.from_session AND p.session < headline.until
 LEFT JOIN LATERAL (
     SELECT
         best.*,
@@ -88,40 +95,53 @@ LEFT JOIN LATERAL (
             ) AS shares
     FROM (
         SELECT made.*
-        FROM (
-            -- A scalar of its own: asked once per session, not once per forecast.
-            SELECT method FROM stockbatch.headlines
-            WHERE from_session <= p.session
-            ORDER BY from_session DESC, id DESC
-            LIMIT 1
-        ) AS headline
-        JOIN stockbatch.forecasts AS made
-            ON made.method IN (headline.method, 'lstm', 'rolling_quantile')
+        FROM stockbatch.forecasts AS made
         WHERE made.instrument_id = p.instrument_id AND made.target_session = p.session
             AND made.horizon = 1
-        -- Of the method shown, live before late before backtest, as in bi.forecast_history.
-        ORDER BY made.method <> headline.method, made.method <> 'lstm',
-            made.kind DESC, made.recorded_at DESC, made.id DESC
-        LIMIT 1
+            -- An array, so that one walk of the index finds all three, or none.
+            AND made.method = ANY (ARRAY[headline.method, 'lstm', 'rolling_quantile'])
+            -- Of the method shown, live before late before backtest, as in bi.forecast_history. To
+            -- sort would cost the many sessions that have no forecast as much as the few that do.
+            AND NOT EXISTS (
+                SELECT FROM stockbatch.forecasts AS better
+                WHERE better.instrument_id = made.instrument_id
+                    AND better.target_session = made.target_session
+                    AND better.horizon = 1
+                    AND better.method = ANY (ARRAY[headline.method, 'lstm', 'rolling_quantile'])
+                    AND (
+                        better.method = headline.method, better.method = 'lstm',
+                        better.kind, better.recorded_at, better.id
+                    ) > (
+                        made.method = headline.method, made.method = 'lstm',
+                        made.kind, made.recorded_at, made.id
+                    )
+            )
+        OFFSET 0 -- row by row
     ) AS best
     LEFT JOIN stockbatch.bars AS origin
         ON origin.instrument_id = p.instrument_id AND origin.session = best.origin_session
         AND origin.state <> 'quarantined'
 ) AS f ON true
+LEFT JOIN stockbatch.corporate_actions AS action
+    ON action.instrument_id = p.instrument_id AND action.session = p.session
+    AND action.kind = 'dividend' AND NOT action.in_prices AND action.retracted_at IS NULL
 CROSS JOIN LATERAL (
     -- None is taken off where there is no bar: it is off the close only.
-    SELECT coalesce(max(value), 0) / now.shares AS dividend
-    FROM stockbatch.corporate_actions
-    WHERE instrument_id = p.instrument_id AND session = p.session AND p.state IS NOT NULL
-        AND kind = 'dividend' AND NOT in_prices AND retracted_at IS NULL
+    SELECT CASE WHEN p.state IS NULL THEN 0 ELSE coalesce(action.value, 0) / now.shares END
+        AS dividend
 ) AS paid
 LEFT JOIN LATERAL (
     SELECT
-        (array_agg(e.event ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id)
-            FILTER (WHERE e.is_current))[1] AS event,
-        max(e.updated_at) AS updated_at
-    FROM bi.events AS e
-    WHERE e.ticker = p.ticker AND e.session = p.session
+        -- Few sessions have any: only of these the view is asked for its words.
+        CASE WHEN count(*) > 0 THEN (
+            SELECT e.event FROM bi.events AS e
+            WHERE e.ticker = p.ticker AND e.session = p.session AND e.is_current
+            ORDER BY e.is_projected, e.kind <> 'earnings', e.event_id
+            LIMIT 1
+        ) END AS event,
+        max(greatest(own.recorded_at, own.withdrawn_at)) AS updated_at
+    FROM stockbatch.events AS own
+    WHERE own.instrument_id = p.instrument_id AND own.session = p.session
 ) AS moves ON true
 WHERE p.state IS NOT NULL OR f.method IS NOT NULL;
 
