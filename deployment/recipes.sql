@@ -42,6 +42,14 @@ WHERE scope = 'ticker' AND is_headline AND metric = 'pinball' AND window_session
 ORDER BY skill_pct NULLS LAST, ticker
 LIMIT 20;
 
+-- How well is each sector forecast, and how sure is that? Above 0: better than the rolling quantiles.
+-- The error is clustered by session: two of them apart is more than chance.
+SELECT group_name, calendar, method, kind, tickers, n, skill_vs_rolling_quantile_pct,
+    skill_vs_rolling_quantile_error_pct, coverage_80_pct
+FROM bi.group_accuracy
+WHERE group_kind = 'sector' AND window_sessions = 250
+ORDER BY group_name, calendar, kind, skill_vs_rolling_quantile_pct DESC NULLS LAST;
+
 -- Who fell back to something simpler than a model of its own, and why?
 SELECT o.session, o.ticker, o.action, o.reason, o.message
 FROM bi.outcomes AS o

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from deployment.grafana import build
 from deployment.grafana.panels import DAYS
+from jobs import watchlist
 from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
@@ -45,6 +46,7 @@ def reader(make_lasting_app, tmp_path_factory):
     market.list("NEW", sessions=20)
     market.multiply("CCC", 0.6, session(-20), date.max)
     app = make_lasting_app(market)
+    watchlist.tag(app, ["AAA", "CCC"], [(GroupKind.SECTOR, "Energy"), (GroupKind.TAG, "value")])
     list(backtest(app, CODE, session(-30), session(-2)))
     for offset in range(-1, 2):
         run(app, session(offset))
@@ -56,7 +58,6 @@ def reader(make_lasting_app, tmp_path_factory):
         watched = instruments.find(db, ["AAA", "CCC"])
         events.record(db, watched, [report, soon], "import", app.clock())
         labels.put(db, GroupKind.WATCHLIST, "Our 'own'", [watched[0].id])
-        labels.put(db, GroupKind.SECTOR, "Energy", [one.id for one in watched])
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == "stockbatch_reader"
@@ -308,7 +309,7 @@ def test_a_group_and_a_watchlist_are_there_to_be_chosen(reader):
     }
     assert asked == {
         "exchange": ["all", CODE],
-        "group": ["all", "sector: Energy"],
+        "group": ["all", "sector: Energy", "tag: value"],
         "watchlist": ["all", "Our 'own'"],
     }
 
