@@ -23,10 +23,10 @@ SHOWN = 100
 
 
 class _ShowByDefault(TyperGroup):
-    """Takes whatever is no command for the arguments of `show`."""
+    """Takes whatever is no command, and no call for help, for the arguments of `show`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and not args[0].startswith("-")):
+        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
             args = ["show", *args]
         return super().parse_args(ctx, args)
 
