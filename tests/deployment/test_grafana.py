@@ -309,7 +309,7 @@ def test_a_group_and_a_watchlist_are_there_to_be_chosen(reader):
     }
     assert asked == {
         "exchange": ["all", CODE],
-        "group": ["all", "sector: Energy"],
+        "group": ["all", "sector: Energy", "tag: value"],
         "watchlist": ["all", "Our 'own'"],
     }
 

@@ -24,6 +24,7 @@ SKILL: Columns = {
         about="Pinball loss below that of rolling quantiles over the last 250 sessions; "
         "below 0: worse.",
         wide=True,
+        once=True,
     ),
     "skill_n": number(
         "scored", "{:.0f}", about="Forecasts behind the skill.", wide=True, once=True
