@@ -16,6 +16,7 @@ from deployment.grafana.panels import DAYS
 from jobs import watchlist
 from jobs.replay.backtest import backtest
 from stockbatch import database
+from stockbatch.methods import har
 from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
 from stockbatch.store import alerts, events, instruments, labels, metrics
 from tests.support import grafana
@@ -47,9 +48,11 @@ def reader(make_lasting_app, tmp_path_factory):
     market.multiply("CCC", 0.6, session(-20), date.max)
     app = make_lasting_app(market)
     watchlist.tag(app, ["AAA", "CCC"], [(GroupKind.SECTOR, "Energy"), (GroupKind.TAG, "value")])
-    list(backtest(app, CODE, session(-30), session(-2)))
-    for offset in range(-1, 2):
-        run(app, session(offset))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(har, "FEWEST_SAMPLES", 100)  # three tickers have fewer than it asks for
+        list(backtest(app, CODE, session(-30), session(-2)))
+        for offset in range(-1, 2):
+            run(app, session(offset))
     with app.transaction() as db:
         alert = Alert(condition=Condition.FAILED_RUN, subject=CODE, message="m", session=session())
         alerts.reconcile(db, [alert], app.clock(), [])
