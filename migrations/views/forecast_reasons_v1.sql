@@ -36,7 +36,7 @@ LEFT JOIN (
         ('reports', 'a report is near', 'no report is near'),
         ('lstm', 'the LSTM expects more', 'the LSTM expects less'),
         ('calibration', 'past intervals were too narrow', 'past intervals were too wide'),
-        ('last_year', 'few large moves made its last year', 'many even moves made its last year')
+        ('last_year', 'rare large moves in its last year', 'evenly sized moves in its last year')
 ) AS words (reason, more, less) ON words.reason = term.reason
 WHERE f.horizon = 1
     -- The forecast that is shown, as in bi.forecast_history.
