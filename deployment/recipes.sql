@@ -17,7 +17,7 @@ ORDER BY downside_pct, ticker;
 -- What makes a move larger or smaller than usual? Mean factor of every reason by session.
 SELECT session, reason, exp(avg(ln(factor))) AS mean_factor, count(*) AS tickers
 FROM bi.forecast_reasons
-WHERE method = 'combined' AND session > current_date - 30
+WHERE method = 'combined' AND session > (SELECT max(session) - 30 FROM bi.next_session_forecast)
 GROUP BY session, reason
 ORDER BY session DESC, mean_factor DESC;
 

@@ -237,7 +237,8 @@ def test_health_is_asked_where_it_is_answered():
     assert urls["daemon"] == [(DEFAULTS.monitoring_address.rpartition(":")[2], "/healthz")]
     assert urls["api"] == [(port(of("compose", "api"), "STOCKBATCH_API_ADDRESS", ""), "/health")]
     assert "/health" in {route.path for route in stored_routes.open_router.routes}
-    assert urls["dashboard"] == [(of("compose", "dashboard").arguments[-1], "/_stcore/health")]
+    served = of("compose", "dashboard").arguments[-1].rpartition(":")[2]
+    assert urls["dashboard"] == [(served, "/_stcore/health")]
     for name, published in (("api", 8765), ("dashboard", 8501), ("grafana", 3000)):
         assert COMPOSE["services"][name]["ports"] == [f"127.0.0.1:{published}:{published}"]
 

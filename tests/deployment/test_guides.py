@@ -221,7 +221,7 @@ def test_modules_that_are_run_exist(page):
 def test_statements_of_the_guide_to_sql_run_as_the_reader(db):
     statements = ";".join(blocks(FOLDER / "sql.md", "sql")).split(";")
     asked = [one for one in statements if re.search(r"\bFROM bi\.", one)]
-    assert len(asked) == 5
+    assert len(asked) == 6
     connection = db.connection()
     connection.exec_driver_sql("SET LOCAL ROLE stockbatch_reader")
     for statement in asked:

@@ -138,7 +138,7 @@ def test_tokens_on_the_command_line(settings, engine, monkeypatch, capsys):
     assert call("add", "grafana") == (
         2, "", "error: There is a token grafana already: revoke it first, or choose another name\n",
     )  # fmt: skip
-    assert "grafana   valid until" in call("list")[1]
+    assert "grafana  valid until" in call("list")[1]
     assert call("revoke", "grafana") == (0, "revoked: grafana\n", "")
     assert "grafana   revoked" in call("list")[1]
     assert call("revoke", "nobody")[0] == 2

@@ -401,7 +401,7 @@ def test_the_command(stored, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as ended:
             cli.main()
         lines = capsys.readouterr().out.splitlines()
-        return ended.value.code or 0, next(line.split() for line in lines if " bars " in line)
+        return ended.value.code or 0, next(line.split() for line in lines if line.split()[:1] == ["bars"])
 
     status, (_, parts, written, removed) = call()
     assert (status, parts, removed) == (0, written, "0")
