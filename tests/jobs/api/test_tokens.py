@@ -140,5 +140,5 @@ def test_tokens_on_the_command_line(settings, engine, monkeypatch, capsys):
     )  # fmt: skip
     assert "grafana  valid until" in call("list")[1]
     assert call("revoke", "grafana") == (0, "revoked: grafana\n", "")
-    assert "grafana   revoked" in call("list")[1]
+    assert "grafana  revoked" in call("list")[1]
     assert call("revoke", "nobody")[0] == 2

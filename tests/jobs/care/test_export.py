@@ -400,8 +400,8 @@ def test_the_command(stored, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["stockbatch", "export", "--to", str(tmp_path / "lake")])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        lines = capsys.readouterr().out.splitlines()
-        return ended.value.code or 0, next(line.split() for line in lines if line.split()[:1] == ["bars"])
+        lines = map(str.split, capsys.readouterr().out.splitlines())
+        return ended.value.code or 0, next(line for line in lines if line[:1] == ["bars"])
 
     status, (_, parts, written, removed) = call()
     assert (status, parts, removed) == (0, written, "0")
