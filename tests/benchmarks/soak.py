@@ -526,8 +526,8 @@ class Soak:
             assert said == "sleeps"
         with self._owner() as connection:
             # The embedded server has the same clock: what it stamped then is yet to come.
-            then = "UPDATE stockbatch.runs SET tried_at = %s WHERE session > %s"
-            connection.execute(then, [ahead, now.date()])
+            then = "UPDATE stockbatch.runs SET started_at = %s, tried_at = %s WHERE session > %s"
+            connection.execute(then, [ahead, ahead, now.date()])
         self.world.write()
         return Told(now=now, trouble=self._trouble)
 
