@@ -133,20 +133,20 @@ def _kept(db: Session, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     )
     whole: dict[tuple[Any, ...], int] = {}
     pruned: dict[tuple[Any, ...], int] = {}
-    for number, has_weights, sha256, *key in stored:
+    for number, has_weights, sha256, *same in stored:
         if has_weights:
-            whole[tuple(key)] = number
+            whole[tuple(same)] = number
         else:
-            pruned[*key, sha256] = number
+            pruned[*same, sha256] = number
     kept: dict[int, int] = {}
     for place, row in enumerate(rows):
-        key = [row[name] for name in MODEL_KEY]
-        sha256 = row["weights_sha256"]
-        if tuple(key) in whole:
-            kept[place] = whole[tuple(key)]
-        elif (*key, sha256) in pruned:
+        key = tuple(row[name] for name in MODEL_KEY)
+        exact = (*key, row["weights_sha256"])
+        if key in whole:
+            kept[place] = whole[key]
+        elif exact in pruned:
             # Only the very weights that were pruned come back; others make another model.
-            kept[place] = pruned[*key, sha256]
+            kept[place] = pruned[exact]
             refilled = update(ModelRow).where(ModelRow.id == kept[place])
             db.execute(refilled.values(weights=row["weights"]))
     return kept
