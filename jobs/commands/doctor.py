@@ -192,7 +192,7 @@ def _bars(settings: Settings) -> str:
         if short := bi.completeness.shortfalls(db):
             raise TooFewBars(found="; ".join(f"{one.calendar}: {one}" for one in short))
         known = [f"{one.calendar}: {one}" for one in bi.completeness.newest(db)]
-    return "; ".join(known) or "nothing was run yet"
+    return "; ".join(known) or "no ticker of your own was run yet"
 
 
 def _provider(settings: Settings, specification: str) -> str:
