@@ -10,6 +10,7 @@ that what they share is made once; so do all that ask for one of GROUPS.
 """
 
 import fcntl
+import gc
 import json
 import os
 import shutil
@@ -109,6 +110,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         own = config.stash[SERVERS] / f"groups.{os.getpid()}"
         own.write_text(json.dumps(groups))
         own.rename(config.stash[SERVERS] / "groups")  # all workers say the same
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the collector of garbage pass over what stays: modules, and thousands of tests."""
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 class _Scheduler(LoadScopeScheduling):

@@ -165,6 +165,8 @@ def _factors(quantiles: Floats, actual: Floats, origins: int) -> Floats:
     factors = np.ones_like(logs)
     for step in range(reach):
         now = (..., slice(step, step + origins))
+        if not known[now].any():  # nothing is learned from it, whatever is known already
+            continue
         together, alone, loss = slopes(factors, needed[now], share[now])
         losses += known[now] * (loss - LOSS_FORGETTING * losses)
         pull = _TOGETHER * together + _ALONE * alone

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from importlib.metadata import version
 
 from stockbatch.config import Settings
 from stockbatch.engine import learning, material
@@ -71,7 +70,7 @@ def _model(
         parameters=settings.model.model_dump(mode="json"),
         seed=settings.model.seed,
         weights=parameters,
-        libraries={name: version(name) for name in method.libraries},
+        libraries={name: learning.version(name) for name in method.libraries},
         reason=Reason.EXPIRED,
     )
 

@@ -6,7 +6,7 @@ ProviderKind. None is imported before it is needed, and one that cannot be keeps
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 
 from pydantic import ValidationError
@@ -120,6 +120,7 @@ def broken() -> list[BrokenProvider]:
     return found
 
 
+@cache  # reading what every installed package says of itself takes long
 def _entries() -> dict[str, EntryPoint]:
     """Return the entry points by name, ours first."""
     entries = {entry.name: entry for entry in OURS}

@@ -19,6 +19,8 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _SLICE = 50_000
 """Rows put together at a time."""
+_PACKED: dict[str, str] = {}
+"""How the columns of a query are packed, which stays the same: the server is asked once."""
 
 
 def stage(
@@ -90,13 +92,14 @@ def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     per row or number; a value holds 1 GB, 134 million rows.
     """
     with cursor_of(db, binary=True) as cursor:
-        # Asked for no row first, because only the server knows how the columns are called.
-        cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
-        packed = ", ".join(
-            f"string_agg(float8send(coalesce({column.name}::float8, 'NaN')), ''::bytea)"
-            for column in cursor.description or ()
-        )
-        cursor.execute(f"SELECT {packed} FROM ({query}) AS q", parameters)
+        if query not in _PACKED:
+            # Asked for no row, because only the server knows how the columns are called.
+            cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
+            _PACKED[query] = ", ".join(
+                f"string_agg(float8send(coalesce({column.name}::float8, 'NaN')), ''::bytea)"
+                for column in cursor.description or ()
+            )
+        cursor.execute(f"SELECT {_PACKED[query]} FROM ({query}) AS q", parameters)
         columns = cursor.fetchone() or ()
     return np.stack(
         [np.frombuffer(column or b"", ">f8") for column in columns], axis=1, dtype=float

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
-from tests.support.market import CODE, TICKERS, Market, fetch, run, session
+from tests.support.market import CODE, TICKERS, Market, fetch, in_chunks, run, session
 
 FROZEN = Path(__file__).parent / "frozen"
 BEFORE = 320
@@ -82,7 +82,7 @@ def lived(make_app, market: Market, **changes):
     market.dividend("CCC", 0.4, session(2))
     market.drop("CCC", session(3))
     market.multiply("AAA", 1.4, session(2))  # a jump that is reversed
-    app = make_app(market, **changes)
+    app = in_chunks(make_app(market, **changes))
     model = app.settings.model.model_copy(update={"history_sessions": 300})
     app.settings = app.settings.model_copy(update={"model": model})
     for offset in range(4):

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.market import Market, assert_same, end_leases, facts, fetch, run, session
+from tests.support.market import (
+    Market,
+    assert_same,
+    end_leases,
+    facts,
+    fetch,
+    in_chunks,
+    run,
+    session,
+)
 from tests.support.places import ROOT
 
 EVENTS = (
@@ -36,7 +45,7 @@ from pathlib import Path
 from jobs.daily import run as daily
 from jobs.app import App
 from stockbatch.engine.training import TrainingProcess
-from tests.support.market import NOW, PlainTrainer, run, small
+from tests.support.market import NOW, PlainTrainer, in_chunks, run, small
 from stockbatch import config, database
 
 
@@ -55,7 +64,7 @@ def victim(order):
     engine = database.engine(settings)
     app = App(settings=settings, engine=engine, trainer=trainer, clock=lambda: NOW)
     app.on_event = on_event
-    run(app, date.fromisoformat(order["session"]))
+    run(in_chunks(app), date.fromisoformat(order["session"]))
 
 
 for line in sys.stdin:
@@ -117,7 +126,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(make_lasting_app, market):
     """What two sessions leave behind where nobody kills anything."""
-    app = make_lasting_app(market)
+    app = in_chunks(make_lasting_app(market))
     for day in (session(0), session(1)):
         run(app, day)
     return facts(app.engine)
@@ -127,7 +136,7 @@ def undisturbed(make_lasting_app, market):
 def test_a_run_killed_at_a_phase_is_finished_by_the_next(
     make_app, market, kill, undisturbed, offset, event, count
 ):
-    app = make_app(market)
+    app = in_chunks(make_app(market))
     for day in (session(0), session(1)):
         if day == session(offset):
             kill(app, day, event, count)
@@ -139,7 +148,7 @@ def test_a_run_killed_at_a_phase_is_finished_by_the_next(
 
 
 def test_a_run_killed_again_and_again_gets_there(make_app, market, kill, undisturbed):
-    app = make_app(market)
+    app = in_chunks(make_app(market))
     for event in ("score", "forecasts: commit", "metrics"):
         kill(app, session(0), event)
     run(app, session(0))
@@ -151,7 +160,7 @@ def test_a_run_killed_again_and_again_gets_there(make_app, market, kill, undistu
 def test_training_is_finished_alike_and_its_process_ends_with_its_parent(
     make_app, market, kill, tensorflow
 ):
-    undisturbed, app = (make_app(market, trainer=tensorflow) for _ in "ab")
+    undisturbed, app = (in_chunks(make_app(market, trainer=tensorflow)) for _ in "ab")
     run(undisturbed)
     child = kill(app, session(0), "forecasts: save", 2, trains=True)
     run(app, session(0))

@@ -148,8 +148,14 @@ def watch(app: App, market: Market, tickers: Iterable[str] | None = None) -> Non
 
 def small(settings: Settings, **changes: Any) -> Settings:
     """Return the settings with a network that trains in a fraction of a second."""
-    defaults = {"model": MODEL, "retrain_after_sessions": RETRAIN_AFTER, "chunk_tickers": 2}
+    defaults = {"model": MODEL, "retrain_after_sessions": RETRAIN_AFTER, "chunk_tickers": 9}
     return settings.model_copy(update=defaults | changes)
+
+
+def in_chunks(app: App, tickers: int = 2) -> App:
+    """Let an App train and commit so few tickers at a time; by default all go together."""
+    app.settings = app.settings.model_copy(update={"chunk_tickers": tickers})
+    return app
 
 
 def run(app: App, day: date = ORIGIN, **options: Any) -> Summary:
@@ -187,11 +193,16 @@ def _tables(engine: Engine) -> Tables:
     names = fetch(
         engine, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'stockbatch'"
     )
-    return {
-        name: fetch(engine, f"SELECT * FROM stockbatch.{name}")
+    queries = {
+        name: f"SELECT * FROM stockbatch.{name}"
         for name in (row["table_name"] for row in names)
         if name not in ("alembic_version", "leases")
     }
+    # Thousands, of which each is told by its calendar alone: a text of them all is compared faster.
+    queries["sessions"] = """
+        SELECT calendar, string_agg(s::text, ' ' ORDER BY session) AS sessions
+        FROM stockbatch.sessions AS s GROUP BY calendar"""
+    return {name: fetch(engine, query) for name, query in queries.items()}
 
 
 Facts = dict[str, dict[tuple[Any, ...], tuple[float, ...]]]

@@ -7,7 +7,7 @@ from stockbatch.engine.learning.decisions import (
     decide,
     decide_base,
 )
-from stockbatch.engine.learning.fitting import train, train_base
+from stockbatch.engine.learning.fitting import train, train_base, version
 from stockbatch.engine.learning.splits import split
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "split",
     "train",
     "train_base",
+    "version",
 ]

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 
 import numpy as np
 
@@ -25,6 +26,8 @@ INCOMPARABLE = frozenset(
 )
 """Reasons after which the champion before is no measure of the model just trained."""
 LIBRARIES = ("keras", "numpy", "stockbatch")
+version = cache(metadata.version)
+"""Looking it up takes milliseconds, and every model of a night states some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from tests.support.market import (
     end_leases,
     facts,
     fetch,
+    in_chunks,
     outcomes,
     session,
 )
@@ -52,7 +53,7 @@ def market(tmp_path_factory):
 @pytest.fixture(scope="module")
 def begun(make_app_of_own, market):
     """A first evening is done; from now on every evening trains everything."""
-    app = make_app_of_own(market)
+    app = in_chunks(make_app_of_own(market))
     changes = {"retrain_after_sessions": 1, "base_after_sessions": 1}
     app.settings = app.settings.model_copy(update=changes)
     since(app, evening(0))

@@ -44,6 +44,7 @@ from tests.support.market import (
     end_leases,
     facts,
     fetch,
+    in_chunks,
     outcomes,
     session,
 )
@@ -419,7 +420,7 @@ def test_an_idle_daemon_says_once_what_it_waits_for(app, caplog):
 
 
 def test_told_to_stop_it_ends_after_the_batch_and_goes_on_from_there(app, undisturbed):
-    app.on_event = once("forecasts: load", lambda: terminate(signal.SIGTERM))
+    in_chunks(app).on_event = once("forecasts: load", lambda: terminate(signal.SIGTERM))
     work(app, evening(-1))
     assert runs(app) == [(CODE, session(-1), "schedule", "stopped", 1)]
     assert len(outcomes(app.engine, session(-1))) == app.settings.chunk_tickers == 2

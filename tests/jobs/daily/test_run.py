@@ -39,6 +39,7 @@ from tests.support.market import (
     dump,
     facts,
     fetch,
+    in_chunks,
     outcomes,
     run,
     session,
@@ -592,7 +593,7 @@ class Interrupting:
 
 
 def test_an_interrupted_run_loses_nothing_and_is_gone_on_with(app, make_app, market):
-    app.on_event = Interrupting("forecasts: save", KeyboardInterrupt(), count=2)
+    in_chunks(app).on_event = Interrupting("forecasts: save", KeyboardInterrupt(), count=2)
     with pytest.raises(KeyboardInterrupt):
         run(app)
     assert last_run(app)["status"] == "running"
@@ -644,7 +645,7 @@ class Failing(PlainTrainer):
 def test_a_failing_run_keeps_what_was_committed_and_can_be_resumed(
     app, make_app, market, error, reason
 ):
-    app.trainer = Failing(error, calls=1)
+    in_chunks(app).trainer = Failing(error, calls=1)
     with pytest.raises(type(error)):
         run(app)
     row = last_run(app)

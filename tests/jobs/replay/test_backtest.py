@@ -6,7 +6,7 @@ from jobs.replay import backtest as replay
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.exceptions import NotASession, SessionNotClosed
-from tests.support.market import CODE, ORIGIN, TICKERS, dump, fetch, run, session
+from tests.support.market import CODE, ORIGIN, TICKERS, dump, fetch, in_chunks, run, session
 
 LAST = 6
 RAW = (*RAW_QUANTILE_COLUMNS, "close", "shrinkage", "dissimilarity")
@@ -47,7 +47,7 @@ def assert_same_numbers(found, expected, but_for=""):
 
 @pytest.fixture
 def plain(app):
-    return app
+    return in_chunks(app)
 
 
 def test_its_forecasts_are_those_of_runs(plain, make_app, market):

@@ -83,8 +83,10 @@ def install(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, name, raising=False)
+        registry._entries.cache_clear()
 
-    return installed
+    yield installed
+    registry._entries.cache_clear()
 
 
 @pytest.fixture
