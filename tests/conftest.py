@@ -43,7 +43,16 @@ from tests.support import demonstration as demonstrations
 from tests.support.demonstration import Demonstration
 from tests.support.ledger import listed
 from tests.support.loopback import YahooServer, serving
-from tests.support.market import NOW, Market, PlainTrainer, calendar, session, small, watch
+from tests.support.market import (
+    NOW,
+    TICKERS,
+    Market,
+    PlainTrainer,
+    calendar,
+    session,
+    small,
+    watch,
+)
 from tests.support.superuser import superuser
 
 SERVERS = pytest.StashKey[Path]()
@@ -276,14 +285,27 @@ def db(shared_engine: Engine) -> Iterator[Session]:
         connection.rollback()
 
 
+@pytest.fixture(scope="session")
+def watched(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database of the shared server, to be copied, with TICKERS on its watchlist."""
+    folder = tmp_path_factory.mktemp("watched")
+    with _apps(server, folder / "home") as make:
+        app = make(Market(folder / "market.csv"))
+        app.engine.dispose()
+        yield str(app.engine.url.database)
+
+
 @contextmanager
-def _apps(server: EmbeddedServer, home: Path) -> Iterator[Callable[..., App]]:
+def _apps(
+    server: EmbeddedServer, home: Path, watched: str | None = None
+) -> Iterator[Callable[..., App]]:
     with ExitStack() as stack:
 
         def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
             if like is not None:
                 like.engine.dispose()  # a template has no connections
-            template = str(like.engine.url.database) if like else MIGRATED
+            is_known = like is None and watched is not None and tuple(market.bars) == TICKERS
+            template = str(like.engine.url.database) if like else watched if is_known else MIGRATED
             url = stack.enter_context(contextmanager(_fresh_database)(server, template))
             settings = _settings(home, url)
             if like is None:
@@ -295,7 +317,11 @@ def _apps(server: EmbeddedServer, home: Path) -> Iterator[Callable[..., App]]:
             stack.callback(engine.dispose)
             values = {"settings": settings, "trainer": PlainTrainer(), "clock": lambda: NOW}
             app = App(engine=engine, **values | changes)
-            if like is None:
+            if is_known:
+                with engine.begin() as connection:
+                    statement = text("UPDATE stockbatch.instruments SET provider = :provider")
+                    connection.execute(statement, {"provider": market.specification})
+            elif like is None:
                 watch(app, market)
             return app
 
@@ -383,21 +409,23 @@ def market(tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def make_app(server: EmbeddedServer, tmp_path: Path) -> Iterator[Callable[..., App]]:
+def make_app(
+    server: EmbeddedServer, watched: str, tmp_path: Path
+) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
     With `like`, another App, the database is a copy of that one's.
     """
-    with _apps(server, tmp_path / "home") as make:
+    with _apps(server, tmp_path / "home", watched) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def make_lasting_app(
-    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+    server: EmbeddedServer, watched: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """What `make_app` is, for fixtures that the tests of a module share."""
-    with _apps(server, tmp_path_factory.mktemp("home")) as make:
+    with _apps(server, tmp_path_factory.mktemp("home"), watched) as make:
         yield make
 
 

@@ -45,8 +45,11 @@ from pathlib import Path
 from jobs.daily import run as daily
 from jobs.app import App
 from stockbatch.engine.training import TrainingProcess
-from tests.support.market import NOW, PlainTrainer, in_chunks, run, small
+from tests.support.market import NOW, PlainTrainer, calendar, in_chunks, run, small
 from stockbatch import config, database
+from stockbatch.methods import registry
+
+calendar(), registry.methods()  # whatever takes long is done once
 
 
 def victim(order):

@@ -25,6 +25,7 @@ from jobs.daemon.triggers import Wakes
 from stockbatch import database
 from stockbatch.config import ServiceManager, Settings
 from stockbatch.exceptions import StockbatchError
+from stockbatch.methods import registry as methods
 from tests.support.market import calendar, fetch, session
 from tests.support.places import ROOT
 from tests.support.plain import PlainProcess, PlainTrainer
@@ -220,7 +221,7 @@ class Watched(PlainProcess):
 
 def main() -> None:
     """Fork a daemon for every order, or wait for one."""
-    evening(), database.head()  # whatever takes long is done once
+    evening(), database.head(), methods.methods()  # whatever takes long is done once
     living = set()
     for line in sys.stdin:
         order = json.loads(line)

@@ -202,7 +202,9 @@ def _tables(engine: Engine) -> Tables:
     queries["sessions"] = """
         SELECT calendar, string_agg(s::text, ' ' ORDER BY session) AS sessions
         FROM stockbatch.sessions AS s GROUP BY calendar"""
-    return {name: fetch(engine, query) for name, query in queries.items()}
+    with engine.connect() as connection:
+        found = {name: connection.exec_driver_sql(query) for name, query in queries.items()}
+        return {name: [dict(row) for row in rows.mappings()] for name, rows in found.items()}
 
 
 Facts = dict[str, dict[tuple[Any, ...], tuple[float, ...]]]

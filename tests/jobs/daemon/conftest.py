@@ -3,7 +3,7 @@ import pytest
 from tests.support.evenings import Daemons
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def daemons():
     made = Daemons()
     yield made
