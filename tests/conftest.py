@@ -316,6 +316,8 @@ def _apps(
             engine = database.engine(settings, role="writer")
             stack.callback(engine.dispose)
             values = {"settings": settings, "trainer": PlainTrainer(), "clock": lambda: NOW}
+            if like is not None:
+                values["providers"] = dict(like.providers)  # with what they have read of files
             app = App(engine=engine, **values | changes)
             if is_known:
                 with engine.begin() as connection:
@@ -409,9 +411,7 @@ def market(tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def make_app(
-    server: EmbeddedServer, watched: str, tmp_path: Path
-) -> Iterator[Callable[..., App]]:
+def make_app(server: EmbeddedServer, watched: str, tmp_path: Path) -> Iterator[Callable[..., App]]:
     """A maker of Apps, each with a fresh database and the tickers of a market on its watchlist.
 
     With `like`, another App, the database is a copy of that one's.

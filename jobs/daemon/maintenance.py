@@ -4,7 +4,7 @@ import logging
 
 from jobs.app import App
 from jobs.daily.ledger import carry_out
-from jobs.models.base import train_base
+from jobs.models.base import loading, train_base
 from stockbatch.engine.material import sessions_needed
 from stockbatch.market import sessions
 from stockbatch.records import Run, RunStatus, Trigger
@@ -29,7 +29,8 @@ def refit_base(app: App, code: str) -> bool:
     def refit(run: Run) -> bool:
         with app.transaction() as db:
             known = market.load(db, code, window)
-        base = train_base(app, run, window, known, demo=False, ahead=AHEAD)
+        load = loading(app, run, window, known)
+        base = train_base(app, run, window, load, demo=False, ahead=AHEAD)
         age = base.age(window) if base else 0
         log.info("%s: base model of %s, %d sessions old", code, session, age)
         return False  # the run itself keeps its end

@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 from jobs.app import App
 from jobs.daily.outcomes import no_forecast, outcomes, without_forecast
 from jobs.isolation import MOST, is_of_a_ticker, isolate, told
-from jobs.models.base import train_base
+from jobs.models.base import loading, train_base
 from jobs.models.crowd import learn_from_scores
 from jobs.models.pooled import fit_pooled
 from jobs.models.tickers import LAST_TRY, Around, given, load, parameters, save, train
@@ -119,13 +119,16 @@ def _around(
     train_until: datetime | None,
 ) -> Around:
     """Return what the chunks work with, fitted to all tickers together where that is due."""
-    base = train_base(app, run, sessions, known, demo=demo, force=force, train_until=train_until)
+    materials = loading(app, run, sessions, known)
+    base = train_base(
+        app, run, sessions, materials, demo=demo, force=force, train_until=train_until
+    )
     return Around(
         sessions=sessions,
         market=known,
         base=base,
         demo=demo,
-        pooled=fit_pooled(app, run, sessions, known, demo=demo, train_until=train_until),
+        pooled=fit_pooled(app, run, sessions, materials, demo=demo, train_until=train_until),
         crowds=learn_from_scores(app, run, calendar, demo=demo),
         train_until=train_until,
     )

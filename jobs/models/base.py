@@ -1,9 +1,9 @@
 """Train or reuse the base model that every ticker of a calendar starts from."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -20,12 +20,15 @@ from stockbatch.store import instruments as instrument_store
 
 log = logging.getLogger(__name__)
 
+Load = Callable[[tuple[Instrument, ...]], list[Material]]
+"""Loads what tickers are trained from, a chunk at a time."""
+
 
 def train_base(
     app: App,
     run: Run,
     sessions: Sessions,
-    market: Market,
+    load: Load,
     *,
     demo: bool,
     force: bool = False,
@@ -48,7 +51,7 @@ def train_base(
         return base
 
     app.on_event("base: compute")
-    fitted = _fit(app, run, _sample_of(app, tickers), sessions, market, reason, overdue)
+    fitted = _fit(app, run, _sample_of(app, tickers), load, reason, overdue)
     if fitted is None:
         return base
 
@@ -104,8 +107,7 @@ def _fit(
     app: App,
     run: Run,
     tickers: Sequence[Instrument],
-    sessions: Sessions,
-    market: Market,
+    load: Load,
     reason: Reason,
     overdue: Overdue,
 ) -> TrainedModel | None:
@@ -120,7 +122,7 @@ def _fit(
 
             def fit(part: Sequence[Instrument]) -> TrainedModel | None:
                 return learning.train_base(
-                    list(materials(app, run, part, sessions, market)),
+                    load(tuple(part)),
                     reason,
                     app.settings,
                     app.trainer,
@@ -138,12 +140,20 @@ def _fit(
     return None
 
 
-def materials(
-    app: App, run: Run, tickers: Sequence[Instrument], sessions: Sessions, market: Market
-) -> Iterator[Material]:
-    """Yield what tickers are trained from, a chunk at a time."""
-    size = app.settings.chunk_tickers
-    # A transaction per chunk: while a base is trained, none is open.
-    for start in range(0, len(tickers), size):
-        chunk = tickers[start : start + size]
-        yield load_material(app, run, chunk, sessions, market)
+def loading(app: App, run: Run, sessions: Sessions, market: Market) -> Load:
+    """Return what loads the material of tickers for one session.
+
+    It keeps what it loaded last: the base and all methods that are fitted to the calendar learn
+    from the same tickers, unless one fails with some.
+    """
+
+    @lru_cache(maxsize=1)
+    def load(tickers: tuple[Instrument, ...]) -> list[Material]:
+        size = app.settings.chunk_tickers
+        # A transaction per chunk: while a base is trained, none is open.
+        return [
+            load_material(app, run, tickers[start : start + size], sessions, market)
+            for start in range(0, len(tickers), size)
+        ]
+
+    return load

@@ -1,19 +1,17 @@
 """Fit the methods that learn from all tickers of a calendar together, before any chunk is made."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 
 from jobs.app import App
 from jobs.isolation import is_of_a_ticker, together, told
-from jobs.models.base import learned_from, materials
+from jobs.models.base import Load, learned_from
 from jobs.models.tickers import is_overdue
 from stockbatch.engine import learning
-from stockbatch.engine.material import Material
 from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Scope
-from stockbatch.records import Instrument, Market, Reason, Run, Sessions, TrainedModel
+from stockbatch.records import Instrument, Reason, Run, Sessions, TrainedModel
 from stockbatch.store import models, runs
 
 log = logging.getLogger(__name__)
@@ -23,7 +21,7 @@ def fit_pooled(
     app: App,
     run: Run,
     sessions: Sessions,
-    market: Market,
+    load: Load,
     *,
     demo: bool,
     train_until: datetime | None = None,
@@ -55,11 +53,6 @@ def fit_pooled(
         return known
 
     app.on_event("pooled: compute")
-
-    @lru_cache(maxsize=1)  # all methods learn from the same tickers, unless one fails with some
-    def load(part: tuple[Instrument, ...]) -> list[Material]:
-        return list(materials(app, run, part, sessions, market))
-
     fits = {name: _fit(app, run, name, reason, tickers, load) for name, reason in due.items()}
     fitted = {name: model for name, model in fits.items() if model is not None}
 
@@ -76,7 +69,7 @@ def _fit(
     name: str,
     reason: Reason,
     tickers: Sequence[Instrument],
-    load: Callable[[tuple[Instrument, ...]], list[Material]],
+    load: Load,
 ) -> TrainedModel | None:
     """Fit one method without those it fails with; None where that fails, too: it stops no other."""
     method = registry.methods()[name]

@@ -16,7 +16,7 @@ from jobs.daily.fetch import fetch_bars
 from jobs.daily.metrics import update_history, update_metrics
 from jobs.daily.score import score_forecasts
 from jobs.isolation import isolate
-from jobs.models.base import train_base
+from jobs.models.base import loading, train_base
 from jobs.models.crowd import learn_on_the_way
 from jobs.models.pooled import fit_pooled
 from jobs.models.tickers import (
@@ -134,12 +134,13 @@ def _block(
     then = cut(known, slice(len(window) - len(origins) + 1))
     trained_at = then.sessions
     run = Run.unrecorded(calendar.code, as_date(origins[0]))
+    materials = loading(app, run, trained_at, then)
     around = Around(
         sessions=trained_at,
         market=then,
-        base=train_base(app, run, trained_at, then, demo=demo),
+        base=train_base(app, run, trained_at, materials, demo=demo),
         demo=demo,
-        pooled=fit_pooled(app, run, trained_at, then, demo=demo),
+        pooled=fit_pooled(app, run, trained_at, materials, demo=demo),
     )
     size = app.settings.chunk_tickers
     chunks = [todo[start : start + size] for start in range(0, len(todo), size)]

@@ -197,8 +197,7 @@ def _market_inputs(scale: Floats, market: Market | None) -> Floats:
         return np.full((*scale.shape, MARKET_INPUTS), np.nan)
     moves = market.absolute_return[None]
     known = np.isfinite(moves)
-    weight = _decayed(known.astype(np.float64))
-    total = _decayed(np.where(known, moves, 0.0))
+    weight, total = _decayed(known.astype(np.float64), np.where(known, moves, 0.0))
     # Counts are sums of doubles, hence not quite whole.
     enough = _trailing_sum(known.astype(np.float64), VOLATILITY_WINDOW) >= MINIMUM_SAMPLES - 0.5
     level = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
@@ -219,9 +218,8 @@ def _volatility(returns: Floats, spread: Floats, known: Bools, released: Bools) 
     from_range = spread**2 / RANGE_VARIANCE
     square = returns**2
     sample = np.where(np.isfinite(spread), (square + from_range) / 2, square)
-    total = _decayed(_settled(sample, known, released))
     ones = _settled(np.ones_like(sample), known, released)
-    weight = _decayed(ones)
+    weight, total = _decayed(ones, _settled(sample, known, released))
     count = _trailing_sum(ones, VOLATILITY_WINDOW)
     enough = count >= MINIMUM_SAMPLES - 0.5
     variance = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
@@ -236,8 +234,10 @@ def _settled(values: Floats, known: Bools, released: Bools) -> Floats:
     return np.where(known, values, 0.0) + late
 
 
-def _decayed(values: Floats) -> Floats:
-    return decaying_sum(values, DECAY, VOLATILITY_WINDOW)
+def _decayed(ones: Floats, values: Floats) -> tuple[Floats, Floats]:
+    # In one go: of few tickers the steps cost more than what is added up in them.
+    sums = decaying_sum(np.concatenate([ones, values]), DECAY, VOLATILITY_WINDOW)
+    return sums[: len(ones)], sums[len(ones) :]
 
 
 def _trailing_sum(values: Floats, sessions: int) -> Floats:

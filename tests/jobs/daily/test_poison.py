@@ -20,6 +20,7 @@ from tests.support.market import (
     Market,
     PlainTrainer,
     fetch,
+    in_chunks,
     outcomes,
     run,
     session,
@@ -46,11 +47,15 @@ def many(tmp_path_factory):
     return market_of(tmp_path_factory.mktemp("many"), OTHERS)
 
 
+@pytest.fixture(scope="module")
+def watching(make_lasting_app, many):
+    """An App with all of them on its watchlist, for tests to copy."""
+    return in_chunks(make_lasting_app(many), 10)
+
+
 @pytest.fixture
-def app(make_app, many):
-    made = make_app(many)
-    made.settings = made.settings.model_copy(update={"chunk_tickers": 10})
-    return made
+def app(make_app, many, watching):
+    return make_app(many, like=watching)
 
 
 def id_of(app):
