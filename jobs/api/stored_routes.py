@@ -56,7 +56,7 @@ async def health(request: Request) -> Response:
 
     def make(_db: Session) -> BaseModel:
         database.require_current(surroundings(request).engine)
-        return schemas.Health(revision=str(database.head()))
+        return schemas.Health(revision=database.head())
 
     return await _answer(request, "health", make)
 

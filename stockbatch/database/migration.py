@@ -1,15 +1,14 @@
-"""The revision of the schema, and how it becomes the newest one."""
+"""The revision of the schema, and how it becomes the newest one.
+
+Alembic is imported where something is to be migrated: whoever finds the schema in order is spared.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
@@ -34,6 +33,8 @@ def migrate(settings: Settings) -> None:
     Another process that is at it is waited for. Raises MigrationInProgress where that takes too
     long, and SchemaTooNew.
     """
+    from alembic import command
+
     owner = connect(settings, role="owner")
     try:
         _refuse_unknown(owner, revision(owner))
@@ -49,9 +50,10 @@ def create_roles(connection: Connection) -> None:
 
 
 @cache
-def head() -> str | None:
-    """Return the newest revision this program carries."""
-    return _scripts().get_current_head()
+def head() -> str:
+    """Return the newest revision this program carries: the files of all begin with their names."""
+    files = (migrations_folder() / "versions").glob("[0-9]*.py")
+    return max(file.stem.partition("_")[0] for file in files)
 
 
 def revision(engine: Engine) -> str | None:
@@ -101,6 +103,8 @@ def _be_patient(connection: Connection) -> None:
 
 def _make_version_table(connection: Connection) -> None:
     """Make the schemas and Alembic's table; of several processes one does, the others wait."""
+    from alembic.runtime.migration import MigrationContext
+
     _be_patient(connection)
     try:
         for schema in SCHEMAS:
@@ -122,19 +126,25 @@ def migrations_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def alembic_config(engine: Engine) -> Config:
+def alembic_config(engine: Engine) -> Any:
     """Return the configuration with which Alembic's commands work on `engine`."""
+    from alembic.config import Config
+
     configuration = Config()
     configuration.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     configuration.attributes["engine"] = engine
     return configuration
 
 
-def _scripts() -> ScriptDirectory:
+def _scripts() -> Any:
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory(str(migrations_folder()))
 
 
 def _refuse_unknown(engine: Engine, found: str | None) -> None:
+    from alembic.util import CommandError
+
     try:
         _scripts().get_revision(found or "base")
     except CommandError:
