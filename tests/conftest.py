@@ -37,6 +37,7 @@ from stockbatch.database import embedded_server
 from stockbatch.database.embedded_server import EmbeddedServer
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.market import calendars
+from stockbatch.market.sessions import FIRST_DAY
 from stockbatch.records import Instrument
 from stockbatch.store.calendar import extend
 from tests.support import demonstration as demonstrations
@@ -44,6 +45,7 @@ from tests.support.demonstration import Demonstration
 from tests.support.ledger import listed
 from tests.support.loopback import YahooServer, serving
 from tests.support.market import (
+    BEFORE,
     NOW,
     TICKERS,
     Market,
@@ -287,10 +289,15 @@ def db(shared_engine: Engine) -> Iterator[Session]:
 
 @pytest.fixture(scope="session")
 def watched(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database of the shared server, to be copied, with TICKERS on its watchlist."""
+    """A database of the shared server, to be copied, with TICKERS on its watchlist.
+
+    The thousands of sessions before the first bar are stored, as the first run would do.
+    """
     folder = tmp_path_factory.mktemp("watched")
     with _apps(server, folder / "home") as make:
         app = make(Market(folder / "market.csv"))
+        with app.transaction() as db:
+            extend(db, calendar(), FIRST_DAY, session(-BEFORE))
         app.engine.dispose()
         yield str(app.engine.url.database)
 
