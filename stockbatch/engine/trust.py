@@ -27,7 +27,7 @@ def moments(inputs: Singles) -> dict[str, Singles]:
     seen = inputs.astype(np.float64)
     mean = seen.mean(axis=0)
     covariance = np.cov(seen.T, bias=True) + LEAST_VARIANCE * np.eye(inputs.shape[1])
-    precision = np.linalg.inv(covariance)
+    precision: Floats = np.asarray(np.linalg.inv(covariance), np.float64)
     limit = np.quantile(_distance(inputs, mean, precision), USUAL)
     return {
         MEAN: mean.astype(np.float32),
