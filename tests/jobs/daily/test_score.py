@@ -17,7 +17,8 @@ from sklearn.metrics import (
 from sqlalchemy import text
 
 from jobs.app import App
-from jobs.daily.metrics import WINDOWS, update_metrics
+from jobs.daily.losses import WINDOWS
+from jobs.daily.metrics import update_metrics
 from jobs.daily.score import score_forecasts
 from stockbatch import records
 from stockbatch.database.tables import QUANTILE_COLUMNS
