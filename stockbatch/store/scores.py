@@ -219,8 +219,8 @@ def add(db: Session, scores: Mapping[str, Sequence[Any]], run: Run) -> int:
     return int(result.rowcount)
 
 
-# A return that waits to be confirmed has no score of its bar's revision: its note stays, and so does
-# that of a session without a bar.
+# What waits to be confirmed has no score of its bar's revision: its note stays, as does that of a
+# session without a bar.
 _SETTLE = text("""
 DELETE FROM stockbatch.unscored AS note USING stockbatch.forecasts AS f
 WHERE note.id = ANY(cast(:notes AS int8[])) AND f.id = note.forecast_id AND EXISTS (
