@@ -61,13 +61,14 @@ def _of_ticker(db: Session, ticker: str) -> Document:
         raise NothingToReport(of=f" of {ticker}")
     prices = bi.prices.of_ticker(db, ticker).frame()
     events = bi.events.current(db, ticker).frame()
+    splits = bi.splits.of_ticker(db, ticker).frame()
     errors = bi.forecasts.errors(db, ticker, FORECASTS).frame()
     losses = bi.models.losses(db, ticker).frame()
     best = methods.iloc[0]
     forecast = prices[prices["forecast_close"].notna()].tail(FORECASTS + 1)
     parts: list[Part] = [
         Table(heading="By every method", data=headline.rows_of(methods), columns=METHODS),
-        charts.price(prices.tail(PRICES + 1), events),
+        charts.price(prices.tail(PRICES + 1), events, splits),
         charts.predicted_and_actual(forecast, events),
     ]
     if not errors.empty:
