@@ -11,6 +11,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
+from stockbatch.text import counted
 
 if TYPE_CHECKING:
     from jobs.commands.tables import Row
@@ -55,7 +56,7 @@ def list_(
         number("gain on base", _gain),
     ]
     known = [row._asdict() for row in rows]
-    tables.show(f"{len(known)} models", columns, known, NAMES, layout, wide=wide)
+    tables.show(counted(len(known), "model"), columns, known, NAMES, layout, wide=wide)
 
 
 def _used(row: Row) -> str | None:
@@ -145,7 +146,7 @@ def inputs(
     file = file or Path(f"{_file_name(ticker)}.csv")
     with running(context.settings(), create=False) as app:
         example = takeaway.write_inputs(app, ticker, file)
-    context.say(f"{file}: {len(example.inputs)} sessions up to {example.origin}")
+    context.say(f"{file}: {counted(len(example.inputs), 'session')} up to {example.origin}")
     if example.is_as_stored:
         context.say(f"model {example.model.id} makes of it the raw quantiles that are stored")
     else:

@@ -11,6 +11,7 @@ from jobs.pictures.tables import Columns, number, text
 from jobs.words import KINDS
 from stockbatch.methods import registry
 from stockbatch.store import bi
+from stockbatch.text import counted
 
 WINDOWS = (250, 60, 20)
 PLOTTED = 25
@@ -98,7 +99,7 @@ def _groups(data: pd.DataFrame, methods: set[str]) -> None:
 def _rests_on(data: pd.DataFrame, window: int) -> str:
     """Return on how many sessions the numbers of a window rest: there may be fewer."""
     scored = 0 if data.empty else int(data["n"].max())
-    many = f"{data['n'].sum():,.0f} forecasts of {len(data)} tickers"
+    many = f"{data['n'].sum():,.0f} forecasts of {counted(len(data), 'ticker')}"
     return f"the last {window} sessions, of which {scored} are scored: {many}"
 
 

@@ -9,6 +9,7 @@ from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plo
 from jobs.pictures.tables import Column, Columns, day, instant, number, text
 from stockbatch.records import RunStatus
 from stockbatch.store import bi
+from stockbatch.text import counted
 
 RUNS = 200
 RUN_COLUMNS: Columns = {
@@ -129,7 +130,8 @@ def _freshness(data: pd.DataFrame) -> None:
     behind = read(bi.freshness.behind)
     if behind.empty:
         return
-    st.caption(f"The {len(behind)} tickers furthest behind; `stockbatch doctor` says what to mend.")
+    furthest = counted(len(behind), "ticker")
+    st.caption(f"{furthest} furthest behind; `stockbatch doctor` says what to mend.")
     listing(behind, BEHIND, file="behind", link=page_of)
 
 

@@ -11,7 +11,7 @@ from jobs.words import DEMONSTRATION, KINDS, price
 from stockbatch.records import ForecastOrder, ModelKind
 from stockbatch.store import bi
 from stockbatch.store.bi.prices import MOST_SESSIONS
-from stockbatch.text import printable
+from stockbatch.text import counted, printable
 
 SPANS = {"3 months": 63, "6 months": 126, "1 year": 252, "2 years": 504, "5 years": 1260}
 ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": MOST_SESSIONS}
@@ -71,7 +71,7 @@ def show() -> None:
     _next_session(latest.loc[ticker], best_first(read(bi.forecasts.of_ticker, ticker)), events)
     if others:
         _comparison(latest.loc[[ticker, *others]])
-    _prices(prices, events)
+    _prices(prices, events, read(bi.splits.of_ticker, ticker))
     _predictions(prices, events, read(bi.forecasts.errors, ticker))
     _training(read(bi.models.losses, ticker))
 
@@ -111,11 +111,11 @@ def _comparison(latest: pd.DataFrame) -> None:
     plot(charts.compared(prices))
 
 
-def _prices(data: pd.DataFrame, events: pd.DataFrame) -> None:
+def _prices(data: pd.DataFrame, events: pd.DataFrame, splits: pd.DataFrame) -> None:
     span = st.segmented_control(
         "Prices of the last", list(SPANS), default="6 months", required=True
     )
-    plot(charts.price(data.tail(SPANS[span] + 1), events), height=420)
+    plot(charts.price(data.tail(SPANS[span] + 1), events, splits), height=420)
 
 
 def _predictions(prices: pd.DataFrame, events: pd.DataFrame, errors: pd.DataFrame) -> None:
@@ -143,9 +143,8 @@ def _training(data: pd.DataFrame) -> None:
             model = rows.iloc[0]
             gain = model["gain_pct"]
             better = "" if pd.isna(gain) else f" · {gain:+.2f} % less loss than the base"
-            pooled = (
-                f", of {model['tickers']} tickers" if model["model_kind"] == ModelKind.BASE else ""
-            )
+            is_base = model["model_kind"] == ModelKind.BASE
+            pooled = f", of {counted(model['tickers'], 'ticker')}" if is_base else ""
             st.caption(
                 f"model {model['model_id']}{pooled} · "
                 f"trained because: {escaped(model['reason'])} · "
