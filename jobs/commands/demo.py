@@ -48,6 +48,9 @@ def demo() -> None:
             good = accuracy.summary(accuracy.found(db, tickers, WALK))
     typer.echo("")
     views_table(forecasts)
+    for row in forecasts:
+        if row["why"]:
+            context.answer(f"{row['ticker']}: {row['why']}")
     for line in good:
         context.answer(line)
     if settings.database_url is None:  # whoever configured another has its password already

@@ -1,7 +1,7 @@
 """How commands print rows: a table for people, JSON or CSV for programs.
 
-On a terminal a table takes its width: long texts fold, a number never does. Elsewhere each row is
-one line, however long.
+On a terminal a table takes its width: long texts fold, a number never does, and rows that cannot
+fit stand upright, one thing a line. Elsewhere each row is one line, however long.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def show(
     """Print rows as a table of `columns`, or the values of `names` as JSON or CSV.
 
     Of a table, columns that say nothing are left out. On a terminal a single row is shown with all
-    it has, one thing a line.
+    it has, and upright, as are rows that do not fit.
     """
     if layout == "table":
         typer.echo(_as_table(title, columns, rows, wide=wide))
@@ -111,14 +111,41 @@ def room() -> int | None:
 def _as_table(title: str, columns: Sequence[Column], rows: Sequence[Row], *, wide: bool) -> str:
     if not rows:
         return printable(title)
-    if len(rows) == 1 and room() is not None:
-        said = ((column.heading, column.cell(rows[0])) for column in columns)
-        known = [{"name": name, "value": value} for name, value in said if value]
-        pair = [words("name"), words("value", folds=True)]
-        return _drawn(title, pair, known, headings=False)
+    limit = room()
+    if len(rows) == 1 and limit is not None:
+        return _upright(title, columns, rows)
     chosen = columns if wide else [column for column in columns if not column.wide]
     telling = [column for column in chosen if wide or any(map(column.cell, rows))]
+    if limit is not None and _narrowest(telling, rows) > limit:
+        return _upright(title, telling, rows)
     return _drawn(title, telling, rows)
+
+
+def _narrowest(columns: Sequence[Column], rows: Sequence[Row]) -> int:
+    """Return the characters that a line of a table takes at least."""
+    from rich.cells import cell_len
+
+    needed = [
+        max(cell_len(text) for text in (column.heading, *map(column.cell, rows)))
+        for column in columns
+    ]
+    least = [
+        min(width, NARROWEST) if column.folds else width
+        for column, width in zip(columns, needed, strict=True)
+    ]
+    return sum(least) + GAP * (len(columns) - 1)
+
+
+def _upright(title: str, columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """Return what is known of each row, a line per column, with a blank line between rows."""
+    width = max(len(column.heading) for column in columns)
+    pair = [words("name"), words("value", folds=True)]
+    blocks = []
+    for row in rows:
+        said = ((column.heading.ljust(width), column.cell(row)) for column in columns)
+        known = [{"name": name, "value": value} for name, value in said if value]
+        blocks.append(_drawn("", pair, known, headings=False).removeprefix("\n"))
+    return "\n".join([printable(title), "\n\n".join(blocks)])
 
 
 def _drawn(
