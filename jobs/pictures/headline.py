@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from jobs.pictures.tables import Column, Columns, day, minus, number, text
+from jobs.pictures.tables import Column, Columns, day, method, minus, number, text
 from jobs.words import price
 
 LAST_CLOSE = (
@@ -58,7 +58,7 @@ FORECASTS: Columns = {
     "point": number("forecast", "{:+.2f} %", about=LAST_CLOSE, wide=True, once=True),
     "session": day("session", wide=True, once=True),
     "kind": text("kind", wide=True, once=True),
-    "method": text("method", wide=True, once=True),
+    "method": method(wide=True, once=True),
     "currency": text("prices in", wide=True, once=True),
 }
 """The columns of a table of forecasts."""

@@ -10,7 +10,7 @@ from jobs import files
 from jobs.pictures import charts, headline, paper, web
 from jobs.pictures.document import Document, Part, Table
 from jobs.pictures.frames import awaited, best_first, own_or_demo
-from jobs.pictures.tables import Column, text
+from jobs.pictures.tables import Column, method, titled
 from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS, price
 from stockbatch.exceptions import NothingToReport, UnwritableFile
 from stockbatch.records import ForecastOrder
@@ -21,7 +21,7 @@ PRICES, FORECASTS = 126, 60
 """Sessions of the plots of one ticker."""
 WINDOW = 250
 METHODS = {
-    "method": text("method"),
+    "method": method(),
     **{
         name: headline.FORECASTS[name]
         for name in (
@@ -104,6 +104,7 @@ def _of_all(db: Session) -> Document:
     board = board[board["window_sessions"] == WINDOW]
     for (calendar, kind), compared in board.groupby(["calendar", "kind"]):
         of = f"all tickers of {calendar}, last {WINDOW} sessions, {KINDS[str(kind)]}"
+        compared = compared.assign(method=compared["method"].map(titled))
         parts += [charts.skill(compared, of), charts.coverage(compared, of=of)]
     newest = forecasts["session"].max()
     return Document(

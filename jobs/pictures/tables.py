@@ -5,11 +5,13 @@ A table is text: it can be searched, selected, printed and read aloud, and its r
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import Any
 
 import pandas as pd
 
+from stockbatch.methods import registry
 from stockbatch.text import printable
 
 Row = Mapping[Any, Any]
@@ -43,6 +45,31 @@ Columns = Mapping[str, Column]
 def text(heading: str, **more: Any) -> Column:
     """Return a column of words."""
     return Column(heading=heading, numeric=False, **more)
+
+
+def method(**more: Any) -> Column:
+    """Return the column of methods, by what people call them."""
+    return text("method", write=titled, **more)
+
+
+def titled(name: str) -> str:
+    """Return what people call a method; one that is not installed any more has its name only."""
+    return _titles().get(name, name)
+
+
+@cache
+def _titles() -> dict[str, str]:
+    return {name: title for name, title, _ in registry.described()}
+
+
+def word(heading: str, **more: Any) -> Column:
+    """Return a column of words of the database, as people write them: no_bar as no bar."""
+    return text(heading, write=spaced, **more)
+
+
+def spaced(code: str) -> str:
+    """Return a word of the database as people write it."""
+    return code.replace("_", " ")
 
 
 def number(heading: str, layout: str, **more: Any) -> Column:

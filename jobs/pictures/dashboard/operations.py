@@ -6,7 +6,7 @@ import streamlit as st
 from jobs.pictures import charts
 from jobs.pictures.dashboard.overview import page_of
 from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plot, read
-from jobs.pictures.tables import Column, Columns, day, instant, number, text
+from jobs.pictures.tables import Column, Columns, day, instant, number, spaced, text, word
 from stockbatch.records import RunStatus
 from stockbatch.store import bi
 from stockbatch.text import counted
@@ -25,7 +25,7 @@ RUN_COLUMNS: Columns = {
 }
 ALERTS: Columns = {
     "raised_at": instant("raised, UTC"),
-    "condition": text("condition"),
+    "condition": word("condition"),
     "message": text("what was seen"),
     "subject": text("about", wide=True),
     "cleared_at": instant("cleared, UTC", wide=True),
@@ -33,7 +33,7 @@ ALERTS: Columns = {
 }
 OUTCOMES: Columns = {
     "action": text("outcome"),
-    "reason": text("reason"),
+    "reason": word("reason"),
     "tickers": number("tickers", "{:.0f}"),
     "example": text("for example"),
     "message": text("message", wide=True, once=True),
@@ -51,14 +51,14 @@ BEHIND: Columns = {
     "bar_session": day("newest bar"),
     "sessions_behind": number("sessions behind", "{:,.0f}"),
     "outcome_action": text("outcome", wide=True),
-    "outcome_reason": text("reason", wide=True),
+    "outcome_reason": word("reason", wide=True),
     "bar_provider": text("provider", wide=True, once=True),
 }
 FINDINGS: Columns = {
     "session": day("session"),
     "ticker": text("ticker"),
     "severity": text("severity"),
-    "check_name": text("check"),
+    "check_name": word("check"),
     "message": text("what was seen"),
     "observed": number("observed", "{:.4g}", wide=True),
     "threshold": number("threshold", "{:.4g}", wide=True),
@@ -83,7 +83,7 @@ def _alerts(data: pd.DataFrame) -> None:
     st.subheader("Alerts")
     on = data[data["is_open"].astype(bool)]
     for alert in on.to_dict("records"):
-        words = f"{alert['condition']} since {alert['raised_at']:%Y-%m-%d %H:%M} UTC: "
+        words = f"{spaced(alert['condition'])} since {alert['raised_at']:%Y-%m-%d %H:%M} UTC: "
         st.error(escaped(words + alert["message"]))
     if on.empty:
         st.badge("nothing is wrong", icon=":material/check:", color="green")

@@ -6,7 +6,7 @@ import streamlit as st
 from jobs.pictures import charts, headline
 from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plot, read
 from jobs.pictures.frames import awaited, best_first
-from jobs.pictures.tables import Column, Columns, text
+from jobs.pictures.tables import Column, Columns, method, spaced, titled
 from jobs.words import DEMONSTRATION, KINDS, price
 from stockbatch.records import ForecastOrder, ModelKind
 from stockbatch.store import bi
@@ -16,7 +16,7 @@ from stockbatch.text import counted, printable
 SPANS = {"3 months": 63, "6 months": 126, "1 year": 252, "2 years": 504, "5 years": 1260}
 ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": MOST_SESSIONS}
 METHODS: Columns = {
-    "method": text("method"),
+    "method": method(),
     **{
         name: column
         for name, column in headline.FORECASTS.items()
@@ -96,7 +96,7 @@ def _next_session(best: pd.Series, methods: pd.DataFrame, events: pd.DataFrame) 
         st.markdown(escaped(best["why"]))
     st.markdown(escaped(headline.point(best)))
     state = [] if best["is_current"] else ["this session is over: the forecast is old"]
-    said = [KINDS[str(best["kind"])], f"method {best['method']}", *state]
+    said = [KINDS[str(best["kind"])], f"method: {titled(best['method'])}", *state]
     st.caption(escaped(" · ".join(said)))
     if best["is_demo"]:
         st.warning(DEMONSTRATION)
@@ -147,6 +147,6 @@ def _training(data: pd.DataFrame) -> None:
             pooled = f", of {counted(model['tickers'], 'ticker')}" if is_base else ""
             st.caption(
                 f"model {model['model_id']}{pooled} · "
-                f"trained because: {escaped(model['reason'])} · "
-                f"verdict: {escaped(model['verdict'])}{better}"
+                f"trained because: {escaped(spaced(model['reason']))} · "
+                f"verdict: {escaped(spaced(model['verdict']))}{better}"
             )

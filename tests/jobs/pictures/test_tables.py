@@ -41,6 +41,15 @@ def test_a_table_is_text_and_what_is_unknown_is_empty():
     ]
 
 
+def test_methods_and_codes_are_written_as_people_write_them():
+    columns = {"method": tables.method(), "reason": tables.word("reason")}
+    data = pd.DataFrame({"method": ["rolling_quantile", "gone"], "reason": ["no_bar", None]})
+    assert sheets(tables.html(data, columns)) == [
+        [{"method": "Rolling quantiles", "reason": "no bar"}, {"method": "gone", "reason": ""}]
+    ]
+    assert downloads.csv(data).decode("utf-8-sig").splitlines()[1] == "rolling_quantile,no_bar"
+
+
 def test_numbers_line_up_on_the_right_and_words_on_the_left():
     sheet = parsed(tables.html(DATA, COLUMNS))
     for row in sheet.iter("tr"):
