@@ -56,8 +56,7 @@ def demo() -> None:
     if settings.database_url is None:  # whoever configured another has its password already
         typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
     me = _as_typed()
-    typer.echo(f"look on:  {me} forecasts ^GSPC, or accuracy, or status")
-    typer.echo(f"pictures: {me} dashboard, or report --out report.html")
+    typer.echo(f"look on:  {me} dashboard, forecasts ^GSPC, accuracy or status")
     typer.echo(f"your own: {me} tickers add AAPL MSFT && {me} run")
     typer.echo(f"stop it:  {me} db stop")
 

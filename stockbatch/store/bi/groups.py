@@ -81,7 +81,7 @@ def _hint(db: Session, group: str) -> str:
     """Return the names that are nearest to one that no group has."""
     has_kind = bool(_parts(group)["kind"])
     known = {f"{kind}:{name}" if has_kind else name for kind, name, _ in counted(db).values}
-    by_small = {name.lower(): name for name in sorted(known)}
+    by_small = {name.lower(): name for name in sorted(known, reverse=True)}
     close = [quoted(by_small[one]) for one in get_close_matches(group.lower(), by_small, 3)]
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 

@@ -277,7 +277,7 @@ def test_a_split_is_a_line_with_words_inside_of_the_plot():
     made = charts.price(with_the_next(), events(), told).to_dict()
     for kind in ("rule", "text"):
         ((layer, rows),) = [
-            (layer, rows) for layer, rows in layers_of(made, kind) if "split" in rows[0]
+            (layer, rows) for layer, rows in layers_of(made, kind) if rows and "split" in rows[0]
         ]
         assert [(row["session"][:10], row["split"]) for row in rows] == [
             ("2024-01-05", "split 4 for 1")

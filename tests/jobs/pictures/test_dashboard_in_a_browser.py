@@ -292,8 +292,8 @@ def test_the_operations_page_shows_runs_and_outcomes(desktop):
     runs = shown_sheet(desktop.browser)
     assert [row["session"] for row in runs] == [str(session(day)) for day in (1, 0, -1)]
     expected = desktop.rows(
-        "SELECT action, replace(reason, '_', ' ') AS reason, count(*) AS tickers FROM bi.outcomes WHERE session = :day"
-        " GROUP BY 1, 2 ORDER BY 3 DESC, 1",
+        "SELECT action, replace(reason, '_', ' ') AS reason, count(*) AS tickers"
+        " FROM bi.outcomes WHERE session = :day GROUP BY 1, 2 ORDER BY 3 DESC, 1",
         day=session(1),
     )
     found = [
