@@ -69,11 +69,13 @@ def _used(row: Row) -> str | None:
 def show(ticker: options.Ticker) -> None:
     """Show everything known of a ticker's model in use."""
     from jobs.app import running
+    from jobs.words import rounded
     from stockbatch.store import models as store
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         row = store.details(db, ticker)
-    tables.facts(f"model of {ticker}", list(row.items()))
+    known = [(name, rounded(name, value)) for name, value in row.items()]
+    tables.facts(f"model of {ticker}", known)
 
 
 @models.command()
