@@ -27,6 +27,7 @@ FORECASTS: Columns = {
     "upside_pct": number(
         "upside", "{:+.1f} %", about="One close in twenty should be higher than this."
     ),
+    "origin_close": Column(heading="last close", write=price, once=True),
     "interval": Column(heading="80 and 95 % interval", bar=True, about=BAR_ABOUT, wide=True),
     "probability_of_rise_pct": number(
         "rise", "{:.0f} %", about="Probability of a rise.", wide=True
@@ -54,7 +55,6 @@ FORECASTS: Columns = {
         about="What made the interval wider or narrower than usual.",
         wide=True,
     ),
-    "origin_close": Column(heading="last close", write=price, wide=True),
     "point": number("forecast", "{:+.2f} %", about=LAST_CLOSE, wide=True, once=True),
     "session": day("session", wide=True, once=True),
     "kind": text("kind", wide=True, once=True),

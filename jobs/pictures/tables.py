@@ -203,8 +203,11 @@ STYLE = """
 .sheet .bar i + i { height: 8px; margin-top: -4px }
 @media (max-width: 640px) {
   .sheet .wide { display: none }
-  .sheet th, .sheet td { padding: 0.35rem }
-  .sheet a, .sheet a:visited { margin: -0.35rem; padding: 0.35rem }
-  .sheet small { max-width: 7rem }
+  .sheet { font-size: 0.8rem }
+  .sheet th, .sheet td { padding: 0.35rem 0.25rem }
+  .sheet a, .sheet a:visited { margin: -0.35rem -0.25rem; padding: 0.35rem 0.25rem }
+  .sheet thead th { font-size: 0.75rem }
+  .sheet thead th.number { min-width: 2.9rem }
+  .sheet small { max-width: 5rem }
 }
 """

@@ -58,6 +58,12 @@ def test_a_page_is_short(page):
     assert len(page.read_bytes()) <= most
 
 
+def test_a_picture_is_loaded_at_once():
+    pictures = [ROOT / target for target in links(README) if target.endswith(".png")]
+    assert pictures
+    assert all(picture.stat().st_size < 200_000 for picture in pictures)
+
+
 @every_page
 def test_a_page_knows_no_other_machine(page):
     assert not re.search(r"\.\./shared|(?<![\w.])/(?:work|root)/", read(page))

@@ -19,8 +19,8 @@ RUN_COLUMNS: Columns = {
     "started_at": instant("started, UTC", wide=True),
     "duration_seconds": number("seconds", "{:,.1f}"),
     "instruments": number("tickers", "{:.0f}"),
-    **{action: number(action, "{:.0f}", wide=True) for action in charts.ACTIONS},
-    "trigger": text("trigger", wide=True),
+    **{action: number(action, "{:.0f}", wide=True, once=True) for action in charts.ACTIONS},
+    "trigger": text("trigger", wide=True, once=True),
     "message": text("message", wide=True, once=True),
 }
 ALERTS: Columns = {
