@@ -18,7 +18,7 @@ MOVE_ABOUT = "Half of the 80 % interval: four closes of five should move no furt
 USUAL_ABOUT = "The expected move against the ticker's usual one."
 BAR_ABOUT = "Thick: 80 %, thin: 95 %, around the last close; all rows on one scale."
 FORECASTS: Columns = {
-    "ticker": text("ticker", below="name"),
+    "ticker": text("ticker", below="name", phone="event"),
     "expected_move_pct": number("expected move", "± {:.1f} %", about=MOVE_ABOUT),
     "move_ratio": number("× usual", "{:.1f} ×", about=USUAL_ABOUT),
     "downside_pct": number(
@@ -28,6 +28,12 @@ FORECASTS: Columns = {
         "upside", "{:+.1f} %", about="One close in twenty should be higher than this."
     ),
     "origin_close": Column(heading="last close", write=price, once=True),
+    "event": text(
+        "event",
+        about="What is known to move the session; what comes after a close moves the next one.",
+        wide=True,
+        once=True,
+    ),
     "interval": Column(heading="80 and 95 % interval", bar=True, about=BAR_ABOUT, wide=True),
     "probability_of_rise_pct": number(
         "rise", "{:.0f} %", about="Probability of a rise.", wide=True
@@ -40,11 +46,6 @@ FORECASTS: Columns = {
     ),
     "probability_of_move_5_pct": number(
         "beyond ±5 %", "{:.0f} %", about="Probability of a move of more than 5 %.", wide=True
-    ),
-    "event": text(
-        "event",
-        about="What is known to move the session; what comes after a close moves the next one.",
-        once=True,
     ),
     "why": Column(
         heading="why",

@@ -29,6 +29,8 @@ class Column:
     """What the heading says to whoever points at it."""
     below: str = ""
     """Another column, whose text stands small under this one's."""
+    phone: str = ""
+    """Another column, a wide one, whose text stands there too on a phone."""
     wide: bool = False
     """Left out on a phone, and on paper where there is no room."""
     prose: bool = False
@@ -153,8 +155,10 @@ def _cells(contents: list[str], columns: Columns) -> str:
 
 def _words(row: Row, name: str, column: Column) -> str:
     content = f"<span>{escape(written(column, row[name]))}</span>"
-    small = escape(written(text(""), row[column.below])) if column.below else ""
-    return f"{content}<small>{small}</small>" if small else content
+    for other, kind in ((column.below, ""), (column.phone, ' class="phone"')):
+        small = escape(written(text(""), row[other])) if other else ""
+        content += f"<small{kind}>{small}</small>" if small else ""
+    return content
 
 
 def _bar(ends: tuple[float, float, float, float], scale: float) -> str:
@@ -183,17 +187,17 @@ STYLE = """
 .sheet table { border-collapse: collapse; width: 100%; margin: 0 }
 .sheet th, .sheet td { border: 0; border-top: 1px solid
   color-mix(in srgb, currentColor 12%, transparent);
-  padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; font-weight: 400 }
+  padding: 0.35rem 0.5rem; text-align: left; vertical-align: top; font-weight: 400 }
 .sheet thead th { border: 0; font-size: 0.8rem; line-height: 1.2; vertical-align: bottom;
   opacity: 0.8 }
 .sheet th.number, .sheet td.number { text-align: right; white-space: nowrap }
 .sheet thead th.number { white-space: normal; min-width: 3.7rem }
 .sheet tbody th { font-weight: 600; white-space: nowrap }
-.sheet td.prose { min-width: 16rem; font-size: 0.8rem; line-height: 1.35 }
+.sheet td.prose { min-width: 12rem; font-size: 0.8rem; line-height: 1.35 }
 .sheet small { display: block; font-weight: 400; opacity: 0.75; max-width: 14rem; overflow: hidden;
   text-overflow: ellipsis }
 .sheet a, .sheet a:visited, .sheet a:hover { color: inherit; text-decoration: none;
-  display: block; margin: -0.35rem -0.6rem; padding: 0.35rem 0.6rem }
+  display: block; margin: -0.35rem -0.5rem; padding: 0.35rem 0.5rem }
 .sheet tbody th a > span { text-decoration: underline }
 .sheet tbody tr:hover { background: color-mix(in srgb, currentColor 7%, transparent) }
 .sheet tbody tr:focus-within { outline: 2px solid #0072B2; outline-offset: -2px }
@@ -201,13 +205,15 @@ STYLE = """
   background: linear-gradient(currentColor, currentColor) 50% 50% / 1px 100% no-repeat }
 .sheet .bar i { position: absolute; top: 50%; height: 2px; margin-top: -1px; background: #56B4E9 }
 .sheet .bar i + i { height: 8px; margin-top: -4px }
+.sheet .phone { display: none }
 @media (max-width: 640px) {
   .sheet .wide { display: none }
-  .sheet { font-size: 0.8rem }
+  .sheet { font-size: 0.75rem }
   .sheet th, .sheet td { padding: 0.35rem 0.25rem }
   .sheet a, .sheet a:visited { margin: -0.35rem -0.25rem; padding: 0.35rem 0.25rem }
-  .sheet thead th { font-size: 0.75rem }
-  .sheet thead th.number { min-width: 2.9rem }
-  .sheet small { max-width: 5rem }
+  .sheet thead th { font-size: 0.7rem }
+  .sheet thead th.number { min-width: 0 }
+  .sheet small { max-width: 3.5rem }
+  .sheet small.phone { display: block; max-width: 5rem; white-space: normal; opacity: 1 }
 }
 """

@@ -50,8 +50,8 @@ BEHIND: Columns = {
     "ticker": text("ticker"),
     "bar_session": day("newest bar"),
     "sessions_behind": number("sessions behind", "{:,.0f}"),
-    "outcome_action": text("outcome", wide=True),
-    "outcome_reason": word("reason", wide=True),
+    "outcome_action": text("outcome", wide=True, once=True),
+    "outcome_reason": word("reason", wide=True, once=True),
     "bar_provider": text("provider", wide=True, once=True),
 }
 FINDINGS: Columns = {
@@ -112,8 +112,9 @@ def _runs(data: pd.DataFrame) -> None:
 def _outcomes(data: pd.DataFrame) -> None:
     if data.empty:
         return
-    plot(charts.outcomes(data), height=300)
     newest = data["session"].max()
+    if (data["session"] < newest).any():  # of one session there is nothing to compare
+        plot(charts.outcomes(data), height=300)
     st.subheader(f"Outcomes of {newest:%Y-%m-%d}, by reason")
     listing(data[data["session"] == newest], OUTCOMES, file="outcomes")
 

@@ -41,6 +41,14 @@ def test_a_table_is_text_and_what_is_unknown_is_empty():
     ]
 
 
+def test_what_a_phone_has_no_column_for_stands_below_another_there():
+    columns = {"ticker": text("ticker", phone="event"), "event": text("event", wide=True)}
+    data = pd.DataFrame({"ticker": ["AAA", "BBB"], "event": ["reports", None]})
+    sheet = parsed(tables.html(data, columns))
+    assert [small.text for small in sheet.findall(".//small[@class='phone']")] == ["reports"]
+    assert "wide" in sheet.find(".//tbody/tr/td").get("class")
+
+
 def test_methods_and_codes_are_written_as_people_write_them():
     columns = {"method": tables.method(), "reason": tables.word("reason")}
     data = pd.DataFrame({"method": ["rolling_quantile", "gone"], "reason": ["no_bar", None]})
