@@ -85,7 +85,8 @@ def list_(
         words("", lambda row: None if row["is_current"] else _why_not(row["withdrawn_at"])),
     ]
     rows = found.rows()
-    tables.show(counted(len(rows), "event"), columns, rows, found.columns, layout, wide=wide)
+    title = counted(len(rows), "event") + (" ahead" if ticker is None else "")
+    tables.show(title, columns, rows, found.columns, layout, wide=wide)
 
 
 def _known(row: Row) -> str:

@@ -48,7 +48,8 @@ def list_(
         words("trained through", "last_session"),
         words("reason", wide=True),
         words("verdict", folds=True),
-        words("in use from", _used, folds=True),
+        words("in use from", _used),
+        words("because", "in_use_because", wide=True),
         number("validation loss", lambda row: _number(row["validation_loss"]), wide=True),
         number("comparison loss", lambda row: _number(row["comparison_loss"]), wide=True),
         number("base's", lambda row: _number(row["base_loss"]), wide=True),
@@ -62,7 +63,7 @@ def list_(
 def _used(row: Row) -> str | None:
     if row["pruned"] or not row["in_use_from"]:
         return "pruned" if row["pruned"] else None
-    return f"{row['in_use_from']} ({row['in_use_because']})"
+    return f"{row['in_use_from']}"
 
 
 @models.command()

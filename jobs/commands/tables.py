@@ -41,6 +41,8 @@ class Column:
     """A text that may take several lines."""
     wide: bool = False
     """Left out of what is shown by default."""
+    once: bool = False
+    """On a terminal, where it is the same in all rows it is said once, below the table."""
 
     def cell(self, row: Row) -> str:
         """Return what is shown of a row."""
@@ -48,11 +50,9 @@ class Column:
         return "" if value is None else printable(" ".join(str(value).splitlines()))
 
 
-def words(
-    heading: str, value: Value | None = None, *, folds: bool = False, wide: bool = False
-) -> Column:
+def words(heading: str, value: Value | None = None, **more: bool) -> Column:
     """Return a column of words; by default they stand in the row under its heading."""
-    return Column(heading=heading, value=value or heading, folds=folds, wide=wide)
+    return Column(heading=heading, value=value or heading, **more)
 
 
 def number(heading: str, value: Value | None = None, *, wide: bool = False) -> Column:
@@ -116,9 +116,17 @@ def _as_table(title: str, columns: Sequence[Column], rows: Sequence[Row], *, wid
         return _upright(title, columns, rows)
     chosen = columns if wide else [column for column in columns if not column.wide]
     telling = [column for column in chosen if wide or any(map(column.cell, rows))]
-    if limit is not None and _narrowest(telling, rows) > limit:
-        return _upright(title, telling, rows)
-    return _drawn(title, telling, rows)
+    if limit is None:
+        return _drawn(title, telling, rows)
+    alike = [] if wide else [one for one in telling if one.once and _is_constant(one, rows)]
+    telling = [column for column in telling if column not in alike]
+    fits = _narrowest(telling, rows) <= limit
+    said = [f"all: {one.heading} {one.cell(rows[0])}" for one in alike]
+    return "\n".join([(_drawn if fits else _upright)(title, telling, rows), *said])
+
+
+def _is_constant(column: Column, rows: Sequence[Row]) -> bool:
+    return len({column.cell(row) for row in rows}) == 1
 
 
 def _narrowest(columns: Sequence[Column], rows: Sequence[Row]) -> int:

@@ -215,7 +215,7 @@ def list_(
         words("name", folds=True),
         words("currency", wide=True),
         words("prices", "price_basis"),
-        words("provider", folds=True),
+        words("provider", folds=True, once=True),
     ]
     rows = [{name: getattr(one, name) for name in names} for one in known]
     tables.show(counted(len(rows), "ticker"), columns, rows, names, layout, wide=wide)

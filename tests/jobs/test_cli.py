@@ -474,7 +474,7 @@ def test_a_file_without_tickers_is_refused(fresh, tmp_path):
 
 
 def test_events_are_imported_and_listed(fresh, market, tmp_path):
-    assert fresh("events", "list").out.startswith("0 events\n")
+    assert fresh("events", "list").out.startswith("0 events ahead\n")
     fresh("tickers", "add", "AAA", "BBB", "--provider", market.specification)
     file = tmp_path / "reports.csv"
     ahead = datetime.now(UTC).date() + timedelta(days=20)
@@ -486,7 +486,7 @@ def test_events_are_imported_and_listed(fresh, market, tmp_path):
     assert answer.err.splitlines()[0] == "2 lines left out, not on the watchlist: ZZZ, YYY"
     assert answer.err.endswith("line 4, column 2: 'soon' is no date such as 2024-07-25\n")
     listed = fresh("events", "list").out
-    assert listed.startswith("1 event\n")
+    assert listed.startswith("1 event ahead\n")
     assert re.search(rf"BBB +{ahead} +reports, hour unknown", listed)
     (row,) = json.loads(fresh("events", "list", "AAA", "--format", "json").out)
     expected = {
