@@ -1,7 +1,7 @@
 """Show splits to whoever draws prices, and say of the methods what they are.
 
 Revision ID: 0031
-Revises: 0029
+Revises: 0030
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0031"
-down_revision = "0029"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
