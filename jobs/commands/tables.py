@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -108,6 +109,16 @@ def room() -> int | None:
     return screen.width if screen.is_terminal else None
 
 
+def folded(line: str) -> str:
+    """Return a line in several, where the terminal is too narrow for it; no word is broken."""
+    width = room()
+    if width is None:
+        return line
+    return textwrap.fill(
+        line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _as_table(title: str, columns: Sequence[Column], rows: Sequence[Row], *, wide: bool) -> str:
     if not rows:
         return printable(title)
@@ -121,7 +132,7 @@ def _as_table(title: str, columns: Sequence[Column], rows: Sequence[Row], *, wid
     alike = [] if wide else [one for one in telling if one.once and _is_constant(one, rows)]
     telling = [column for column in telling if column not in alike]
     fits = _narrowest(telling, rows) <= limit
-    said = [f"all: {one.heading} {one.cell(rows[0])}" for one in alike]
+    said = [folded(f"all: {one.heading} {one.cell(rows[0])}") for one in alike]
     return "\n".join([(_drawn if fits else _upright)(title, telling, rows), *said])
 
 
