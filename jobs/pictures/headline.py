@@ -42,10 +42,16 @@ FORECASTS: Columns = {
         "fall", "{:.0f} %", about="Probability of a fall.", wide=True
     ),
     "probability_of_move_2_pct": number(
-        "beyond ±2 %", "{:.0f} %", about="Probability of a move of more than 2 %.", wide=True
+        "beyond ±2\N{NO-BREAK SPACE}%",
+        "{:.0f} %",
+        about="Probability of a move of more than 2 %.",
+        wide=True,
     ),
     "probability_of_move_5_pct": number(
-        "beyond ±5 %", "{:.0f} %", about="Probability of a move of more than 5 %.", wide=True
+        "beyond ±5\N{NO-BREAK SPACE}%",
+        "{:.0f} %",
+        about="Probability of a move of more than 5 %.",
+        wide=True,
     ),
     "why": Column(
         heading="why",

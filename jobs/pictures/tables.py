@@ -107,10 +107,12 @@ def reach(ends: pd.Series) -> float:
 def varying(data: pd.DataFrame, columns: Columns) -> tuple[dict[str, Column], list[str]]:
     """Return the columns that tell rows apart, and what the others say of all rows.
 
-    Only those made for it (`once`) are left out.
+    Only those made for it (`once`) and those that are empty are left out.
     """
     kept, said = {}, []
     for name, column in columns.items():
+        if len(data) and (data[name].isna() | (data[name] == "")).all():
+            continue
         if not column.once or len(data[name].drop_duplicates()) > 1:
             kept[name] = column
         elif len(data) and (value := written(column, data[name].iloc[0])):

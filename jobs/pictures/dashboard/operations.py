@@ -36,7 +36,7 @@ OUTCOMES: Columns = {
     "reason": word("reason"),
     "tickers": number("tickers", "{:.0f}"),
     "example": text("for example"),
-    "message": text("message", wide=True, once=True),
+    "message": text("what was said of it", wide=True),
 }
 EXCHANGES: Columns = {
     "calendar": text("exchange"),

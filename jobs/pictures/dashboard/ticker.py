@@ -142,7 +142,8 @@ def _training(data: pd.DataFrame) -> None:
             plot(charts.losses(rows), height=300)
             model = rows.iloc[0]
             gain = model["gain_pct"]
-            better = "" if pd.isna(gain) else f" · {gain:+.2f} % less loss than the base"
+            less = "less" if gain > 0 else "more"
+            better = "" if pd.isna(gain) else f" · {abs(gain):.2f} % {less} loss than the base"
             is_base = model["model_kind"] == ModelKind.BASE
             pooled = f", of {counted(model['tickers'], 'ticker')}" if is_base else ""
             st.caption(

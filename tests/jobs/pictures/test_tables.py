@@ -79,6 +79,7 @@ def test_what_all_rows_have_in_common_is_said_once():
     assert said == ["session 2024-03-05"]
     other = DATA.assign(session=pd.to_datetime(["2024-03-05", "2024-03-06"]))
     assert tables.varying(other, COLUMNS) == (COLUMNS, [])
+    assert list(tables.varying(DATA.assign(move=float("nan")), COLUMNS)[0]) == ["ticker"]
     nothing = DATA.assign(session=pd.NaT)
     assert tables.varying(nothing, COLUMNS)[1] == []
 
