@@ -15,6 +15,7 @@ from jobs.pictures.drawing import (
     ORANGE,
     PURPLE,
     SKY,
+    TEXT,
     VERMILION,
     Layers,
     band,
@@ -137,7 +138,7 @@ def predicted_and_actual(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
     # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
     series = {
-        "actual close": (BLUE, [1, 0]),
+        "actual close": (TEXT, [1, 0]),  # on the blue of the bands, in the dark too
         "forecast": (VERMILION, [4, 2]),
         "naive": (GREY, [1, 3]),
     }

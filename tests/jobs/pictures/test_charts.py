@@ -47,7 +47,8 @@ JUST_NOTICEABLE = 2.3
 """Of CIE 1976 colour differences."""
 TOGETHER = {
     "outcomes": tuple(charts.ACTIONS.values()),
-    "predicted": (drawing.BLUE, drawing.VERMILION, drawing.GREY),
+    "predicted": ("#000000", drawing.VERMILION, drawing.GREY, drawing.SKY),
+    "predicted in the dark": ("#ffffff", drawing.VERMILION, drawing.GREY, drawing.SKY),
     "prices": (
         *(drawing.BLUE, drawing.VERMILION),
         *(colour for colour, _ in charts.AVERAGES.values()),
