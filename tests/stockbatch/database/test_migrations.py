@@ -599,7 +599,7 @@ def test_forecasts_of_before_have_no_usual_move_and_no_reasons(empty, empty_sett
 
 def test_what_has_no_score_of_its_bar_is_noted(empty, empty_settings):
     config = database.alembic_config(empty)
-    alembic.upgrade(config, "0030")
+    alembic.upgrade(config, "0031")
     with empty.begin() as connection:
         connection.exec_driver_sql(MONTH)
         live(connection, ["lstm"], [("2024-02-28", "2024-02-29"), ("2024-02-27", "2024-02-28")])
@@ -613,7 +613,7 @@ def test_what_has_no_score_of_its_bar_is_noted(empty, empty_settings):
         "SELECT DISTINCT target_session::text FROM stockbatch.forecasts"
         " JOIN stockbatch.unscored ON forecast_id = forecasts.id ORDER BY 1",
     ) == [("2024-02-29",)]
-    alembic.downgrade(config, "0030")
+    alembic.downgrade(config, "0031")
 
 
 def add_migrations(folder, monkeypatch, then):
