@@ -173,9 +173,15 @@ def test_the_version_is_told(stockbatch):
     assert stockbatch("--version").out == f"stockbatch {project['version']}\n"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_learns_to_complete(stockbatch, monkeypatch, shell):
-    assert "stockbatch" in stockbatch("--show-completion", shell).out
+@pytest.mark.parametrize(
+    ("shell", "how"),
+    [("bash", "complete -o"), ("zsh", "compdef"), ("fish", "complete --command stockbatch")],
+)
+def test_a_shell_learns_to_complete(stockbatch, monkeypatch, shell, how):
+    monkeypatch.setattr("shellingham.detect_shell", lambda *_: (shell, f"/bin/{shell}"))
+    script = stockbatch("--show-completion").out
+    assert how in script
+    assert "stockbatch" in script
 
 
 def test_quiet_says_only_what_is_asked_for_or_wrong(fresh, market):
