@@ -19,6 +19,7 @@ from stockbatch.providers.yahoo.exchanges import of_american_class
 from stockbatch.records import Event, EventKind, Instrument, Timing
 from stockbatch.store import events, instruments
 from stockbatch.store.events import Recorded
+from stockbatch.text import counted
 
 IMPORTED = "import"
 """The source of what comes from files."""
@@ -153,7 +154,9 @@ def _read(file: Path, watchlist: _Watchlist, seen_at: datetime) -> _Found:
         line = _Line(file, number, named, places)
         try:
             if any(cells[width:]):
-                raise line.refuse("date", f"there are {len(cells)} cells below {width} headings")
+                raise line.refuse(
+                    "date", f"there are {len(cells)} cells below {counted(width, 'heading')}"
+                )
             symbol = named.get("symbol", "")
             if not symbol:
                 raise line.refuse("symbol", "there is no symbol")

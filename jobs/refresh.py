@@ -40,6 +40,7 @@ from stockbatch.market import sessions
 from stockbatch.records import Instrument
 from stockbatch.store import event_refreshes, events, instruments
 from stockbatch.store.event_refreshes import Asked, Freshness, Last
+from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,9 @@ class Refreshed:
     """Whether nothing is left to be asked again before its turn."""
 
     def __str__(self) -> str:
+        asked = counted(self.asked, "ticker")
         said = (
-            f"{self.source}: {self.answered} of {self.asked} tickers answered for; events:"
+            f"{self.source}: {self.answered} of {asked} answered for; events:"
             f" {self.new} new, {self.changed} changed, {self.withdrawn} withdrawn"
         )
         if self.problems:
@@ -102,13 +104,15 @@ def state(settings: Settings, name: str, watchlist: Sequence[Instrument]) -> str
     covered = registry.covered(name, watchlist)
     if not covered:
         return "none of the tickers is one that it is asked about"
-    return f"{len(covered)} tickers, {registry.state(name, SourceSetup(settings=settings))}"
+    return (
+        f"{counted(len(covered), 'ticker')}, {registry.state(name, SourceSetup(settings=settings))}"
+    )
 
 
 def freshness(db: Session, settings: Settings, now: datetime) -> str:
     """Return in a line how much is known of reports to come, and how fresh each source is."""
     known, tickers = event_refreshes.known(db, now.date())
-    said = [f"the next report is known of {known} of {tickers} tickers"]
+    said = [f"the next report is known of {known} of {counted(tickers, 'ticker')}"]
     found = {one.source: one for one in event_refreshes.freshness(db, settings.event_sources)}
     said += [_told(name, found.get(name)) for name in settings.event_sources]
     if not settings.event_sources:
@@ -124,7 +128,7 @@ def _told(name: str, found: Freshness | None) -> str:
         return f"{name} has never answered ({found.problem})"
     told = f"{name} last answered {found.answered_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if found.problems:
-        told += f", but not for {found.problems} tickers ({found.problem})"
+        told += f", but not for {counted(found.problems, 'ticker')} ({found.problem})"
     return told
 
 

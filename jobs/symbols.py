@@ -11,7 +11,7 @@ from stockbatch.exceptions import BadFile, UnknownCalendar
 from stockbatch.market import sessions
 from stockbatch.providers.csv.lines import read_rows
 from stockbatch.providers.yahoo import exchanges
-from stockbatch.text import SEPARATORS, quoted, wrong_name
+from stockbatch.text import SEPARATORS, counted, quoted, wrong_name
 
 TOLD = ("name", "calendar", "currency", "asset_class", "sector", "industry", "symbol")
 COLUMNS = (*TOLD, "tags", "provider")
@@ -189,7 +189,7 @@ def _row(
 ) -> dict[str, str]:
     """Return the cells of a line by the names of their columns; raises BadFile."""
     if any(cells[headings.get("", 1) :]):
-        reason = f"there are {len(cells)} cells below {headings.get('', 1)} headings"
+        reason = f"there are {len(cells)} cells below {counted(headings.get('', 1), 'heading')}"
         raise BadFile(path=file, line=number, column=len(cells), reason=reason)
     row = {name: cells[column] for name, column in headings.items() if name and column < len(cells)}
     ticker, column = re.sub(r":\s+", ":", row.get("ticker", "")), headings["ticker"] + 1

@@ -318,7 +318,7 @@ class BadName(InstrumentError):
 
 
 class UnknownGroup(InstrumentError):
-    """There is no group {group}: 'stockbatch tickers groups' lists them"""
+    """There is no group {group}{hint}: 'stockbatch tickers groups' lists them"""
 
 
 class NoInstruments(InstrumentError):
@@ -391,7 +391,7 @@ class RateLimited(ProviderError):
 
 
 class QuotaSpent(RateLimited):
-    """{provider} does not answer for {ticker}: the {limit} requests of a day are spent, the next
+    """{provider} does not answer for {ticker}: the requests of a day ({limit}) are spent, the next
     can be made after {resets_at}"""
 
 
@@ -510,7 +510,7 @@ class BarsRefused(ServiceError):
 
 
 class NoForecast(ServiceError):
-    """{bars} bars of {ticker} are too few for a forecast from {session}"""
+    """{ticker} has too few bars for a forecast from {session}: {bars}"""
 
 
 class ExportError(StockbatchError):

@@ -125,7 +125,12 @@ def averages(losses: Mapping[str, Floats]) -> dict[str, Average]:
     absolute percentage error, 0 to 200, with absolute values in the denominator as in the M4
     competition (Makridakis, Spiliotis & Assimakopoulos, ibid. 36, 2020).
     """
-    means = {name: mean(values) for name, values in losses.items()}
+    return averages_of({name: mean(values) for name, values in losses.items()})
+
+
+def averages_of(means: Mapping[str, Average]) -> dict[str, Average]:
+    """Return every metric, as `averages` does, from the means of all losses."""
+    means = dict(means)
     absolute, naive = means.pop("absolute_error"), means.pop("naive_absolute_error")
     squared, squared_return = means.pop("squared_error"), means.pop("squared_log_return_error")
     del means["percentage_error"]
@@ -308,8 +313,12 @@ def direction_hit(actual_log_return: Floats, probability_of_rise: Floats) -> Flo
 def mean(values: Floats) -> Average:
     """Return the mean of the known values of each row of (T, N)."""
     known = ~np.isnan(values)
-    n = known.sum(axis=1)
-    return Average(_divide(np.where(known, values, 0).sum(axis=1), n.astype(np.float64)), n)
+    return mean_of_sum(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))
+
+
+def mean_of_sum(total: Floats, n: NDArray[Any]) -> Average:
+    """Return the mean of `n` values that add up to `total`, both (T,)."""
+    return Average(_divide(total, n.astype(np.float64)), n.astype(np.int64))
 
 
 def _distribution_losses(

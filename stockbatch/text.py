@@ -1,4 +1,4 @@
-"""Text that others wrote: how it is shown, and whether it names a ticker or a group of them."""
+"""Text: what others wrote, whether it names a ticker or a group of them; numbers and nouns."""
 
 import re
 
@@ -67,6 +67,15 @@ def _unfit(text: str, longest: int) -> str | None:
     if not text.isprintable() or "\ufffd" in text:
         return "it has characters that cannot be seen"
     return "it begins or ends with a blank" if text != text.strip() else None
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s where it is not one.
+
+    >>> counted(1, "ticker"), counted(0, "named watchlist")
+    ('1 ticker', '0 named watchlists')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def quoted(text: str) -> str:

@@ -8,6 +8,9 @@ sectors, a watchlist, report dates, a backtest and a run. Then it visits every p
 Chromium, light and dark, on a desktop and on a phone, and writes a PNG of the whole page to
 FOLDER/pictures; beside them the reports, as files and as pictures. It fails where a page says that
 something went wrong.
+
+The picture of the README is the top of one of them, in few colours: FOLDER/pictures/readme.png, to
+be copied to deployment/guides/overview.png once somebody has looked at it.
 """
 
 import os
@@ -17,6 +20,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from PIL import Image
 from selenium.webdriver import Chrome
 
 from stockbatch.market import sessions
@@ -53,6 +57,9 @@ PAGES = {
     "how-to-read": "how-to-read",
 }
 SIZES = {"desktop": (1280, 900), "phone": (400, 844)}
+README = "sixty-overview-desktop-light.png"
+FIRST_SCREEN = (1280, 880)
+"""It ends between two rows."""
 SHOWN = {"demo": ("^GSPC", "^IXIC"), "sixty": ("AAPL", "MSFT", "XOM")}
 
 
@@ -72,6 +79,8 @@ def main() -> None:
             walk(browser, name, home, pictures)
             report(browser, name, home, pictures)
             call(home, "db", "stop")
+    if (pictures / README).exists():
+        shorten(pictures / README, pictures / "readme.png")
 
 
 def call(home: Path, *arguments: str) -> str:
@@ -140,6 +149,13 @@ def report(browser: Chrome, name: str, home: Path, pictures: Path) -> None:
                 resize(browser, size)
                 browser.get(file.with_suffix(".html").as_uri())
                 photograph(browser, pictures / f"{name}-report-{words}-{device}-{colour}.png")
+
+
+def shorten(picture: Path, to: Path) -> None:
+    """Write the first screen of a picture, small enough for a page that many open."""
+    with Image.open(picture) as whole:
+        first = whole.convert("RGB").crop((0, 0, *FIRST_SCREEN))
+        first.quantize(64, dither=Image.Dither.NONE).save(to, optimize=True)
 
 
 if __name__ == "__main__":

@@ -156,14 +156,14 @@ def choice(name: str, label: str, values: list[int], chosen: int) -> Json:
     }
 
 
-def annotation(name: str, sql: str) -> Json:
+def annotation(name: str, sql: str, code: str = GREY) -> Json:
     """Return marks over the panels with an axis of time, to be switched off by their name."""
     return {
         "name": name,
         "datasource": SOURCE,
         "enable": True,
         "hide": False,
-        "iconColor": GREY,
+        "iconColor": code,
         "target": target(sql, "table") | {"refId": "Anno"},
     }
 

@@ -30,7 +30,7 @@ from deployment.grafana.panels import (
 
 def ticker() -> Json:
     panels = [candles(), fan(), predicted(), errors(), losses(), own_accuracy()]
-    return dashboard("ticker", "Ticker", [TICKER, KIND, WINDOW], panels, [events()])
+    return dashboard("ticker", "Ticker", [TICKER, KIND, WINDOW], panels, [events(), splits()])
 
 
 def events() -> Json:
@@ -51,6 +51,20 @@ def events() -> Json:
     )
 
 
+def splits() -> Json:
+    """Return the sessions from which on a ticker trades split."""
+    return annotation(
+        "splits",
+        f"""
+        SELECT {TIME}, split AS text, 'split' AS tags
+        FROM bi.splits
+        WHERE ticker = ${{ticker:sqlstring}} AND {SHOWN}
+        ORDER BY session
+        """,
+        PINK,
+    )
+
+
 def candles() -> Json:
     return panel(
         "candlestick",
@@ -65,7 +79,8 @@ def candles() -> Json:
         WHERE ticker = ${{ticker:sqlstring}} AND {SHOWN}
         ORDER BY session
         """,
-        description=f"Dashed: an event moved the session, or is to. {AFTER_CLOSE} {RESTATED}",
+        description="Dashed: an event moved the session, or is to; pink: a split. "
+        f"{AFTER_CLOSE} {RESTATED}",
         form="time_series",
         height=12,
         options={

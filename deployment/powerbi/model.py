@@ -339,5 +339,6 @@ FACTS = (
     Table(name="Data freshness", view="data_freshness", measures=FRESHNESS),
     Table(name="Data issues", view="data_issues"),
     Table(name="Events", view="events"),
+    Table(name="Splits", view="splits"),
     Table(name="Alerts", view="alerts", measures=ALERTS),
 )

@@ -21,14 +21,17 @@ from stockbatch.exceptions import (
     NoModel,
     SessionError,
     StockbatchError,
+    UnknownGroup,
     UnknownInstrument,
 )
+from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[StockbatchError], int] = {
     UnknownInstrument: 404,
+    UnknownGroup: 404,
     NoModel: 404,
     SessionError: 422,
     BarsRefused: 422,
@@ -149,7 +152,7 @@ def _invalid(_request: Request, error: RequestValidationError) -> Response:
         Fault(where=".".join(str(part) for part in fault["loc"]), what=fault["msg"])
         for fault in error.errors()
     ]
-    return _answer(422, f"{len(faults)} fault(s) in the request", faults)
+    return _answer(422, f"{counted(len(faults), 'fault')} in the request", faults)
 
 
 def _http(_request: Request, error: HTTPException) -> Response:

@@ -186,10 +186,11 @@ class PastForecast(Compared):
 
 
 class Accuracy(BaseModel):
-    """One metric of one method and kind, of a ticker or of a calendar."""
+    """One metric of one method and kind, of a ticker, a group or a calendar."""
 
     session: date = Field(description="last target session of the window")
-    ticker: str | None = Field(description="null: all of the calendar")
+    ticker: str | None = Field(description="null: all of the group or calendar")
+    group: str | None = Field(default=None, description="kind:name; null: of no group")
     calendar: str
     method: str
     kind: Kind
@@ -261,7 +262,7 @@ class EventPage(BaseModel):
 
 
 class AccuracyList(BaseModel):
-    """All metrics of a ticker, or of the calendars, over one window."""
+    """All metrics of a ticker, of a group or of the calendars, over one window."""
 
     items: list[Accuracy]
 

@@ -8,6 +8,7 @@ from jobs.api.cache import Cache
 from jobs.api.problems import Refused
 from stockbatch.records import Token
 from stockbatch.store import tokens
+from stockbatch.text import counted
 
 
 class Gate:
@@ -35,7 +36,7 @@ class Gate:
             raise Refused(401, "this token is unknown, revoked or expired")
         wait = self._spend(sha256, token.requests_per_minute)
         if wait > 0:
-            reason = f"more than {token.requests_per_minute} requests a minute"
+            reason = f"more than {counted(token.requests_per_minute, 'request')} a minute"
             raise Refused(429, reason, retry_after=math.ceil(wait))
         return token
 

@@ -16,13 +16,16 @@ from jobs.api.cache import Body
 from jobs.api.problems import documented
 from jobs.api.surroundings import entered, surroundings
 from stockbatch import database
-from stockbatch.records import ForecastOrder
+from stockbatch.records import ForecastOrder, GroupKind
 from stockbatch.store import bi, serving
+from stockbatch.text import LONGEST_NAME
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
 open_router = APIRouter(tags=["health"])
 router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["stored"])
+
+LONGEST_GROUP = LONGEST_NAME + 1 + max(map(len, GroupKind))
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The answer has the ETag named in If-None-Match."}
@@ -45,6 +48,16 @@ Method = Annotated[
         )
     ),
 ]
+Group = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=LONGEST_GROUP,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="only of the tickers of a sector, industry, tag, named watchlist or exchange: "
+        "its name, or kind:name",
+    ),
+]
 Order = Annotated[ForecastOrder, Query(description="what comes first")]
 Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
 Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
@@ -61,10 +74,11 @@ async def health(request: Request) -> Response:
     return await _answer(request, "health", make)
 
 
-@router.get("/forecasts", response_model=schemas.ForecastPage, responses=READING)
+@router.get("/forecasts", response_model=schemas.ForecastPage, responses=READING_ONE)
 async def forecasts(
     request: Request,
     method: Method = None,
+    group: Group = None,
     after: After = "",
     limit: Limit = 100,
     order: Order = ForecastOrder.TICKER,
@@ -72,11 +86,12 @@ async def forecasts(
     """Return the latest forecast of every ticker, in the order of tickers or another one."""
 
     def make(db: Session) -> BaseModel:
-        rows = bi.forecasts.latest_by(db, method, after, limit + 1, order).rows()
+        among = None if group is None else bi.groups.tickers(db, group)
+        rows = bi.forecasts.latest_by(db, method, after, limit + 1, order, tickers=among).rows()
         items, following = _page(schemas.Forecast, rows, limit)
         return schemas.ForecastPage(items=items, next=following and following.ticker)
 
-    return await _answer(request, ("forecasts", method, after, limit, order), make)
+    return await _answer(request, ("forecasts", method, group, after, limit, order), make)
 
 
 @router.get("/forecasts/{ticker:path}", response_model=schemas.ForecastList, responses=READING_ONE)
@@ -134,15 +149,20 @@ async def events(
     return await _answer(request, ("events", ticker, first, before, before_id, limit), make)
 
 
-@router.get("/accuracy", response_model=schemas.AccuracyList, responses=READING)
-async def accuracy_of_calendars(request: Request, window: Window = 250) -> Response:
-    """Return how good the forecasts of all tickers of a calendar were, beside the baselines."""
+@router.get("/accuracy", response_model=schemas.AccuracyList, responses=READING_ONE)
+async def accuracy_of_calendars(
+    request: Request, window: Window = 250, group: Group = None
+) -> Response:
+    """Return how good the forecasts of all tickers of a calendar or group were together."""
 
     def make(db: Session) -> BaseModel:
-        rows = bi.accuracy.of_calendars(db, window).rows()
+        if group is None:
+            rows = bi.accuracy.of_calendars(db, window).rows()
+        else:
+            rows = bi.groups.metrics(db, group, window)
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
-    return await _answer(request, ("accuracy", None, window), make)
+    return await _answer(request, ("accuracy of all", group, window), make)
 
 
 @router.get("/accuracy/{ticker:path}", response_model=schemas.AccuracyList, responses=READING_ONE)

@@ -22,6 +22,7 @@ from stockbatch.exceptions import (
     UnwritableFile,
     VerificationFailed,
 )
+from stockbatch.text import counted
 
 TABLES = ("instruments", "bars", "runs", "models", "forecasts", "scores", "outcomes")
 """Whose rows are counted: what could not be had again."""
@@ -97,7 +98,7 @@ def verify(
         raise VerificationFailed(path=file, reason=reason) from None
     for table, rows in (expected or {}).items():
         if found[table] != rows:
-            reason = f"{found[table]} rows of {table} came back of {rows}"
+            reason = f"{counted(found[table], 'row')} of {table} came back of {rows}"
             raise VerificationFailed(path=file, reason=reason)
     return found
 

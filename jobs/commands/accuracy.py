@@ -34,7 +34,7 @@ PERCENT = 100
 """What shares are multiplied by to be percents; MAPE is one already."""
 NAMES = (
     *("calendar", "ticker", "method", "kind", "window_sessions", "session", "n", "skill_pct"),
-    *("naive_skill_pct", *METRICS.values()),
+    *("naive_skill_pct", *METRICS.values(), "group"),
 )
 """What JSON and CSV hold."""
 
@@ -44,6 +44,7 @@ def accuracy(
         list[str] | None,
         typer.Argument(metavar="TICKER", help="Default: all tickers of an exchange together."),
     ] = None,
+    group: options.Group = None,
     each: Annotated[
         bool, typer.Option("--by-ticker", help="A line per ticker, of what is shown first.")
     ] = False,
@@ -62,12 +63,14 @@ def accuracy(
     from jobs.app import running
     from stockbatch.store import bi
 
+    if tickers and group is not None:
+        raise typer.BadParameter("name tickers or a --group, not both")
     with running(context.settings(), create=False) as app, app.transaction() as db:
         for ticker in tickers or ():
             bi.instruments.require(db, ticker)
-        rows = found(db, tickers, int(window), each=each)
+        rows = found(db, tickers, int(window), group=group, each=each)
     columns = [
-        words("of", lambda row: row["ticker"] or f"all of {row['calendar']}"),
+        words("of", lambda row: row["ticker"] or row["group"] or f"all of {row['calendar']}"),
         words("method"),
         words("kind"),
         number("forecasts", "n"),
@@ -89,20 +92,35 @@ def accuracy(
 
 
 def found(
-    db: Session, tickers: list[str] | None, window: int, *, each: bool = False
+    db: Session,
+    tickers: list[str] | None,
+    window: int,
+    *,
+    group: str | None = None,
+    each: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return a row per method and kind of the tickers named, else of each exchange.
+    """Return a row per method and kind of the tickers named, else of the group or each exchange.
 
-    Demonstration tickers count in no exchange: where there are no others, they are shown one by
-    one, as with `each`, by what is shown first alone.
+    Demonstration tickers count in none of them: where there are no others, they are shown one by
+    one, as with `each`, by what is shown first alone. So are those of a group that no run has
+    summed up yet.
     """
     from stockbatch.store import bi
 
     if tickers:
         metrics = [row for t in tickers for row in bi.accuracy.of_ticker(db, t, window).rows()]
         return _turned(metrics)
-    of_all = [] if each else _turned(bi.accuracy.of_calendars(db, window).rows())
-    return of_all or _turned(bi.accuracy.headlines_of_tickers(db, window).rows())
+    if group is None:
+        together = bi.accuracy.of_calendars(db, window).rows()
+    else:
+        together = bi.groups.metrics(db, group, window)
+    if together and not each:
+        return _turned(together)
+    one_by_one = bi.accuracy.headlines_of_tickers(db, window).rows()
+    if group is not None:
+        inside = set(bi.groups.tickers(db, group))
+        one_by_one = [row for row in one_by_one if row["ticker"] in inside]
+    return _turned(one_by_one)
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
@@ -123,8 +141,9 @@ def _turned(metrics: Iterable[Row]) -> list[dict[str, Any]]:
     """Return a row per ticker or exchange, method and kind of rows per metric."""
     turned: dict[tuple[Any, ...], dict[str, Any]] = {}
     for metric in metrics:
-        key = tuple(metric[name] for name in ("calendar", "ticker", "method", "kind"))
-        row = turned.setdefault(key, {**dict.fromkeys(NAMES), "is_headline": False})
+        group = metric.get("group")
+        key = (group, *(metric[name] for name in ("calendar", "ticker", "method", "kind")))
+        row = turned.setdefault(key, {**dict.fromkeys(NAMES), "group": group, "is_headline": False})
         row |= {name: metric[name] for name in NAMES[:6]}
         row["is_headline"] |= metric["is_headline"]
         name = metric["metric"]
@@ -137,7 +156,8 @@ def _turned(metrics: Iterable[Row]) -> list[dict[str, Any]]:
         if name == "mae_return":
             row["naive_skill_pct"] = metric["skill_pct"]
     order = sorted(turned.values(), key=lambda row: not row["is_headline"])
-    return sorted(order, key=lambda row: (row["calendar"], row["ticker"] or "", row["kind"]))
+    places = ("group", "calendar", "ticker", "kind")
+    return sorted(order, key=lambda row: tuple(row[name] or "" for name in places))
 
 
 def _signed(value: float | None) -> str | None:

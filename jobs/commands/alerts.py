@@ -6,6 +6,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
+from stockbatch.text import counted
 
 alerts = typer.Typer(name="alerts", help="List alerts, or try the channels they go to.")
 
@@ -32,7 +33,7 @@ def list_(
         words("what", "message", folds=True),
         number("untold", lambda row: row["undelivered"] or None),
     ]
-    title = f"{len(found.values)} alerts{'' if everything else ' are on'}"
+    title = counted(len(found.values), "alert") + ("" if everything else " on")
     tables.show(title, columns, found.rows(), found.columns, layout, wide=wide)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands import context, options
+from stockbatch.text import counted
 
 
 def backtest(
@@ -36,5 +37,7 @@ def backtest(
             for code in codes:
                 with each():
                     for done in job.backtest(app, code, first, last, tickers=tickers):
-                        context.say(f"{done.first} to {done.last}: {done.added} forecasts added")
+                        context.say(
+                            f"{done.first} to {done.last}: {counted(done.added, 'forecast')} added"
+                        )
     context.say("scored; 'stockbatch accuracy' sums it up")

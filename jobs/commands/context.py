@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -127,13 +126,4 @@ def answer(what: object) -> None:
     from jobs.commands import tables
     from stockbatch.text import printable
 
-    text, width = printable(str(what)), tables.room()
-    if width is not None:
-        text = textwrap.fill(
-            text,
-            width,
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    typer.echo(text)
+    typer.echo(tables.folded(printable(str(what))))

@@ -48,13 +48,15 @@ def demo() -> None:
             good = accuracy.summary(accuracy.found(db, tickers, WALK))
     typer.echo("")
     views_table(forecasts)
+    for row in forecasts:
+        if row["why"]:
+            context.answer(f"{row['ticker']}: {row['why']}")
     for line in good:
         context.answer(line)
     if settings.database_url is None:  # whoever configured another has its password already
         typer.echo("connect:  " + database.for_clients(database.url(settings, "reader")))
     me = _as_typed()
-    typer.echo(f"look on:  {me} forecasts ^GSPC, or accuracy, or status")
-    typer.echo(f"pictures: {me} dashboard, or report --out report.html")
+    typer.echo(f"look on:  {me} dashboard, forecasts ^GSPC, accuracy or status")
     typer.echo(f"your own: {me} tickers add AAPL MSFT && {me} run")
     typer.echo(f"stop it:  {me} db stop")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jobs.commands import context, options, tables
+from stockbatch.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -179,7 +180,7 @@ def _described(watchlist: list[Instrument]) -> str:
 
     if not watchlist:
         raise NoInstruments(where="")
-    return f"{len(watchlist)} tickers"
+    return counted(len(watchlist), "ticker")
 
 
 def _bars(settings: Settings) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import words
+from stockbatch.text import counted
 
 if TYPE_CHECKING:
     from jobs.commands.tables import Row
@@ -49,7 +50,7 @@ def _tell(imported: Imported) -> None:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         named = f"{', '.join(names[:NAMED])}{more}"
         lines = sum(imported.unknown.values())
-        context.warn(f"{lines} lines left out, not on the watchlist: {named}")
+        context.warn(f"{counted(lines, 'line')} left out, not on the watchlist: {named}")
     if imported.projected:
         context.say(f"{imported.projected} next reports projected from the rhythm of past years")
     for failure in imported.failures:
@@ -84,7 +85,8 @@ def list_(
         words("", lambda row: None if row["is_current"] else _why_not(row["withdrawn_at"])),
     ]
     rows = found.rows()
-    tables.show(f"{len(rows)} events", columns, rows, found.columns, layout, wide=wide)
+    title = counted(len(rows), "event") + (" ahead" if ticker is None else "")
+    tables.show(title, columns, rows, found.columns, layout, wide=wide)
 
 
 def _known(row: Row) -> str:

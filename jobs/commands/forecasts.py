@@ -19,6 +19,7 @@ ALL = "all"
 
 def forecasts(
     tickers: options.Tickers = None,
+    group: options.Group = None,
     method: Annotated[
         str | None,
         typer.Option(help="By this method, or by 'all'; default: what is shown first."),
@@ -50,6 +51,8 @@ def forecasts(
         raise typer.BadParameter(
             f"{method} is no method: use {ALL}, {', '.join(registry.methods())}"
         )
+    if tickers and group is not None:
+        raise typer.BadParameter("name tickers or a --group, not both")
     by = None if method == ALL else method
     outcomes: list[tuple[str, dict[str, Any]]] = []
     with running(context.settings(), create=False) as app, app.transaction() as db:
@@ -57,7 +60,8 @@ def forecasts(
             bi.instruments.require(db, ticker, active=True)
             outcomes += [(ticker, row) for row in bi.runs.last_outcome(db, ticker).rows()]
         order = ForecastOrder(sort)
-        found = bi.forecasts.chosen(db, tickers, by, order, everything=method == ALL)
+        among = tickers if group is None else bi.groups.tickers(db, group)
+        found = bi.forecasts.chosen(db, among, by, order, everything=method == ALL)
     rows = found.rows()
     if layout == "table":
         views_table(rows, wide=wide)

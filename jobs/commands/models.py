@@ -11,6 +11,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
+from stockbatch.text import counted
 
 if TYPE_CHECKING:
     from jobs.commands.tables import Row
@@ -47,7 +48,8 @@ def list_(
         words("trained through", "last_session"),
         words("reason", wide=True),
         words("verdict", folds=True),
-        words("in use from", _used, folds=True),
+        words("in use from", _used),
+        words("because", "in_use_because", wide=True),
         number("validation loss", lambda row: _number(row["validation_loss"]), wide=True),
         number("comparison loss", lambda row: _number(row["comparison_loss"]), wide=True),
         number("base's", lambda row: _number(row["base_loss"]), wide=True),
@@ -55,24 +57,26 @@ def list_(
         number("gain on base", _gain),
     ]
     known = [row._asdict() for row in rows]
-    tables.show(f"{len(known)} models", columns, known, NAMES, layout, wide=wide)
+    tables.show(counted(len(known), "model"), columns, known, NAMES, layout, wide=wide)
 
 
 def _used(row: Row) -> str | None:
     if row["pruned"] or not row["in_use_from"]:
         return "pruned" if row["pruned"] else None
-    return f"{row['in_use_from']} ({row['in_use_because']})"
+    return f"{row['in_use_from']}"
 
 
 @models.command()
 def show(ticker: options.Ticker) -> None:
     """Show everything known of a ticker's model in use."""
     from jobs.app import running
+    from jobs.words import rounded
     from stockbatch.store import models as store
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
         row = store.details(db, ticker)
-    tables.facts(f"model of {ticker}", list(row.items()))
+    known = [(name, rounded(name, value)) for name, value in row.items()]
+    tables.facts(f"model of {ticker}", known)
 
 
 @models.command()
@@ -145,7 +149,7 @@ def inputs(
     file = file or Path(f"{_file_name(ticker)}.csv")
     with running(context.settings(), create=False) as app:
         example = takeaway.write_inputs(app, ticker, file)
-    context.say(f"{file}: {len(example.inputs)} sessions up to {example.origin}")
+    context.say(f"{file}: {counted(len(example.inputs), 'session')} up to {example.origin}")
     if example.is_as_stored:
         context.say(f"model {example.model.id} makes of it the raw quantiles that are stored")
     else:

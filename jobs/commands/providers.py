@@ -10,6 +10,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import words
+from stockbatch.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +38,8 @@ def list_(
     if asked.invoked_subcommand is None:
         columns = [words("provider"), words("gives", folds=True)]
         rows = [{"provider": name, "gives": gives} for name, gives in registry.forms()]
-        tables.show(
-            f"{len(rows)} providers", columns, rows, ("provider", "gives"), layout, wide=wide
-        )
+        title = counted(len(rows), "provider")
+        tables.show(title, columns, rows, ("provider", "gives"), layout, wide=wide)
 
 
 @providers.command()
@@ -80,8 +80,10 @@ def csv(
             if alike[kind] == 1 or any(table.findings.values()):
                 _show(path, table, read_header(path, Reading.of(chosen)))
     if others := sum(alike.values()) - len(alike):
-        typer.echo(f"{others} more files are understood like these")
-        typer.echo(f"in all {bars} bars of {len(tickers)} tickers, {min(days)} to {max(days)}")
+        are = "file is" if others == 1 else "files are"
+        typer.echo(f"{others} more {are} understood like these")
+        many = f"{counted(bars, 'bar')} of {counted(len(tickers), 'ticker')}"
+        typer.echo(f"in all {many}, {min(days)} to {max(days)}")
     for error in bad:
         typer.echo(f"error: {error}", err=True)
     if bad:

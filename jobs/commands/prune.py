@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands import context, options
+from stockbatch.text import counted
 
 
 def prune(
@@ -27,8 +28,8 @@ def prune(
         if backtests:
             gone = job.prune_backtests(app, before)
             context.say(
-                f"backtests: {gone.forecasts} forecasts, {gone.scores} scores and"
-                f" {gone.metrics} metrics deleted"
+                f"backtests: {counted(gone.forecasts, 'forecast')}, {counted(gone.scores, 'score')}"
+                f" and {counted(gone.metrics, 'metric')} deleted"
             )
         for pruned in job.prune(app):
             context.say(pruned)

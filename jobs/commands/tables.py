@@ -1,7 +1,7 @@
 """How commands print rows: a table for people, JSON or CSV for programs.
 
-On a terminal a table takes its width: long texts fold, a number never does. Elsewhere each row is
-one line, however long.
+On a terminal a table takes its width: long texts fold, a number never does, and rows that cannot
+fit stand upright, one thing a line. Elsewhere each row is one line, however long.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +42,8 @@ class Column:
     """A text that may take several lines."""
     wide: bool = False
     """Left out of what is shown by default."""
+    once: bool = False
+    """On a terminal, where it is the same in all rows it is said once, below the table."""
 
     def cell(self, row: Row) -> str:
         """Return what is shown of a row."""
@@ -48,11 +51,9 @@ class Column:
         return "" if value is None else printable(" ".join(str(value).splitlines()))
 
 
-def words(
-    heading: str, value: Value | None = None, *, folds: bool = False, wide: bool = False
-) -> Column:
+def words(heading: str, value: Value | None = None, **more: bool) -> Column:
     """Return a column of words; by default they stand in the row under its heading."""
-    return Column(heading=heading, value=value or heading, folds=folds, wide=wide)
+    return Column(heading=heading, value=value or heading, **more)
 
 
 def number(heading: str, value: Value | None = None, *, wide: bool = False) -> Column:
@@ -72,7 +73,7 @@ def show(
     """Print rows as a table of `columns`, or the values of `names` as JSON or CSV.
 
     Of a table, columns that say nothing are left out. On a terminal a single row is shown with all
-    it has, one thing a line.
+    it has, and upright, as are rows that do not fit.
     """
     if layout == "table":
         typer.echo(_as_table(title, columns, rows, wide=wide))
@@ -108,17 +109,62 @@ def room() -> int | None:
     return screen.width if screen.is_terminal else None
 
 
+def folded(line: str) -> str:
+    """Return a line in several, where the terminal is too narrow for it; no word is broken."""
+    width = room()
+    if width is None:
+        return line
+    return textwrap.fill(
+        line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _as_table(title: str, columns: Sequence[Column], rows: Sequence[Row], *, wide: bool) -> str:
     if not rows:
         return printable(title)
-    if len(rows) == 1 and room() is not None:
-        said = ((column.heading, column.cell(rows[0])) for column in columns)
-        known = [{"name": name, "value": value} for name, value in said if value]
-        pair = [words("name"), words("value", folds=True)]
-        return _drawn(title, pair, known, headings=False)
+    limit = room()
+    if len(rows) == 1 and limit is not None:
+        return _upright(title, columns, rows)
     chosen = columns if wide else [column for column in columns if not column.wide]
     telling = [column for column in chosen if wide or any(map(column.cell, rows))]
-    return _drawn(title, telling, rows)
+    if limit is None:
+        return _drawn(title, telling, rows)
+    alike = [] if wide else [one for one in telling if one.once and _is_constant(one, rows)]
+    telling = [column for column in telling if column not in alike]
+    fits = _narrowest(telling, rows) <= limit
+    said = [folded(f"all: {one.heading} {one.cell(rows[0])}") for one in alike]
+    return "\n".join([(_drawn if fits else _upright)(title, telling, rows), *said])
+
+
+def _is_constant(column: Column, rows: Sequence[Row]) -> bool:
+    return len({column.cell(row) for row in rows}) == 1
+
+
+def _narrowest(columns: Sequence[Column], rows: Sequence[Row]) -> int:
+    """Return the characters that a line of a table takes at least."""
+    from rich.cells import cell_len
+
+    needed = [
+        max(cell_len(text) for text in (column.heading, *map(column.cell, rows)))
+        for column in columns
+    ]
+    least = [
+        min(width, NARROWEST) if column.folds else width
+        for column, width in zip(columns, needed, strict=True)
+    ]
+    return sum(least) + GAP * (len(columns) - 1)
+
+
+def _upright(title: str, columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """Return what is known of each row, a line per column, with a blank line between rows."""
+    width = max(len(column.heading) for column in columns)
+    pair = [words("name"), words("value", folds=True)]
+    blocks = []
+    for row in rows:
+        said = ((column.heading.ljust(width), column.cell(row)) for column in columns)
+        known = [{"name": name, "value": value} for name, value in said if value]
+        blocks.append(_drawn("", pair, known, headings=False).removeprefix("\n"))
+    return "\n".join([printable(title), "\n\n".join(blocks)])
 
 
 def _drawn(

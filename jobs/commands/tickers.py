@@ -12,6 +12,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
+from stockbatch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -189,7 +190,7 @@ def groups(layout: options.Format = "table", wide: options.Wide = False) -> None
         found = bi.groups.counted(db)
     rows = [dict(zip(GROUP, values, strict=True)) for values in found.values]
     columns = [words("kind"), words("group", folds=True), number("tickers")]
-    tables.show(f"{len(rows)} groups", columns, rows, GROUP, layout, wide=wide)
+    tables.show(counted(len(rows), "group"), columns, rows, GROUP, layout, wide=wide)
 
 
 @tickers.command("list")
@@ -214,10 +215,10 @@ def list_(
         words("name", folds=True),
         words("currency", wide=True),
         words("prices", "price_basis"),
-        words("provider", folds=True),
+        words("provider", folds=True, once=True),
     ]
     rows = [{name: getattr(one, name) for name in names} for one in known]
-    tables.show(f"{len(rows)} tickers", columns, rows, names, layout, wide=wide)
+    tables.show(counted(len(rows), "ticker"), columns, rows, names, layout, wide=wide)
     for line in _understood(known) if layout == "table" else ():
         context.answer(line)
 

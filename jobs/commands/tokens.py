@@ -7,6 +7,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
+from stockbatch.text import counted
 
 tokens = typer.Typer(name="tokens", no_args_is_help=True, help="Keep the REST service's tokens.")
 
@@ -48,7 +49,7 @@ def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     ]
     shown = [{**row._asdict(), "state": _state(row, now)} for row in rows]
     names = ("name", "state", "requests_per_minute", "created_at", "expires_at", "revoked_at")
-    tables.show(f"{len(rows)} tokens", columns, shown, names, layout, wide=wide)
+    tables.show(counted(len(rows), "token"), columns, shown, names, layout, wide=wide)
 
 
 def _state(row: Any, now: datetime) -> str:

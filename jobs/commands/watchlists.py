@@ -8,6 +8,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
+from stockbatch.text import counted
 
 watchlists = typer.Typer(
     name="watchlists",
@@ -49,7 +50,7 @@ def delete(name: Name) -> None:
 
     with running(context.settings(), create=False) as app:
         count = watchlist.leave(app, name, None)
-    context.say(f"{name} is forgotten, of {count} tickers")
+    context.say(f"{name} is forgotten, of {counted(count, 'ticker')}")
 
 
 @watchlists.command("list")
@@ -67,4 +68,4 @@ def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     ]
     columns = [words("watchlist", folds=True), number("number"), words("tickers", folds=True)]
     names = [column.heading for column in columns]
-    tables.show(f"{len(rows)} named watchlists", columns, rows, names, layout, wide=wide)
+    tables.show(counted(len(rows), "named watchlist"), columns, rows, names, layout, wide=wide)

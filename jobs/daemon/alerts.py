@@ -17,7 +17,7 @@ from stockbatch.config.text import scheme_of
 from stockbatch.records import Alert, Condition, Kind, RunStatus
 from stockbatch.store import alerts, bi, commits, headlines, health, instruments
 from stockbatch.store.bi.completeness import SHARE
-from stockbatch.text import printable
+from stockbatch.text import counted, printable
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def _holding(db: Session, exchanges: list[Exchange], now: datetime) -> Iterator[
             condition=Condition.PROVIDER_QUOTA,
             subject=row.calendar,
             session=row.session,
-            message=f"{row.tickers} tickers were refused, e.g.: {row.message}",
+            message=f"{counted(row.tickers, 'ticker')} refused, e.g.: {row.message}",
             observed=float(row.tickers),
             threshold=0.0,
         )
@@ -196,7 +196,7 @@ def _missed_deadline(db: Session, exchange: Exchange, now: datetime) -> Iterator
     if exchange.is_done(session):
         target, close = calendar.next(session), calendar.close(session)
         late = health.late(db, calendar.code, session, target, close)
-        message = f"{name}: {late} tickers have no forecast made {by}"
+        message = f"{name}: {counted(late, 'ticker')} without a forecast made {by}"
     else:
         message = f"{name}: the run was not finished {by}"
     if late != 0:

@@ -27,6 +27,7 @@ from stockbatch import database
 from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, StockbatchError
 from stockbatch.store import bi
+from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
             beat = self.server.beat
             minutes = beat.age / 60
             said = beat.trouble or "the loop has stalled"
-            self._report([f"{said} (for {minutes:.0f} minutes)"] if beat.is_overdue else [])
+            self._report(
+                [f"{said} (for {counted(round(minutes), 'minute')})"] if beat.is_overdue else []
+            )
         elif path == "/readyz":
             self._report(problems(self.server.app))
         else:

@@ -11,6 +11,7 @@ from jobs.daily.fetch import fetch_bars
 from stockbatch.market import calendars
 from stockbatch.records import Run
 from stockbatch.store import instruments, issues
+from stockbatch.text import counted
 
 NAMED, SHOWN = 10, 20
 """Tickers named of those that have the same problem, and problems told."""
@@ -30,7 +31,9 @@ class Fetched:
 
     def __str__(self) -> str:
         have = self.tickers - len(self.problems)
-        lines = [f"{self.calendar} {self.session}: {have} of {self.tickers} tickers have their bar"]
+        have_theirs = "has its bar" if self.tickers == 1 else "have their bar"
+        of_all = f"{have} of {counted(self.tickers, 'ticker')} {have_theirs}"
+        lines = [f"{self.calendar} {self.session}: {of_all}"]
         by_reason: dict[str, list[str]] = {}
         for ticker, why in self.problems.items():
             by_reason.setdefault(why, []).append(ticker)

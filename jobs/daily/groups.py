@@ -1,33 +1,31 @@
 """Sum up how well the tickers of a group were forecast together: of a sector, tag or watchlist."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
+from jobs.daily.losses import WINDOWS, ByKind
+from jobs.daily.totals import BOTH, Sums, by_session, pinball_of_both, where_both
 from stockbatch import metrics
 from stockbatch.metrics import Skill
 from stockbatch.records import QUANTILE_BASELINE, Floats, Instrument, Kind
 from stockbatch.store.group_metrics import Row
 
-Losses = Mapping[str, Floats]
 Groups = Mapping[tuple[str, str], Sequence[str]]
 """Tickers by kind and name of their group."""
 ERROR = "absolute_log_return_error"
 """The loss that every scored forecast has."""
 AVERAGED = ("pinball", ERROR, "inside_80", "inside_95")
 """Losses whose means are told: of returns and shares alone, as prices do not add up."""
+TICKERS = "tickers scored"
+"""In place of sums (windows, groups): how many tickers had any."""
 
 
-def of_groups(
-    losses: Mapping[tuple[str, Kind], Losses],
-    instruments: Sequence[Instrument],
-    groups: Groups,
-    windows: Sequence[int],
-) -> Iterator[Row]:
-    """Yield a row per group, method, kind and window in which something was scored.
+def sum_up_groups(losses: ByKind, instruments: Sequence[Instrument], groups: Groups) -> Sums:
+    """Return the sums of the tickers of each group; demonstration tickers are left out.
 
-    `losses`, by method and kind, have shape (tickers, sessions), rows in the order of
-    `instruments`. Demonstration tickers are left out.
+    `losses` have shape (tickers, sessions), rows in the order of `instruments`.
     """
     # 1 where a ticker is in a group, (groups, tickers): one product with it sums up all groups.
     members = np.array(
@@ -37,50 +35,47 @@ def of_groups(
         ],
         dtype=np.float64,
     )
+    sums: Sums = {}
     for (method, kind), own in losses.items() if groups else ():
-        rival = losses.get((QUANTILE_BASELINE, kind), {}).get("pinball")
-        sums = {name: _by_session(members, own[name]) for name in AVERAGED if name in own}
-        skills = _compared(members, own.get("pinball"), rival)
-        for window in windows:
-            tickers = members @ np.isfinite(own[ERROR][:, -window:]).any(axis=1)
-            for row, group in enumerate(groups):
-                if tickers[row]:
-                    of_one = {
-                        name: (total[row, -window:].sum(), int(n[row, -window:].sum()))
-                        for name, (total, n) in sums.items()
-                    }
-                    skill = metrics.clustered_skill(*skills[:, row : row + 1, -window:])
-                    keys = (*group, method, kind, window, int(tickers[row]))
-                    yield _row(keys, of_one, skill)
+        of_one = {name: by_session(own[name], members) for name in AVERAGED if name in own}
+        known = np.isfinite(own[ERROR])
+        of_one[TICKERS] = np.stack([members @ known[:, -size:].any(axis=1) for size in WINDOWS])
+        sums[method, method, kind] = of_one
+        rival = losses.get((QUANTILE_BASELINE, kind), {})
+        if "pinball" in own and "pinball" in rival:
+            pair = own["pinball"], rival["pinball"]
+            keys = (method, QUANTILE_BASELINE, kind), (QUANTILE_BASELINE, method, kind)
+            for key, loss, other in zip(keys, pair, pair[::-1], strict=True):
+                sums.setdefault(key, {})[BOTH] = by_session(where_both(loss, other), members)
+    return sums
 
 
-def _by_session(members: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Return sums of values (tickers, sessions) and how many are known, (groups, sessions)."""
-    known = np.isfinite(values)
-    return members @ np.where(known, values, 0.0), members @ known.astype(np.float64)
-
-
-def _compared(members: Floats, own: Floats | None, rival: Floats | None) -> Floats:
-    """Return the losses of both where both are known, summed up, (2, groups, sessions).
-
-    A session is one observation, however many tickers a group has: a bad day of a sector is one,
-    not fifty. NaN where nothing is known of it.
-    """
-    if own is None or rival is None:
-        return np.full((2, len(members), 1), np.nan)
-    both = np.isfinite(own) & np.isfinite(rival)
-    n = members @ both.astype(np.float64)
-    sums = np.stack([members @ np.where(both, losses, 0.0) for losses in (own, rival)])
-    return np.where(n > 0, sums, np.nan)
+def of_groups(sums: Sums, groups: Groups) -> Iterator[Row]:
+    """Yield a row per group, method, kind and window in which something was scored."""
+    for (method, _, kind), of_one in sums.items():
+        if TICKERS not in of_one:
+            continue
+        pinball = np.full((2, len(groups), max(WINDOWS)), np.nan)
+        if (method, QUANTILE_BASELINE, kind) in sums:
+            pinball = np.stack(pinball_of_both(sums, method, QUANTILE_BASELINE, kind))
+        for (place, window), (row, group) in product(enumerate(WINDOWS), enumerate(groups)):
+            if tickers := int(of_one[TICKERS][place, row]):
+                skill = metrics.clustered_skill(*pinball[:, row : row + 1, -window:])
+                totals = {
+                    name: of_one[name][:, row, -window:].sum(axis=-1)
+                    for name in AVERAGED
+                    if name in of_one
+                }
+                yield _row((*group, method, kind, window, tickers), totals, skill)
 
 
 def _row(
     keys: tuple[str, str, str, Kind, int, int],
-    sums: Mapping[str, tuple[float, int]],
+    sums: Mapping[str, Floats],
     skill: Skill,
 ) -> Row:
     means = {name: total / n if n else np.nan for name, (total, n) in sums.items()}
     pinball, error, inside_80, inside_95 = (means.get(name, np.nan) for name in AVERAGED)
     numbers = (pinball, skill.value, skill.standard_error, error, inside_80, inside_95)
     known = (None if np.isnan(number) else float(number) for number in numbers)
-    return Row(*keys, sums[ERROR][1], *known)
+    return Row(*keys, int(sums[ERROR][1]), *known)

@@ -17,6 +17,7 @@ from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Run, Trigger
 from stockbatch.store import calendar as calendar_store
 from stockbatch.store import instruments, runs
+from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,8 @@ def skip_session(app: App, calendar_code: str, session: date) -> None:
     app.require_one_time()
     calendar = sessions.load(calendar_code, app.clock().date())
     deadline = calendar.deadline_from(session)
-    reason = f"older than the {app.settings.catch_up_sessions} sessions that are caught up"
+    caught_up = counted(app.settings.catch_up_sessions, "session")
+    reason = f"older than what is caught up: {caught_up}"
     with app.exclusive(calendar.code), app.transaction() as db:
         chosen = instruments.active(db, calendar.code, deadline)
         run = _open(app, db, calendar, session, Trigger.CATCH_UP)

@@ -8,41 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.app import App
-from jobs.daily.groups import of_groups
+from jobs.daily import groups, totals
+from jobs.daily.losses import BASELINES, WINDOWS, Averages, ByKind, Losses, made, of_chosen, rows
 from jobs.isolation import isolate
 from stockbatch import metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.market.sessions import TradingCalendar, as_date
-from stockbatch.methods import registry
-from stockbatch.metrics import Average
-from stockbatch.records import (
-    LSTM,
-    POINT_BASELINE,
-    QUANTILE_BASELINE,
-    Floats,
-    Instrument,
-    Kind,
-    Run,
-    Sessions,
-)
+from stockbatch.records import Floats, Instrument, Kind, Run, Sessions
 from stockbatch.store import bars, bi, group_metrics, runs
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 from stockbatch.store.metrics import Row
 
-WINDOWS = (20, 60, 250)
-"""Target sessions a metric looks back at."""
+AT_ONCE = 500
+"""Tickers whose losses are held in memory together."""
 HISTORY_AT_ONCE = 50
 """Sessions whose windows are held in memory together."""
-BASELINES = (POINT_BASELINE, QUANTILE_BASELINE)
-"""What points, and what quantiles, are compared with."""
-Losses = Mapping[str, Floats]
-"""Losses of scored forecasts by name, arrays (tickers, sessions), NaN where there is none."""
-ByMethod = Mapping[str, Losses]
-ByKind = Mapping[tuple[str, Kind], Losses]
-"""By method and kind."""
-Averages = Mapping[str, Average]
-"""By metric."""
 
 
 def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
@@ -58,58 +39,30 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
             # Nothing is to be summed up. By a clock that is ahead, this session may be months off,
             # and its metrics would be the newest for as long.
             return
-    summed: list[tuple[Sequence[Instrument], ByKind]] = []
+        members = bi.groups.members(db)
+    of_all: totals.Sums = {}
+    of_groups: totals.Sums = {}
 
     def sum_up(part: Sequence[Instrument]) -> None:
         losses = _load(app, part, window)
-        rows = _of_tickers(losses, [instrument.id for instrument in part])
+        found = list(_of_tickers(losses, [instrument.id for instrument in part]))
         with app.transaction() as db:
             runs.lock(db, run)
-            metric_store.save(db, run.calendar, run.session, rows)
-        summed.append((part, losses))
+            metric_store.save(db, run.calendar, run.session, found)
+        counts = [not instrument.demo for instrument in part]
+        totals.add(of_all, totals.sum_up(losses, counts, [len(window)]))
+        totals.add(of_groups, groups.sum_up_groups(losses, part, members))
 
-    isolate(f"{run.calendar} {run.session} metrics", sum_up, [instruments])
-    in_all, losses = _put_together(summed)
+    parts = (instruments[i : i + AT_ONCE] for i in range(0, len(instruments), AT_ONCE))
+    isolate(f"{run.calendar} {run.session} metrics", sum_up, parts)
     # Of demonstration tickers alone there is no total: it would be one of nothing.
-    if in_all.any():
-        rows = [*_of_all(losses, in_all), *_leaderboard(losses, in_all)]
+    if any(not instrument.demo for instrument in instruments):
+        found = [*totals.of_all(of_all, len(window)), *totals.leaderboard(of_all, len(window), 0)]
         with app.transaction() as db:
             runs.lock(db, run)
-            metric_store.save(db, run.calendar, run.session, rows)
-        _update_groups(app, run, [one for part, _ in summed for one in part], losses)
-
-
-def _update_groups(app: App, run: Run, instruments: Sequence[Instrument], losses: ByKind) -> None:
-    """Compute and store what the tickers of each group come to, as it stands now."""
-    with app.transaction() as db:
-        groups = bi.groups.members(db)
-    rows = list(of_groups(losses, instruments, groups, WINDOWS))
-    with app.transaction() as db:
-        runs.lock(db, run)
-        group_metrics.save(db, run.calendar, run.session, rows)
-
-
-def _put_together(
-    parts: Sequence[tuple[Sequence[Instrument], ByKind]],
-) -> tuple[NDArray[np.bool_], ByKind]:
-    """Return which of the tickers in all parts count in totals, and the losses of all of them."""
-    in_all = _in_all([instrument for instruments, _ in parts for instrument in instruments])
-    if len(parts) == 1:  # nearly always: nothing was left out, and nothing is copied
-        return in_all, parts[0][1]
-    names = {
-        (key, name) for _, losses in parts for key, of_one in losses.items() for name in of_one
-    }
-    together: dict[tuple[str, Kind], dict[str, Floats]] = {}
-    for key, name in sorted(names):
-        together.setdefault(key, {})[name] = np.concatenate(
-            [
-                losses[key][name]
-                if name in losses.get(key, {})
-                else np.full((len(instruments), max(WINDOWS)), np.nan)
-                for instruments, losses in parts
-            ]
-        )
-    return in_all, together
+            metric_store.save(db, run.calendar, run.session, found)
+            summed = list(groups.of_groups(of_groups, members))
+            group_metrics.save(db, run.calendar, run.session, summed)
 
 
 def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -> None:
@@ -121,26 +74,34 @@ def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -
     # one window after the other.
     ends = calendar.between(first, run.session)[:-1]
     with app.transaction() as db:
-        instruments = instrument_store.active(db, calendar.code)
+        instruments = [one for one in instrument_store.active(db, calendar.code) if not one.demo]
     with app.progress() as progress:
         task = progress.add_task("metrics", total=len(ends))
-        for start in range(0, len(ends), HISTORY_AT_ONCE):
+        for start in range(0, len(ends) if instruments else 0, HISTORY_AT_ONCE):
             block = ends[start : start + HISTORY_AT_ONCE]
             length = max(WINDOWS) + len(block) - 1
-            losses = _load(app, instruments, calendar.window(as_date(block[-1]), length))
-            in_all = _in_all(instruments)
-            for number, end in enumerate(block if in_all.any() else ()):
-                seen = slice(number, number + max(WINDOWS))
-                then = {
-                    key: {name: values[:, seen] for name, values in of_one.items()}
-                    for key, of_one in losses.items()
-                    if key[1] is Kind.BACKTEST
-                }
-                rows = [*_of_all(then, in_all), *_leaderboard(then, in_all)]
+            places = range(max(WINDOWS), length + 1)
+            sums = _of_backtests(
+                app, instruments, calendar.window(as_date(block[-1]), length), places
+            )
+            for number, (end, place) in enumerate(zip(block, places, strict=True)):
+                found = [*totals.of_all(sums, place), *totals.leaderboard(sums, place, number)]
                 with app.transaction() as db:
                     runs.lock(db, run)
-                    metric_store.save(db, run.calendar, as_date(end), rows)
+                    metric_store.save(db, run.calendar, as_date(end), found)
                 progress.advance(task)
+
+
+def _of_backtests(
+    app: App, instruments: Sequence[Instrument], sessions: Sessions, ends: Sequence[int]
+) -> totals.Sums:
+    sums: totals.Sums = {}
+    for start in range(0, len(instruments), AT_ONCE):
+        part = instruments[start : start + AT_ONCE]
+        losses = _load(app, part, sessions)
+        backtests = {key: of_one for key, of_one in losses.items() if key[1] is Kind.BACKTEST}
+        totals.add(sums, totals.sum_up(backtests, [True] * len(part), ends))
+    return sums
 
 
 def _load(app: App, instruments: Sequence[Instrument], sessions: Sessions) -> ByKind:
@@ -148,10 +109,6 @@ def _load(app: App, instruments: Sequence[Instrument], sessions: Sessions) -> By
     with app.transaction() as db:
         scored = metric_store.scored(db, instruments, sessions)
     return {key: _losses(forecasts) for key, forecasts in scored.items()}
-
-
-def _in_all(instruments: Sequence[Instrument]) -> NDArray[np.bool_]:
-    return np.array([not instrument.demo for instrument in instruments], dtype=bool)
 
 
 def _losses(forecasts: Mapping[str, Floats]) -> Losses:
@@ -172,29 +129,19 @@ def _losses(forecasts: Mapping[str, Floats]) -> Losses:
 
 def _of_tickers(losses: ByKind, ids: Sequence[int]) -> Iterator[Row]:
     """Yield the metrics of every ticker."""
-    for kind, window in product(_kinds(losses), WINDOWS):
-        yield from _rows(ids, kind, window, _lately(losses, kind, window))
-
-
-def _of_all(losses: ByKind, in_all: NDArray[np.bool_]) -> Iterator[Row]:
-    """Yield the metrics of all forecasts of the chosen tickers together."""
-    for kind, window in product(_kinds(losses), WINDOWS):
-        # The forecasts of all tickers are taken as those of one: each counts the same.
-        together = {
-            method: {name: values[in_all].reshape(1, -1) for name, values in of_one.items()}
-            for method, of_one in _lately(losses, kind, window).items()
+    for kind, window in product(dict.fromkeys(kind for _, kind in losses), WINDOWS):
+        lately = _lately(losses, kind, window)
+        averages = {method: metrics.averages(of_one) for method, of_one in lately.items()}
+        compared = {
+            (method, baseline): _of_both(method, baseline, lately, averages)
+            for method, baseline in product(lately, BASELINES)
+            if baseline in lately
         }
-        for row in _rows([None], kind, window, together):
-            if row.metric in metrics.RETURN_METRICS:
-                yield row
+        yield from rows(ids, kind, window, averages, compared)
 
 
-def _kinds(losses: ByKind) -> list[Kind]:
-    return list(dict.fromkeys(kind for _, kind in losses))
-
-
-def _lately(losses: ByKind, kind: Kind, window: int) -> ByMethod:
-    """Return the losses of one kind in the last `window` sessions."""
+def _lately(losses: ByKind, kind: Kind, window: int) -> Mapping[str, Losses]:
+    """Return the losses of one kind in the last `window` sessions, by method."""
     return {
         method: {name: values[:, -window:] for name, values in of_one.items()}
         for (method, of_kind), of_one in losses.items()
@@ -202,99 +149,22 @@ def _lately(losses: ByKind, kind: Kind, window: int) -> ByMethod:
     }
 
 
-def _rows(ids: Sequence[int | None], kind: Kind, window: int, losses: ByMethod) -> Iterator[Row]:
-    """Yield one row per method, id and metric that has a value; `ids` are those of the tickers.
-
-    Skill, and the baseline's value, are those of the forecasts that both methods made.
-    """
-    averages = {method: metrics.averages(of_one) for method, of_one in losses.items()}
-    for method in losses:
-        compared = {
-            baseline: _of_both(method, baseline, losses, averages) for baseline in BASELINES
-        }
-        for metric, (value, n) in averages[method].items():
-            own, other = compared[_baseline(metric)]
-            baseline = skill = np.full(len(ids), np.nan)
-            if metric in metrics.SKILL_METRICS and metric in other:
-                baseline = other[metric].value
-                skill = metrics.skill(own[metric].value, baseline)
-            columns = (_known(numbers) for numbers in (value, baseline, skill))
-            for id_, count, *numbers in zip(ids, n.tolist(), *columns, strict=True):
-                if count:
-                    yield Row(id_, method, kind, window, metric, count, *numbers)
-
-
-def _baseline(metric: str) -> str:
-    """Return the method that a metric is compared with."""
-    return QUANTILE_BASELINE if metric in metrics.DISTRIBUTION_METRICS else POINT_BASELINE
-
-
 def _of_both(
-    method: str, other: str, losses: ByMethod, averages: Mapping[str, Averages]
+    method: str,
+    other: str,
+    losses: Mapping[str, Losses],
+    averages: Mapping[str, Averages],
 ) -> tuple[Averages, Averages]:
     """Return the metrics of two methods over the forecasts that both made.
 
     A ticker that one of them left out for a while would else be compared with other sessions.
     """
-    if other not in losses:
-        return {}, {}
-    both = _made(losses[method]) & _made(losses[other])
-    own, others = (_where(both, losses[name], averages[name]) for name in (method, other))
+    both = made(losses[method]) & made(losses[other])
+    own, others = (_of_those(losses[name], both, averages[name]) for name in (method, other))
     return own, others
 
 
-def _made(losses: Losses) -> NDArray[np.bool_]:
-    return ~np.isnan(losses["absolute_error"])
-
-
-def _where(chosen: NDArray[np.bool_], losses: Losses, averages: Averages) -> Averages:
+def _of_those(losses: Losses, chosen: NDArray[np.bool_], averages: Averages) -> Averages:
     """Return the metrics of the chosen forecasts; `averages` are those of all."""
-    if not (_made(losses) & ~chosen).any():  # nearly always: nothing is left out, nor computed anew
-        return averages
-    return metrics.averages(
-        {name: np.where(chosen, values, np.nan) for name, values in losses.items()}
-    )
-
-
-def _leaderboard(losses: ByKind, in_all: NDArray[np.bool_]) -> Iterator[Row]:
-    """Yield metrics of the chosen tickers that compare the quantiles of the methods of a kind."""
-    pinball = {
-        key: of_one["pinball"][in_all] for key, of_one in losses.items() if "pinball" in of_one
-    }
-    for (method, kind), loss in pinball.items():
-        for window in WINDOWS:
-            of_kind = {m: other[:, -window:] for (m, k), other in pinball.items() if k is kind}
-            for metric, n, number in _comparisons(method, loss[:, -window:], of_kind):
-                if n:
-                    value = None if np.isnan(number) else number
-                    yield Row(None, method, kind, window, metric, n, value, None, None)
-
-
-def _comparisons(
-    method: str, own: Floats, losses: Mapping[str, Floats]
-) -> Iterator[tuple[str, int, float]]:
-    """Yield metric, n and value of the comparisons of a method, over what both forecast."""
-    for rival in registry.rivals():
-        if rival in losses:
-            n = _common(own, losses[rival])
-            skill = metrics.clustered_skill(own, losses[rival])
-            yield f"skill_vs_{rival}", n, skill.value
-            yield f"skill_vs_{rival}_error", n, skill.standard_error
-    rolling, lstm = losses.get(QUANTILE_BASELINE), losses.get(LSTM)
-    if rolling is not None and method != QUANTILE_BASELINE:
-        yield "share_better", _common(own, rolling), metrics.share_better(own, rolling)
-    if lstm is not None and method != LSTM:
-        n, test = _common(own, lstm), metrics.diebold_mariano(own, lstm)
-        yield "dm_statistic", n, test.statistic
-        yield "dm_p_value", n, test.p_value
-
-
-def _common(one: Floats, other: Floats) -> int:
-    return int(np.count_nonzero(np.isfinite(one) & np.isfinite(other)))
-
-
-def _known(numbers: Floats) -> list[float | None]:
-    known = numbers.astype(object)
-    known[np.isnan(numbers)] = None
-    values: list[float | None] = known.tolist()
-    return values
+    of_them = of_chosen(losses, chosen)
+    return averages if of_them is losses else metrics.averages(of_them)

@@ -20,6 +20,7 @@ from stockbatch.records import (
     Severity,
     TrainedModel,
 )
+from stockbatch.text import counted
 
 NO_BAR = "the provider has no bar of this session"
 UNTRAINED = {
@@ -120,7 +121,7 @@ def _what_was_done(
         if not np.isfinite(material.features.scale[row, -1]):
             return instead, reason, "too few returns of the last year to know its volatility"
         known = int(material.features.present[row].sum())
-        return instead, reason, f"{known} bars are too few for a model of its own"
+        return instead, reason, f"{counted(known, 'bar')}: too few for a model of its own"
     if reason in UNTRAINED:
         return instead, reason, UNTRAINED[reason]
     if reason in learning.TRAIN:

@@ -25,6 +25,7 @@ from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Instrument, Outcome, Reason, Run, Trigger
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import runs
+from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class Summary:
         counts = Counter(f"{o.action} ({o.reason})" for o in self.outcomes)
         what = ", ".join(f"{n} {name}" for name, n in counts.most_common())
         done = "finished already" if self.done_before else "finished"
-        return f"{self.calendar} {self.session} {done}: {len(self.outcomes)} outcomes: {what}"
+        total = counted(len(self.outcomes), "outcome")
+        return f"{self.calendar} {self.session} {done}: {total}: {what}"
 
 
 class RunOptions(TypedDict, total=False):

@@ -32,6 +32,7 @@ def score_forecasts(
     provider has.
     """
     with app.transaction() as db:
+        notes = scores.noted(db, instruments, run.session)
         forecasts = scores.pending(db, instruments, run.session)
         lost = scores.without_session(db, instruments, run.session)
         actual_close = _actual_closes(forecasts)
@@ -46,7 +47,9 @@ def score_forecasts(
 
     with app.transaction() as db:
         runs.lock(db, run)
-        return scores.add(db, columns, run) + scores.add(db, _no_session(never_held), run)
+        added = scores.add(db, columns, run) + scores.add(db, _no_session(never_held), run)
+        scores.settle(db, notes)
+    return added
 
 
 def _cancelled(

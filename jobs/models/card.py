@@ -11,6 +11,7 @@ from stockbatch import metrics
 from stockbatch.config import ModelSettings
 from stockbatch.engine.lstm import inputs
 from stockbatch.records import COMBINED, LSTM, QUANTILES, Floats, Instrument, TrainedModel
+from stockbatch.text import counted
 
 Card = dict[str, Any]
 
@@ -190,7 +191,8 @@ def _of_base(about: Card, training: Card) -> str:
     base = training.get("base")
     if base is None:
         return ""
-    whose = f"bars of {base['tickers']} tickers from {base['first_bar']} to {base['last_bar']}"
+    tickers = counted(base["tickers"], "ticker")
+    whose = f"bars of {tickers} from {base['first_bar']} to {base['last_bar']}"
     if about["kind"] == "base":
         return f" of this ticker; it is the base of all tickers, made of {whose}"
     return f"; it started from a base made of {whose}"

@@ -15,6 +15,7 @@ from jobs.pictures.drawing import (
     ORANGE,
     PURPLE,
     SKY,
+    TEXT,
     VERMILION,
     Layers,
     band,
@@ -31,6 +32,7 @@ from jobs.pictures.drawing import (
     reader,
     scale_of,
     session_axis,
+    split_marks,
     tip,
     title_of,
     together,
@@ -51,13 +53,14 @@ COMPARED = ((BLUE, [1, 0]), (ORANGE, [6, 3]), (GREEN, [2, 2]), (PURPLE, [8, 2, 2
 """Colours and dashes of the tickers that are compared."""
 
 
-def price(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
+def price(data: pd.DataFrame, events: pd.DataFrame, splits: pd.DataFrame) -> Layers:
     """Return candles with the moving averages of their closes, and the fan of the session to come.
 
     Of more than `MOST_CANDLES` sessions the closes alone, as a line. `data` is of
-    `bi.prices.of_ticker`, `events` of `bi.events.current`.
+    `bi.prices.of_ticker`, `events` of `bi.events.current`, `splits` of `bi.splits.of_ticker`.
     """
     data = with_events(data, events)
+    splits = splits[splits["session"].between(data["session"].min(), data["session"].max())]
     series = {} if len(data) <= MOST_CANDLES else {"close": (BLUE, [1, 0])}
     bars = candles(data) if not series else []
     series |= {f"average of {n}": look for n, look in AVERAGES.items()}
@@ -69,11 +72,19 @@ def price(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
     read = ("open", "high", "low", "close", *(f"average_{n}" for n in AVERAGES))
     tips = [tip(column, column.replace("_", " of ")) for column in read]
     return together(
-        [*event_marks(data), *fan(data), *bars, *lines, reader(data, tips, "price")],
+        [
+            *event_marks(data),
+            *split_marks(splits),
+            *fan(data),
+            *bars,
+            *lines,
+            reader(data, tips, "price"),
+        ],
         "Prices and the session to come",
         "candles: pale where the close is above the open" if bars else "line: the close",
         "fan: 50, 80 and 95 % intervals of the next close",
         *marks_explained(data),
+        *([] if splits.empty else ["dashed: a split; prices before it are restated"]),
     )
 
 
@@ -127,7 +138,7 @@ def predicted_and_actual(data: pd.DataFrame, events: pd.DataFrame) -> Layers:
     # Comparisons with a close that has not come are False: it is outside of nothing.
     outside = (known["close"] < known["close_low_95"]) | (known["close"] > known["close_high_95"])
     series = {
-        "actual close": (BLUE, [1, 0]),
+        "actual close": (TEXT, [1, 0]),  # on the blue of the bands, in the dark too
         "forecast": (VERMILION, [4, 2]),
         "naive": (GREY, [1, 3]),
     }

@@ -167,6 +167,25 @@ def marks_explained(data: pd.DataFrame) -> list[str]:
     return [*said, "report?: by the rhythm of past years, not announced"] if "?" in marks else said
 
 
+def split_marks(splits: pd.DataFrame) -> list[alt.Chart]:
+    """Return a dashed line and words at the sessions from which on a ticker trades split.
+
+    `splits` is of `bi.splits.of_ticker`.
+    """
+    if splits.empty:
+        return []
+    base = alt.Chart(splits).encode(
+        x=session_axis(), tooltip=[day(), alt.Tooltip("split:N", title="split")]
+    )
+    # Inside of the plot: above it stand the words of events.
+    return [
+        base.mark_rule(color=GREY, strokeDash=[6, 3]),
+        base.mark_text(color=TEXT, fontSize=10, align="right", dx=-4).encode(
+            y=alt.value(8), text="split:N"
+        ),
+    ]
+
+
 def reader(data: pd.DataFrame, tips: Sequence[alt.Tooltip], name: str) -> alt.Chart:
     """Return an upright line at the session nearest to the pointer, which shows its numbers.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from jobs.pictures.tables import Column, Columns, day, minus, number, text
+from jobs.pictures.tables import Column, Columns, day, method, minus, number, text
 from jobs.words import price
 
 LAST_CLOSE = (
@@ -18,7 +18,7 @@ MOVE_ABOUT = "Half of the 80 % interval: four closes of five should move no furt
 USUAL_ABOUT = "The expected move against the ticker's usual one."
 BAR_ABOUT = "Thick: 80 %, thin: 95 %, around the last close; all rows on one scale."
 FORECASTS: Columns = {
-    "ticker": text("ticker", below="name"),
+    "ticker": text("ticker", below="name", phone="event"),
     "expected_move_pct": number("expected move", "± {:.1f} %", about=MOVE_ABOUT),
     "move_ratio": number("× usual", "{:.1f} ×", about=USUAL_ABOUT),
     "downside_pct": number(
@@ -26,6 +26,13 @@ FORECASTS: Columns = {
     ),
     "upside_pct": number(
         "upside", "{:+.1f} %", about="One close in twenty should be higher than this."
+    ),
+    "origin_close": Column(heading="last close", write=price, once=True),
+    "event": text(
+        "event",
+        about="What is known to move the session; what comes after a close moves the next one.",
+        wide=True,
+        once=True,
     ),
     "interval": Column(heading="80 and 95 % interval", bar=True, about=BAR_ABOUT, wide=True),
     "probability_of_rise_pct": number(
@@ -35,15 +42,16 @@ FORECASTS: Columns = {
         "fall", "{:.0f} %", about="Probability of a fall.", wide=True
     ),
     "probability_of_move_2_pct": number(
-        "beyond ±2 %", "{:.0f} %", about="Probability of a move of more than 2 %.", wide=True
+        "beyond ±2\N{NO-BREAK SPACE}%",
+        "{:.0f} %",
+        about="Probability of a move of more than 2 %.",
+        wide=True,
     ),
     "probability_of_move_5_pct": number(
-        "beyond ±5 %", "{:.0f} %", about="Probability of a move of more than 5 %.", wide=True
-    ),
-    "event": text(
-        "event",
-        about="What is known to move the session; what comes after a close moves the next one.",
-        once=True,
+        "beyond ±5\N{NO-BREAK SPACE}%",
+        "{:.0f} %",
+        about="Probability of a move of more than 5 %.",
+        wide=True,
     ),
     "why": Column(
         heading="why",
@@ -54,11 +62,10 @@ FORECASTS: Columns = {
         about="What made the interval wider or narrower than usual.",
         wide=True,
     ),
-    "origin_close": Column(heading="last close", write=price, wide=True),
     "point": number("forecast", "{:+.2f} %", about=LAST_CLOSE, wide=True, once=True),
     "session": day("session", wide=True, once=True),
     "kind": text("kind", wide=True, once=True),
-    "method": text("method", wide=True, once=True),
+    "method": method(wide=True, once=True),
     "currency": text("prices in", wide=True, once=True),
 }
 """The columns of a table of forecasts."""

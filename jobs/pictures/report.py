@@ -10,7 +10,7 @@ from jobs import files
 from jobs.pictures import charts, headline, paper, web
 from jobs.pictures.document import Document, Part, Table
 from jobs.pictures.frames import awaited, best_first, own_or_demo
-from jobs.pictures.tables import Column, text
+from jobs.pictures.tables import Column, method, titled
 from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS, price
 from stockbatch.exceptions import NothingToReport, UnwritableFile
 from stockbatch.records import ForecastOrder
@@ -21,7 +21,7 @@ PRICES, FORECASTS = 126, 60
 """Sessions of the plots of one ticker."""
 WINDOW = 250
 METHODS = {
-    "method": text("method"),
+    "method": method(),
     **{
         name: headline.FORECASTS[name]
         for name in (
@@ -61,13 +61,14 @@ def _of_ticker(db: Session, ticker: str) -> Document:
         raise NothingToReport(of=f" of {ticker}")
     prices = bi.prices.of_ticker(db, ticker).frame()
     events = bi.events.current(db, ticker).frame()
+    splits = bi.splits.of_ticker(db, ticker).frame()
     errors = bi.forecasts.errors(db, ticker, FORECASTS).frame()
     losses = bi.models.losses(db, ticker).frame()
     best = methods.iloc[0]
     forecast = prices[prices["forecast_close"].notna()].tail(FORECASTS + 1)
     parts: list[Part] = [
         Table(heading="By every method", data=headline.rows_of(methods), columns=METHODS),
-        charts.price(prices.tail(PRICES + 1), events),
+        charts.price(prices.tail(PRICES + 1), events, splits),
         charts.predicted_and_actual(forecast, events),
     ]
     if not errors.empty:
@@ -103,6 +104,7 @@ def _of_all(db: Session) -> Document:
     board = board[board["window_sessions"] == WINDOW]
     for (calendar, kind), compared in board.groupby(["calendar", "kind"]):
         of = f"all tickers of {calendar}, last {WINDOW} sessions, {KINDS[str(kind)]}"
+        compared = compared.assign(method=compared["method"].map(titled))
         parts += [charts.skill(compared, of), charts.coverage(compared, of=of)]
     newest = forecasts["session"].max()
     return Document(

@@ -5,11 +5,13 @@ A table is text: it can be searched, selected, printed and read aloud, and its r
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import Any
 
 import pandas as pd
 
+from stockbatch.methods import registry
 from stockbatch.text import printable
 
 Row = Mapping[Any, Any]
@@ -27,6 +29,8 @@ class Column:
     """What the heading says to whoever points at it."""
     below: str = ""
     """Another column, whose text stands small under this one's."""
+    phone: str = ""
+    """Another column, a wide one, whose text stands there too on a phone."""
     wide: bool = False
     """Left out on a phone, and on paper where there is no room."""
     prose: bool = False
@@ -43,6 +47,31 @@ Columns = Mapping[str, Column]
 def text(heading: str, **more: Any) -> Column:
     """Return a column of words."""
     return Column(heading=heading, numeric=False, **more)
+
+
+def method(**more: Any) -> Column:
+    """Return the column of methods, by what people call them."""
+    return text("method", write=titled, **more)
+
+
+def titled(name: str) -> str:
+    """Return what people call a method; one that is not installed any more has its name only."""
+    return _titles().get(name, name)
+
+
+@cache
+def _titles() -> dict[str, str]:
+    return {name: title for name, title, _ in registry.described()}
+
+
+def word(heading: str, **more: Any) -> Column:
+    """Return a column of words of the database, as people write them: no_bar as no bar."""
+    return text(heading, write=spaced, **more)
+
+
+def spaced(code: str) -> str:
+    """Return a word of the database as people write it."""
+    return code.replace("_", " ")
 
 
 def number(heading: str, layout: str, **more: Any) -> Column:
@@ -78,10 +107,12 @@ def reach(ends: pd.Series) -> float:
 def varying(data: pd.DataFrame, columns: Columns) -> tuple[dict[str, Column], list[str]]:
     """Return the columns that tell rows apart, and what the others say of all rows.
 
-    Only those made for it (`once`) are left out.
+    Only those made for it (`once`) and those that are empty are left out.
     """
     kept, said = {}, []
     for name, column in columns.items():
+        if len(data) and (data[name].isna() | (data[name] == "")).all():
+            continue
         if not column.once or len(data[name].drop_duplicates()) > 1:
             kept[name] = column
         elif len(data) and (value := written(column, data[name].iloc[0])):
@@ -126,8 +157,10 @@ def _cells(contents: list[str], columns: Columns) -> str:
 
 def _words(row: Row, name: str, column: Column) -> str:
     content = f"<span>{escape(written(column, row[name]))}</span>"
-    small = escape(written(text(""), row[column.below])) if column.below else ""
-    return f"{content}<small>{small}</small>" if small else content
+    for other, kind in ((column.below, ""), (column.phone, ' class="phone"')):
+        small = escape(written(text(""), row[other])) if other else ""
+        content += f"<small{kind}>{small}</small>" if small else ""
+    return content
 
 
 def _bar(ends: tuple[float, float, float, float], scale: float) -> str:
@@ -156,17 +189,17 @@ STYLE = """
 .sheet table { border-collapse: collapse; width: 100%; margin: 0 }
 .sheet th, .sheet td { border: 0; border-top: 1px solid
   color-mix(in srgb, currentColor 12%, transparent);
-  padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; font-weight: 400 }
+  padding: 0.35rem 0.5rem; text-align: left; vertical-align: top; font-weight: 400 }
 .sheet thead th { border: 0; font-size: 0.8rem; line-height: 1.2; vertical-align: bottom;
   opacity: 0.8 }
 .sheet th.number, .sheet td.number { text-align: right; white-space: nowrap }
 .sheet thead th.number { white-space: normal; min-width: 3.7rem }
 .sheet tbody th { font-weight: 600; white-space: nowrap }
-.sheet td.prose { min-width: 16rem; font-size: 0.8rem; line-height: 1.35 }
+.sheet td.prose { min-width: 12rem; font-size: 0.8rem; line-height: 1.35 }
 .sheet small { display: block; font-weight: 400; opacity: 0.75; max-width: 14rem; overflow: hidden;
   text-overflow: ellipsis }
 .sheet a, .sheet a:visited, .sheet a:hover { color: inherit; text-decoration: none;
-  display: block; margin: -0.35rem -0.6rem; padding: 0.35rem 0.6rem }
+  display: block; margin: -0.35rem -0.5rem; padding: 0.35rem 0.5rem }
 .sheet tbody th a > span { text-decoration: underline }
 .sheet tbody tr:hover { background: color-mix(in srgb, currentColor 7%, transparent) }
 .sheet tbody tr:focus-within { outline: 2px solid #0072B2; outline-offset: -2px }
@@ -174,10 +207,15 @@ STYLE = """
   background: linear-gradient(currentColor, currentColor) 50% 50% / 1px 100% no-repeat }
 .sheet .bar i { position: absolute; top: 50%; height: 2px; margin-top: -1px; background: #56B4E9 }
 .sheet .bar i + i { height: 8px; margin-top: -4px }
+.sheet .phone { display: none }
 @media (max-width: 640px) {
   .sheet .wide { display: none }
-  .sheet th, .sheet td { padding: 0.35rem }
-  .sheet a, .sheet a:visited { margin: -0.35rem; padding: 0.35rem }
-  .sheet small { max-width: 7rem }
+  .sheet { font-size: 0.75rem }
+  .sheet th, .sheet td { padding: 0.35rem 0.25rem }
+  .sheet a, .sheet a:visited { margin: -0.35rem -0.25rem; padding: 0.35rem 0.25rem }
+  .sheet thead th { font-size: 0.7rem }
+  .sheet thead th.number { min-width: 0 }
+  .sheet small { max-width: 3.5rem }
+  .sheet small.phone { display: block; max-width: 5rem; white-space: normal; opacity: 1 }
 }
 """

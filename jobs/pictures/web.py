@@ -11,18 +11,21 @@ WIDTH, HEIGHT = 460, 260
 STYLE = """
 :root { color-scheme: light dark }
 body { font-family: system-ui, sans-serif; line-height: 1.45; margin: 0 auto; padding: 1rem;
-  max-width: 72rem }
+  max-width: 84rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin: 1.5rem 0 0.5rem }
 dl { display: flex; flex-wrap: wrap; gap: 0.75rem 2rem; margin: 0 }
 dt { font-size: 0.8rem; opacity: 0.8 } dd { margin: 0; font-size: 1.35rem }
-.plots { display: grid; gap: 1.5rem;
+.plots { display: grid; gap: 1.5rem; margin-top: 1.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)) }
 figure { margin: 0 } svg { width: 100%; height: auto; display: block }
 footer { font-size: 0.8rem; opacity: 0.8; margin-top: 1.5rem }
 @media print {
   @page { margin: 14mm }
   :root { color-scheme: light } body { padding: 0; max-width: none; font-size: 9pt }
-  .sheet { overflow: visible; font-size: 7.5pt } thead { display: table-header-group }
+  .sheet { overflow: visible; font-size: 7pt } thead { display: table-header-group }
+  .sheet th, .sheet td { padding: 2pt 3pt }
+  .sheet thead th, .sheet td.prose, .sheet small { font-size: 6.5pt }
+  .sheet thead th.number, .sheet .bar { min-width: 0 } .sheet td.prose { min-width: 7rem }
   tr, figure { break-inside: avoid } h2 { break-after: avoid }
   .plots { grid-template-columns: 1fr 1fr; gap: 6mm }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact }

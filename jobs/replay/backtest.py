@@ -13,7 +13,7 @@ import numpy as np
 from jobs.app import App
 from jobs.daily.choice import require_bars
 from jobs.daily.fetch import fetch_bars
-from jobs.daily.metrics import update_history, update_metrics
+from jobs.daily.metrics import AT_ONCE, update_history, update_metrics
 from jobs.daily.score import score_forecasts
 from jobs.isolation import isolate
 from jobs.models.base import loading, train_base
@@ -89,7 +89,9 @@ def backtest(
             yield Block(first=as_date(block[0]), last=as_date(block[-1]), added=added)
         app.on_event("backtest: score")
         isolate(
-            "backtest score", lambda part: score_forecasts(app, closing, calendar, part), [chosen]
+            "backtest score",
+            lambda part: score_forecasts(app, closing, calendar, part),
+            (chosen[start : start + AT_ONCE] for start in range(0, len(chosen), AT_ONCE)),
         )
         update_history(app, closing, calendar, calendar.next(first))
         update_metrics(app, closing, calendar)

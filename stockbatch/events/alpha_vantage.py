@@ -31,6 +31,7 @@ from stockbatch.providers.alpha_vantage.client import NAME, URL, Client
 from stockbatch.providers.alpha_vantage.settings import AlphaVantageSettings
 from stockbatch.providers.base import Quota
 from stockbatch.records import Event, Instrument, Timing
+from stockbatch.text import counted
 
 ATTEMPTS = 2
 """Few: each is counted."""
@@ -79,7 +80,9 @@ class AlphaVantageEvents:
     def state(self) -> str:
         """Say what the key allows; raises NoKey."""
         self._client.key()
-        return f"has a key: of {self._settings.requests_per_day or 'any'} requests a day, the rest"
+        most = self._settings.requests_per_day
+        allowed = counted(most, "request") if most else "any requests"
+        return f"has a key: of {allowed} a day, the rest"
 
     def events(self, requests: Sequence[EventRequest]) -> Iterator[Answer]:
         """Yield one answer per request; without the calendar of all, nothing else is asked."""

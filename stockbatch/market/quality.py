@@ -21,6 +21,7 @@ from stockbatch.records import (
     Sessions,
     Severity,
 )
+from stockbatch.text import counted
 
 Mask = NDArray[np.bool_]
 
@@ -184,7 +185,7 @@ def _unplaced(bars: Bars, sessions: Sessions) -> tuple[Bars, list[Finding]]:
     early = bars.sessions < (sessions[0] if len(sessions) else np.datetime64("NaT"))
     for check, bad in ((Check.UNDATED, undated), (Check.BEFORE_CALENDAR, early)):
         if count := int(bad.sum()):
-            text = f"{count} bar(s) cannot be placed on the calendar"
+            text = f"{counted(count, 'bar')} cannot be placed on the calendar"
             findings.append(_rejected(check, None, text, count))
     return bars.where(~(undated | early)), findings
 

@@ -7,6 +7,7 @@ import numpy as np
 from stockbatch.exceptions import ProviderError
 from stockbatch.providers.base import ProviderKind, answers, no_data, unknown_ticker, wanted
 from stockbatch.records import BarRequest, Bars, FetchedBars, Listing, PriceBasis
+from stockbatch.text import counted
 
 NAMES = {"^GSPC": "S&P 500", "^IXIC": "NASDAQ Composite"}
 
@@ -21,7 +22,7 @@ class Demo:
 
     def state(self) -> str:
         """Say how many tickers there are."""
-        return f"lists {len(NAMES)} tickers"
+        return f"lists {counted(len(NAMES), 'ticker')}"
 
     def listings(self) -> list[Listing]:
         """Return both indices."""

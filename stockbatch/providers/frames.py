@@ -18,6 +18,7 @@ from stockbatch.records import (
     Listing,
     PriceBasis,
 )
+from stockbatch.text import counted
 
 NOTHING = {ActionKind.SPLIT: (0.0, 1.0), ActionKind.DIVIDEND: (0.0,)}
 """What says that there is no such action, as NaN does."""
@@ -51,7 +52,7 @@ class Frames:
 
     def state(self) -> str:
         """Say how many tickers there are."""
-        return f"lists {len(self.frames)} tickers"
+        return f"lists {counted(len(self.frames), 'ticker')}"
 
     def listings(self) -> list[Listing]:
         """Return every ticker."""

@@ -36,7 +36,7 @@ def take_away(db: Session, kind: GroupKind, name: str, tickers: Sequence[str] | 
     """
     named = (LabelRow.kind == kind, LabelRow.name == name)
     if db.scalar(select(LabelRow.name).where(*named).limit(1)) is None:
-        raise UnknownGroup(group=quoted(name))
+        raise UnknownGroup(group=quoted(name), hint="")
     rows = delete(LabelRow).where(*named)
     if tickers is not None:
         # Tickers that were removed from what is fetched, too: a group keeps them.

@@ -79,6 +79,13 @@ WHERE i.ticker = :ticker
 ORDER BY m.last_session DESC, m.id DESC
 """)
 
+_OWN_FIRST_BAR = text("""
+SELECT min(b.session)
+FROM stockbatch.bars AS b
+JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+WHERE i.ticker = :ticker AND b.session >= :first AND b.state <> 'quarantined'
+""")
+
 
 def add_base(db: Session, model: TrainedModel, run: Run, *, demo: bool) -> TrainedModel:
     """Store a base model and return it with its id."""
@@ -256,11 +263,19 @@ def learned_from(db: Session, model_id: int) -> tuple[date, date, int]:
 
 
 def details(db: Session, ticker: str) -> dict[str, Any]:
-    """Return everything known of the model in use now, weights aside. Raises NoModel."""
+    """Return everything known of the model in use now, weights aside. Raises NoModel.
+
+    `first_session` is of the ticker's own first bar: a base learned from older ones of others,
+    which `first_session_of_base` tells.
+    """
     row = db.execute(_in_use("m.*"), {"ticker": ticker}).mappings().first()
     if row is None:
         raise NoModel(ticker=ticker, when="")
     facts = dict(row)
+    since = {"ticker": ticker, "first": facts["first_session"]}
+    if facts["kind"] == ModelKind.BASE:
+        facts["first_session_of_base"] = facts["first_session"]
+    facts["first_session"] = db.scalar(_OWN_FIRST_BAR, since) or facts["first_session"]
     weights = facts.pop("weights")
     facts["weights"] = "pruned" if weights is None else f"{len(weights)} bytes"
     facts["inputs"] = ", ".join(features.NAMES)

@@ -55,6 +55,23 @@ PENDING = (
 `restates` is 1 where it is adjusted for dividends, so that each restates it.
 """
 
+_NOTED = text("""
+SELECT note.id FROM stockbatch.unscored AS note
+JOIN stockbatch.forecasts AS f ON f.id = note.forecast_id
+WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
+""")
+
+
+def noted(db: Session, instruments: Sequence[Instrument], through: date) -> list[int]:
+    """Return the notes that something of sessions up to `through` may be to be scored.
+
+    They are what `pending` and `without_session` look at, read before them, and what `settle` takes
+    away afterwards.
+    """
+    ids = [instrument.id for instrument in instruments]
+    return list(db.scalars(_NOTED, {"ids": ids, "through": through}))
+
+
 # The close of the origin is read again: a split since may have restated all bars, this actual too.
 # A revision is scored once, a newer one anew, so that only what has no score that new is found.
 _PENDING = f"""
@@ -64,7 +81,8 @@ SELECT f.id AS forecast_id, f.instrument_id, f.target_session - date '1970-01-01
     coalesce(dividend.value, 0) AS dividend, f.origin_close, o.close AS origin_now,
     (o.price_basis = %(total_return)s)::int AS restates,
     f.close, f.log_return, f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
-FROM stockbatch.forecasts AS f
+FROM (SELECT DISTINCT forecast_id FROM stockbatch.unscored) AS note
+JOIN stockbatch.forecasts AS f ON f.id = note.forecast_id
 JOIN stockbatch.bars AS b
     ON b.instrument_id = f.instrument_id AND b.session = f.target_session
     AND b.state <> %(quarantined)s
@@ -111,7 +129,9 @@ def pending(db: Session, instruments: Sequence[Instrument], through: date) -> di
 
 # A session that was never held has no bar and never will: whether it was one the calendar tells.
 _WITHOUT_BAR = text("""
-SELECT f.id, f.target_session FROM stockbatch.forecasts AS f
+SELECT f.id, f.target_session
+FROM (SELECT DISTINCT forecast_id FROM stockbatch.unscored) AS note
+JOIN stockbatch.forecasts AS f ON f.id = note.forecast_id
 WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
     AND NOT EXISTS (SELECT FROM stockbatch.scores AS s WHERE s.forecast_id = f.id)
     AND NOT EXISTS (
@@ -197,6 +217,26 @@ def add(db: Session, scores: Mapping[str, Sequence[Any]], run: Run) -> int:
         )
     )
     return int(result.rowcount)
+
+
+# What waits to be confirmed has no score of its bar's revision: its note stays, as does that of a
+# session without a bar.
+_SETTLE = text("""
+DELETE FROM stockbatch.unscored AS note USING stockbatch.forecasts AS f
+WHERE note.id = ANY(cast(:notes AS int8[])) AND f.id = note.forecast_id AND EXISTS (
+    SELECT FROM stockbatch.scores AS s
+    WHERE s.forecast_id = f.id AND s.revision >= coalesce((
+        SELECT b.revision FROM stockbatch.bars AS b
+        WHERE b.instrument_id = f.instrument_id AND b.session = f.target_session
+            AND b.state <> :quarantined
+    ), 0)
+)
+""").bindparams(quarantined=BarState.QUARANTINED)
+
+
+def settle(db: Session, notes: Sequence[int]) -> None:
+    """Take away the notes of forecasts that are scored by the bars there are."""
+    db.execute(_SETTLE, {"notes": list(notes)})
 
 
 def _rows(scores: Mapping[str, Sequence[Any]], run: Run) -> Iterator[tuple[Any, ...]]:

@@ -23,7 +23,7 @@ def test_the_demonstration_shows_forecasts_and_scores(demonstration):
         assert re.search(rf"^{ticker} +± \d+\.\d\d ", last_screen, re.MULTILINE)
         said = rf"^better than rolling quantiles by .*{ticker} [+-]\d+\.\d % \(20 late\)"
         assert re.search(said, last_screen, re.MULTILINE)
-    assert len(last_screen.splitlines()) <= 12
+    assert len(last_screen.splitlines()) <= 13
     (url,) = re.findall(r"^connect: +(postgresql://reader:\S+)$", first, re.MULTILINE)
 
     again = stockbatch("demo")

@@ -46,6 +46,7 @@ def reader(make_lasting_app, tmp_path_factory):
     market = Market(tmp_path_factory.mktemp("market") / "bars.csv")
     market.list("NEW", sessions=20)
     market.multiply("CCC", 0.6, session(-20), date.max)
+    market.split("BBB", 4, session(-40))
     app = make_lasting_app(market)
     watchlist.tag(app, ["AAA", "CCC"], [(GroupKind.SECTOR, "Energy"), (GroupKind.TAG, "value")])
     with pytest.MonkeyPatch.context() as patch:
@@ -256,7 +257,7 @@ def test_the_fan_ends_with_the_session_to_come(reader):
 
 
 def test_events_are_marked_at_the_sessions_they_move(reader):
-    (annotation,) = loaded("ticker")["annotations"]["list"]
+    annotation, of_splits = loaded("ticker")["annotations"]["list"]
     assert annotation["enable"]
     assert annotation["target"]["format"] == "table"
     sql = annotation["target"]["rawSql"]
@@ -272,6 +273,10 @@ def test_events_are_marked_at_the_sessions_they_move(reader):
     ]
     values = values_of(reader, "ticker", ticker="BBB")
     assert rows(reader, expand(sql, values, RANGE))[1] == []
+    split = expand(of_splits["target"]["rawSql"], values, RANGE)
+    assert rows(reader, split)[1] == [
+        (datetime.combine(session(-40), time(), UTC), "split 4 for 1", "split")
+    ]
 
 
 def test_the_table_of_the_next_session_says_what_is_known_to_move_it(reader):

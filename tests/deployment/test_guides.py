@@ -42,7 +42,7 @@ def blocks(page, language):
 
 
 def test_all_guides_are_there_and_the_readme_links_to_each():
-    named = {Path(t.partition("#")[0]).name for t in links(README) if "guides/" in t}
+    named = {Path(t.partition("#")[0]).name for t in links(README) if "guides/" in t and ".md" in t}
     assert named == {page.name for page in GUIDES}
     assert {
         *("how-to-read.md", "how-it-works.md", "operations.md", "providers-and-data-quality.md"),
@@ -56,6 +56,12 @@ def test_all_guides_are_there_and_the_readme_links_to_each():
 def test_a_page_is_short(page):
     most = {README: 8 * 1024}.get(page, 10 * 1024)
     assert len(page.read_bytes()) <= most
+
+
+def test_a_picture_is_loaded_at_once():
+    pictures = [ROOT / target for target in links(README) if target.endswith(".png")]
+    assert pictures
+    assert all(picture.stat().st_size < 200_000 for picture in pictures)
 
 
 @every_page

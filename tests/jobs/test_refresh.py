@@ -253,7 +253,7 @@ def test_freshness_in_a_line(fed, source):
     known = "the next report is known of 1 of 3 tickers"
     why = "(yahoo could not be reached for A: no route)"
     assert said() == (
-        f"{known}; yahoo last answered 2024-06-09 09:00 UTC, but not for 1 tickers {why}"
+        f"{known}; yahoo last answered 2024-06-09 09:00 UTC, but not for 1 ticker {why}"
     )
     source.stated["B"] = source.stated["A"]
     fed.clock = lambda: LATER + timedelta(days=7)

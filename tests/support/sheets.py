@@ -1,4 +1,4 @@
-"""The tables of pages and reports, as a reader of HTML sees them."""
+"""The tables of pages and reports, as a reader of HTML sees them on a screen that is not small."""
 
 import re
 from xml.etree import ElementTree
@@ -12,6 +12,8 @@ def sheets(html: str) -> list[list[dict[str, str]]]:
 
 
 def _rows(sheet: ElementTree.Element) -> list[dict[str, str]]:
+    for only_there in sheet.findall(".//small[@class='phone']"):
+        only_there.text = None
     headings = [cell.text or "" for cell in sheet.findall(".//thead//th")]
     return [
         dict(zip(headings, (" ".join(cell.itertext()) for cell in row), strict=True))

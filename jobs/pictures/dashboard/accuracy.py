@@ -7,15 +7,16 @@ from jobs.pictures import charts
 from jobs.pictures.dashboard.overview import page_of
 from jobs.pictures.dashboard.page import figures, listing, nothing, plot, read
 from jobs.pictures.frames import own_or_demo
-from jobs.pictures.tables import Columns, number, text
+from jobs.pictures.tables import Columns, method, number, text, titled
 from jobs.words import KINDS
 from stockbatch.methods import registry
 from stockbatch.store import bi
+from stockbatch.text import counted
 
 WINDOWS = (250, 60, 20)
 PLOTTED = 25
 METHODS: Columns = {
-    "method": text("method"),
+    "method": method(),
     "n": number("scored", "{:,.0f}", about="Forecasts of all tickers."),
     "pinball": number("pinball", "{:.5f}", about="Lower is better."),
     "skill_vs_rolling_quantile_pct": number("vs rolling quantile", "{:+.2f} %"),
@@ -37,7 +38,7 @@ GROUPS: Columns = {
     "group_kind": text("kind", once=True),
     "group_name": text("group"),
     "calendar": text("exchange", wide=True, once=True),
-    "method": text("method", once=True),
+    "method": method(once=True),
     "tickers": number("tickers", "{:.0f}"),
     "n": number("scored", "{:,.0f}", wide=True),
     "skill_vs_rolling_quantile_pct": number("vs rolling quantile", "{:+.2f} %"),
@@ -54,7 +55,7 @@ TICKERS: Columns = {
     "direction_pct": number("direction right", "{:.0f} %", wide=True),
     "coverage_80_pct": number("inside 80 %", "{:.0f} %"),
     "coverage_95_pct": number("inside 95 %", "{:.0f} %"),
-    "method": text("method", wide=True, once=True),
+    "method": method(wide=True, once=True),
 }
 
 
@@ -98,17 +99,18 @@ def _groups(data: pd.DataFrame, methods: set[str]) -> None:
 def _rests_on(data: pd.DataFrame, window: int) -> str:
     """Return on how many sessions the numbers of a window rest: there may be fewer."""
     scored = 0 if data.empty else int(data["n"].max())
-    many = f"{data['n'].sum():,.0f} forecasts of {len(data)} tickers"
+    many = f"{data['n'].sum():,.0f} forecasts of {counted(len(data), 'ticker')}"
     return f"the last {window} sessions, of which {scored} are scored: {many}"
 
 
 def _leaderboard(calendar: str, data: pd.DataFrame) -> None:
     st.subheader(f"All tickers of {calendar}, through {data['session'].max():%Y-%m-%d}")
+    named = data.assign(method=data["method"].map(titled))
     left, right = st.columns(2)
     with left:
-        plot(charts.skill(data), rows=len(data))
+        plot(charts.skill(named), rows=len(named))
     with right:
-        plot(charts.coverage(data), rows=len(data))
+        plot(charts.coverage(named), rows=len(named))
     data = data.sort_values("pinball", na_position="last")
     listing(data, METHODS, file=f"methods-{calendar}")
 

@@ -6,9 +6,10 @@ import streamlit as st
 from jobs.pictures import charts
 from jobs.pictures.dashboard.overview import page_of
 from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plot, read
-from jobs.pictures.tables import Column, Columns, day, instant, number, text
+from jobs.pictures.tables import Column, Columns, day, instant, number, spaced, text, word
 from stockbatch.records import RunStatus
 from stockbatch.store import bi
+from stockbatch.text import counted
 
 RUNS = 200
 RUN_COLUMNS: Columns = {
@@ -18,13 +19,13 @@ RUN_COLUMNS: Columns = {
     "started_at": instant("started, UTC", wide=True),
     "duration_seconds": number("seconds", "{:,.1f}"),
     "instruments": number("tickers", "{:.0f}"),
-    **{action: number(action, "{:.0f}", wide=True) for action in charts.ACTIONS},
-    "trigger": text("trigger", wide=True),
+    **{action: number(action, "{:.0f}", wide=True, once=True) for action in charts.ACTIONS},
+    "trigger": text("trigger", wide=True, once=True),
     "message": text("message", wide=True, once=True),
 }
 ALERTS: Columns = {
     "raised_at": instant("raised, UTC"),
-    "condition": text("condition"),
+    "condition": word("condition"),
     "message": text("what was seen"),
     "subject": text("about", wide=True),
     "cleared_at": instant("cleared, UTC", wide=True),
@@ -32,10 +33,10 @@ ALERTS: Columns = {
 }
 OUTCOMES: Columns = {
     "action": text("outcome"),
-    "reason": text("reason"),
+    "reason": word("reason"),
     "tickers": number("tickers", "{:.0f}"),
     "example": text("for example"),
-    "message": text("message", wide=True, once=True),
+    "message": text("what was said of it", wide=True),
 }
 EXCHANGES: Columns = {
     "calendar": text("exchange"),
@@ -49,15 +50,15 @@ BEHIND: Columns = {
     "ticker": text("ticker"),
     "bar_session": day("newest bar"),
     "sessions_behind": number("sessions behind", "{:,.0f}"),
-    "outcome_action": text("outcome", wide=True),
-    "outcome_reason": text("reason", wide=True),
+    "outcome_action": text("outcome", wide=True, once=True),
+    "outcome_reason": word("reason", wide=True, once=True),
     "bar_provider": text("provider", wide=True, once=True),
 }
 FINDINGS: Columns = {
     "session": day("session"),
     "ticker": text("ticker"),
     "severity": text("severity"),
-    "check_name": text("check"),
+    "check_name": word("check"),
     "message": text("what was seen"),
     "observed": number("observed", "{:.4g}", wide=True),
     "threshold": number("threshold", "{:.4g}", wide=True),
@@ -82,7 +83,7 @@ def _alerts(data: pd.DataFrame) -> None:
     st.subheader("Alerts")
     on = data[data["is_open"].astype(bool)]
     for alert in on.to_dict("records"):
-        words = f"{alert['condition']} since {alert['raised_at']:%Y-%m-%d %H:%M} UTC: "
+        words = f"{spaced(alert['condition'])} since {alert['raised_at']:%Y-%m-%d %H:%M} UTC: "
         st.error(escaped(words + alert["message"]))
     if on.empty:
         st.badge("nothing is wrong", icon=":material/check:", color="green")
@@ -111,8 +112,9 @@ def _runs(data: pd.DataFrame) -> None:
 def _outcomes(data: pd.DataFrame) -> None:
     if data.empty:
         return
-    plot(charts.outcomes(data), height=300)
     newest = data["session"].max()
+    if (data["session"] < newest).any():  # of one session there is nothing to compare
+        plot(charts.outcomes(data), height=300)
     st.subheader(f"Outcomes of {newest:%Y-%m-%d}, by reason")
     listing(data[data["session"] == newest], OUTCOMES, file="outcomes")
 
@@ -129,7 +131,8 @@ def _freshness(data: pd.DataFrame) -> None:
     behind = read(bi.freshness.behind)
     if behind.empty:
         return
-    st.caption(f"The {len(behind)} tickers furthest behind; `stockbatch doctor` says what to mend.")
+    furthest = counted(len(behind), "ticker")
+    st.caption(f"{furthest} furthest behind; `stockbatch doctor` says what to mend.")
     listing(behind, BEHIND, file="behind", link=page_of)
 
 

@@ -13,6 +13,7 @@ from jobs.pictures.tables import Columns, Row, day, number, text
 from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.records import ForecastOrder
 from stockbatch.store import bi
+from stockbatch.text import counted
 
 ORDERS = {
     order.replace("_", " "): order for order in (*list(ForecastOrder)[1:], ForecastOrder.TICKER)
@@ -93,7 +94,8 @@ def _freshness() -> None:
             day = f"{exchange['session']:%Y-%m-%d}"
             words = f"{day} is complete"
             if not exchange["is_ready"]:
-                lacking = f"{behind} of {exchange['tickers']} tickers lack the bar of {day}"
+                of_all = counted(exchange["tickers"], "ticker")
+                lacking = f"{behind} of {of_all} without the bar of {day}"
                 words = lacking if behind else f"{day} has not run"
             st.badge(
                 escaped(f"{name}: {words}"),
@@ -119,7 +121,9 @@ def _summary(data: pd.DataFrame) -> None:
             "`stockbatch run` makes new ones."
         )
     elif not current.all():
-        st.warning(f"{(~current).sum()} tickers have only an old forecast: see Operations.")
+        st.warning(
+            f"{counted((~current).sum(), 'ticker')} with an old forecast only: see Operations."
+        )
 
 
 def _better(data: pd.DataFrame) -> dict[str, str]:

@@ -6,17 +6,17 @@ import streamlit as st
 from jobs.pictures import charts, headline
 from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plot, read
 from jobs.pictures.frames import awaited, best_first
-from jobs.pictures.tables import Column, Columns, text
+from jobs.pictures.tables import Column, Columns, method, spaced, titled
 from jobs.words import DEMONSTRATION, KINDS, price
 from stockbatch.records import ForecastOrder, ModelKind
 from stockbatch.store import bi
 from stockbatch.store.bi.prices import MOST_SESSIONS
-from stockbatch.text import printable
+from stockbatch.text import counted, printable
 
 SPANS = {"3 months": 63, "6 months": 126, "1 year": 252, "2 years": 504, "5 years": 1260}
 ZOOMS = {"3 weeks": 15, "6 weeks": 30, "3 months": 63, "1 year": 252, "all": MOST_SESSIONS}
 METHODS: Columns = {
-    "method": text("method"),
+    "method": method(),
     **{
         name: column
         for name, column in headline.FORECASTS.items()
@@ -71,7 +71,7 @@ def show() -> None:
     _next_session(latest.loc[ticker], best_first(read(bi.forecasts.of_ticker, ticker)), events)
     if others:
         _comparison(latest.loc[[ticker, *others]])
-    _prices(prices, events)
+    _prices(prices, events, read(bi.splits.of_ticker, ticker))
     _predictions(prices, events, read(bi.forecasts.errors, ticker))
     _training(read(bi.models.losses, ticker))
 
@@ -96,7 +96,7 @@ def _next_session(best: pd.Series, methods: pd.DataFrame, events: pd.DataFrame) 
         st.markdown(escaped(best["why"]))
     st.markdown(escaped(headline.point(best)))
     state = [] if best["is_current"] else ["this session is over: the forecast is old"]
-    said = [KINDS[str(best["kind"])], f"method {best['method']}", *state]
+    said = [KINDS[str(best["kind"])], f"method: {titled(best['method'])}", *state]
     st.caption(escaped(" · ".join(said)))
     if best["is_demo"]:
         st.warning(DEMONSTRATION)
@@ -111,11 +111,11 @@ def _comparison(latest: pd.DataFrame) -> None:
     plot(charts.compared(prices))
 
 
-def _prices(data: pd.DataFrame, events: pd.DataFrame) -> None:
+def _prices(data: pd.DataFrame, events: pd.DataFrame, splits: pd.DataFrame) -> None:
     span = st.segmented_control(
         "Prices of the last", list(SPANS), default="6 months", required=True
     )
-    plot(charts.price(data.tail(SPANS[span] + 1), events), height=420)
+    plot(charts.price(data.tail(SPANS[span] + 1), events, splits), height=420)
 
 
 def _predictions(prices: pd.DataFrame, events: pd.DataFrame, errors: pd.DataFrame) -> None:
@@ -142,12 +142,12 @@ def _training(data: pd.DataFrame) -> None:
             plot(charts.losses(rows), height=300)
             model = rows.iloc[0]
             gain = model["gain_pct"]
-            better = "" if pd.isna(gain) else f" · {gain:+.2f} % less loss than the base"
-            pooled = (
-                f", of {model['tickers']} tickers" if model["model_kind"] == ModelKind.BASE else ""
-            )
+            less = "less" if gain > 0 else "more"
+            better = "" if pd.isna(gain) else f" · {abs(gain):.2f} % {less} loss than the base"
+            is_base = model["model_kind"] == ModelKind.BASE
+            pooled = f", of {counted(model['tickers'], 'ticker')}" if is_base else ""
             st.caption(
                 f"model {model['model_id']}{pooled} · "
-                f"trained because: {escaped(model['reason'])} · "
-                f"verdict: {escaped(model['verdict'])}{better}"
+                f"trained because: {escaped(spaced(model['reason']))} · "
+                f"verdict: {escaped(spaced(model['verdict']))}{better}"
             )

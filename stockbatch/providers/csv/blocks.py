@@ -16,6 +16,7 @@ from stockbatch.providers.csv.faults import Fault, Faults
 from stockbatch.providers.csv.header import TEXTS, Header
 from stockbatch.providers.csv.lines import BROKEN, opened, refuse
 from stockbatch.records import Check
+from stockbatch.text import counted
 
 BLOCK_BYTES = 2**20
 """So much text is parsed at a time, and given up by the fast parser for one odd line."""
@@ -129,7 +130,7 @@ class _Careful:
             if [cell.strip() for cell in row[: len(self._names)]] == self._names:
                 self._leave_out(at, 1, "the header stands here again", row)
             elif "".join(row[len(self._names) :]).strip():
-                reason = f"there are {len(row)} cells below {len(self._names)} headings"
+                reason = f"there are {len(row)} cells below {counted(len(self._names), 'heading')}"
                 self._leave_out(at, len(self._names) + 1, reason, row)
             else:
                 rows.append(row + [""] * (len(self._names) - len(row)))

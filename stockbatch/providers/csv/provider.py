@@ -26,7 +26,7 @@ from stockbatch.providers.csv.parser import read
 from stockbatch.providers.csv.table import Table
 from stockbatch.providers.options import joined, split
 from stockbatch.records import BarRequest, FetchedBars, Listing, PriceBasis
-from stockbatch.text import wrong_symbol
+from stockbatch.text import counted, wrong_symbol
 
 log = logging.getLogger(__name__)
 NAMED = 10
@@ -119,7 +119,7 @@ class CsvFiles:
         contents = self._contents()
         for error in contents.errors.values():
             raise error
-        return f"lists {len(contents.files)} tickers"
+        return f"lists {counted(len(contents.files), 'ticker')}"
 
     def listings(self) -> list[Listing | ProviderError]:
         """Return every ticker, and what is wrong with bad files; raises that if all are bad."""

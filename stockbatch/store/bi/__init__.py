@@ -21,6 +21,7 @@ from stockbatch.store.bi import (
     models,
     prices,
     runs,
+    splits,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "models",
     "prices",
     "runs",
+    "splits",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from stockbatch.store.bi.query import ask
+from stockbatch.text import counted
 
 SHARE = 0.95
 """Share of the bars due that a session needs."""
@@ -75,7 +76,9 @@ class Completeness:
         return self.held > 0 and (self.due < FEWEST or self.held >= SHARE * self.due)
 
     def __str__(self) -> str:
-        said = f"{self.held} of {self.expected} tickers have a bar of {self.session}"
+        have = "has" if self.expected == 1 else "have"
+        of_all = f"{self.held} of {counted(self.expected, 'ticker')}"
+        said = f"{of_all} {have} a bar of {self.session}"
         if self.is_enough:
             return said
         if self.held:

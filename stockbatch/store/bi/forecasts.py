@@ -121,12 +121,16 @@ def latest_by(
     after: str,
     limit: int,
     order: ForecastOrder = ForecastOrder.TICKER,
+    *,
+    tickers: Sequence[str] | None = None,
 ) -> Answer:
     """Return the latest forecasts in an order, those that come after the one of ticker `after`.
 
-    They are those by one method, or those shown first.
+    They are those by one method, or those shown first, of some tickers or of all.
     """
     chosen = "is_headline" if method is None else "method = :method"
+    if tickers is not None:
+        chosen += " AND ticker = ANY(cast(:tickers AS text[]))"
     # A ticker that has gone since still has its place among tickers, but in no other order.
     place = f"coalesce({_SIZES[order]}, '-infinity')"
     following = "ticker > :after"
@@ -138,7 +142,8 @@ def latest_by(
         f"WITH f AS (SELECT *, {place} AS place FROM bi.next_session_forecast WHERE {chosen})"
         f" SELECT * FROM f WHERE {following} ORDER BY place DESC, ticker LIMIT :limit"
     )
-    return ask(db, query, method=method, after=after, limit=limit)
+    among = {} if tickers is None else {"tickers": list(tickers)}
+    return ask(db, query, method=method, after=after, limit=limit, **among)
 
 
 def of_ticker(db: Session, ticker: str) -> Answer:

@@ -18,6 +18,7 @@ from schemathesis import GenerationMode
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
+from jobs import watchlist
 from jobs.api.application import create
 from jobs.api.listening import listen, opened
 from jobs.api.schemas import LARGEST_BODY, MOST_BARS
@@ -25,7 +26,7 @@ from jobs.api.surroundings import Surroundings
 from stockbatch import database
 from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, DatabaseUnavailable, RoleNotAllowed
-from stockbatch.records import Event, Timing
+from stockbatch.records import Event, GroupKind, Timing
 from stockbatch.store import events, instruments, tokens
 from tests.support.market import (
     NOW,
@@ -58,6 +59,7 @@ def market(tmp_path_factory):
 def stored(make_lasting_app, market):
     """An App that has run some sessions."""
     app = make_lasting_app(market)
+    watchlist.tag(app, ["AAA", "CCC"], [(GroupKind.SECTOR, "Energy")])
     for offset in range(WALK + 1):
         run(app, session(offset))
     with app.transaction() as db:
@@ -272,7 +274,54 @@ def test_accuracy_of_a_ticker_and_of_the_calendar(client, stored):
         rows = fetch(stored.engine, query)
         assert len(rows) > 20
         for item, row in zip(items, rows, strict=True):
-            same(item, row)
+            same(item, row | {"group": None})
+
+
+def test_a_group_is_asked_for_by_its_name(client, stored):
+    whole = {item["ticker"]: item for item in client.get("/v1/forecasts").json()["items"]}
+    items, after = [], ""
+    for _ in range(2):
+        page = client.get(
+            "/v1/forecasts", params={"group": "sector:energy", "limit": 1, "after": after}
+        ).json()
+        items += page["items"]
+        after = page["next"]
+    assert items == [whole["AAA"], whole["CCC"]]
+    assert after is None
+    told = client.get("/v1/accuracy", params={"group": "Energy", "window": 20}).json()["items"]
+    rows = fetch(
+        stored.engine,
+        "SELECT * FROM bi.group_accuracy WHERE group_name = 'Energy' AND window_sessions = 20",
+    )
+    found = {(one["method"], one["kind"], one["metric"]): one for one in told}
+    assert len(rows) > 3
+    for row in rows:
+        key = row["method"], row["kind"]
+        point = found[*key, "mae_return"]
+        assert (point["group"], point["ticker"], point["n"]) == ("sector:Energy", None, row["n"])
+        assert point["value"] == pytest.approx(row["mae_return"])
+        if row["pinball"] is None:
+            assert (*key, "pinball") not in found
+            continue
+        skill = found[*key, "pinball"]["skill_pct"]
+        assert skill == pytest.approx(row["skill_vs_rolling_quantile_pct"])
+        coverage = found[*key, "coverage_80"]["value"]
+        assert coverage == pytest.approx(row["coverage_80_pct"] / 100)
+
+
+def test_an_exchange_is_a_group_too(client):
+    for path in ("/v1/forecasts", "/v1/accuracy"):
+        whole = client.get(path, params={"window": 20} if path.endswith("y") else {}).json()
+        params = {"group": "xnys"} | ({"window": 20} if path.endswith("y") else {})
+        assert client.get(path, params=params).json() == whole
+
+
+@pytest.mark.parametrize("path", ["/v1/forecasts", "/v1/accuracy"])
+def test_an_unknown_group_is_told_with_what_may_be_meant(client, path):
+    body = problem(client.get(path, params={"group": "Enegry"}), 404)
+    assert "There is no group 'Enegry' (did you mean 'Energy'?)" in body["detail"]
+    problem(client.get(path, params={"group": ""}), 422)
+    problem(client.get(path, params={"group": "x" * 1000}), 422)
 
 
 def test_models_in_use(client, stored):
@@ -543,7 +592,7 @@ def test_what_has_not_changed_is_not_sent_again(stored, client, timer):
 def test_the_examples_of_the_guide(client):
     guide = (ROOT / "deployment" / "guides" / "rest-and-files.md").read_text(encoding="utf-8")
     paths = re.findall(r"curl .*'http://127\.0\.0\.1:8765(\S+)'", guide)
-    assert len(paths) == 7
+    assert len(paths) == 8
     for path in paths:
         assert client.get(path.replace("AAPL", "AAA")).status_code == 200, path
 

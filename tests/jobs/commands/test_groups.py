@@ -1,9 +1,11 @@
 """`stockbatch tickers tag`, `groups`, `import` of groups, and `watchlists`."""
 
+import json
+
 import pytest
 
 from stockbatch.store import bi
-from tests.support.market import fetch
+from tests.support.market import fetch, run, session
 
 
 def words(answer):
@@ -101,3 +103,59 @@ def test_an_import_puts_new_and_known_tickers_into_groups(app, stockbatch, tmp_p
         ("tag", "mine"): ["AAA"],
         ("tag", "value"): ["AAA", "EEE"],
     }
+
+
+@pytest.fixture
+def scored(app, stockbatch):
+    """An App with a sector of two tickers and some scores."""
+    stockbatch("tickers", "tag", "AAA", "CCC", "--sector", "Energy")
+    for offset in range(3):
+        run(app, session(offset))
+    return app
+
+
+@pytest.mark.usefixtures("scored")
+def test_forecasts_are_those_of_a_group(stockbatch):
+    (_, _, _, *rows) = words(stockbatch("forecasts", "--group", "energy"))
+    assert [row[0] for row in rows if row] == ["AAA", "CCC"]
+
+
+def test_accuracy_is_that_of_a_group_together_or_one_by_one(scored, stockbatch):
+    asked = ("accuracy", "--group", "sector:Energy", "--window", "20")
+    listed = words(stockbatch(*asked))
+    assert {row[0] for row in listed[3:] if row} == {"sector:Energy"}
+    told = json.loads(stockbatch(*asked, "--format", "json").output)
+    rows = fetch(scored.engine, "SELECT * FROM bi.group_accuracy WHERE window_sessions = 20")
+    assert len(told) == len(rows) > 3
+    by_method = {row["method"]: row for row in rows}
+    for one in told:
+        row = by_method[one["method"]]
+        assert (one["group"], one["ticker"], one["n"]) == ("sector:Energy", None, row["n"])
+        assert one["skill_pct"] == pytest.approx(row["skill_vs_rolling_quantile_pct"], abs=1e-4)
+        assert one["coverage_80_pct"] == pytest.approx(row["coverage_80_pct"], abs=1e-4)
+    assert told[0]["method"] == "combined"  # what is shown first
+    one_by_one = words(stockbatch(*asked, "--by-ticker"))
+    assert [row[0] for row in one_by_one[3:] if row] == ["AAA", "CCC"]
+
+
+@pytest.mark.usefixtures("scored")
+def test_a_group_of_which_no_run_knows_yet_is_shown_one_by_one(stockbatch):
+    stockbatch("tickers", "tag", "BBB", "--tag", "new")
+    told = json.loads(stockbatch("accuracy", "--group", "new", "--format", "json").output)
+    assert [row["ticker"] for row in told] == ["BBB"]
+
+
+@pytest.mark.usefixtures("scored")
+def test_an_exchange_is_a_group(stockbatch):
+    assert stockbatch("accuracy", "--group", "xnys").output == stockbatch("accuracy").output
+
+
+@pytest.mark.parametrize("command", ["forecasts", "accuracy"])
+def test_a_group_that_there_is_not(app, stockbatch, command):
+    stockbatch("tickers", "tag", "AAA", "--sector", "Energy")
+    answer = stockbatch(command, "--group", "Enegry")
+    assert answer.exit_code
+    assert "(did you mean 'Energy'?)" in str(answer.exception)
+    both = stockbatch(command, "AAA", "--group", "Energy")
+    assert both.exit_code == 2
+    assert "name tickers or a --group, not both" in both.output

@@ -148,6 +148,18 @@ def test_forecasts_are_sorted_by_what_is_asked_for(piped, order, key):
     assert len({key(row) for row in rows}) > 1
 
 
+def test_what_all_rows_share_is_said_once_and_rows_too_wide_stand_upright(shown, piped):
+    lines = shown("tickers", "list").splitlines()
+    assert "provider" not in lines[1]
+    assert sum("quite-a-long-name.csv" in line for line in lines) == 1
+    upright = shown("forecasts", "--wide").splitlines()
+    assert max(map(width, upright)) <= COLUMNS
+    for ticker in TICKERS:
+        at = upright.index(f"ticker         {ticker}")
+        assert any(line.startswith("95 % interval  ") for line in upright[at : at + 20])
+    assert piped("forecasts", "--wide").count("95 % interval") == 1
+
+
 def test_a_narrow_terminal_folds_texts_and_cuts_no_number(shown):
     said = shown("runs", columns=60)
     assert str(ORIGIN) in said

@@ -96,7 +96,7 @@ def test_forecasts_that_came_too_late_are_a_missed_deadline(app, change):
     assert review(app, NEXT_NOON) == {("missed_deadline", CODE)}
     (row,) = fetch(app.engine, "SELECT * FROM bi.alerts")
     assert (row["observed"], row["threshold"]) == (1, 0)
-    assert "1 tickers have no forecast made by 2024-06-04 13:30" in row["message"]
+    assert "1 ticker without a forecast made by 2024-06-04 13:30" in row["message"]
 
 
 def test_nothing_is_expected_from_before_the_watchlist(app, change):

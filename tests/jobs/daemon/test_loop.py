@@ -101,7 +101,7 @@ def test_missed_sessions_are_caught_up_and_older_ones_skipped_with_an_outcome(ap
     (why,) = fetch(
         app.engine, "SELECT DISTINCT message FROM stockbatch.outcomes WHERE reason = 'skipped'"
     )
-    assert why["message"] == "older than the 2 sessions that are caught up"
+    assert why["message"] == "older than what is caught up: 2 sessions"
     for offset in (1, 2, 3):
         assert {action for action, _ in outcomes(app.engine, session(offset)).values()} <= {
             Action.TRAINED,

@@ -252,7 +252,7 @@ def test_a_short_history_gets_the_base_model_and_says_why(app, market):
     watch(app, market, ["NEW"])
     run(app)
     assert outcomes(app.engine)["NEW"] == (Action.BASE, Reason.SHORT_HISTORY)
-    assert message(app, "NEW").startswith("31 bars are too few")
+    assert message(app, "NEW").startswith("31 bars: too few")
     assert model_kind(app, "NEW") == "base"
     assert ("NEW", "naive") in forecasts(app)
     assert ("NEW", "rolling_quantile") not in forecasts(app)

@@ -17,7 +17,8 @@ from sklearn.metrics import (
 from sqlalchemy import text
 
 from jobs.app import App
-from jobs.daily.metrics import WINDOWS, update_metrics
+from jobs.daily.losses import WINDOWS
+from jobs.daily.metrics import update_metrics
 from jobs.daily.score import score_forecasts
 from stockbatch import records
 from stockbatch.database.tables import QUANTILE_COLUMNS
@@ -543,6 +544,25 @@ def test_the_leaderboard_compares_nobody_with_itself(app, summed_up):
     assert silent("ewma") == set()
     assert silent("naive") == LEADERBOARD.keys() - {"n", "mae_return", "mae_return_skill_pct"}
     assert by_method["rolling_quantile"]["skill_vs_rolling_quantile_pct"] == 0
+
+
+def test_parts_of_the_tickers_add_up_to_what_all_of_them_come_to(app, summed_up, monkeypatch):
+    columns = "method, kind, window_sessions, metric, n, value, baseline, skill"
+    query = (
+        f"SELECT {columns} FROM stockbatch.metrics WHERE instrument_id IS NULL ORDER BY 1, 2, 3, 4"
+    )
+    together = fetch(app.engine, query)
+    with app.transaction() as db:
+        db.execute(text("DELETE FROM stockbatch.metrics"))
+        run = opened(db, DAYS[-1])
+    monkeypatch.setattr("jobs.daily.metrics.AT_ONCE", 1)
+    update_metrics(app, run, calendar())
+    parts = fetch(app.engine, query)
+    assert [list(row.values())[:5] for row in parts] == [list(row.values())[:5] for row in together]
+    numbers = [
+        np.array([list(row.values())[5:] for row in rows], float) for rows in (parts, together)
+    ]
+    np.testing.assert_allclose(*numbers, rtol=1e-12)
 
 
 def test_a_method_that_lacks_a_ticker_is_compared_on_the_others(app, summed_up):

@@ -16,7 +16,9 @@ from stockbatch.database.tables import RAW_QUANTILE_COLUMNS
 from stockbatch.engine import features
 from stockbatch.engine.lstm import inputs
 from stockbatch.records import QUANTILES
+from stockbatch.store import models
 from tests.support.market import BEFORE, MODEL, ORIGIN, fetch, run, session
+from tests.support.places import ROOT
 
 
 @pytest.fixture
@@ -68,6 +70,32 @@ def test_the_script_says_what_is_stored_where_this_program_is_not(traded, tmp_pa
     np.testing.assert_allclose([float(row["log_return"]) for row in rows], returns, atol=1e-5)
     prices = [float(row["price"]) for row in rows]
     np.testing.assert_allclose(prices, close * np.exp(returns), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ((), "got 0"),
+        (("bbb.keras",), "got 1"),
+        (("nowhere.keras", "other.csv"), "nowhere.json"),
+        (("bbb.keras", "nowhere.csv"), "nowhere.csv"),
+        (("bbb.keras", "other.csv"), "session"),
+        (("bbb.keras", "bbb.csv"), "bbb.keras"),
+    ],
+)
+def test_the_script_says_in_a_line_how_it_is_used(tmp_path, words, wrong):
+    script = ROOT / "stockbatch" / "engine" / "lstm" / takeaway.SCRIPT
+    (tmp_path / takeaway.SCRIPT).write_text(script.read_text("utf-8"), "utf-8")
+    (tmp_path / "bbb.json").write_text('{"inputs": [], "levels": []}')
+    (tmp_path / "bbb.csv").write_text("session,scale,close\n2024-06-03,1,1\n")
+    (tmp_path / "bbb.keras").write_text("no network")
+    (tmp_path / "other.csv").write_text("date,price\n2024-06-03,1\n")
+    done = plainly(tmp_path, takeaway.SCRIPT, *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    *_, line = done.stderr.splitlines()  # before it, Keras may say what it runs on
+    assert line.startswith("usage: python predict.py MODEL.keras INPUTS.csv (")
+    assert wrong in line
 
 
 def test_inputs_are_those_of_the_last_forecast(traded, tmp_path):
@@ -145,6 +173,10 @@ def test_a_young_ticker_that_uses_the_base_states_its_own_first_bar(
         "last_bar": str(ORIGIN),
         "tickers": 3,
     }
+    with app.transaction() as db:
+        facts = models.details(db, "DDD")
+    assert facts["first_session"] == session(-40)
+    assert facts["first_session_of_base"] == session(-BEFORE)
 
 
 def test_a_script_that_somebody_changed_stays(traded, tmp_path, monkeypatch):

@@ -47,7 +47,8 @@ JUST_NOTICEABLE = 2.3
 """Of CIE 1976 colour differences."""
 TOGETHER = {
     "outcomes": tuple(charts.ACTIONS.values()),
-    "predicted": (drawing.BLUE, drawing.VERMILION, drawing.GREY),
+    "predicted": ("#000000", drawing.VERMILION, drawing.GREY, drawing.SKY),
+    "predicted in the dark": ("#ffffff", drawing.VERMILION, drawing.GREY, drawing.SKY),
     "prices": (
         *(drawing.BLUE, drawing.VERMILION),
         *(colour for colour, _ in charts.AVERAGES.values()),
@@ -113,6 +114,17 @@ def events(*told):
     return frame.astype({"session": "datetime64[s]"})
 
 
+def splits(*told):
+    """Return a frame as `bi.splits.of_ticker` makes it, of sessions and words."""
+    frame = pd.DataFrame(told, columns=["session", "split"])
+    return frame.astype({"session": "datetime64[s]"})
+
+
+def price(data, events):
+    """Return the chart of prices of a ticker that has never split."""
+    return charts.price(data, events, splits())
+
+
 def report(session, day, words="reports after the close", kind="earnings", *, projected=False):
     return session, day, words, kind, projected
 
@@ -127,7 +139,7 @@ def prices(sessions=10):
     return data.assign(origin_session=data["session"].shift())
 
 
-@pytest.mark.parametrize("draw", [charts.price, charts.predicted_and_actual])
+@pytest.mark.parametrize("draw", [price, charts.predicted_and_actual])
 class TestMarks:
     def layers(self, draw, *told, sessions=10):
         """Return the chart, and the rows drawn by the layers of each kind."""
@@ -245,7 +257,7 @@ def layers_of(made, kind):
 
 
 def test_the_fan_opens_at_the_last_close_and_is_widest_where_it_says_so():
-    made = charts.price(with_the_next(), events()).to_dict()
+    made = price(with_the_next(), events()).to_dict()
     areas = layers_of(made, "area")
     drawn = [
         [
@@ -261,11 +273,26 @@ def test_the_fan_opens_at_the_last_close_and_is_widest_where_it_says_so():
     ]
 
 
+def test_a_split_is_a_line_with_words_inside_of_the_plot():
+    told = splits(("2023-06-01", "split 2 for 1"), ("2024-01-05", "split 4 for 1"))
+    made = charts.price(with_the_next(), events(), told).to_dict()
+    for kind in ("rule", "text"):
+        ((layer, rows),) = [
+            (layer, rows) for layer, rows in layers_of(made, kind) if rows and "split" in rows[0]
+        ]
+        assert [(row["session"][:10], row["split"]) for row in rows] == [
+            ("2024-01-05", "split 4 for 1")
+        ]
+        assert layer["encoding"].get("y", {"value": 8})["value"] > 0
+    assert made["title"]["subtitle"][-1] == "dashed: a split; prices before it are restated"
+    assert "split" not in str(price(with_the_next(), events()).to_dict())
+
+
 def test_candles_that_rise_are_pale_and_none_is_drawn_of_a_session_to_come():
     data = with_the_next(4)
     data.loc[0, ["open", "close"]] = [100.0, 102.0]
     data.loc[1, ["open", "close"]] = [102.0, 99.0]
-    made = charts.price(data, events()).to_dict()
+    made = price(data, events()).to_dict()
     (pale, rising), (full, falling) = layers_of(made, "bar")
     assert [row["session"][:10] for row in rising] == ["2024-01-01", "2024-01-03"]
     assert [row["session"][:10] for row in falling] == ["2024-01-02"]
@@ -273,7 +300,7 @@ def test_candles_that_rise_are_pale_and_none_is_drawn_of_a_session_to_come():
 
 
 def test_many_sessions_are_a_line_of_closes():
-    made = charts.price(with_the_next(charts.MOST_CANDLES + 1), events()).to_dict()
+    made = price(with_the_next(charts.MOST_CANDLES + 1), events()).to_dict()
     assert layers_of(made, "bar") == []
     assert "line: the close" in made["title"]["subtitle"]
 
@@ -289,7 +316,7 @@ def test_tickers_are_compared_by_their_change_since_the_first_session_of_all():
     assert ends == [[pytest.approx(3.0)], [pytest.approx(106.0)]]
 
 
-@pytest.mark.parametrize("draw", [charts.price, charts.predicted_and_actual])
+@pytest.mark.parametrize("draw", [price, charts.predicted_and_actual])
 def test_words_and_axes_have_the_colour_of_the_page(draw):
     look = draw(with_the_next(), events()).configure(**drawing.LOOK).to_dict()["config"]
     assert {look["title"]["color"], look["axis"]["labelColor"]} == {"currentColor"}

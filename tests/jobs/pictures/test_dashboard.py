@@ -211,7 +211,7 @@ def test_what_is_known_to_move_a_session_is_said(open_page, fresh):
     assert "reports after the close" in texts(open_page("ticker"))
     assert escaped(f"({session(0)})") in texts(open_page("ticker"))
     shown = open_page("overview")
-    common = escaped("all: event reports after the close")  # to the only ticker there is
+    common = escaped("event reports after the close")  # to the only ticker there is
     assert common in texts(shown)
     assert tables(shown)[1] == [
         {

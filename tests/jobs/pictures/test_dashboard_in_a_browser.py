@@ -11,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from sqlalchemy import Engine
 
+from jobs.pictures.tables import titled
 from jobs.replay.backtest import backtest
 from jobs.words import DISCLAIMER, price
 from stockbatch import database
@@ -260,12 +261,12 @@ def test_the_accuracy_page_compares_methods_and_tickers(desktop):
     )
     assert len(expected) > 3
     found = shown_sheet(desktop.browser)
-    assert [row["method"] for row in found] == [row["method"] for row in expected]
+    assert [row["method"] for row in found] == [titled(row["method"]) for row in expected]
     for shown, row in zip(found[:-1], expected[:-1], strict=True):
         assert shown["scored"] == f"{row['n']:,}"
         assert shown["pinball"] == f"{row['pinball']:.5f}"
         assert shown["inside 80 %"] == f"{row['coverage_80_pct']:.1f} %"
-    assert found[-1]["method"] == "naive"  # it has no quantiles
+    assert found[-1]["method"] == "Naive"  # it has no quantiles
     assert found[-1]["point vs naive"] == "+0.00 %"
 
     (row,) = desktop.rows(
@@ -291,8 +292,8 @@ def test_the_operations_page_shows_runs_and_outcomes(desktop):
     runs = shown_sheet(desktop.browser)
     assert [row["session"] for row in runs] == [str(session(day)) for day in (1, 0, -1)]
     expected = desktop.rows(
-        "SELECT action, reason, count(*) AS tickers FROM bi.outcomes WHERE session = :day"
-        " GROUP BY action, reason ORDER BY tickers DESC, action",
+        "SELECT action, replace(reason, '_', ' ') AS reason, count(*) AS tickers"
+        " FROM bi.outcomes WHERE session = :day GROUP BY 1, 2 ORDER BY 3 DESC, 1",
         day=session(1),
     )
     found = [

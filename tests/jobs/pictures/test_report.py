@@ -141,8 +141,9 @@ def test_a_page_is_printed_on_any_paper(report, filled, browser, tmp_path, width
     pages = PdfReader(BytesIO(b64decode(printed))).pages
     said = "".join(one.extract_text() for one in pages)
     for ticker in ("AAA", "BBB", "CCC"):
-        move = headline_of(filled, ticker)["expected_move_pct"]
-        assert f"{ticker} ± {move:.1f} %" in said
+        row = headline_of(filled, ticker)
+        assert f"{ticker} ± {row['expected_move_pct']:.1f} %" in said
+        assert price(row["origin_close"]) in said
 
 
 @pytest.mark.slow

@@ -41,6 +41,23 @@ def test_a_table_is_text_and_what_is_unknown_is_empty():
     ]
 
 
+def test_what_a_phone_has_no_column_for_stands_below_another_there():
+    columns = {"ticker": text("ticker", phone="event"), "event": text("event", wide=True)}
+    data = pd.DataFrame({"ticker": ["AAA", "BBB"], "event": ["reports", None]})
+    sheet = parsed(tables.html(data, columns))
+    assert [small.text for small in sheet.findall(".//small[@class='phone']")] == ["reports"]
+    assert "wide" in sheet.find(".//tbody/tr/td").get("class")
+
+
+def test_methods_and_codes_are_written_as_people_write_them():
+    columns = {"method": tables.method(), "reason": tables.word("reason")}
+    data = pd.DataFrame({"method": ["rolling_quantile", "gone"], "reason": ["no_bar", None]})
+    assert sheets(tables.html(data, columns)) == [
+        [{"method": "Rolling quantiles", "reason": "no bar"}, {"method": "gone", "reason": ""}]
+    ]
+    assert downloads.csv(data).decode("utf-8-sig").splitlines()[1] == "rolling_quantile,no_bar"
+
+
 def test_numbers_line_up_on_the_right_and_words_on_the_left():
     sheet = parsed(tables.html(DATA, COLUMNS))
     for row in sheet.iter("tr"):
@@ -62,6 +79,7 @@ def test_what_all_rows_have_in_common_is_said_once():
     assert said == ["session 2024-03-05"]
     other = DATA.assign(session=pd.to_datetime(["2024-03-05", "2024-03-06"]))
     assert tables.varying(other, COLUMNS) == (COLUMNS, [])
+    assert list(tables.varying(DATA.assign(move=float("nan")), COLUMNS)[0]) == ["ticker"]
     nothing = DATA.assign(session=pd.NaT)
     assert tables.varying(nothing, COLUMNS)[1] == []
 

@@ -597,6 +597,25 @@ def test_forecasts_of_before_have_no_usual_move_and_no_reasons(empty, empty_sett
     assert rows(empty, SHOWN) == described
 
 
+def test_what_has_no_score_of_its_bar_is_noted(empty, empty_settings):
+    config = database.alembic_config(empty)
+    alembic.upgrade(config, "0031")
+    with empty.begin() as connection:
+        connection.exec_driver_sql(MONTH)
+        live(connection, ["lstm"], [("2024-02-28", "2024-02-29"), ("2024-02-27", "2024-02-28")])
+        connection.exec_driver_sql(
+            "INSERT INTO stockbatch.scores (forecast_id, revision, status)"
+            " SELECT id, 1, 'masked' FROM stockbatch.forecasts WHERE target_session = '2024-02-28'"
+        )
+    database.migrate(empty_settings)
+    assert rows(
+        empty,
+        "SELECT DISTINCT target_session::text FROM stockbatch.forecasts"
+        " JOIN stockbatch.unscored ON forecast_id = forecasts.id ORDER BY 1",
+    ) == [("2024-02-29",)]
+    alembic.downgrade(config, "0031")
+
+
 def add_migrations(folder, monkeypatch, then):
     """Append a good migration and one that ends with `then`."""
     head = database.head()

@@ -52,6 +52,7 @@ WRITER = {
     "sources": ADD,
     "split_ratios": READ,
     "training_curves": ADD,
+    "unscored": ADD | {"DELETE"},
 }
 """What the jobs may do to whole tables of schema stockbatch."""
 CHANGEABLE = {

@@ -308,8 +308,8 @@ def test_a_spent_quota_names_when_it_resets(make, vantage):
         "FetchedBars", "FetchedBars", "QuotaSpent", "QuotaSpent",
     ]  # fmt: skip
     assert str(answers[3]) == (
-        "alpha_vantage does not answer for IBM: the 2 requests of a day are spent, the next can be"
-        " made after 2024-06-15 04:00 UTC (midnight in New York)"
+        "alpha_vantage does not answer for IBM: the requests of a day (2) are spent, the next can"
+        " be made after 2024-06-15 04:00 UTC (midnight in New York)"
     )
     assert len(vantage.asked) == 2
     assert ledger.spent == {("alpha_vantage", date(2024, 6, 14)): 2}

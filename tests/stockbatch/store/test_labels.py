@@ -66,8 +66,15 @@ def test_a_group_is_named_as_people_name_it(db, three):
     assert bi.groups.tickers(db, "sector:energy") == ["AAA"]
     assert bi.groups.tickers(db, "Retail: food") == ["CCC"]
     assert bi.groups.tickers(db, "exchange:xnys") == ["AAA", "BBB", "CCC"]
-    with pytest.raises(UnknownGroup):
-        bi.groups.tickers(db, "industry:energy")
+    for group, meant in (
+        ("industry:energy", r"'sector:Energy' or 'tag:energy'"),
+        ("Enrgy", r"did you mean 'Energy'"),
+        ("xnis", "did you mean 'XNYS'"),
+    ):
+        with pytest.raises(UnknownGroup, match=meant):
+            bi.groups.tickers(db, group)
+    with pytest.raises(UnknownGroup, match="There is no group 'zzz': 'stockbatch tickers groups'"):
+        bi.groups.tickers(db, "zzz")
 
 
 @pytest.mark.parametrize("kind", [SECTOR, TAG, WATCHLIST])

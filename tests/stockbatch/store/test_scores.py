@@ -114,6 +114,38 @@ def test_a_scored_forecast_awaits_only_a_restated_bar(db, one):
     assert len(scores.pending(db, [one], TARGET)["close"]) == 0
 
 
+def test_notes_go_with_what_is_scored_and_come_with_a_bar(db, one):
+    waiting = {"origin_session": session(1), "target_session": session(2)}
+    forecast_id, _ = made(db, forecast_of(one), forecast_of(one, **waiting))
+    run = opened(db)
+
+    def settle():
+        scores.settle(db, scores.noted(db, [one], session(2)))
+        return db.scalars(text("SELECT forecast_id - :first FROM stockbatch.unscored ORDER BY 1"),
+                          {"first": forecast_id}).all()  # fmt: skip
+
+    assert settle() == [0, 1]
+    store(db, one, bars_of([TARGET], [101]))
+    assert settle() == [0, 0, 1]  # noted by the bar as well, and not scored yet
+    scores.add(db, row_of(forecast_id), run)
+    assert settle() == [1]
+    store(db, one, bars_of([TARGET], [102]))
+    assert settle() == [0, 1]
+    scores.add(db, row_of(forecast_id, 2), run)
+    assert settle() == [1]
+
+
+def test_a_bar_that_changes_while_its_forecast_is_scored_is_noted_for_the_next_time(db, one):
+    (forecast_id,) = made(db, forecast_of(one))
+    store(db, one, bars_of([TARGET], [101]))
+    read = scores.noted(db, [one], TARGET)
+    store(db, one, bars_of([TARGET], [102]))
+    scores.add(db, row_of(forecast_id), opened(db))
+    scores.settle(db, read)
+    (revision,) = scores.pending(db, [one], TARGET)["revision"]
+    assert revision == 2
+
+
 def test_a_score_is_added_once(db, one):
     (forecast_id,) = made(db, forecast_of(one))
     run = opened(db)

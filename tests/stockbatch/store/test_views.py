@@ -17,7 +17,7 @@ from stockbatch.records import (
     CorporateAction,
     Reason,
 )
-from stockbatch.store import bars, forecasts, metrics, models, runs, scores
+from stockbatch.store import bars, bi, forecasts, metrics, models, runs, scores
 from tests.support.ledger import (
     PAST,
     QUANTILES,
@@ -511,3 +511,31 @@ def test_run_history_is_every_run_with_its_counts(db, one):
     assert first["duration_seconds"] == pytest.approx(took)
     assert (first["run_id"], first["attempt"], first["calendar"]) == (run.id, 1, "XNYS")
     assert (last["finished_at"], last["duration_seconds"]) == (None, None)
+
+
+# ---- splits
+
+
+def test_splits_are_those_still_stated_in_words(db, one):
+    stated = {session(-30): 7.00000700001, session(-20): 0.1, session(-10): 1.5, session(3): 3.0}
+    made = [
+        CorporateAction(session=day, kind="split", value=ratio, in_prices=ratio == 1.5)
+        for day, ratio in stated.items()
+    ]
+    dividend = CorporateAction(session=session(-5), kind="dividend", value=0.5)
+    bars.add_actions(db, {one.id: [*made, dividend]}, provider="csv:/bars.csv")
+    span = {one.id: (session(-25), session(0))}
+    shown = rows(db, "SELECT * FROM bi.splits ORDER BY session")
+    assert [(row["session"], row["split"], row["is_in_prices"]) for row in shown] == [
+        (session(-30), "split 7 for 1", False),
+        (session(-20), "reverse split 1 for 10", False),
+        (session(-10), "split 1.5 for 1", True),
+        (session(3), "split 3 for 1", False),
+    ]
+    expected = {"ticker": "AAA", "calendar": "XNYS", "ratio": 7.00000700001, "provider": "csv"}
+    expected |= {"session_close_at": calendar().close(session(-30)), "is_demo": False}
+    assert shown[0] | expected == shown[0]
+    bars.retract_actions(db, {one.id: [made[2]]}, span, provider="csv:/bars.csv")
+    left = bi.splits.of_ticker(db, "AAA").rows()
+    assert [row["session"] for row in left] == [session(-30), session(-10), session(3)]
+    assert bi.splits.of_ticker(db, "BBB").rows() == []
