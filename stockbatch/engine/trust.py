@@ -23,11 +23,13 @@ MEAN, PRECISION, LIMIT = f"{SEEN}mean", f"{SEEN}precision", f"{SEEN}limit"
 
 def moments(inputs: Singles) -> dict[str, Singles]:
     """Return what is to be kept of the inputs (samples, features) trained on, by name."""
+    from sklearn.covariance import EmpiricalCovariance  # slow to import, and forecasts need none
+
     # In doubles: a sum of a million singles is wrong in the digits that small variances have.
-    seen = inputs.astype(np.float64)
-    mean = seen.mean(axis=0)
-    covariance = np.cov(seen.T, bias=True) + LEAST_VARIANCE * np.eye(inputs.shape[1])
-    precision: Floats = np.asarray(np.linalg.inv(covariance), np.float64)
+    seen = EmpiricalCovariance(store_precision=False).fit(inputs.astype(np.float64))
+    mean = seen.location_
+    covariance = seen.covariance_ + LEAST_VARIANCE * np.eye(inputs.shape[1])
+    precision = np.linalg.inv(covariance)
     limit = np.quantile(_distance(inputs, mean, precision), USUAL)
     return {
         MEAN: mean.astype(np.float32),
