@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +17,10 @@ from stockbatch.config import Settings
 from stockbatch.database.address import redacted
 from stockbatch.database.connection import engine as connect
 from stockbatch.exceptions import DatabaseBusy, MigrationInProgress, SchemaOutOfDate, SchemaTooNew
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 SCHEMAS = ("stockbatch", "bi")
 PATIENCE = "120s"
@@ -126,7 +130,7 @@ def migrations_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def alembic_config(engine: Engine) -> Any:
+def alembic_config(engine: Engine) -> "Config":
     """Return the configuration with which Alembic's commands work on `engine`."""
     from alembic.config import Config
 
@@ -136,7 +140,7 @@ def alembic_config(engine: Engine) -> Any:
     return configuration
 
 
-def _scripts() -> Any:
+def _scripts() -> "ScriptDirectory":
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory(str(migrations_folder()))
