@@ -311,7 +311,8 @@ def _apps(
         def make(market: Market, *, like: App | None = None, **changes: Any) -> App:
             if like is not None:
                 like.engine.dispose()  # a template has no connections
-            is_known = like is None and watched is not None and tuple(market.bars) == TICKERS
+            bars = market.bars if isinstance(market, Market) else ()
+            is_known = like is None and watched is not None and tuple(bars) == TICKERS
             template = str(like.engine.url.database) if like else watched if is_known else MIGRATED
             url = stack.enter_context(contextmanager(_fresh_database)(server, template))
             settings = _settings(home, url)

@@ -722,7 +722,9 @@ def soak(
 
 def compare(calm: Engine, rough: Engine, in_peace: Life, with_faults: Life, last: date) -> Report:
     """Compare the two lives; raises AssertionError where their tables differ."""
-    without = ("alerts", "alert_messages")
+    query = "SELECT * FROM stockbatch.sessions WHERE session <= :last ORDER BY calendar, session"
+    assert fetch(rough, query, last=last) == fetch(calm, query, last=last)
+    without = ("alerts", "alert_messages", "sessions")
     rows = alike(facts(calm, *without), facts(rough, *without), with_faults.lacking, last)
     query = (
         "SELECT condition || ' of ' || subject AS alert FROM stockbatch.alerts"

@@ -202,6 +202,8 @@ def _tables(engine: Engine) -> Tables:
     queries["sessions"] = """
         SELECT calendar, string_agg(s::text, ' ' ORDER BY session) AS sessions
         FROM stockbatch.sessions AS s GROUP BY calendar"""
+    # Of a forecast that waits there may be several notes, as of one of which the bar has come.
+    queries["unscored"] = "SELECT DISTINCT forecast_id FROM stockbatch.unscored"
     with engine.connect() as connection:
         found = {name: connection.exec_driver_sql(query) for name, query in queries.items()}
         return {name: [dict(row) for row in rows.mappings()] for name, rows in found.items()}
