@@ -141,9 +141,7 @@ def _training(data: pd.DataFrame) -> None:
         with box:
             plot(charts.losses(rows), height=300)
             model = rows.iloc[0]
-            gain = model["gain_pct"]
-            less = "less" if gain > 0 else "more"
-            better = "" if pd.isna(gain) else f" · {abs(gain):.2f} % {less} loss than the base"
+            better = _than_the_base(model["gain_pct"])
             is_base = model["model_kind"] == ModelKind.BASE
             pooled = f", of {counted(model['tickers'], 'ticker')}" if is_base else ""
             st.caption(
@@ -151,3 +149,9 @@ def _training(data: pd.DataFrame) -> None:
                 f"trained because: {escaped(spaced(model['reason']))} · "
                 f"verdict: {escaped(spaced(model['verdict']))}{better}"
             )
+
+
+def _than_the_base(gain: float | None) -> str:
+    if pd.isna(gain):  # None where no model has any
+        return ""
+    return f" · {abs(gain):.2f} % {'less' if gain > 0 else 'more'} loss than the base"

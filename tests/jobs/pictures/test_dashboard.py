@@ -19,9 +19,9 @@ from stockbatch import database
 from stockbatch.config import PREFIX
 from stockbatch.exceptions import DatabaseUnavailable
 from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
-from stockbatch.store import alerts, events, forecasts, labels
+from stockbatch.store import alerts, events, forecasts, labels, models
 from stockbatch.store.calendar import extend
-from tests.support.ledger import forecast_of, in_time, listed, naive_of, opened
+from tests.support.ledger import forecast_of, in_time, listed, model_of, naive_of, opened
 from tests.support.market import CODE, NOW, calendar, session
 from tests.support.places import ROOT
 from tests.support.sheets import sheets
@@ -195,6 +195,16 @@ def test_a_forecast_without_an_interval_is_shown(open_page, fresh):
     shown = figures(open_page("ticker"))
     assert shown["Expected move"] == "unknown"
     assert shown["Rise"] == "unknown"
+
+
+def test_a_model_that_was_compared_with_no_base_is_shown(open_page, fresh):
+    db, instrument = fresh
+    issue(db, forecast_of(instrument))
+    models.add(db, {instrument.id: model_of("AAA")}, opened(db), demo=False)
+    db.commit()
+    shown = texts(open_page("ticker"))
+    assert "trained because" in shown
+    assert "than the base" not in shown
 
 
 def test_what_is_known_to_move_a_session_is_said(open_page, fresh):
