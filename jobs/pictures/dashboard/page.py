@@ -88,6 +88,10 @@ def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) ->
     st.altair_chart(placed, width="stretch", theme=None)
 
 
+MOST_ROWS = 100
+"""Of a table on a page: a browser takes longer to draw thousands than anybody to search for one."""
+
+
 def listing(
     data: pd.DataFrame,
     columns: Columns,
@@ -97,10 +101,13 @@ def listing(
 ) -> None:
     """Show a table, what all its rows have in common once, and offer it as files named `file`.
 
-    What is longer than the screen is scrolled in a box of its own.
+    What is longer than the screen is scrolled in a box of its own, as far as MOST_ROWS; the files
+    have all.
     """
     kept, said = tables.varying(data, columns)
-    st.html(tables.html(data, kept, link))
+    st.html(tables.html(data.head(MOST_ROWS), kept, link))
+    if len(data) > MOST_ROWS:
+        st.caption(f"the first {MOST_ROWS} of {len(data):,}; all are in the files")
     with st.container(horizontal=True, vertical_alignment="center"):
         # Of all columns, and not only of those shown; nothing is written before somebody asks.
         downloaded = [name for name, column in columns.items() if not column.bar]

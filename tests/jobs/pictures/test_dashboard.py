@@ -282,6 +282,20 @@ def test_a_search_finds_tickers_and_names_and_says_where_there_is_none(open_page
     assert "No ticker or name has that in it" in texts(app)
 
 
+def test_of_many_tickers_the_first_are_drawn(open_page, engine, monkeypatch):
+    with Session(engine) as db:
+        extend(db, calendar(), session(-30), session(30))
+        for instrument in listed(db, "AAA", "BBB", "CCC"):
+            issue(db, forecast_of(instrument))
+    monkeypatch.setattr(dashboard_page, "MOST_ROWS", 2)
+    app = open_page("overview")
+    assert [row["ticker"] for row in tables(app)[0]] == ["AAA", "BBB"]
+    assert "the first 2 of 3; all are in the files" in texts(app)
+    app.text_input[0].set_value("CCC").run()
+    assert [row["ticker"] for row in tables(app)[0]] == ["CCC"]
+    assert "all are in the files" not in texts(app)
+
+
 def test_a_group_is_a_filter_and_has_a_row_of_its_own(open_page, engine):
     with Session(engine) as db:
         extend(db, calendar(), session(-30), session(30))
