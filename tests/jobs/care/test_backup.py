@@ -351,12 +351,20 @@ def begun_backup(settings, engine, file):
         looker.execution_options(isolation_level="AUTOCOMMIT")  # in one transaction all looks alike
         holder.execute(text("LOCK TABLE stockbatch.bars IN ACCESS EXCLUSIVE MODE"))
         process = subprocess.Popen(command, env=ours)
-        dumping = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump'"
-        while not looker.execute(text(dumping)).first():
+        # Other tests dump databases of the same server.
+        dumping = (
+            "SELECT 1 FROM pg_stat_activity"
+            " WHERE application_name = 'pg_dump' AND datname = current_database()"
+        )
+        while not (looker.execute(text(dumping)).first() and _children(process)):
             assert process.poll() is None
             time.sleep(0.05)
-        (child,) = psutil.Process(process.pid).children()
+        (child,) = _children(process)
         yield process, child
+
+
+def _children(process):
+    return psutil.Process(process.pid).children()
 
 
 # ---- a backup that is to do more than to be restored
