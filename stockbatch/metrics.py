@@ -215,9 +215,14 @@ def share_better(loss_a: Floats, loss_b: Floats) -> float:
 
     Only forecasts that have both losses count; a tie is not better. NaN where no ticker has any.
     """
+    better, tickers = tickers_better(loss_a, loss_b)
+    return better / tickers if tickers else np.nan
+
+
+def tickers_better(loss_a: Floats, loss_b: Floats) -> tuple[int, int]:
+    """Count what `share_better` is the share of, which adds up over parts: (better, all)."""
     difference = mean(loss_a - loss_b).value
-    difference = difference[~np.isnan(difference)]
-    return float(np.mean(difference < 0)) if len(difference) else np.nan
+    return int(np.sum(difference < 0)), int(np.sum(~np.isnan(difference)))
 
 
 def kupiec(misses: Floats, expected: float) -> Floats:

@@ -110,11 +110,12 @@ def found(
     if tickers:
         metrics = [row for t in tickers for row in bi.accuracy.of_ticker(db, t, window).rows()]
         return _turned(metrics)
-    if group is None:
+    together: Sequence[Row] = ()
+    if not each and group is None:
         together = bi.accuracy.of_calendars(db, window).rows()
-    else:
+    elif not each and group is not None:
         together = bi.groups.metrics(db, group, window)
-    if together and not each:
+    if together:
         return _turned(together)
     one_by_one = bi.accuracy.headlines_of_tickers(db, window).rows()
     if group is not None:

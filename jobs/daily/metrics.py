@@ -58,10 +58,10 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
     # Of demonstration tickers alone there is no total: it would be one of nothing.
     if any(not instrument.demo for instrument in instruments):
         found = [*totals.of_all(of_all, len(window)), *totals.leaderboard(of_all, len(window), 0)]
+        summed = list(groups.of_groups(of_groups, members))
         with app.transaction() as db:
             runs.lock(db, run)
             metric_store.save(db, run.calendar, run.session, found)
-            summed = list(groups.of_groups(of_groups, members))
             group_metrics.save(db, run.calendar, run.session, summed)
 
 

@@ -84,23 +84,21 @@ def _of_pair(
     if "pinball" in own and "pinball" in others:
         sums[BOTH] = by_session(where_both(own["pinball"], others["pinball"]), members)
         if other == QUANTILE_BASELINE != method:
-            sums[BETTER] = _better((own["pinball"] - others["pinball"])[members[0] == 1], ends)
+            mine = members[0] == 1
+            sums[BETTER] = _better(own["pinball"][mine], others["pinball"][mine], ends)
     return sums
 
 
-def _better(difference: Floats, ends: Sequence[int]) -> Floats:
-    """Count, for each end and window, the tickers (tickers, sessions) whose mean is below 0."""
-    means = [
-        [metrics.mean(difference[:, end - window : end]).value for window in WINDOWS]
-        for end in ends
+def _better(own: Floats, others: Floats, ends: Sequence[int]) -> Floats:
+    """Return for each end and window of how many tickers (tickers, sessions) `own` is less."""
+    counts = [
+        [metrics.tickers_better(own[:, at], others[:, at]) for at in _windows(end)] for end in ends
     ]
-    return np.array(
-        [
-            [[np.sum(mean < 0) for mean in of_end] for of_end in means],
-            [[np.sum(~np.isnan(mean)) for mean in of_end] for of_end in means],
-        ],
-        dtype=np.float64,
-    )
+    return np.moveaxis(np.array(counts, dtype=np.float64), -1, 0)
+
+
+def _windows(end: int) -> list[slice]:
+    return [slice(end - window, end) for window in WINDOWS]
 
 
 def of_all(sums: Sums, end: int) -> Iterator[Row]:

@@ -306,7 +306,7 @@ def _options(server: EmbeddedServer, version: int) -> dict[str, str]:
         # When each transaction was committed: what was recorded in time is told apart by it.
         "track_commit_timestamp": "on",
         # Five years of 500 tickers and a year of their forecasts are more than the 128 MB that
-        # PostgreSQL is modest enough to take: whole tables are read twice as fast from here.
+        # PostgreSQL takes by itself.
         "shared_buffers": f"{_share_of_memory()}MB",
         "work_mem": "16MB",
         **(

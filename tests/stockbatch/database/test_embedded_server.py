@@ -585,3 +585,12 @@ def test_a_damaged_password_file_is_told(tmp_path, content):
         (folder / "pgpass").write_bytes(content)
     with pytest.raises(EmbeddedServerFailed, match=r"pgpass, its logins .* is damaged: bring it"):
         embedded_server._read(folder)
+
+
+def test_an_eighth_of_the_memory_holds_tables(monkeypatch):
+    def megabytes(memory):
+        pages = {"SC_PHYS_PAGES": memory * 2**20 // 4096, "SC_PAGE_SIZE": 4096}
+        monkeypatch.setattr("os.sysconf", pages.__getitem__)
+        return embedded_server._share_of_memory()
+
+    assert [megabytes(memory) for memory in (512, 2048, 65536)] == [128, 256, 512]
