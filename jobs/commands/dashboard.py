@@ -31,6 +31,7 @@ def dashboard(
 ) -> None:
     """Serve the dashboard until Ctrl-C."""
     context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
+    from altair.utils import schemapi
     from streamlit.web import bootstrap
 
     from jobs.pictures import dashboard as pages
@@ -39,6 +40,7 @@ def dashboard(
 
     for module in LOADED_FIRST:
         import_module(module)
+    schemapi.disable_debug_mode()  # it checks every part of every chart, on every visit
     page.use(context.settings())  # what is wrong with them is said here, not in the browser
     host, port = where = _address(address)
     choices = {
