@@ -481,6 +481,26 @@ class TrainingOverdue(ModelError):
     """Training was ended because the forecasts were due"""
 
 
+class WorkerError(StockbatchError):
+    """What other processes were to do is not done."""
+
+
+class UnsuitableWorker(WorkerError):
+    """Worker {worker} at {address} cannot work for this: {reason}"""
+
+
+class WorkerDied(WorkerError):
+    """the worker that did it died"""
+
+
+class WorkNotDone(WorkerError):
+    """{reason}"""
+
+
+class NoCluster(WorkerError):
+    """The cluster at {cluster} does not answer: {reason}"""
+
+
 class UnsuitableHeadline(ModelError):
     """{method} cannot be the headline{when}: {reason}"""
 

@@ -21,7 +21,6 @@ LOADED_FIRST = (
     "stockbatch.store.bi",
 )
 """What takes long to import, so that the first visitor need not wait for it."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def dashboard(
@@ -37,6 +36,7 @@ def dashboard(
     from jobs.pictures import dashboard as pages
     from jobs.pictures.dashboard import page
     from jobs.pictures.drawing import BLUE, SKY
+    from stockbatch.config import LOOPBACK
 
     for module in LOADED_FIRST:
         import_module(module)
