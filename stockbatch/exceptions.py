@@ -80,6 +80,11 @@ StockbatchError
 │   ├── TrainingFailed
 │   ├── TrainingOverdue
 │   └── UnsuitableHeadline
+├── WorkerError
+│   ├── UnsuitableWorker
+│   ├── WorkerDied
+│   ├── WorkNotDone
+│   └── NoCluster
 ├── ServiceError
 │   ├── RoleNotAllowed
 │   ├── DuplicateToken
@@ -481,6 +486,12 @@ class TrainingOverdue(ModelError):
     """Training was ended because the forecasts were due"""
 
 
+class UnsuitableHeadline(ModelError):
+    """{method} cannot be the headline{when}: {reason}"""
+
+    exit_code = 2
+
+
 class WorkerError(StockbatchError):
     """What other processes were to do is not done."""
 
@@ -499,12 +510,6 @@ class WorkNotDone(WorkerError):
 
 class NoCluster(WorkerError):
     """The cluster at {cluster} does not answer: {reason}"""
-
-
-class UnsuitableHeadline(ModelError):
-    """{method} cannot be the headline{when}: {reason}"""
-
-    exit_code = 2
 
 
 class ServiceError(StockbatchError):

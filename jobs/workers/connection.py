@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import dask
 from distributed import Client, LocalCluster
@@ -37,23 +37,38 @@ DASK = {
 def connected(app: App) -> Iterator[Workers]:
     """Have the workers of the settings. Raises NoCluster where a scheduler does not answer."""
     settings = app.settings
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by us
+    hush()
     with dask.config.set(DASK), _client(app) as client:
         silence = 2 * 60 * settings.training_silence_minutes
         yield Workers(client, agreement.agreed(app), silence=silence)
 
 
+def hush() -> None:
+    """Let Dask say nothing: what matters is said by us."""
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 @contextmanager
 def _client(app: App) -> Iterator[Client]:
     settings = app.settings
-    if settings.cluster:
+    with ExitStack() as stack:
         try:
-            client = Client(settings.cluster, security=security(settings), timeout=CONNECTING)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise NoCluster(cluster=settings.cluster, reason=error) from None
-        with client:
-            yield client
-        return
+            where: str | LocalCluster = settings.cluster or stack.enter_context(_local(app))
+            client = stack.enter_context(
+                Client(where, security=security(settings), timeout=CONNECTING)
+                if settings.cluster
+                else Client(where)
+            )
+        except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+            reason = first_cause(error)
+            raise NoCluster(cluster=settings.cluster or "this machine", reason=reason) from None
+        yield client
+
+
+@contextmanager
+def _local(app: App) -> Iterator[LocalCluster]:
+    settings = app.settings
     with (
         tempfile.TemporaryDirectory(prefix="stockbatch-workers-") as scratch,
         LocalCluster(
@@ -66,33 +81,36 @@ def _client(app: App) -> Iterator[Client]:
             memory_limit=settings.training_memory_mib * 2**20,
             local_directory=scratch,
             dashboard_address="127.0.0.1:0",
-            plugins=(Desk(own_share(settings), app.open_worker),),
+            silence_logs=logging.CRITICAL,
+            plugins=(Desk(own_share(settings, settings.workers), app.open_worker),),
         ) as cluster,
-        Client(cluster) as client,
     ):
-        yield client
+        yield cluster
 
 
-def own_share(settings: Settings) -> Settings:
-    """Return the settings of one worker of this machine: it works alone, on its share of cores."""
+def first_cause(error: BaseException) -> str:
+    """Return what began a chain of exceptions."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error) or type(error).__name__
+
+
+def own_share(settings: Settings, processes: int) -> Settings:
+    """Return the settings of one of several workers: it works alone, on its share of the cores."""
     cores = settings.threads or len(os.sched_getaffinity(0))
-    threads = max(1, cores // settings.workers)
+    threads = max(1, cores // processes)
     # Of the class itself: the one that reads the file of settings goes to no other process.
-    return Settings.model_construct(**dict(settings) | {"workers": 0, "threads": threads})
+    return Settings.model_construct(
+        **dict(settings) | {"workers": 0, "cluster": "", "threads": threads}
+    )
 
 
 def security(settings: Settings) -> Security | None:
-    """Return the certificates for a cluster, None for one that is reached in plain text."""
-    if not settings.cluster.startswith("tls://"):
+    """Return the certificates for a cluster, None where there are none."""
+    files = (settings.cluster_ca_file, settings.cluster_certificate_file, settings.cluster_key_file)
+    if settings.cluster.startswith("tcp://") or None in files:
         return None
-    ca, certificate, key = (
-        str(file)
-        for file in (
-            settings.cluster_ca_file,
-            settings.cluster_certificate_file,
-            settings.cluster_key_file,
-        )
-    )
+    ca, certificate, key = map(str, files)
     return Security(
         tls_ca_file=ca,
         require_encryption=True,

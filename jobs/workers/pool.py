@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +25,7 @@ Answer = TypeVar("Answer")
 
 LOOK = 0.5
 """Seconds between looks at whether anybody wants the work to end."""
+GONE = "the scheduler is gone"
 PATIENCE = 30.0
 """Seconds without any worker after which none is waited for."""
 
@@ -78,7 +79,7 @@ class Workers:
         Once `overdue`, nothing is waited for any more. `pause` is called again and again; what it
         raises ends the work.
         """
-        left, running = _Left(orders), dict[Future, _Running]()
+        left, running = _Left(orders), dict[Future[Any], _Running]()
         someone = time.monotonic()
         try:
             while running or left:
@@ -91,7 +92,7 @@ class Workers:
                     order, found = running.pop(future).order, _result(future)
                     if isinstance(found, UnsuitableWorker):
                         log.warning("%s", found)
-                        self._refused.add(found.address)
+                        self._refused.add(found.values["address"])
                         left.put_back(order)
                     else:
                         yield order, found
@@ -111,7 +112,7 @@ class Workers:
         function: Callable[[Desk, Order], Answer],
         order: Order,
         able: list[str],
-        running: dict[Future, _Running],
+        running: dict[Future[Any], _Running],
     ) -> None:
         future = self._client.submit(
             answer,
@@ -132,13 +133,13 @@ class Workers:
             return []
         return [address for address in there if address not in self._refused]
 
-    def _done(self, running: Iterable[Future]) -> list[Future]:
+    def _done(self, running: Iterable[Future[Any]]) -> list[Future[Any]]:
         """Return who has finished, waiting for a moment until one has."""
         futures = list(running)
         if not futures:
             time.sleep(LOOK)
             return []
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, CancelledError):
             wait(futures, timeout=LOOK, return_when="FIRST_COMPLETED")
         return [future for future in futures if future.done()]
 
@@ -147,12 +148,12 @@ class Workers:
         if overdue():
             return "the workers are not done in time"
         if self._client.status != "running":
-            return "the scheduler is gone"
+            return GONE
         if time.monotonic() - someone > PATIENCE:
             return "there is no worker"
         return ""
 
-    def _silent(self, future: Future) -> str:
+    def _silent(self, future: Future[Any]) -> str:
         """Ask whoever has an order no more; return what to say of it."""
         for address, keys in self._client.processing().items():
             if future.key in keys:
@@ -161,7 +162,7 @@ class Workers:
         return f"nobody has answered for {self._silence:.0f} s"
 
 
-def _result(future: Future) -> Any:
+def _result(future: Future[Any]) -> Any:
     """Return what a worker answered, or why it did not."""
     try:
         return future.result()
@@ -169,7 +170,7 @@ def _result(future: Future) -> Any:
         return WorkerDied()
     except UnsuitableWorker as error:
         return error
+    except CancelledError:
+        return WorkNotDone(reason=GONE)
     except Exception as error:  # noqa: BLE001 - whatever went wrong there is told here
         return WorkNotDone(reason=told(error))
-    except CancelledError:  # the scheduler is gone
-        return WorkNotDone(reason="the scheduler is gone")

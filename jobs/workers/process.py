@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -34,7 +34,7 @@ class Desk(WorkerPlugin):
     def __init__(self, settings: Settings, open_app: Open) -> None:
         self._settings, self._open = settings, open_app
 
-    def setup(self, worker: Worker) -> None:
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
         """Open the database; Ctrl-C is for whoever started this process, who ends it."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         logs.configure(logging.WARNING)
@@ -60,7 +60,7 @@ def answer(
 ) -> Answer:
     """Do what is asked, in a worker. Raises UnsuitableWorker where it would not be the same."""
     worker = get_worker()
-    desk: Desk = worker.plugins[Desk.name]
+    desk = cast(Desk, worker.plugins[Desk.name])
     if reason := agreement.unlike(desk.agreed, expected):
         raise UnsuitableWorker(worker=worker.name, address=worker.address, reason=reason)
     return function(desk, order)
