@@ -71,6 +71,7 @@ def make_forecasts(
                     calendar,
                     sessions,
                     known,
+                    shared,
                     demo=demo,
                     force=retrain,
                     train_until=train_until,
@@ -140,13 +141,14 @@ def _around(
     calendar: TradingCalendar,
     sessions: Sessions,
     known: Market,
+    shared: Workers | None,
     *,
     demo: bool,
     force: bool,
     train_until: datetime | None,
 ) -> Around:
     """Return what the chunks work with, fitted to all tickers together where that is due."""
-    materials = loading(app, run, sessions, known)
+    materials = loading(app, run, sessions, known, shared)
     base = train_base(
         app, run, sessions, materials, demo=demo, force=force, train_until=train_until
     )

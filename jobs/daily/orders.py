@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -132,25 +132,19 @@ def share_out(
     rest: list[Sequence[Instrument]] = []
     spoilt: list[str] = []
     # A chunk is written down when somebody is free for it: by then more may be known.
-    orders: Iterable[ChunkOrder] = (_order(run, work, tickers, spoilt) for tickers in chunks)
-    while True:
-        deadly: list[ChunkOrder] = []
-        for order, answer in workers.do(
-            make_chunk, orders, pause=_beating(app, run), overdue=overdue
-        ):
-            if isinstance(answer, ChunkMade):
-                left_out |= {id_: WorkNotDone(reason=why) for id_, why in answer.left_out.items()}
-                spoilt[:] = [*spoilt, *answer.spoilt] if answer.spoilt else []
-                made(len(order.ids))
-            elif isinstance(answer, WorkerDied):
-                deadly.append(order)
-            else:
-                log.warning("%s %s: %s", run.calendar, run.session, answer)
-                rest.append([instruments[id_] for id_ in order.ids])
-        if not deadly:
-            return left_out, rest
-        left_out |= {order.ids[0]: WorkerDied() for order in deadly if not order.halves()}
-        orders = [half for order in deadly for half in order.halves()]
+    orders = (_order(run, work, tickers, spoilt) for tickers in chunks)
+    for order, answer in workers.do_by_halves(
+        make_chunk, orders, pause=_beating(app, run), overdue=overdue
+    ):
+        if isinstance(answer, ChunkMade):
+            left_out |= {id_: WorkNotDone(reason=why) for id_, why in answer.left_out.items()}
+            spoilt[:] = [*spoilt, *answer.spoilt] if answer.spoilt else []
+            made(len(order.ids))
+        elif isinstance(answer, WorkerDied):
+            left_out[order.ids[0]] = answer
+        else:
+            rest.append([instruments[id_] for id_ in order.ids])
+    return left_out, rest
 
 
 def _order(
@@ -158,7 +152,7 @@ def _order(
 ) -> ChunkOrder:
     ids = tuple(instrument.id for instrument in tickers)
     return ChunkOrder(
-        run=replace(run, before=None),
+        run=run.for_others(),
         demo=work.around.demo,
         ids=ids,
         problems={id_: work.problems[id_] for id_ in ids if id_ in work.problems},

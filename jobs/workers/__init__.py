@@ -33,11 +33,11 @@ def require(settings: Settings) -> None:
 
 
 @contextmanager
-def opened(app: App) -> Iterator["Workers | None"]:
+def opened(app: App, *, any_settings: bool = False) -> Iterator["Workers | None"]:
     """Have the workers that the settings ask for, None where they ask for none.
 
     Those of this machine live as long as this lasts. Where none can be had the work is done without
-    them, which is said. Raises MissingExtra.
+    them, which is said. Where orders bring settings, workers may have any. Raises MissingExtra.
     """
     if not are_wanted(app.settings):
         yield None
@@ -48,7 +48,7 @@ def opened(app: App) -> Iterator["Workers | None"]:
     with ExitStack() as stack:
         workers = None
         try:
-            workers = stack.enter_context(connection.connected(app))
+            workers = stack.enter_context(connection.connected(app, any_settings=any_settings))
         except NoCluster as error:
             log.warning("%s; the work is done without it", error)
         yield workers

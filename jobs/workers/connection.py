@@ -34,13 +34,14 @@ DASK = {
 
 
 @contextmanager
-def connected(app: App) -> Iterator[Workers]:
+def connected(app: App, *, any_settings: bool) -> Iterator[Workers]:
     """Have the workers of the settings. Raises NoCluster where a scheduler does not answer."""
     settings = app.settings
     hush()
     with dask.config.set(DASK), _client(app) as client:
+        expected = agreement.agreed(app, any_settings=any_settings)
         silence = 2 * 60 * settings.training_silence_minutes
-        yield Workers(client, agreement.agreed(app), silence=silence)
+        yield Workers(client, expected, silence=silence)
 
 
 def hush() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from distributed import Client, Future, wait
 from distributed.scheduler import KilledWorker
@@ -21,6 +21,7 @@ from stockbatch.exceptions import UnsuitableWorker, WorkerDied, WorkNotDone
 log = logging.getLogger(__name__)
 
 Order = TypeVar("Order")
+Large = TypeVar("Large", bound="Divisible")
 Answer = TypeVar("Answer")
 
 LOOK = 0.5
@@ -28,6 +29,13 @@ LOOK = 0.5
 GONE = "the scheduler is gone"
 PATIENCE = 30.0
 """Seconds without any worker after which none is waited for."""
+
+
+class Divisible(Protocol):
+    """An order of which parts can be tried."""
+
+    def halves(self) -> Sequence[Self]:
+        """Return what to try where nobody outlives it; nothing where that is to be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,8 @@ class Workers:
                         self._refused.add(found.values["address"])
                         left.put_back(order)
                     else:
+                        if isinstance(found, WorkNotDone):
+                            log.warning("a worker could not: %s", found)
                         yield order, found
                 lost = self._lost(someone, overdue)
                 for future, one in list(running.items()):
@@ -102,10 +112,35 @@ class Workers:
                         reason = lost or self._silent(future)
                         del running[future]
                         yield one.order, WorkNotDone(reason=reason)
+                if lost and (running or left):
+                    log.warning("%s: what is left is done without workers", lost)
                 while lost and left:
                     yield left.take(), WorkNotDone(reason=lost)
         finally:
             self._client.cancel(list(running), force=True)
+
+    def do_by_halves(
+        self,
+        function: Callable[[Desk, Large], Answer],
+        orders: Iterable[Large],
+        *,
+        pause: Callable[[], None],
+        overdue: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[Large, Answer | Exception]]:
+        """Do as `do`, but try the halves of what a worker did not outlive, and theirs.
+
+        Only orders of which there are no halves are yielded with WorkerDied.
+        """
+        while True:
+            deadly: list[Large] = []
+            for order, found in self.do(function, orders, pause=pause, overdue=overdue):
+                if isinstance(found, WorkerDied) and order.halves():
+                    deadly.append(order)
+                else:
+                    yield order, found
+            if not deadly:
+                return
+            orders = [half for order in deadly for half in order.halves()]
 
     def _give(
         self,
@@ -114,12 +149,13 @@ class Workers:
         able: list[str],
         running: dict[Future[Any], _Running],
     ) -> None:
+        near = getattr(order, "near", None)
         future = self._client.submit(
             answer,
             function,
             order,
             self._expected,
-            workers=able,
+            workers=[near] if near in able else able,
             allow_other_workers=False,
             pure=False,
         )

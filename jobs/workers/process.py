@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from distributed import Worker, get_worker
@@ -34,18 +35,23 @@ class Desk(WorkerPlugin):
     def __init__(self, settings: Settings, open_app: Open) -> None:
         self._settings, self._open = settings, open_app
 
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
+    def setup(self, worker: Worker) -> None:
         """Open the database; Ctrl-C is for whoever started this process, who ends it."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         logs.configure(logging.WARNING)
         self._stack = ExitStack()
         self.app = self._stack.enter_context(self._open(self._settings))
+        self.address = worker.address
         self.agreed = agreement.agreed(self.app)
         self._kept: dict[str, tuple[Hashable, Any]] = {}
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
         """Close the database."""
         self._stack.close()
+
+    def with_settings(self, settings: Mapping[str, Any]) -> App:
+        """Return what a job is given, with other settings."""
+        return replace(self.app, settings=self.app.settings.model_copy(update=settings))
 
     def kept(self, name: str, key: Hashable, make: Callable[[], Kept]) -> Kept:
         """Return what was made for `key` before, if that was the last key of this name."""

@@ -60,13 +60,14 @@ def open_run(
     Once this is committed, a process that held the run before can begin no more to write; whoever
     had begun is waited for by `settle`.
     """
-    # Locked: a suspended process that wakes up meanwhile waits here, and finds another owner.
+    # Locked: a suspended process that wakes up meanwhile waits here, and finds another owner. Who
+    # saves a chunk is not waited for here, where others could begin with theirs for ever.
     last = db.scalars(
         select(RunRow)
         .where(RunRow.calendar == calendar, RunRow.session == session)
         .order_by(RunRow.attempt.desc())
         .limit(1)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).first()
     before = None
     # A run that was killed, failed or stopped is resumed as what it is; only one that was finished
