@@ -63,7 +63,7 @@ QUERIES = {
 }
 """What is frozen of each table: first the words, then the numbers."""
 FROM_WEIGHTS = ("weights_sha256", "message")
-"""Words that the last bit of a trained weight decides, as it does the fingerprints of what networks state."""
+"""Words that the last bit of a trained weight decides, as it does fingerprints of networks."""
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from distributed.security import Security
 from jobs import workers
 from jobs.daily import forecast
 from jobs.daily.orders import ChunkOrder, make_chunk
+from jobs.replay.backtest import backtest
 from jobs.workers import connection, pool
 from jobs.workers.pool import Workers
 from stockbatch.config import PREFIX
@@ -153,6 +154,41 @@ def test_a_run_that_is_stopped_is_gone_on_with(shared, undisturbed):
     for day in (session(0), session(1)):
         run(shared, day)
     assert_same(facts(shared.engine), undisturbed)
+
+
+@pytest.fixture
+def walked(make_app, wide):
+    """What a backtest of two blocks leaves behind without workers."""
+    app = in_chunks(make_app(wide))
+    list(backtest(app, CODE, ORIGIN, session(6)))
+    return facts(app.engine)
+
+
+@slow
+def test_a_backtest_by_workers_is_the_same(shared, walked):
+    list(backtest(shared, CODE, ORIGIN, session(6)))
+    assert_same(facts(shared.engine), walked)
+
+
+@slow
+@pytest.mark.parametrize("phase", ["compute", "save"])
+def test_a_worker_killed_in_a_backtest_loses_nothing(shared, walked, phase):
+    fault(shared.settings.home, f"backtest: {phase}", signal.SIGKILL)
+    list(backtest(shared, CODE, ORIGIN, session(6)))
+    met(shared.settings.home)
+    assert_same(facts(shared.engine), walked)
+
+
+@slow
+def test_a_backtest_brings_its_own_settings(shared, make_app, wide, caplog):
+    """Workers of a cluster have those of the daily job."""
+    shared.open_worker = open_otherwise
+    list(backtest(shared, CODE, ORIGIN, session(6)))
+    assert "cannot work for this" not in caplog.text
+    alone(shared)
+    other = in_chunks(make_app(wide))
+    list(backtest(other, CODE, ORIGIN, session(6)))
+    assert_same(facts(shared.engine), facts(other.engine))
 
 
 @pytest.fixture
