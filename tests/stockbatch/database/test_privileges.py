@@ -17,6 +17,7 @@ WRITER = {
     "alert_messages": KEEP,
     "alerts": KEEP,
     "api_tokens": ADD,
+    "archives": READ,
     "averages": CHANGE,
     "bar_revisions": ADD,
     "bars": CHANGE,
