@@ -193,12 +193,11 @@ def rows(db: Session, contents: Contents) -> Iterator[bytes]:
 def absent(db: Session, contents: Contents, keys: Iterator[tuple[Any, ...]]) -> int:
     """Return how many of the rows with these keys the database does not hold."""
     columns = [(name, _KEY_TYPES[name]) for name in contents.key]
-    stage(db, "staged_keys", columns, keys)
+    staged = f"staged_{contents.name}"
+    stage(db, staged, columns, keys)
     joined = " AND ".join(f"t.{name} = k.{name}" for name in contents.key)
-    query = (
-        "SELECT count(*) FROM staged_keys AS k"
-        f" WHERE NOT EXISTS (SELECT FROM {contents.table} AS t WHERE {joined})"
-    )
+    missing = f"NOT EXISTS (SELECT FROM {contents.table} AS t WHERE {joined})"
+    query = f"SELECT count(*) FROM {staged} AS k WHERE {missing}"
     return db.scalar(text(query)) or 0
 
 
