@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -42,37 +43,45 @@ so that the metrics of a year of sessions can be computed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Archived:
-    """What became of a month: how much of it was moved, and how much waits for bars or scores."""
-
-    calendar: str
-    month: date
-    forecasts: int
-    scores: int
-    size: int
-    waiting: int
-
-    def __str__(self) -> str:
-        moved = ""
-        if self.forecasts:
-            mib = self.size / 2**20
-            moved = (
-                f"{counted(self.forecasts, 'forecast')} and {counted(self.scores, 'score')}"
-                f" archived, {mib:.1f} MiB"
-            )
-        left = f"{counted(self.waiting, 'forecast')} left, for want of a final bar or a score"
-        said = "; ".join([*([moved] if moved else []), *([left] if self.waiting else [])])
-        return f"{self.calendar} {self.month:%Y-%m}: {said}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Month:
+class Month:
     """A month of a calendar: its first day, its first and its last session."""
 
     calendar: str
     day: date
     first: date
     last: date
+
+    def __str__(self) -> str:
+        return f"{self.calendar} {self.day:%Y-%m}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How many rows the two files of a month hold, and their size together."""
+
+    forecasts: int
+    scores: int
+    size: int
+
+    def __str__(self) -> str:
+        moved = f"{counted(self.forecasts, 'forecast')} and {counted(self.scores, 'score')}"
+        return f"{moved} archived, {self.size / 2**20:.1f} MiB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """What became of a month: what was moved, and how many forecasts wait for bars or scores."""
+
+    month: Month
+    written: Written
+    waiting: int
+
+    def __str__(self) -> str:
+        said = [str(self.written)] if self.written.forecasts else []
+        if self.waiting:
+            left = counted(self.waiting, "forecast")
+            said.append(f"{left} left, for want of a final bar or a score")
+        return f"{self.month}: {'; '.join(said)}"
 
 
 def archive(app: App, folder: Path) -> Iterator[Archived]:
@@ -118,44 +127,39 @@ def _archive_calendar(app: App, owner: Engine, manifest: Manifest, code: str) ->
         # A run in between is welcome to the months that come after.
         with app.exclusive(code), app.transaction(owner) as db:
             archived = _archive_month(app, db, manifest, month)
-        if archived.forecasts or archived.waiting:
+        if archived.written.forecasts or archived.waiting:
             log.info("%s", archived)
             yield archived
 
 
-def _months(app: App, code: str, first: date, last_run: date) -> Iterator[_Month]:
+def _months(app: App, code: str, first: date, last_run: date) -> Iterator[Month]:
     """Yield the months that are over KEPT sessions before the last run, oldest first."""
     calendar = sessions.load(code, app.clock().date())
-    kept = calendar.previous(last_run, KEPT)
+    kept = as_date(
+        calendar.before(last_run, KEPT)[0]
+    )  # the first one of all, where there are fewer
     day = first.replace(day=1)
     while (following := (day + timedelta(days=31)).replace(day=1)) <= kept:
         held = calendar.between(day, following - timedelta(days=1))
         if len(held):
-            yield _Month(calendar=code, day=day, first=as_date(held[0]), last=as_date(held[-1]))
+            yield Month(calendar=code, day=day, first=as_date(held[0]), last=as_date(held[-1]))
         day = following
 
 
-def _archive_month(app: App, db: Session, manifest: Manifest, month: _Month) -> Archived:
+def _archive_month(app: App, db: Session, manifest: Manifest, month: Month) -> Archived:
     """Write the files of a month, read them again, and delete what is in them."""
     archives.claim(db)
     methods = registry.baselines()
     chosen, waiting = archives.choose(db, month.calendar, methods, month.first, month.last)
-    counts, size = {FORECASTS: 0, SCORES: 0}, 0
+    written = Written(forecasts=0, scores=0, size=0)
     if chosen:
         part = archives.next_part(db, month.calendar, month.day)
-        for contents in (FORECASTS, SCORES):
-            app.on_event("archive: write")
-            file = _file(manifest.folder, contents, month, part)
-            with explained(file):
-                _write(db, manifest, file, contents)
-                app.on_event("archive: read")
-                counts[contents] = _compared(db, file, contents)
-                size += file.stat().st_size
+        written = _write(app, db, manifest, month, part)
         app.on_event("archive: delete")
-        written = {"unscored": 0, "scores": counts[SCORES], "forecasts": counts[FORECASTS]}
-        if (gone := archives.drop(db)) != written or chosen != counts[FORECASTS]:
-            reason = f"{gone} would go, and {written} are in files"
-            raise ArchiveFailed(what=f"{month.calendar} {month.day:%Y-%m}", reason=reason)
+        in_files = {"unscored": 0, "scores": written.scores, "forecasts": chosen}
+        if (gone := archives.drop(db)) != in_files or chosen != written.forecasts:
+            reason = f"{gone} would go, and {in_files} are in files"
+            raise ArchiveFailed(what=month, reason=reason)
         archives.add(
             db,
             calendar=month.calendar,
@@ -164,29 +168,37 @@ def _archive_month(app: App, db: Session, manifest: Manifest, month: _Month) -> 
             first_session=month.first,
             through_session=month.last,
             methods=methods,
-            forecasts=counts[FORECASTS],
-            scores=counts[SCORES],
-            bytes=size,
+            forecasts=written.forecasts,
+            scores=written.scores,
+            bytes=written.size,
             folder=printable(str(manifest.folder)),
         )
         app.on_event("archive: commit")
-    return Archived(
-        calendar=month.calendar,
-        month=month.day,
-        forecasts=counts[FORECASTS],
-        scores=counts[SCORES],
-        size=size,
-        waiting=waiting,
-    )
+    return Archived(month=month, written=written, waiting=waiting)
 
 
-def _file(folder: Path, contents: Contents, month: _Month, part: int) -> Path:
-    place = folder / contents.name / f"calendar={month.calendar}"
+def _write(app: App, db: Session, manifest: Manifest, month: Month, part: int) -> Written:
+    """Write the files of a month, and read them again; return what they hold."""
+    counts, size = [], 0
+    for contents in (FORECASTS, SCORES):
+        file = _file(manifest.folder, contents, month, part)
+        with explained(file):
+            app.on_event("archive: write")
+            _write_file(db, manifest, file, contents)
+            app.on_event("archive: read")
+            counts.append(_compared(db, file, contents))
+            size += file.stat().st_size
+    forecasts, scores = counts
+    return Written(forecasts=forecasts, scores=scores, size=size)
+
+
+def _file(folder: Path, contents: Contents, month: Month, part: int) -> Path:
+    place = folder / contents.name / f"calendar={quote(month.calendar, safe='')}"
     place = place / f"year={month.day.year}" / f"month={month.day.month}"
     return place / f"{contents.name}-{part}.parquet"
 
 
-def _write(db: Session, manifest: Manifest, file: Path, contents: Contents) -> None:
+def _write_file(db: Session, manifest: Manifest, file: Path, contents: Contents) -> None:
     """Write what was chosen; a file in its place is one that no archive was committed with."""
     if manifest.has(file) and file.exists():
         _require_in_database(db, file, contents)
@@ -233,13 +245,16 @@ def _compared(db: Session, file: Path, contents: Contents) -> int:
 
     Raises ArchiveFailed where any differs.
     """
-    found = parquet.ParquetFile(file)
-    differs = ArchiveFailed(what=file, reason="read again, it is not what was written")
     count = number = 0
-    for block in blocks(archives.rows(db, contents), found.schema_arrow):
-        if number == found.num_row_groups or not found.read_row_group(number).equals(block):
-            raise differs
-        number, count = number + 1, count + block.num_rows
+    differs = ArchiveFailed(what=file, reason="read again, it is not what was written")
+    try:
+        found = parquet.ParquetFile(file)
+        for block in blocks(archives.rows(db, contents), found.schema_arrow):
+            if number == found.num_row_groups or not found.read_row_group(number).equals(block):
+                raise differs
+            number, count = number + 1, count + block.num_rows
+    except pa.ArrowException:
+        raise differs from None
     if (number, count) != (found.num_row_groups, found.metadata.num_rows):
         raise differs
     return count

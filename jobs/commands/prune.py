@@ -58,6 +58,6 @@ def _archive(app: App, folder: Path) -> None:
     moved = 0
     for archived in job.archive(app, folder):
         context.say(archived)
-        moved += archived.forecasts
+        moved += archived.written.forecasts
     stay = f"months within {job.KEPT} sessions before the last run stay"
     context.say(f"archive: {counted(moved, 'forecast')} moved to {folder}; {stay}")

@@ -25,7 +25,10 @@ DECLARE
     refused record;
 BEGIN
     SELECT i.ticker, f.method, f.target_session, a.through_session INTO refused
-    FROM stockbatch.archives AS a
+    FROM (
+        SELECT calendar, methods, max(through_session) AS through_session
+        FROM stockbatch.archives GROUP BY calendar, methods
+    ) AS a
     JOIN added AS f ON f.target_session <= a.through_session AND f.method = ANY (a.methods)
     JOIN stockbatch.instruments AS i
         ON i.id = f.instrument_id AND i.calendar = a.calendar AND NOT i.demo

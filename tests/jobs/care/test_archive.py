@@ -26,6 +26,7 @@ from stockbatch.exceptions import (
     ArchiveFailed,
     ExportFailed,
     ExportInProgress,
+    LockLost,
     RunInProgress,
     SessionArchived,
 )
@@ -111,10 +112,14 @@ def test_months_move_and_all_else_is_as_it_was(app, tmp_path):
     before, shown = dump(app.engine), fetch(app.engine, SHOWN)
     held = stored(app)
     said = list(archive(app, tmp_path / "lake"))
-    assert [(one.calendar, one.month.month) for one in said] == [(CODE, 4), (CODE, 5), (CODE, 6)]
+    assert [(one.month.calendar, one.month.day.month) for one in said] == [
+        (CODE, 4),
+        (CODE, 5),
+        (CODE, 6),
+    ]
     assert not any(one.waiting for one in said)
     assert str(said[2]).startswith(
-        f"XNYS 2024-06: {said[2].forecasts:,} forecasts and ".replace(",", "")
+        f"XNYS 2024-06: {said[2].written.forecasts:,} forecasts and ".replace(",", "")
     )
 
     after = dump(app.engine)
@@ -125,8 +130,8 @@ def test_months_move_and_all_else_is_as_it_was(app, tmp_path):
         assert moved
         assert sorted(moved + left) == all_of_them
     assert gone(app) == [{"n": 0}]
-    assert len(written[0]) == sum(one.forecasts for one in said)
-    assert len(written[1]) == sum(one.scores for one in said)
+    assert len(written[0]) == sum(one.written.forecasts for one in said)
+    assert len(written[1]) == sum(one.written.scores for one in said)
 
     rows = {row["id"]: row for row in before["forecasts"]}
     found = duckdb.sql(f"FROM {next(frames(tmp_path / 'lake'))} ORDER BY id").to_arrow_table()
@@ -142,7 +147,11 @@ def test_months_move_and_all_else_is_as_it_was(app, tmp_path):
     (row,) = fetch(app.engine, "SELECT * FROM bi.archives WHERE through_session = :j", j=JUNE)
     expected = {"calendar": CODE, "first_session": session(0), "part": 1}
     expected |= {"methods": ", ".join(BASELINES), "folder": str(tmp_path / "lake")}
-    expected |= {"forecasts": said[2].forecasts, "scores": said[2].scores, "bytes": said[2].size}
+    expected |= {
+        "forecasts": said[2].written.forecasts,
+        "scores": said[2].written.scores,
+        "bytes": said[2].written.size,
+    }
     assert row | expected == row
     files = sorted((tmp_path / "lake").rglob("*-1.parquet"))
     assert [str(file.relative_to(tmp_path / "lake").parent) for file in files] == [
@@ -299,17 +308,17 @@ def test_what_waits_for_a_bar_or_a_score_stays_and_follows(app, change, tmp_path
     )
 
     (again,) = archive(app, tmp_path)
-    assert (again.forecasts, again.waiting) == (0, last.waiting)
+    assert (again.written.forecasts, again.waiting) == (0, last.waiting)
     change(bar.format("state = 'final'"), day=session(2), id=one)
     change("TRUNCATE stockbatch.unscored")
     (again,) = archive(app, tmp_path)
-    assert again.forecasts > 0
-    assert again.waiting == last.waiting - again.forecasts
+    assert again.written.forecasts > 0
+    assert again.waiting == last.waiting - again.written.forecasts
     parts = fetch(
         app.engine, "SELECT part, forecasts FROM bi.archives WHERE through_session = :j", j=JUNE
     )
     assert [(row["part"], row["forecasts"]) for row in parts] == [
-        (1, last.forecasts), (2, again.forecasts)]  # fmt: skip
+        (1, last.written.forecasts), (2, again.written.forecasts)]  # fmt: skip
     assert len(list(tmp_path.rglob("month=6/*-2.parquet"))) == 2
     found = ids(tmp_path)[0]
     assert len(found) == len(set(found))
@@ -337,7 +346,7 @@ def test_what_charts_show_stays(app, change, tmp_path):
 
 def test_a_demonstration_and_another_exchange_stay(app, change, tmp_path):
     change("UPDATE stockbatch.instruments SET demo = true WHERE ticker = 'AAA'")
-    change("UPDATE stockbatch.instruments SET calendar = 'XLON' WHERE ticker = 'BBB'")
+    change("UPDATE stockbatch.instruments SET calendar = '24/7' WHERE ticker = 'BBB'")
     before = fetch(app.engine, "SELECT DISTINCT calendar FROM bi.forecast_history")
     list(archive(app, tmp_path))
     left = {row["ticker"] for row in fetch(
@@ -349,12 +358,14 @@ def test_a_demonstration_and_another_exchange_stay(app, change, tmp_path):
 
     # Once it has been run itself, the other one is archived, too.
     change("INSERT INTO stockbatch.runs (calendar, session, attempt, trigger, status, code_version,"
-           " engine_hash, owner, tried_at, started_at) SELECT 'XLON', session, 1, trigger, status,"
+           " engine_hash, owner, tried_at, started_at) SELECT '24/7', session, 1, trigger, status,"
            " code_version, engine_hash, gen_random_uuid(), tried_at, started_at"
            " FROM stockbatch.runs WHERE session = :day", day=NEWEST)  # fmt: skip
     said = list(archive(app, tmp_path))
-    assert {one.calendar for one in said} == {"XLON"}
-    assert len(list(tmp_path.rglob("calendar=XLON/**/*.parquet"))) == 2 * len(said)
+    assert {one.month.calendar for one in said} == {"24/7"}
+    assert len(list(tmp_path.rglob("calendar=24%2F7/**/*.parquet"))) == 2 * len(said)
+    query = f"SELECT DISTINCT calendar FROM {next(frames(tmp_path))} ORDER BY ALL"
+    assert duckdb.sql(query).fetchall() == [("24/7",), (CODE,)]
 
 
 def test_nothing_goes_that_a_window_may_read(make_app, market, begun, tmp_path):
@@ -434,7 +445,7 @@ def test_metrics_go_on_as_if_nothing_had_been_taken(make_app, market, begun, tmp
     undisturbed, app = (make_app(market, like=begun) for _ in "ab")
     known = fetch(app.engine, HISTORY)
     said = list(archive(app, tmp_path))
-    assert [one.month.month for one in said] == [4, 5]
+    assert [one.month.day.month for one in said] == [4, 5]
     assert fetch(app.engine, HISTORY) == known
     for one in (undisturbed, app):
         run(one, session(23))
@@ -516,6 +527,35 @@ def test_what_was_not_written_is_not_deleted(app, tmp_path, monkeypatch):
     with pytest.raises(ArchiveFailed, match=r"XNYS 2024-04 was not archived, .*'scores': 1"):
         list(archive(app, tmp_path))
     nothing_changed(app, before)
+
+
+def test_who_has_lost_the_exchange_deletes_nothing(app, tmp_path):
+    before = dump(app.engine)
+    app.on_event = once("archive: commit", lambda: end_leases(app.engine))
+    with pytest.raises(LockLost, match="its lease 'run XNYS' was not renewed"):
+        list(archive(app, tmp_path))
+    nothing_changed(app, before)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 but not really PAR1"])
+def test_a_file_that_cannot_be_read_is_no_archive(app, tmp_path, content):
+    before = dump(app.engine)
+
+    def spoil(event):
+        for file in tmp_path.rglob("*-1.parquet") if event == "archive: read" else ():
+            file.write_bytes(content)
+
+    app.on_event = spoil
+    with pytest.raises(ArchiveFailed, match="read again, it is not what was written"):
+        list(archive(app, tmp_path))
+    nothing_changed(app, before)
+    app.on_event = lambda event: None
+    with pytest.raises(ExportFailed, match="a file of that name cannot be read, move it away"):
+        list(archive(app, tmp_path))
+    for file in tmp_path.rglob("*-1.parquet"):
+        file.unlink()
+    list(archive(app, tmp_path))
+    assert gone(app) == [{"n": 0}]
 
 
 def test_a_score_that_comes_meanwhile_is_not_lost(app, change, tmp_path):

@@ -223,6 +223,8 @@ REWRITES = [
     "UPDATE stockbatch.outcomes SET is_final = false",
     "INSERT INTO stockbatch.forecasts (deadline_at) VALUES ('infinity')",
     "DELETE FROM stockbatch.outcomes",
+    "INSERT INTO stockbatch.archives (calendar) VALUES ('XNYS')",
+    "DELETE FROM stockbatch.archives",
     "UPDATE stockbatch.models SET fingerprint = 'x'",
     "UPDATE stockbatch.models SET weights = 'x', weights_sha256 = encode(sha256('x'), 'hex')",
     "DELETE FROM stockbatch.models",
