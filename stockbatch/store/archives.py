@@ -95,7 +95,7 @@ _CALENDARS = text(
 # A run that a clock ahead has begun says nothing of how far the sessions are.
 _LAST_RUN = text(
     "SELECT max(session) FROM stockbatch.runs WHERE calendar = :calendar AND status = :finished"
-    " AND tried_at <= clock_timestamp()"
+    " AND tried_at <= clock_timestamp() AND session <= current_date"
 ).bindparams(finished=RunStatus.FINISHED)
 _FIRST = text("""
 SELECT min(f.session) FROM stockbatch.instruments AS i
