@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -78,6 +78,10 @@ class App:
     """By specification: those handed in, and those made because a job asked for them."""
     event_sources: dict[str, EventSource] = field(default_factory=dict)
     """By name: those handed in, used instead of the ones that settings name."""
+    open_worker: "Callable[[Settings], AbstractContextManager[App]]" = field(
+        default_factory=lambda: running  # type: ignore[has-type]
+    )
+    """Opens what a worker of this machine works with, in its own process."""
     _leases: list[Lease] = field(default_factory=list, init=False, repr=False)
 
     @contextmanager

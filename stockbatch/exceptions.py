@@ -81,6 +81,11 @@ StockbatchError
 │   ├── TrainingFailed
 │   ├── TrainingOverdue
 │   └── UnsuitableHeadline
+├── WorkerError
+│   ├── UnsuitableWorker
+│   ├── WorkerDied
+│   ├── WorkNotDone
+│   └── NoCluster
 ├── ServiceError
 │   ├── RoleNotAllowed
 │   ├── DuplicateToken
@@ -492,6 +497,26 @@ class UnsuitableHeadline(ModelError):
     """{method} cannot be the headline{when}: {reason}"""
 
     exit_code = 2
+
+
+class WorkerError(StockbatchError):
+    """What other processes were to do is not done."""
+
+
+class UnsuitableWorker(WorkerError):
+    """Worker {worker} at {address} cannot work for this: {reason}"""
+
+
+class WorkerDied(WorkerError):
+    """the worker that did it died"""
+
+
+class WorkNotDone(WorkerError):
+    """{reason}"""
+
+
+class NoCluster(WorkerError):
+    """The cluster at {cluster} does not answer: {reason}"""
 
 
 class ServiceError(StockbatchError):

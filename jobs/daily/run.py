@@ -9,7 +9,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import TypedDict, Unpack
 
-from jobs import telemetry
+from jobs import telemetry, workers
 from jobs.app import App
 from jobs.daily.choice import closed_session
 from jobs.daily.confirm import confirm_jumps
@@ -74,8 +74,9 @@ def run_session(
 
     What is finished is left alone, unless `retrain` or `reprocess` asks for a new attempt. Raises
     NotASession, SessionNotClosed, SessionArchived, UnknownInstrument, UnknownProvider,
-    NoInstruments, RunInProgress.
+    NoInstruments, RunInProgress, MissingExtra.
     """
+    workers.require(app.settings)
     provider, retrain = options.get("provider"), options.get("retrain", False)
     again = retrain or options.get("reprocess", False)
     if provider:
