@@ -27,6 +27,7 @@ from jobs.care.parquet import BLOCK, blocks, fingerprint_of, schema_of
 from jobs.daily.losses import WINDOWS
 from jobs.isolation import one_by_one
 from stockbatch import database
+from stockbatch.config import Settings
 from stockbatch.exceptions import ArchiveFailed, ExportFailed
 from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
@@ -38,8 +39,8 @@ from stockbatch.text import counted, printable
 log = logging.getLogger(__name__)
 
 KEPT = 2 * max(WINDOWS)
-"""Sessions up to the last run of which everything stays: twice what the longest window looks at,
-so that the metrics of a year of sessions can be computed again."""
+"""Sessions before the last run of which everything stays, at least: twice what the longest window
+looks at, so that the metrics of a year of sessions can be computed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +133,18 @@ def _archive_calendar(app: App, owner: Engine, manifest: Manifest, code: str) ->
             yield archived
 
 
+def sessions_kept(settings: Settings) -> int:
+    """Return of how many sessions before the last run everything stays: also what is caught up."""
+    return max(KEPT, settings.catch_up_sessions)
+
+
 def _months(app: App, code: str, first: date, last_run: date) -> Iterator[Month]:
-    """Yield the months that are over KEPT sessions before the last run, oldest first."""
+    """Yield the months that nothing looks at any more, oldest first.
+
+    Where the calendar does not reach back so far, there is none.
+    """
     calendar = sessions.load(code, app.clock().date())
-    kept = as_date(
-        calendar.before(last_run, KEPT)[0]
-    )  # the first one of all, where there are fewer
+    kept = as_date(calendar.before(last_run, sessions_kept(app.settings))[0])
     day = first.replace(day=1)
     while (following := (day + timedelta(days=31)).replace(day=1)) <= kept:
         held = calendar.between(day, following - timedelta(days=1))

@@ -59,5 +59,5 @@ def _archive(app: App, folder: Path) -> None:
     for archived in job.archive(app, folder):
         context.say(archived)
         moved += archived.written.forecasts
-    stay = f"months within {job.KEPT} sessions before the last run stay"
+    stay = f"months within {job.sessions_kept(app.settings)} sessions before the last run stay"
     context.say(f"archive: {counted(moved, 'forecast')} moved to {folder}; {stay}")

@@ -67,10 +67,16 @@ def begun(make_lasting_app, market):
     return app
 
 
+def catching_up(app, sessions):
+    """Let an App catch up with so many sessions."""
+    app.settings = app.settings.model_copy(update={"catch_up_sessions": sessions})
+    return app
+
+
 @pytest.fixture
 def app(make_app, market, begun, monkeypatch):
     monkeypatch.setattr(job, "KEPT", 3)
-    return make_app(market, like=begun)
+    return catching_up(make_app(market, like=begun), 0)
 
 
 def gone(app, what="count(*) AS n", **given):
@@ -216,7 +222,9 @@ def watched(self, target):
 pathlib.Path.replace = watched
 
 archive.KEPT = 3
-settings = config.Settings(home=order["home"], database_url=order["url"])
+settings = config.Settings(
+    home=order["home"], database_url=order["url"], catch_up_sessions=0
+)
 app = App(settings=settings, engine=database.engine(settings), trainer=None, clock=lambda: NOW)
 app.on_event = come
 list(archive.archive(app, pathlib.Path(order["folder"])))
@@ -376,6 +384,14 @@ def test_nothing_goes_that_a_window_may_read(make_app, market, begun, tmp_path):
     assert job.KEPT == 500
 
 
+def test_nothing_goes_that_may_be_caught_up(app, tmp_path):
+    found = {}
+    for sessions in (23, 22, 4, 3):  # the first sessions of June and of July are 22 and 3 before
+        said = archive(catching_up(app, sessions), tmp_path)
+        found[sessions] = [one.month.day.month for one in said]
+    assert found == {23: [4], 22: [5], 4: [], 3: [6]}
+
+
 def test_without_a_finished_run_nothing_goes(app, change, tmp_path):
     change("UPDATE stockbatch.runs SET status = 'failed', message = 'x'")
     assert list(archive(app, tmp_path)) == []
@@ -465,7 +481,7 @@ def test_metrics_go_on_as_if_nothing_had_been_taken(make_app, market, begun, tmp
 def test_a_bar_restated_long_after_scores_what_is_left(make_app, begun, tmp_path, monkeypatch):
     monkeypatch.setattr(job, "KEPT", 3)
     market = Market(tmp_path / "market.csv")
-    app = make_app(market, like=begun)
+    app = catching_up(make_app(market, like=begun), 0)
     list(archive(app, tmp_path / "lake"))
     known = fetch(app.engine, HISTORY)
     files = {file: file.stat().st_ino for file in tmp_path.rglob("*.parquet")}
@@ -639,6 +655,7 @@ def test_an_exchange_in_use_waits_for_another_time(app, tmp_path):
 
 def test_the_command_says_what_it_did(app, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("STOCKBATCH_DATABASE_URL", app.settings.database_url.get_secret_value())
+    monkeypatch.setenv("STOCKBATCH_CATCH_UP_SESSIONS", "0")
     folder = tmp_path / "lake"
 
     def call():
