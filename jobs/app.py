@@ -85,12 +85,13 @@ class App:
     _leases: list[Lease] = field(default_factory=list, init=False, repr=False)
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, engine: Engine | None = None) -> Iterator[Session]:
         """Open a session whose work is committed at the end, or undone by an exception.
 
-        Raises LockLost where something was written, and a lease of this process is over.
+        It is the jobs', unless another engine is given. Raises LockLost where something was
+        written, and a lease of this process is over.
         """
-        with Session(self.engine) as db, db.begin():
+        with Session(engine or self.engine) as db, db.begin():
             yield db
             for lease in tuple(self._leases):
                 lease.confirm(db)

@@ -10,6 +10,7 @@ StockbatchError
 │   ├── OutsideCalendar
 │   ├── DoubtfulCalendar
 │   ├── NoBarsThen
+│   ├── SessionArchived
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -93,7 +94,8 @@ StockbatchError
 │   └── NoForecast
 └── ExportError
     ├── ExportInProgress
-    └── ExportFailed
+    ├── ExportFailed
+    └── ArchiveFailed
 
 The docstring of an exception is its message; the braces name the values it carries:
 
@@ -171,6 +173,11 @@ class DoubtfulCalendar(SessionError):
 
 class NoBarsThen(SessionError):
     """{day} is {where} the bars of {calendar}: {known}"""
+
+
+class SessionArchived(SessionError):
+    """Session {session} of {calendar} cannot be forecast any more: the baselines' forecasts up to
+    {last} are in an archive, and no more are taken; bi.archives says where"""
 
 
 class SessionNotClosed(SessionError):
@@ -548,3 +555,7 @@ class ExportInProgress(ExportError):
 
 class ExportFailed(ExportError):
     """{path} cannot be written: {reason}"""
+
+
+class ArchiveFailed(ExportError):
+    """{what} was not archived, and nothing of it was deleted: {reason}"""

@@ -11,15 +11,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import parquet
 from sqlalchemy.orm import Session
 
 from jobs.app import App
 from jobs.care.manifest import Manifest, alone, explained
+from jobs.care.parquet import blocks, fingerprint_of, schema_of
 from stockbatch.store import bi
 from stockbatch.store.bi.export import Fingerprints, Relation
 
@@ -27,19 +26,6 @@ LAYOUT = 1
 """Another one rewrites every file."""
 NO_MONTH = "__HIVE_DEFAULT_PARTITION__"
 """What readers of Hive's layout take for NULL."""
-BLOCK = 50_000
-"""Rows in memory at once, and in a row group."""
-
-_MADE_FROM = b"stockbatch.made_from"
-_TYPES = {
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "float8": pa.float64(),
-    "int4": pa.int32(),
-    "int8": pa.int64(),
-    "text": pa.string(),
-    "timestamptz": pa.timestamp("us", "UTC"),
-}
 
 
 @dataclass(kw_only=True)
@@ -64,7 +50,7 @@ def export(app: App, folder: Path) -> list[Renewal]:
     )
     with alone(folder), Session(engine) as db, app.progress() as progress:
         with explained(folder):
-            manifest = Manifest(folder, lambda file: _made_from(file) is not None)
+            manifest = Manifest(folder, lambda file: fingerprint_of(file) is not None)
         relations = bi.export.relations(db)
         current = bi.export.fingerprints(db, relations)
         renewals = [_renewal(manifest, relation, current[relation.name]) for relation in relations]
@@ -95,7 +81,7 @@ def _renewal(manifest: Manifest, relation: Relation, current: Fingerprints) -> R
         made_from = hashlib.sha256(whole.encode()).hexdigest()
         file = _file(manifest.folder, relation, month)
         kept.add(file)
-        if not manifest.has(file) or _made_from(file) != made_from:
+        if not manifest.has(file) or fingerprint_of(file) != made_from:
             renewal.stale[month] = made_from
     with explained(manifest.folder):
         renewal.surplus = manifest.surplus(manifest.folder / relation.name, kept)
@@ -110,16 +96,6 @@ def _file(folder: Path, relation: Relation, month: date | None) -> Path:
     return file / f"{relation.name}.parquet"
 
 
-def _made_from(file: Path) -> str | None:
-    """Return the fingerprint that a file carries; None where it cannot be read."""
-    try:
-        metadata: dict[bytes, bytes] = parquet.read_schema(file).metadata or {}
-    except (OSError, pa.ArrowException):
-        return None
-    made_from = metadata.get(_MADE_FROM)
-    return None if made_from is None else made_from.decode()
-
-
 def _write(
     manifest: Manifest,
     lines: Iterator[bytes],
@@ -127,31 +103,14 @@ def _write(
     month: date | None,
     made_from: str,
 ) -> None:
-    types = {name: _TYPES[kind] for name, kind in relation.columns.items()}
-    schema = pa.schema(list(types.items()), {_MADE_FROM: made_from})
+    schema = schema_of(relation.columns, made_from)
     file = _file(manifest.folder, relation, month)
 
     def fill(partial: Path) -> None:
         with partial.open("wb") as sink, parquet.ParquetWriter(sink, schema) as writer:
-            while block := b"".join(islice(lines, BLOCK)):
-                writer.write_table(_table(block, types))
+            for block in blocks(lines, schema):
+                writer.write_table(block)
 
     with explained(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         manifest.write(file, fill)
-
-
-def _table(block: bytes, types: dict[str, pa.DataType]) -> pa.Table:
-    return csv.read_csv(
-        pa.BufferReader(block),
-        read_options=csv.ReadOptions(column_names=list(types)),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            column_types=types,
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            true_values=["t"],
-            false_values=["f"],
-        ),
-    )

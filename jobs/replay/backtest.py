@@ -32,10 +32,10 @@ from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods import registry
 from stockbatch.records import Crowd, Instrument, Run, Sessions
+from stockbatch.store import archives, market, methods
 from stockbatch.store import calendar as calendar_store
 from stockbatch.store import forecasts as forecast_store
 from stockbatch.store import instruments as instrument_store
-from stockbatch.store import market, methods
 
 if TYPE_CHECKING:
     from jobs.workers.pool import Workers
@@ -64,14 +64,15 @@ def backtest(
     """Forecast from every session from `first` to `last` and score what can be scored.
 
     Tickers are retrained, and the base refitted, as often as the settings say. What a killed
-    backtest had committed is left alone. Raises NotASession, SessionNotClosed, RunInProgress,
-    UnknownInstrument, NoInstruments, NoBarsThen.
+    backtest had committed is left alone. Raises NotASession, SessionNotClosed, SessionArchived,
+    RunInProgress, UnknownInstrument, NoInstruments, NoBarsThen.
     """
     calendar = sessions.load(calendar_code, app.clock().date())
     origins = _origins(app, calendar, first, last)
     with app.exclusive(calendar.code):
         with app.transaction() as db:
             chosen = instrument_store.work_list(db, calendar.code, tickers)
+            archives.require_kept(db, calendar.code, chosen, calendar.next(first))
             calendar_store.extend(db, calendar, sessions.FIRST_DAY, calendar.next(last))
             methods.add_missing(db, registry.described())
         through = _last_known(app, calendar, calendar.next(last))
