@@ -33,7 +33,8 @@ errors.show(100, truncate=False)
 errors.coalesce(1).write.mode("overwrite").parquet(f"{answers}/errors")
 
 of_month = bars.where(f.date_format("session", "yyyy-MM") == month)
-columns = "ticker session open high low close volume split dividend price_basis".split()
+prices = ["open", "high", "low", "close", "volume"]
+columns = ["ticker", "session", *prices, "split", "dividend", "price_basis"]
 written = of_month.select(columns).repartition("ticker").write.partitionBy("ticker")
 written.mode("overwrite").parquet(f"{answers}/bars")
 print(f"bars read: {bars.count()}, of {month}: {of_month.count()}")
