@@ -25,7 +25,13 @@ def header(place: str, first: pa.Table, reading: Reading) -> Header:
     """Tell which columns hold what, by their names and some rows; raises BadFile."""
     columns = [_shown(column) for column in first.columns]
     below = [(at, list(cells)) for at, cells in enumerate(zip(*columns, strict=True), 2)]
-    return header_of(place, first.column_names, below, reading)
+    names = ["date" if _is_index(field) else field.name for field in first.schema]
+    return header_of(place, names, below, reading)
+
+
+def _is_index(field: pa.Field) -> bool:
+    """Tell whether a column is the dates that were a data frame's index without a name."""
+    return field.name.startswith("__index_level_") and pa.types.is_timestamp(field.type)
 
 
 def used(header: Header) -> list[int]:

@@ -199,6 +199,28 @@ def test_columns_of_every_type(tmp_path):
                 same(answer, expected, ticker)
 
 
+def test_data_frames_as_pandas_and_yfinance_have_them(tmp_path):
+    frame = made("AAPL", "MSFT")
+    indexed = frame.assign(date=pd.to_datetime(frame["date"])).set_index("date")
+    indexed[indexed["ticker"] == "AAPL"].rename_axis(None).to_parquet(tmp_path / "AAPL.parquet")
+    same(*fetched(tmp_path, "AAPL"), frame, "AAPL")
+    wide = indexed.pivot_table(index="date", columns="ticker")
+    (tmp_path / "wide").mkdir()
+    wide.to_parquet(tmp_path / "wide" / "all.parquet")
+    aapl, msft = fetched(tmp_path / "wide", "AAPL", "MSFT")
+    same(aapl, frame, "AAPL")
+    same(msft, frame, "MSFT")
+    assert aapl.price_basis is PriceBasis.TOTAL_RETURN  # as yf.download() writes them
+
+
+def test_stamps_of_a_zone_are_asked_for_by_days_where_their_meaning_is_stated(tmp_path):
+    frame = made("AAPL")
+    stamps = pd.to_datetime(frame["date"]).dt.tz_localize("UTC") + pd.Timedelta(hours=20)
+    write(frame.assign(date=stamps), tmp_path / "bars.parquet")
+    (answer,) = fetched(f"{tmp_path}#dates=exchange", "AAPL", first=date(2024, 6, 20))
+    same(answer, frame[frame["date"] >= date(2024, 6, 20)], "AAPL")
+
+
 def test_files_whose_types_differ_are_one_table(tmp_path):
     frame = made("AAPL")
     early, late = frame[:60], frame[60:]
