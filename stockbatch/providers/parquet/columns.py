@@ -31,7 +31,7 @@ def header(place: str, first: pa.Table, reading: Reading) -> Header:
 
 def _is_index(field: pa.Field) -> bool:
     """Tell whether a column is the dates that were a data frame's index without a name."""
-    return field.name.startswith("__index_level_") and pa.types.is_timestamp(field.type)
+    return bool(pa.types.is_timestamp(field.type)) and field.name.startswith("__index_level_")
 
 
 def used(header: Header) -> list[int]:

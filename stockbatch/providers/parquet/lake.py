@@ -138,6 +138,16 @@ class Lake:
         condition = reduce(and_, conditions) if conditions else None
         return dataset.to_table(columns=names, filter=condition)
 
+    def broken(self) -> ProviderError | None:
+        """Return what is wrong with the first file whose rows cannot be read, if any."""
+        used = {self.names[at] for at in columns.used(self.header)}
+        for file in self._files():
+            try:
+                file.to_table(columns=[one for one in file.physical_schema.names if one in used])
+            except (OSError, pa.ArrowInvalid) as error:
+                return _wrong(file.path, error)
+        return None
+
     def has_days(self, *, zone_known: bool) -> bool:
         """Tell whether the type of the dates lets some be asked for without the others."""
         session = self.name("session")
@@ -183,8 +193,9 @@ def open_lake(place: Place, files: Sequence[LakeFile], reading: Reading) -> Lake
     names = tuple(dataset.schema.names)
     first = dataset.head(FIRST_ROWS)
     header = columns.header(place.name, first, reading)
-    cells = ["" if plain(cell) == BASIS else cell for cell in header.cells]
-    header = replace(header, cells=tuple(cells))  # it is not ignored
+    if "ticker" in header.columns:
+        cells = ["" if plain(cell) == BASIS else cell for cell in header.cells]
+        header = replace(header, cells=tuple(cells))  # it is not ignored
     column = header.columns.get("ticker")
     errors = {}
     for file, error in bad:
@@ -201,7 +212,6 @@ def open_lake(place: Place, files: Sequence[LakeFile], reading: Reading) -> Lake
 def _look(place: Place, file: LakeFile) -> Any:
     """Return a file with its metadata, or what is wrong with it."""
     form = ds.ParquetFileFormat()
-    shown = shown_path(file.path)
     try:
         fragment = form.make_fragment(file.path, place.filesystem, _condition(file.keys))
         fragment.ensure_complete_metadata()
@@ -210,12 +220,18 @@ def _look(place: Place, file: LakeFile) -> Any:
             keys = {name: value for name, value in file.keys.items() if name not in own}
             fragment = form.make_fragment(file.path, place.filesystem, _condition(keys))
             fragment.ensure_complete_metadata()
-    except pa.ArrowInvalid as error:
-        text = " ".join(str(error).split()).rpartition(f"'{file.path}': ")[2]
-        return BadFile(path=shown, line=1, column=1, reason=f"it is broken: {text}")
-    except OSError as error:
-        return UnreadableFile(path=shown, reason=reason(error))
+    except (OSError, pa.ArrowInvalid) as error:
+        return _wrong(file.path, error)
     return fragment
+
+
+def _wrong(path: str, error: Exception) -> ProviderError:
+    """Return the error for a file that is broken, or that its file system does not give."""
+    text = " ".join(str(error).split()).rpartition(f"'{path}': ")[2]
+    of_system = isinstance(error, OSError) and (error.errno is not None or "AWS Error" in text)
+    if not of_system:
+        return BadFile(path=shown_path(path), line=1, column=1, reason=f"it is broken: {text}")
+    return UnreadableFile(path=shown_path(path), reason=reason(error))
 
 
 def shown_path(path: str) -> str:

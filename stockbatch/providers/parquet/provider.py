@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import NoReturn, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from stockbatch.exceptions import ProviderError, UnreadableFile
 from stockbatch.places import hidden, named, opened, reason
@@ -72,11 +72,16 @@ class ParquetFiles:
         return f"lists {counted(len(lake.tickers), 'ticker')}"
 
     def listings(self) -> list[Listing | ProviderError]:
-        """Return every ticker, and what is wrong with the files of others."""
+        """Return every ticker, and what is wrong with the files of others; raises if all are so."""
         lake = self._lake()
         found: dict[str, Listing | ProviderError] = {**lake.errors}
-        for ticker in lake.tickers:
-            found.setdefault(ticker, self._listing(lake, ticker))
+        for ticker in lake.tickers.keys() - found.keys():
+            try:
+                found[ticker] = self._listing(lake, ticker)
+            except ProviderError as error:
+                found[ticker] = error
+        if not any(isinstance(one, Listing) for one in found.values()):
+            raise next(error for error in found.values() if isinstance(error, ProviderError))
         return [one for _, one in sorted(found.items())]
 
     def listing(self, ticker: str) -> Listing:
@@ -114,23 +119,29 @@ class ParquetFiles:
 
     def _lake(self) -> Lake:
         """Return the files as they are now; raises BadFile and UnreadableFile."""
-        try:
+        with self._explained():
             place = opened(self._place)
             files = files_of(place)
-            if self._seen is None or self._seen[0] != files:
-                self._seen = self._basis = None
-                lake = open_lake(place, files, self._reading)
-                self._seen = files, lake
-                if lost := lake.nowhere():
-                    log.warning("%s: rows without a date or a ticker: %d", self._place, lost)
-                if not lake.tickers and not lake.errors:
-                    refuse(self._place, 1, 1, "there are no rows below the header")
-            return self._seen[1]
-        except (OSError, ValueError) as error:
-            raise self._unreadable(error) from None
+            if self._seen is not None and self._seen[0] == files:
+                return self._seen[1]
+            self.close()
+            lake = open_lake(place, files, self._reading)
+        with self._explained(lake):
+            if lost := lake.nowhere():
+                log.warning("%s: rows without a date or a ticker: %d", self._place, lost)
+            if not lake.tickers and not lake.errors:
+                refuse(self._place, 1, 1, "there are no rows below the header")
+        self._seen = files, lake
+        return lake
 
-    def _unreadable(self, error: Exception) -> UnreadableFile:
-        return UnreadableFile(path=self._place, reason=reason(error))
+    @contextmanager
+    def _explained(self, lake: Lake | None = None) -> Iterator[None]:
+        """Raise UnreadableFile for what a file system or a file refuses, naming the file."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            broken = lake.broken() if lake else None
+            raise broken or UnreadableFile(path=self._place, reason=reason(error)) from None
 
     def _refuse(self, lake: Lake, ticker: str) -> NoReturn:
         """Raise why there are no bars of a ticker: a file is broken, or it is unknown."""
@@ -144,25 +155,20 @@ class ParquetFiles:
 
     def _understood(self, lake: Lake, ticker: str) -> Understood:
         """Tell how the prices of a ticker are to be taken."""
-        if self._reading.basis is None and ticker in lake.bases:
-            assert lake.basis_column is not None
-            by_column = replace(self._reading, basis=lake.bases[ticker], basis_by=lake.basis_column)
-            return _by_columns(lake, by_column)
-        if self._basis is None:
-            self._basis = self._by_prices(lake)
-        return self._basis
+        with self._explained(lake):
+            if not lake.header.names_tickers:  # each file has a basis of its own
+                return self._by_prices(lake, [[ticker]])
+            if self._reading.basis is None and ticker in lake.bases:
+                column = lake.basis_column
+                assert column is not None
+                reading = replace(self._reading, basis=lake.bases[ticker], basis_by=column)
+                return _by_columns(lake, reading)
+            if self._basis is None:
+                self._basis = self._by_prices(lake, self._telling(lake))
+            return self._basis
 
-    def _by_prices(self, lake: Lake) -> Understood:
-        """Tell the basis of all by the columns, and by the prices of as many as show it.
-
-        What a day's rows alone show is nothing: of the tickers it depends on, all are read.
-        """
-        there = lake.header.columns
-        groups: Iterable[Sequence[str]] = ()
-        if self._reading.basis is None and "split" in there:
-            groups = [lake.with_splits()]
-        elif self._reading.basis is None and "adjusted" in there:
-            groups = _pieces(list(lake.tickers), self._most(lake, ()))
+    def _by_prices(self, lake: Lake, groups: Iterable[Sequence[str]]) -> Understood:
+        """Tell the basis by the columns, and by all prices of as many tickers as show it."""
         found = _by_columns(lake, self._reading)
         for tickers in groups:
             if tickers and (table := self._read(lake, tickers, None, None, self._reading)):
@@ -171,13 +177,24 @@ class ParquetFiles:
                 break
         return found
 
+    def _telling(self, lake: Lake) -> Iterable[Sequence[str]]:
+        """Return the tickers whose prices tell the basis: what a few days show is nothing."""
+        if self._reading.basis is None and "split" in lake.header.columns:
+            return [lake.with_splits()]
+        if self._reading.basis is None and "adjusted" in lake.header.columns:
+            return _pieces(list(lake.tickers), self._most(lake, ()))
+        return ()
+
     def _groups(self, lake: Lake, requests: Sequence[BarRequest]) -> list[Sequence[BarRequest]]:
         """Return the requests that can be answered, those together that are read together."""
+        there = lake.tickers.keys() - lake.errors.keys()
+        known = [request for request in requests if request.symbol in there]
+        if not lake.header.names_tickers:
+            return [[request] for request in known]
         by_basis: dict[PriceBasis, list[BarRequest]] = {}
-        for request in requests:
-            if request.symbol in lake.tickers and request.symbol not in lake.errors:
-                basis = self._understood(lake, request.symbol).basis
-                by_basis.setdefault(basis, []).append(request)
+        for request in known:
+            basis = self._understood(lake, request.symbol).basis
+            by_basis.setdefault(basis, []).append(request)
         return [
             group
             for alike in by_basis.values()
@@ -188,24 +205,26 @@ class ParquetFiles:
         """Return of how many tickers the rows are read together."""
         if lake.header.by_ticker:
             return len(lake.tickers)
-        if lake.name("ticker") is None:
-            return 1
         rows: int = lake.dataset.count_rows() // max(1, len(lake.tickers))
         first = _first(asked)
-        if first is not None and lake.has_days(zone_known=self._reading.dates is not None):
+        if first is not None and self._has_days(lake):
             rows = min(rows, (max(request.last for request in asked) - first).days + 5)
         return max(1, ROWS_AT_ONCE // max(1, rows))
 
+    def _has_days(self, lake: Lake) -> bool:
+        return lake.has_days(zone_known=self._reading.dates is not None)
+
     def _table(self, lake: Lake, group: Sequence[BarRequest]) -> Table | None:
         """Read what a group asks for; None where there is nothing of it."""
+        if not lake.header.names_tickers:
+            return self._read(lake, [group[0].symbol], None, None, self._reading)
         understood = self._understood(lake, group[0].symbol)
         reading = replace(self._reading, basis=understood.basis)
         first, last = _first(group), max(request.last for request in group)
         tickers = [request.symbol for request in group]
         # Splits that only an adjusted close tells of stand between a row and the one before it.
         derived = "adjusted" in lake.header.columns and "split" not in lake.header.columns
-        some = lake.has_days(zone_known=reading.dates is not None) and lake.header.names_tickers
-        if not some or (derived and reading.basis is PriceBasis.AS_TRADED):
+        if not self._has_days(lake) or (derived and reading.basis is PriceBasis.AS_TRADED):
             return self._read(lake, tickers, None, None, reading)
         return self._read(lake, tickers, first, last, reading)
 
@@ -217,10 +236,8 @@ class ParquetFiles:
         last: date | None,
         reading: Reading,
     ) -> Table | None:
-        try:
+        with self._explained(lake):
             rows = lake.rows(tickers, first, last)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise self._unreadable(error) from None
         if not rows.num_rows:
             return None
         faults = Faults()

@@ -20,7 +20,7 @@ from stockbatch.providers.parquet import provider as module
 from stockbatch.providers.parquet.lake import Lake
 from stockbatch.providers.parquet.provider import ParquetFiles
 from stockbatch.records import ActionKind, BarRequest, FetchedBars, PriceBasis
-from tests.support.buckets import object_store
+from tests.support.buckets import object_store, refusing_store
 
 DAYS = sessions.load("XNYS", date(2024, 12, 2)).window(date(2024, 6, 28), 120)
 LAST = date(2024, 6, 28)
@@ -284,6 +284,22 @@ def test_what_all_prices_tell_of_the_basis_holds_for_the_last_days_as_well(tmp_p
     assert "split_ratio" in listed.understood
 
 
+def test_of_files_named_after_tickers_each_has_a_basis_of_its_own(tmp_path):
+    for ticker, jump in (("AAPL", True), ("MSFT", False)):
+        frame, day = split_frame(ticker, jump=jump)
+        write(frame.drop(columns="ticker"), tmp_path / f"{ticker}.parquet")
+    aapl, msft = fetched(tmp_path, "AAPL", "MSFT", first=date(2024, 6, 20))
+    assert (aapl.price_basis, msft.price_basis) == (
+        PriceBasis.AS_TRADED,
+        PriceBasis.SPLIT_ADJUSTED,
+    )
+    same(msft, frame[frame["date"] >= date(2024, 6, 20)], "MSFT")
+    listed = ParquetFiles(str(tmp_path)).listings()
+    assert [one.price_basis for one in listed] == [aapl.price_basis, msft.price_basis]
+    (whole,) = fetched(tmp_path, "AAPL")
+    assert [(one.session, one.value) for one in whole.actions] == [(day, 2.0)]
+
+
 def test_splits_that_only_an_adjusted_close_tells_of(tmp_path):
     frame, day = split_frame("AAPL", "MSFT", jump=True)
     split = frame["date"] < day
@@ -356,6 +372,16 @@ def test_a_broken_file_of_many_tickers_is_told_by_its_name(tmp_path):
     assert str(answer).startswith(f"{tmp_path}/2.parquet, line 1, column 1: it is broken: ")
     write(made("MSFT"), tmp_path / "2.parquet")
     assert [type(one) for one in fetched(tmp_path, "AAPL", "MSFT")] == [FetchedBars] * 2
+
+
+def test_a_file_whose_rows_are_broken_is_told_by_its_name(tmp_path):
+    write(made("AAPL"), tmp_path / "1.parquet")
+    write(made("MSFT"), tmp_path / "2.parquet", use_dictionary=False)
+    content = bytearray((tmp_path / "2.parquet").read_bytes())
+    content[100:3000] = b"?" * 2900
+    (tmp_path / "2.parquet").write_bytes(content)
+    for answer in fetched(tmp_path, "AAPL", "MSFT"):
+        assert str(answer).startswith(f"{tmp_path}/2.parquet, line 1, column 1: it is broken: ")
 
 
 def test_files_that_change_are_looked_at_again(tmp_path):
@@ -437,3 +463,13 @@ def test_object_stores_that_do_not_answer(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(UnreadableFile, match="its server cannot be reached: see AWS_ENDPOINT_URL"):
         ParquetFiles("s3://lake/x").state()
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_object_stores_that_refuse_the_keys(s3, monkeypatch, code):
+    with refusing_store(code) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        for where in ("s3://lake/x", "s3://lake/x/*"):
+            source = ParquetFiles(where)
+            with pytest.raises(UnreadableFile, match="access is denied: set AWS_ACCESS_KEY_ID and"):
+                source.state()
