@@ -87,6 +87,14 @@ SELECT from_session, method, title, set_at
 FROM bi.headlines
 ORDER BY from_session NULLS FIRST, set_at;
 
+-- Up to which session do baselines' forecasts stand in files, and in no other view? NULL: none does.
+SELECT calendar, max(through_session) AS through_session, max(folder) AS folder,
+    coalesce(sum(a.forecasts), 0) AS forecasts
+FROM (SELECT DISTINCT calendar FROM bi.instruments) AS exchange
+LEFT JOIN bi.archives AS a USING (calendar)
+GROUP BY calendar
+ORDER BY calendar;
+
 -- Who reports next, and since when is it known? What is projected, nobody has stated.
 SELECT session, ticker, event, source, known_at, is_projected
 FROM bi.events

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -78,15 +78,20 @@ class App:
     """By specification: those handed in, and those made because a job asked for them."""
     event_sources: dict[str, EventSource] = field(default_factory=dict)
     """By name: those handed in, used instead of the ones that settings name."""
+    open_worker: "Callable[[Settings], AbstractContextManager[App]]" = field(
+        default_factory=lambda: running  # type: ignore[has-type]
+    )
+    """Opens what a worker of this machine works with, in its own process."""
     _leases: list[Lease] = field(default_factory=list, init=False, repr=False)
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, engine: Engine | None = None) -> Iterator[Session]:
         """Open a session whose work is committed at the end, or undone by an exception.
 
-        Raises LockLost where something was written, and a lease of this process is over.
+        It is the jobs', unless another engine is given. Raises LockLost where something was
+        written, and a lease of this process is over.
         """
-        with Session(self.engine) as db, db.begin():
+        with Session(engine or self.engine) as db, db.begin():
             yield db
             for lease in tuple(self._leases):
                 lease.confirm(db)

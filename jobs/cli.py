@@ -17,6 +17,7 @@ from jobs.commands.accuracy import accuracy
 from jobs.commands.alerts import alerts
 from jobs.commands.api import api
 from jobs.commands.backtest import backtest
+from jobs.commands.cluster import cluster
 from jobs.commands.config import config
 from jobs.commands.daemon import daemon, pause, resume, schedule
 from jobs.commands.dashboard import dashboard
@@ -48,7 +49,7 @@ UNEXPECTED = 70
 PANELS: dict[str, tuple[Any, ...]] = {
     "Forecasts": (demo, run, status, forecasts, accuracy, runs, doctor),
     "Watchlist and bars": (tickers, watchlists, events, providers, fetch, quality),
-    "By itself": (daemon, schedule, pause, resume, retry, backfill, alerts),
+    "By itself": (daemon, schedule, pause, resume, retry, backfill, alerts, cluster),
     "For others to see": (dashboard, report, export, api, tokens),
     "Models": (models, headline, backtest, tune),
     "Database and settings": (db, migrate, prune, config),

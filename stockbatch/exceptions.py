@@ -10,6 +10,7 @@ StockbatchError
 │   ├── OutsideCalendar
 │   ├── DoubtfulCalendar
 │   ├── NoBarsThen
+│   ├── SessionArchived
 │   └── SessionNotClosed
 ├── DatabaseError
 │   ├── DatabaseUnavailable
@@ -80,6 +81,11 @@ StockbatchError
 │   ├── TrainingFailed
 │   ├── TrainingOverdue
 │   └── UnsuitableHeadline
+├── WorkerError
+│   ├── UnsuitableWorker
+│   ├── WorkerDied
+│   ├── WorkNotDone
+│   └── NoCluster
 ├── ServiceError
 │   ├── RoleNotAllowed
 │   ├── DuplicateToken
@@ -88,7 +94,8 @@ StockbatchError
 │   └── NoForecast
 └── ExportError
     ├── ExportInProgress
-    └── ExportFailed
+    ├── ExportFailed
+    └── ArchiveFailed
 
 The docstring of an exception is its message; the braces name the values it carries:
 
@@ -166,6 +173,11 @@ class DoubtfulCalendar(SessionError):
 
 class NoBarsThen(SessionError):
     """{day} is {where} the bars of {calendar}: {known}"""
+
+
+class SessionArchived(SessionError):
+    """Session {session} of {calendar} cannot be forecast any more: the baselines' forecasts up to
+    {last} are in an archive, and no more are taken; bi.archives says where"""
 
 
 class SessionNotClosed(SessionError):
@@ -487,6 +499,26 @@ class UnsuitableHeadline(ModelError):
     exit_code = 2
 
 
+class WorkerError(StockbatchError):
+    """What other processes were to do is not done."""
+
+
+class UnsuitableWorker(WorkerError):
+    """Worker {worker} at {address} cannot work for this: {reason}"""
+
+
+class WorkerDied(WorkerError):
+    """the worker that did it died"""
+
+
+class WorkNotDone(WorkerError):
+    """{reason}"""
+
+
+class NoCluster(WorkerError):
+    """The cluster at {cluster} does not answer: {reason}"""
+
+
 class ServiceError(StockbatchError):
     """The REST service cannot do this."""
 
@@ -523,3 +555,7 @@ class ExportInProgress(ExportError):
 
 class ExportFailed(ExportError):
     """{path} cannot be written: {reason}"""
+
+
+class ArchiveFailed(ExportError):
+    """{what} was not archived, and nothing of it was deleted: {reason}"""

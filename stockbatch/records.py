@@ -719,6 +719,10 @@ class Run:
     before: Mapping[str, Any] | None = None
     """What opening it changed, if it was finished already."""
 
+    def for_others(self) -> "Run":
+        """Return what another process needs to write for it."""
+        return replace(self, before=None)
+
     @classmethod
     def unrecorded(cls, calendar: str, session: date) -> "Run":
         """Return what stands for a run where there is none, and the calendar's lease protects."""

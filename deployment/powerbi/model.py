@@ -340,5 +340,6 @@ FACTS = (
     Table(name="Data issues", view="data_issues"),
     Table(name="Events", view="events"),
     Table(name="Splits", view="splits"),
+    Table(name="Archives", view="archives"),
     Table(name="Alerts", view="alerts", measures=ALERTS),
 )

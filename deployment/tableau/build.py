@@ -11,7 +11,7 @@ from deployment import dictionary
 from stockbatch.store.bi.dictionary import Column
 
 FOLDER = Path(__file__).parent
-DIMENSIONS = {"headlines", "instruments", "sessions"}
+DIMENSIONS = {"archives", "headlines", "instruments", "sessions"}
 TYPES = {
     "date": ("date", "ordinal"),
     "timestamp with time zone": ("datetime", "ordinal"),

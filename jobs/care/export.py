@@ -13,16 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import parquet
 from sqlalchemy.orm import Session
 
 from jobs.app import App
 from jobs.care.folders import Fill, Folder, explained, folder_of
 from jobs.care.manifest import Manifest
+from jobs.care.parquet import blocks, fingerprint_of, schema_of
 from stockbatch.store import bi
 from stockbatch.store.bi.export import Fingerprints, Relation
 
@@ -32,19 +31,6 @@ NO_MONTH = "__HIVE_DEFAULT_PARTITION__"
 """What readers of Hive's layout take for NULL."""
 AT_ONCE = 16
 """So many files are looked at together: an object store answers each late, but many at once."""
-BLOCK = 50_000
-"""Rows in memory at once, and in a row group."""
-
-_MADE_FROM = b"stockbatch.made_from"
-_TYPES = {
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "float8": pa.float64(),
-    "int4": pa.int32(),
-    "int8": pa.int64(),
-    "text": pa.string(),
-    "timestamptz": pa.timestamp("us", "UTC"),
-}
 
 
 @dataclass(kw_only=True)
@@ -123,36 +109,17 @@ def _name(relation: Relation, month: date | None) -> str:
 def _made_from(folder: Folder, name: str) -> str | None:
     """Return the fingerprint that a file carries; None where it cannot be read."""
     try:
-        metadata: dict[bytes, bytes] = parquet.read_schema(folder.source(name)).metadata or {}
-    except (OSError, pa.ArrowException):
+        return fingerprint_of(folder.source(name))
+    except OSError:
         return None
-    made_from = metadata.get(_MADE_FROM)
-    return None if made_from is None else made_from.decode()
 
 
 def _fill(lines: Iterator[bytes], relation: Relation, made_from: str) -> Fill:
-    types = {name: _TYPES[kind] for name, kind in relation.columns.items()}
-    schema = pa.schema(list(types.items()), {_MADE_FROM: made_from})
+    schema = schema_of(relation.columns, made_from)
 
     def fill(file: Path) -> None:
         with file.open("wb") as sink, parquet.ParquetWriter(sink, schema) as writer:
-            while block := b"".join(islice(lines, BLOCK)):
-                writer.write_table(_table(block, types))
+            for block in blocks(lines, schema):
+                writer.write_table(block)
 
     return fill
-
-
-def _table(block: bytes, types: dict[str, pa.DataType]) -> pa.Table:
-    return csv.read_csv(
-        pa.BufferReader(block),
-        read_options=csv.ReadOptions(column_names=list(types)),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            column_types=types,
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            true_values=["t"],
-            false_values=["f"],
-        ),
-    )

@@ -20,7 +20,7 @@ class Manifest:
     """The files of ours in a folder, while nobody else writes there."""
 
     def __init__(self, folder: Folder, was_ours: Callable[[str], bool]) -> None:
-        self._folder = folder
+        self.folder = folder
         lines = folder.lines(NAME)
         self._ours = {line for line in lines or () if _is_inside(line)}
         if lines is None:  # there was no list before, only what each file carries
@@ -35,17 +35,17 @@ class Manifest:
         """Note that a file is to be ours. Raises ExportFailed where it is somebody else's."""
         if name in self._ours:
             return
-        if self._folder.has(name):
+        if self.folder.has(name):
             reason = "somebody else's file has that name: move it away"
-            raise ExportFailed(path=self._folder.shown(name), reason=reason)
+            raise ExportFailed(path=self.folder.shown(name), reason=reason)
         self._ours.add(name)
-        self._folder.add_line(NAME, name)
+        self.folder.add_line(NAME, name)
 
     def write(self, name: str, fill: Fill) -> None:
         """Replace a file of ours at one stroke by what `fill` writes."""
         self.own(name)
         ours = set(self._ours)
-        self._folder.write(name, fill, self.own)
+        self.folder.write(name, fill, self.own)
         self._ours = ours  # what it was called meanwhile is gone
 
     def has(self, name: str) -> bool:
@@ -55,19 +55,19 @@ class Manifest:
     def surplus(self, relation: str, kept: set[str]) -> list[str]:
         """Return the files of ours that are there, of a relation, and not among `kept`."""
         ours = (name for name in self._ours - kept if name.startswith(f"{relation}/"))
-        return sorted(filter(self._folder.has, ours))
+        return sorted(filter(self.folder.has, ours))
 
     def remove(self, name: str) -> None:
         """Remove a file of ours."""
-        self._folder.remove(name)
+        self.folder.remove(name)
         self._ours.discard(name)
 
     def settle(self) -> None:
         """Write the list anew, without what is gone."""
-        self._ours = set(filter(self._folder.has, self._ours))
-        if self._folder.lines(NAME) != sorted(self._ours):
+        self._ours = set(filter(self.folder.has, self._ours))
+        if self.folder.lines(NAME) != sorted(self._ours):
             there = set(self._ours)
-            self._folder.write(NAME, _lines(there), self.own)  # should we be killed now
+            self.folder.write(NAME, _lines(there), self.own)  # should we be killed now
             self._ours = there
 
 

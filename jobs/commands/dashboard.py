@@ -21,7 +21,6 @@ LOADED_FIRST = (
     "stockbatch.store.bi",
 )
 """What takes long to import, so that the first visitor need not wait for it."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def dashboard(
@@ -31,14 +30,17 @@ def dashboard(
 ) -> None:
     """Serve the dashboard until Ctrl-C."""
     context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
+    from altair.utils import schemapi
     from streamlit.web import bootstrap
 
     from jobs.pictures import dashboard as pages
     from jobs.pictures.dashboard import page
     from jobs.pictures.drawing import BLUE, SKY
+    from stockbatch.config import LOOPBACK
 
     for module in LOADED_FIRST:
         import_module(module)
+    schemapi.disable_debug_mode()  # it checks every part of every chart, on every visit
     page.use(context.settings())  # what is wrong with them is said here, not in the browser
     host, port = where = _address(address)
     choices = {

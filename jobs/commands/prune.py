@@ -1,12 +1,18 @@
 """`stockbatch prune`: make room."""
 
+from __future__ import annotations
+
 from datetime import date
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.commands import context, options
 from stockbatch.text import counted
+
+if TYPE_CHECKING:
+    from jobs.app import App
 
 
 def prune(
@@ -14,11 +20,19 @@ def prune(
     before: Annotated[
         date | None, options.day("--before", about="Only of sessions before it.")
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Move baselines' forecasts of long ago to files here."),
+    ] = None,
 ) -> None:
     """Drop the weights of retired models (`keep_retired_models` stay), and vacuum.
 
-    Forecasts and scores stay; those of backtests can be made again, and go if asked for.
+    Forecasts and scores stay; those of backtests can be made again, and go if asked for. Of the
+    methods that are there to be compared with, those that no metric reads any more can be moved to
+    Parquet files, month by month.
     """
+    if archive is not None:
+        context.require("stockbatch prune --archive", "pyarrow", extra="export")
     from jobs.app import running
     from jobs.care import prune as job
 
@@ -31,5 +45,19 @@ def prune(
                 f"backtests: {counted(gone.forecasts, 'forecast')}, {counted(gone.scores, 'score')}"
                 f" and {counted(gone.metrics, 'metric')} deleted"
             )
+        if archive is not None:
+            _archive(app, archive.absolute())
         for pruned in job.prune(app):
             context.say(pruned)
+
+
+def _archive(app: App, folder: Path) -> None:
+    """Move forecasts to files; say of every month what became of it."""
+    from jobs.care import archive as job
+
+    moved = 0
+    for archived in job.archive(app, folder):
+        context.say(archived)
+        moved += archived.written.forecasts
+    stay = f"months within {job.sessions_kept(app.settings)} sessions before the last run stay"
+    context.say(f"archive: {counted(moved, 'forecast')} moved to {folder}; {stay}")

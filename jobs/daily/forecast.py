@@ -1,38 +1,31 @@
 """Train or reuse every ticker's model and forecast its next session."""
 
+from __future__ import annotations
+
 import logging
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from structlog.contextvars import bound_contextvars
-
+from jobs import workers
 from jobs.app import App
-from jobs.daily.outcomes import no_forecast, outcomes, without_forecast
-from jobs.isolation import MOST, is_of_a_ticker, isolate, told
+from jobs.daily.chunk import Work, make
+from jobs.daily.orders import share_out
+from jobs.isolation import isolate, told
 from jobs.models.base import loading, train_base
 from jobs.models.crowd import learn_from_scores
 from jobs.models.pooled import fit_pooled
-from jobs.models.tickers import LAST_TRY, Around, given, load, parameters, save, train
+from jobs.models.tickers import LAST_TRY, Around
 from stockbatch.engine.material import sessions_needed
-from stockbatch.exceptions import DeadlinePassed
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
-from stockbatch.methods.base import PAST
-from stockbatch.methods.forecasts import (
-    Targets,
-    calibrated,
-    forecasts,
-    implausible,
-    state,
-    with_models,
-)
 from stockbatch.records import Action, Instrument, Market, Outcome, Reason, Run, Sessions
-from stockbatch.store import bars, market, methods, runs
-from stockbatch.store import forecasts as forecast_store
+from stockbatch.store import market, methods, runs
+
+if TYPE_CHECKING:
+    from jobs.workers.pool import Workers
 
 log = logging.getLogger(__name__)
 
@@ -61,21 +54,24 @@ def make_forecasts(
     train_until = deadline - margin if app.clock() < deadline else None
     sessions = calendar.window(run.session, sessions_needed(app.settings))
     known = _market(app, run, calendar, sessions)
+    with app.transaction() as db:
+        since = runs.newest_outcome(db)
     left_out: dict[int, Exception] = {}
-    with app.progress() as progress:
+    with workers.opened(app) as shared, app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
         # Demonstration tickers have a base of their own, so that neither learns from the other.
         for demo in (False, True):
             mine = [instrument for instrument in instruments if instrument.demo == demo]
             if not mine:
                 continue
-            work = _Work(
+            work = Work(
                 around=_around(
                     app,
                     run,
                     calendar,
                     sessions,
                     known,
+                    shared,
                     demo=demo,
                     force=retrain,
                     train_until=train_until,
@@ -84,18 +80,50 @@ def make_forecasts(
                 problems=problems,
                 failures=failures,
                 retrain=retrain,
+                since=since,
             )
-            for start in range(0, len(mine), app.settings.chunk_tickers):
-                app.checkpoint()
-                tickers = mine[start : start + app.settings.chunk_tickers]
-                left_out |= isolate(
-                    f"{run.calendar} {run.session}", partial(_make, app, run, work), [tickers]
-                )
-                progress.advance(task, len(tickers))
+            left_out |= _all(
+                app, run, work, mine, shared, lambda done: progress.advance(task, done)
+            )
     # What every ticker fails with is nobody's row: the run has failed, and is tried again.
     if len(left_out) == len(instruments) > 1 and run.tries < LAST_TRY:
         raise next(iter(left_out.values()))
     _give_up(app, run, instruments, left_out)
+
+
+def _all(
+    app: App,
+    run: Run,
+    work: Work,
+    instruments: Sequence[Instrument],
+    shared: Workers | None,
+    made: Callable[[int], None],
+) -> dict[int, Exception]:
+    """Make all chunks, by workers where there are some; return by id who was left out."""
+    size = app.settings.chunk_tickers
+    starts = range(0, len(instruments), size)
+    chunks = [instruments[start : start + size] for start in starts]
+    left_out: dict[int, Exception] = {}
+    if shared:
+        left_out, chunks = share_out(
+            app, run, shared, work, chunks, overdue=partial(_is_late, app, work), made=made
+        )
+    for tickers in chunks:
+        app.checkpoint()
+        left_out |= isolate(
+            f"{run.calendar} {run.session}", partial(make, app, run, work), [tickers]
+        )
+        made(len(tickers))
+        with app.transaction() as db:
+            runs.lock(db, run)  # a heartbeat
+    return left_out
+
+
+def _is_late(app: App, work: Work) -> bool:
+    """Tell whether what workers should have done by now has to be done without them."""
+    until = work.around.train_until
+    margin = timedelta(minutes=app.settings.deadline_margin_minutes)
+    return until is not None and app.clock() >= until + margin / 2
 
 
 def _market(app: App, run: Run, calendar: TradingCalendar, sessions: Sessions) -> Market:
@@ -113,13 +141,14 @@ def _around(
     calendar: TradingCalendar,
     sessions: Sessions,
     known: Market,
+    shared: Workers | None,
     *,
     demo: bool,
     force: bool,
     train_until: datetime | None,
 ) -> Around:
     """Return what the chunks work with, fitted to all tickers together where that is due."""
-    materials = loading(app, run, sessions, known)
+    materials = loading(app, run, sessions, known, shared)
     base = train_base(
         app, run, sessions, materials, demo=demo, force=force, train_until=train_until
     )
@@ -134,41 +163,6 @@ def _around(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """What the chunks of a run have in common."""
-
-    around: Around
-    targets: Targets
-    problems: Mapping[int, Outcome]
-    failures: Mapping[int, str]
-    retrain: bool
-    spoilt: list[str] = field(default_factory=list)
-    """Why tickers could not be trained, each alone, since the last chunk that could."""
-
-
-def _make(app: App, run: Run, work: _Work, tickers: Sequence[Instrument]) -> None:
-    """Make a chunk; a ticker that fails alone is forecast with the model in use.
-
-    Once that was so of MOST in a row, nobody's rows are to blame, and no more is trained.
-    """
-    if len(work.spoilt) >= MOST:
-        _make_chunk(app, run, work, tickers, work.spoilt[-1])
-        return
-    try:
-        _make_chunk(app, run, work, tickers, None)
-    except Exception as error:
-        if len(tickers) > 1 or not is_of_a_ticker(error):
-            raise
-        name = tickers[0].ticker
-        with bound_contextvars(ticker=name):
-            log.warning("%s %s: %s: %s", run.calendar, run.session, name, told(error))
-        _make_chunk(app, run, work, tickers, told(error))
-        work.spoilt.append(told(error))
-    else:
-        work.spoilt.clear()
-
-
 def _give_up(
     app: App, run: Run, instruments: Sequence[Instrument], left_out: Mapping[int, Exception]
 ) -> None:
@@ -180,52 +174,3 @@ def _give_up(
         with app.transaction() as db:
             runs.lock(db, run)
             runs.add_outcomes(db, run, instruments, failed)
-
-
-def _make_chunk(
-    app: App, run: Run, work: _Work, tickers: Sequence[Instrument], failure: str | None
-) -> None:
-    """Load, compute and save one chunk; after a `failure`, without training."""
-    started = time.perf_counter()
-    around = work.around
-    instead = Reason.FAILED if failure else None
-    app.on_event("forecasts: load")
-    chunk = load(app, run, around, tickers, around.sessions[-PAST:])
-
-    app.on_event("forecasts: compute")
-    material = chunk.material
-    trained = train(app, around, chunk, force=work.retrain, instead=instead)
-    raw = state(
-        given(app, around, trained, material, chunk.past), parameters(around, chunk, trained)
-    )
-    stated = calibrated(raw, material, {name: [one] for name, one in around.crowds.items()})
-    made = list(forecasts(material, stated, work.targets))
-    # Of one ticker nobody can say it: a chunk is trained as one stack.
-    seconds = (time.perf_counter() - started) / len(tickers)
-    lacking = without_forecast(trained, stated, len(tickers))
-    ended = outcomes(
-        material, trained, made, work.problems, work.failures, lacking, seconds, failure
-    )
-    left_out = implausible(material, stated)
-    found = {
-        ticker.id: (*of_bars, *of_forecasts, *no_forecast(reasons))
-        for ticker, of_bars, of_forecasts, reasons in zip(
-            tickers, material.findings, left_out, lacking, strict=True
-        )
-    }
-
-    def keep() -> None:
-        app.on_event("forecasts: save")
-        with app.transaction() as db:
-            runs.lock(db, run)
-            model_ids = save(db, run, around, tickers, chunk, trained)
-            forecast_store.add(db, with_models(made, model_ids), run, issued_at=app.clock())
-            bars.add_findings(db, found, run_id=run.id)
-            runs.add_outcomes(db, run, tickers, ended)
-            app.on_event("forecasts: commit")
-
-    try:
-        keep()
-    except DeadlinePassed as error:
-        log.warning("%s %s: %s; saved again, as late", run.calendar, run.session, error)
-        keep()

@@ -43,6 +43,8 @@ def carry_out(
     with app.transaction() as db:
         run = _open(app, db, calendar, session, trigger, reprocess=reprocess)
     try:
+        with app.transaction() as db:
+            runs.settle(db, run)
         with bound_contextvars(run_id=run.id):
             done = steps(run)
         app.on_event("finish")

@@ -1,8 +1,9 @@
 """Sum up how good the forecasts of the last sessions were."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from stockbatch import metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import Floats, Instrument, Kind, Run, Sessions
-from stockbatch.store import bars, bi, group_metrics, runs
+from stockbatch.store import archives, bars, bi, group_metrics, runs
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 from stockbatch.store.metrics import Row
+
+Windowed = TypeVar("Windowed", Row, group_metrics.Row)
 
 AT_ONCE = 500
 """Tickers whose losses are held in memory together."""
@@ -30,7 +33,8 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
     """Compute and store the metrics of the windows that end at the run's session.
 
     They are those of the whole watchlist, whichever part of it the run handled. Tickers whose
-    metrics cannot be stored keep those from before, and are in no total.
+    metrics cannot be stored keep those from before, and are in no total. Windows that an archive
+    reaches into keep what was known of them.
     """
     window = calendar.window(run.session, max(WINDOWS))
     with app.transaction() as db:
@@ -40,12 +44,13 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
             # and its metrics would be the newest for as long.
             return
         members = bi.groups.members(db)
+        kept = archives.kept(db, calendar.code, window)
     of_all: totals.Sums = {}
     of_groups: totals.Sums = {}
 
     def sum_up(part: Sequence[Instrument]) -> None:
         losses = _load(app, part, window)
-        found = list(_of_tickers(losses, [instrument.id for instrument in part]))
+        found = _within(kept, _of_tickers(losses, [instrument.id for instrument in part]))
         with app.transaction() as db:
             runs.lock(db, run)
             metric_store.save(db, run.calendar, run.session, found)
@@ -57,8 +62,8 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
     isolate(f"{run.calendar} {run.session} metrics", sum_up, parts)
     # Of demonstration tickers alone there is no total: it would be one of nothing.
     if any(not instrument.demo for instrument in instruments):
-        found = [*totals.of_all(of_all, len(window)), *totals.leaderboard(of_all, len(window), 0)]
-        summed = list(groups.of_groups(of_groups, members))
+        found = _within(kept, totals.whole(of_all, len(window), 0))
+        summed = _within(kept, groups.of_groups(of_groups, members))
         with app.transaction() as db:
             runs.lock(db, run)
             metric_store.save(db, run.calendar, run.session, found)
@@ -68,7 +73,8 @@ def update_metrics(app: App, run: Run, calendar: TradingCalendar) -> None:
 def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -> None:
     """Compute and store the metrics of all backtests together, by session from `first` on.
 
-    Those of the run's session are left to `update_metrics`.
+    Those of the run's session are left to `update_metrics`. Windows that an archive reaches into
+    keep what was known of them.
     """
     # Windows of neighbouring sessions overlap: a block of them is loaded once and looked at through
     # one window after the other.
@@ -81,15 +87,20 @@ def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -
             block = ends[start : start + HISTORY_AT_ONCE]
             length = max(WINDOWS) + len(block) - 1
             places = range(max(WINDOWS), length + 1)
-            sums = _of_backtests(
-                app, instruments, calendar.window(as_date(block[-1]), length), places
-            )
+            window = calendar.window(as_date(block[-1]), length)
+            sums = _of_backtests(app, instruments, window, places)
             for number, (end, place) in enumerate(zip(block, places, strict=True)):
-                found = [*totals.of_all(sums, place), *totals.leaderboard(sums, place, number)]
                 with app.transaction() as db:
+                    kept = archives.kept(db, calendar.code, window[:place])
+                    found = _within(kept, totals.whole(sums, place, number))
                     runs.lock(db, run)
                     metric_store.save(db, run.calendar, as_date(end), found)
                 progress.advance(task)
+
+
+def _within(kept: int, rows: Iterable[Windowed]) -> list[Windowed]:
+    """Return the rows of windows no longer than `kept` sessions: of others forecasts are gone."""
+    return [row for row in rows if row.window_sessions <= kept]
 
 
 def _of_backtests(

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import TypedDict, Unpack
 
-from jobs import telemetry
+from jobs import telemetry, workers
 from jobs.app import App
 from jobs.daily.choice import closed_session
 from jobs.daily.confirm import confirm_jumps
@@ -23,8 +23,8 @@ from jobs.isolation import isolate, told
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Instrument, Outcome, Reason, Run, Trigger
+from stockbatch.store import archives, runs
 from stockbatch.store import instruments as instrument_store
-from stockbatch.store import runs
 from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,10 @@ def run_session(
     """Run the job for `session`, by default the last one closed; nothing later is read.
 
     What is finished is left alone, unless `retrain` or `reprocess` asks for a new attempt. Raises
-    NotASession, SessionNotClosed, UnknownInstrument, UnknownProvider, NoInstruments, RunInProgress.
+    NotASession, SessionNotClosed, SessionArchived, UnknownInstrument, UnknownProvider,
+    NoInstruments, RunInProgress, MissingExtra.
     """
+    workers.require(app.settings)
     provider, retrain = options.get("provider"), options.get("retrain", False)
     again = retrain or options.get("reprocess", False)
     if provider:
@@ -89,6 +91,8 @@ def run_session(
             interrupted = runs.is_interrupted(db, calendar.code, session)
         # A run may have been killed after its last outcome: nothing is left to do but to end it.
         if todo or interrupted:
+            with app.transaction() as db:
+                archives.require_kept(db, calendar.code, chosen, calendar.next(session))
             job = _DailyJob(
                 calendar=calendar, watched=chosen, todo=todo, provider=provider, retrain=retrain
             )

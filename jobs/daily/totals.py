@@ -133,6 +133,12 @@ def _averages(sums: Mapping[str, Floats], at: slice) -> Averages:
     return metrics.averages_of(means) if means else {}
 
 
+def whole(sums: Sums, end: int, number: int) -> Iterator[Row]:
+    """Yield all metrics of a calendar, `of_all` and the `leaderboard`."""
+    yield from of_all(sums, end)
+    yield from leaderboard(sums, end, number)
+
+
 def leaderboard(sums: Sums, end: int, number: int) -> Iterator[Row]:
     """Yield metrics that compare the quantiles of methods, in the windows that end before `end`.
 

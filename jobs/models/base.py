@@ -1,14 +1,18 @@
 """Train or reuse the base model that every ticker of a calendar starts from."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jobs.app import App
 from jobs.isolation import is_of_a_ticker, together, told
+from jobs.models.orders import gather
 from jobs.models.tickers import LAST_TRY, is_overdue, load_material
 from stockbatch.engine import learning
 from stockbatch.engine.material import Material
@@ -17,6 +21,9 @@ from stockbatch.exceptions import TrainingOverdue
 from stockbatch.records import Instrument, Market, Reason, Run, Sessions, TrainedModel
 from stockbatch.store import bars, models, runs
 from stockbatch.store import instruments as instrument_store
+
+if TYPE_CHECKING:
+    from jobs.workers.pool import Workers
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +147,10 @@ def _fit(
     return None
 
 
-def loading(app: App, run: Run, sessions: Sessions, market: Market) -> Load:
-    """Return what loads the material of tickers for one session.
+def loading(
+    app: App, run: Run, sessions: Sessions, market: Market, shared: Workers | None = None
+) -> Load:
+    """Return what loads the material of tickers for one session, by workers where there are some.
 
     It keeps what it loaded last: the base and all methods that are fitted to the calendar learn
     from the same tickers, unless one fails with some.
@@ -150,10 +159,12 @@ def loading(app: App, run: Run, sessions: Sessions, market: Market) -> Load:
     @lru_cache(maxsize=1)
     def load(tickers: tuple[Instrument, ...]) -> list[Material]:
         size = app.settings.chunk_tickers
+        chunks = [tickers[start : start + size] for start in range(0, len(tickers), size)]
+        loaded = gather(app, shared, run, chunks, sessions) if shared and len(chunks) > 1 else {}
         # A transaction per chunk: while a base is trained, none is open.
         return [
-            load_material(app, run, tickers[start : start + size], sessions, market)
-            for start in range(0, len(tickers), size)
+            loaded.get(place) or load_material(app, run, chunk, sessions, market)
+            for place, chunk in enumerate(chunks)
         ]
 
     return load

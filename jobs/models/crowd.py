@@ -30,21 +30,37 @@ def learn_from_scores(
     return {name: _after(app, run, calendar, name, demo=demo) for name in names}
 
 
+def known_after(
+    db: Session, run: Run, calendar: TradingCalendar, *, demo: bool
+) -> dict[str, Crowd | None]:
+    """Return by method what `learn_from_scores` has learned, for another process of the run."""
+    names = registry.calibrated()
+    return {name: _learned(db, calendar, name, run.session, demo=demo)[-1] for name in names}
+
+
 def _after(
     app: App, run: Run, calendar: TradingCalendar, method: str, *, demo: bool
 ) -> Crowd | None:
     with app.transaction() as db:
-        since, known = _newest(db, calendar, method, run.session, demo=demo)
-        if since > run.session:
-            return known
-        tickers = _active(db, calendar, demo=demo)
-        lesson = _scored(db, tickers, method, calendar.between(since, run.session))
-    *_, before, last = known, *crowd.learn_by_session(known, *lesson)
-    if last is not None and last is not before:  # the session itself has taught something
+        *before, last = _learned(db, calendar, method, run.session, demo=demo)
+    # The session itself has taught something.
+    if before and last is not None and last is not before[-1]:
         with app.transaction() as db:
             runs.lock(db, run)
             crowds.add(db, calendar.code, method, {run.session: last}, demo=demo)
     return last
+
+
+def _learned(
+    db: Session, calendar: TradingCalendar, method: str, session: date, *, demo: bool
+) -> list[Crowd | None]:
+    """Return what is stored, and what is known after each session since then up to `session`."""
+    since, known = _newest(db, calendar, method, session, demo=demo)
+    if since > session:
+        return [known]
+    tickers = _active(db, calendar, demo=demo)
+    lesson = _scored(db, tickers, method, calendar.between(since, session))
+    return [known, *crowd.learn_by_session(known, *lesson)]
 
 
 def learn_on_the_way(

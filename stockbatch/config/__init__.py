@@ -1,6 +1,6 @@
 """Settings: what there is to set, and where it is set. Only this package reads the environment."""
 
-from stockbatch.config.address import Address
+from stockbatch.config.address import LOOPBACK, Address
 from stockbatch.config.problems import in_words
 from stockbatch.config.process import child_environment, choose_keras, environment, user
 from stockbatch.config.schema import (
@@ -14,6 +14,7 @@ from stockbatch.config.service_manager import ServiceManager, service_manager
 from stockbatch.config.sources import load, problems, secrets
 
 __all__ = [
+    "LOOPBACK",
     "PREFIX",
     "Address",
     "ExchangeSettings",

@@ -10,6 +10,9 @@ _WRITTEN = re.compile(
     r"(?:\[(?P<ipv6>[^\s/\[\]]*:[^\s/\[\]]*)\]|(?P<name>[^\s:/\[\]]+)):(?P<port>[0-9]+)"
 )
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts that only this machine reaches."""
+
 _NUMBERS = re.compile(r"[0-9.]+")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from stockbatch.config.address import Address
+from stockbatch.config.address import LOOPBACK, Address
 from stockbatch.exceptions import ConfigurationError
 
 PREFIX = "STOCKBATCH_"
@@ -147,6 +147,36 @@ class Settings(BaseSettings):
     )
     chunk_tickers: int = Field(64, ge=1, le=4096, description="tickers trained in one stack")
     threads: int = Field(0, ge=0, le=4096, description="threads for training; 0: one per core")
+    workers: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="processes of this machine that chunks are shared out to; 0: none",
+    )
+    cluster_ca_file: Path | None = Field(
+        None,
+        description="certificate of who signs those of a cluster",
+        examples=["/etc/stockbatch/tls/ca.crt"],
+    )
+    cluster_certificate_file: Path | None = Field(
+        None,
+        description="own certificate towards a cluster",
+        examples=["/etc/stockbatch/tls/tls.crt"],
+    )
+    cluster_key_file: Path | None = Field(
+        None,
+        description="private key of that certificate",
+        examples=["/etc/stockbatch/tls/tls.key"],
+    )
+    cluster_plaintext: bool = Field(
+        False,
+        description="let tcp:// leave this machine, where whoever can reach it can run anything",
+    )
+    cluster: str = Field(
+        "",
+        description="address of a Dask scheduler whose workers chunks are shared out to",
+        examples=["tls://scheduler.example:8786"],
+    )
     api_address: str = Field("127.0.0.1:8765", description="HOST:PORT of the REST service")
     close_delay_minutes: int = Field(
         45, ge=0, le=WEEK, description="minutes from a close until its bars are asked for"
@@ -242,10 +272,37 @@ class Settings(BaseSettings):
             Address.parse(address)
         return address
 
-    @field_validator("home", mode="after")
+    @field_validator(
+        "home", "cluster_ca_file", "cluster_certificate_file", "cluster_key_file", mode="after"
+    )
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        return expanded(path)
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else expanded(path)
+
+    @field_validator("cluster", mode="after")
+    @classmethod
+    def _protected(cls, address: str, about: ValidationInfo) -> str:
+        if not address:
+            return address
+        given = about.data
+        if given.get("workers"):
+            raise ValueError("there are workers of this machine already: set workers to 0")
+        protocol, _, where = address.partition("://")
+        host, port = Address.parse(where)
+        if not port:
+            raise ValueError("name the port of the scheduler")
+        files = ("cluster_ca_file", "cluster_certificate_file", "cluster_key_file")
+        if protocol == "tls":
+            if lacking := [name for name in files if given.get(name) is None]:
+                raise ValueError(f"tls:// needs {', '.join(lacking)}")
+        elif protocol != "tcp":
+            raise ValueError("write tls://HOST:PORT")
+        elif not (host in LOOPBACK or given.get("cluster_plaintext")):
+            raise ValueError(
+                "tcp:// beyond this machine lets everybody who can reach it run anything: use"
+                " tls://, or set cluster_plaintext"
+            )
+        return address
 
     @field_validator("exchanges", mode="after")
     @classmethod

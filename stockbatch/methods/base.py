@@ -117,6 +117,8 @@ class Method(Protocol):
     is_calibrated: bool = False
     """Whether its quantiles are stretched, and its point shrunk, by what its past ones missed; that
     takes `before`."""
+    is_baseline: bool = False
+    """Whether it is there to be compared with only: what it forecast long ago may go to files."""
     is_rival: bool = False
     """Whether the leaderboard states every method's skill against it."""
     states_intervals: bool = True

@@ -27,6 +27,7 @@ class Ewma(Method):
         "Past returns measured by the volatility of their day, times today's: an exponentially"
         " weighted moving average, as RiskMetrics has it."
     )
+    is_baseline = True
     is_rival = True
 
     def forecast(self, given: Given) -> Stated:

@@ -51,6 +51,7 @@ class Garch(Method):
         " ticker by maximum likelihood."
     )
     fits = Scope.TICKER
+    is_baseline = True
     is_rival = True
     libraries = ("arch",)
 

@@ -49,6 +49,7 @@ class Har(Method):
         " ticker's own and the market's; fitted to all tickers together."
     )
     fits = Scope.CALENDAR
+    is_baseline = True
     is_rival = True
     libraries = ("scipy",)
     knows_events = False
@@ -100,6 +101,7 @@ class HarEvents(Har):
         "HAR that knows when companies report, and how much their own reports have moved them."
     )
     needs_past = (HAR_EVENTS,)
+    is_baseline = False
     is_rival = False
     knows_events = True
 

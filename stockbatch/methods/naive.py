@@ -12,6 +12,7 @@ class Naive(Method):
     name = POINT_BASELINE
     title = "Naive"
     sentence = "The next close is the last one: what a random walk leads one to expect."
+    is_baseline = True
     states_intervals = False
 
     def forecast(self, given: Given) -> Stated:

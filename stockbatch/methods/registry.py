@@ -69,6 +69,13 @@ def calibrated() -> list[str]:
     return [name for name, method in methods().items() if method.is_calibrated]
 
 
+def baselines() -> list[str]:
+    """Return the methods that are there to be compared with only, and that no other learns from."""
+    return sorted(
+        name for name, one in methods().items() if one.is_baseline and name not in needed_past()
+    )
+
+
 def possible_headlines() -> list[str]:
     """Return the methods that can be shown first: those that state intervals."""
     return [name for name, method in methods().items() if method.states_intervals]

@@ -17,6 +17,7 @@ class RollingQuantile(Method):
     name = QUANTILE_BASELINE
     title = "Rolling quantiles"
     sentence = f"The quantiles of the ticker's own last {WINDOW} returns: what history alone says."
+    is_baseline = True
     is_rival = True
 
     def forecast(self, given: Given) -> Stated:

@@ -198,6 +198,13 @@ def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
     return [known[ticker] for ticker in dict.fromkeys(tickers)]
 
 
+def of(db: Session, ids: Sequence[int]) -> list[Instrument]:
+    """Return the instruments of these ids, in their order, without their fallbacks."""
+    rows = db.scalars(select(InstrumentRow).where(InstrumentRow.id.in_(ids)))
+    found = {row.id: _record(row, ()) for row in rows}
+    return [found[id_] for id_ in ids]
+
+
 def known(db: Session, ticker: str) -> Instrument:
     """Return an instrument, taken off the watchlist or not. Raises UnknownInstrument."""
     row = db.scalars(select(InstrumentRow).where(InstrumentRow.ticker == ticker)).one_or_none()

@@ -57,15 +57,17 @@ def open_run(
 ) -> Run:
     """Begin the run of a session, resume it, or, to reprocess a finished one, begin an attempt.
 
-    From here on a process that held the run before can no longer write.
+    Once this is committed, a process that held the run before can begin no more to write; whoever
+    had begun is waited for by `settle`.
     """
-    # Locked: a suspended process that wakes up meanwhile waits here, and finds another owner.
+    # Locked: a suspended process that wakes up meanwhile waits here, and finds another owner. Who
+    # saves a chunk is not waited for here, where others could begin with theirs for ever.
     last = db.scalars(
         select(RunRow)
         .where(RunRow.calendar == calendar, RunRow.session == session)
         .order_by(RunRow.attempt.desc())
         .limit(1)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).first()
     before = None
     # A run that was killed, failed or stopped is resumed as what it is; only one that was finished
@@ -110,8 +112,58 @@ def _resume(run: RunRow) -> dict[str, Any] | None:
     return before
 
 
+_SETTLE = text("SELECT id FROM stockbatch.runs WHERE id = :id FOR UPDATE")
+_SHARE = text("""
+SELECT id FROM stockbatch.runs
+WHERE id = :id AND owner = :owner AND status = :running
+FOR KEY SHARE
+""")
+_LOCK_CHUNK = text("""
+SELECT id FROM stockbatch.instruments WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE
+""")
+_NEWEST_OUTCOME = text("SELECT coalesce(max(id), 0) FROM stockbatch.outcomes")
+_DONE_SINCE = text("""
+SELECT instrument_id FROM stockbatch.outcomes
+WHERE is_final AND session = :session AND id > :since AND instrument_id = ANY(:ids)
+""")
+
+
+def settle(db: Session, run: Run) -> None:
+    """Wait for what others had begun to write for the run when it was taken over from them.
+
+    Nobody can begin anew, so that they are soon done: a chunk that is being saved is.
+    """
+    db.execute(_SETTLE, {"id": run.id})
+
+
+def share(db: Session, run: Run, instruments: Sequence[Instrument]) -> None:
+    """Let this transaction write for these instruments of the run, while others do for others.
+
+    A heartbeat does not wait for it, who takes the run over does. Raises RunSuperseded.
+    """
+    if run.id is None:
+        return
+    values = {"id": run.id, "owner": run.owner, "running": RunStatus.RUNNING}
+    if db.execute(_SHARE, values).first() is None:
+        raise RunSuperseded(run_id=run.id)
+    # In one order, so that two of them never wait for each other.
+    db.execute(_LOCK_CHUNK, {"ids": [instrument.id for instrument in instruments]})
+
+
+def newest_outcome(db: Session) -> int:
+    """Return the number of the outcome recorded last."""
+    return int(db.execute(_NEWEST_OUTCOME).scalar_one())
+
+
+def done_since(db: Session, run: Run, instruments: Sequence[Instrument], outcome: int) -> set[int]:
+    """Return the ids of instruments whose outcome of the session is newer than a number."""
+    ids = [instrument.id for instrument in instruments]
+    values = {"session": run.session, "since": outcome, "ids": ids}
+    return set(db.scalars(_DONE_SINCE, values))
+
+
 def lock(db: Session, run: Run) -> None:
-    """Make this transaction the run's only writer until it ends. Raises RunSuperseded.
+    """Make this transaction the run's only writer but for `share`. Raises RunSuperseded.
 
     A backtest, which has no row to lock, is alone by its lease of the calendar.
     """

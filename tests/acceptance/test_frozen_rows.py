@@ -63,7 +63,7 @@ QUERIES = {
 }
 """What is frozen of each table: first the words, then the numbers."""
 FROM_WEIGHTS = ("weights_sha256", "message")
-"""Words that the last bit of a trained weight decides, as it does the LSTM's fingerprints."""
+"""Words that the last bit of a trained weight decides, as it does fingerprints of networks."""
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def rows(engine, *, trained: bool) -> list[str]:
 
 
 def _word(name, value, row, trained: bool) -> str:
-    by_lstm = name == "fingerprint" and row.get("method") == "lstm"
-    if trained and (by_lstm or name in FROM_WEIGHTS):
+    by_network = name == "fingerprint" and row.get("method") in ("lstm", "combined")
+    if trained and (by_network or name in FROM_WEIGHTS):
         return "*"
     if isinstance(value, float):
         return f"{value:.{DIGITS}g}"

@@ -128,6 +128,7 @@ def _tickers(data: pd.DataFrame) -> None:
     data = data.sort_values("skill_pct", ascending=False, na_position="last")
     listing(data, TICKERS, file="accuracy", link=page_of)
     worst = data.sort_values("coverage_80_pct").head(PLOTTED)
-    plot(charts.coverage(worst, "ticker"), rows=len(worst))
-    if len(data) > PLOTTED:
-        st.caption(f"The plot shows the {PLOTTED} tickers least often inside their 80 % interval.")
+    title = f"The {counted(len(worst), 'ticker')} least often inside the 80 % interval"
+    with st.expander(title, key="worst", on_change="rerun") as box:
+        if box.open:
+            plot(charts.coverage(worst, "ticker"), rows=len(worst))

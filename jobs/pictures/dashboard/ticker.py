@@ -136,6 +136,13 @@ def _training(data: pd.DataFrame) -> None:
     if data.empty:
         nothing("No model of its own was trained for this ticker.", "The base model serves it.")
         return
+    # Charts take a browser longer than all else: what is looked at seldom waits until it is.
+    with st.expander("How its model was trained", key="training", on_change="rerun") as box:
+        if box.open:
+            _curves(data)
+
+
+def _curves(data: pd.DataFrame) -> None:
     models = [rows for _, rows in data.groupby("model_kind", sort=False)]
     for box, rows in zip(st.columns(len(models)), models, strict=True):
         with box:

@@ -573,14 +573,15 @@ def test_two_exporters_do_not_meet_in_an_object_store(stored, lake):
 
 
 def test_what_fails_half_way_leaves_no_object(stored, lake, monkeypatch, tmp_path):
-    of_rows, count = job._table, iter(range(1000))
+    of_rows, count = job.blocks, iter(range(1000))
 
-    def breaking(block, types):
-        if next(count) == 7:
-            raise OSError(28, "No space left on device")
-        return of_rows(block, types)
+    def breaking(lines, schema):
+        for block in of_rows(lines, schema):
+            yield block
+            if next(count) == 7:
+                raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(job, "_table", breaking)
+    monkeypatch.setattr(job, "blocks", breaking)
     with pytest.raises(ExportFailed, match="cannot be written: No space left on device"):
         export(stored, lake)
     assert len([name for name in objects(lake) if name.endswith(".parquet")]) == 7

@@ -45,7 +45,7 @@ def open_page(settings, server, monkeypatch):
     # Streamlit would look for components of other packages in every one installed, at every page.
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
 
-    def visited(page, **query):
+    def visited(page, *opened, **query):
         script = f"""
             from jobs.pictures.dashboard import {page}
             from jobs.pictures.dashboard.page import shown
@@ -53,6 +53,8 @@ def open_page(settings, server, monkeypatch):
         """
         app = AppTest.from_string(re.sub("^ +", "", script, flags=re.MULTILINE))
         app.query_params.update(query)
+        for key in opened:
+            app.session_state[key] = True
         app.run(timeout=30)
         assert not app.exception
         return app
@@ -202,9 +204,10 @@ def test_a_model_that_was_compared_with_no_base_is_shown(open_page, fresh):
     issue(db, forecast_of(instrument))
     models.add(db, {instrument.id: model_of("AAA")}, opened(db), demo=False)
     db.commit()
-    shown = texts(open_page("ticker"))
+    shown = texts(open_page("ticker", "training"))
     assert "trained because" in shown
     assert "than the base" not in shown
+    assert "trained because" not in texts(open_page("ticker"))
 
 
 def test_what_is_known_to_move_a_session_is_said(open_page, fresh):

@@ -191,6 +191,14 @@ def test_the_ticker_page_shows_forecast_prices_and_training(desktop):
     assert f"known to move it: reports after the close ({session(1)})" in said
     assert desktop.browser.title == "BBB · stockbatch"
 
+    assert "trained because" not in said
+    desktop.browser.find_element(By.XPATH, "//summary[contains(., 'was trained')]").click()
+    plots = """
+    return [...document.querySelectorAll('[data-testid=stVegaLiteChart] svg')].some(
+        plot => plot.textContent.includes('Training of its own model')) || null
+    """
+    wait_for(desktop.browser, plots)
+
 
 def test_the_pointer_shows_the_numbers_of_its_session(desktop):
     desktop.open("ticker?ticker=BBB")

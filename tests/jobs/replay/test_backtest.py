@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.replay import backtest as replay
+from jobs.replay import block as replay
 from jobs.replay.backtest import backtest
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
 from stockbatch.exceptions import NotASession, SessionNotClosed

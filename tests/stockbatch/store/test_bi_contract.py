@@ -43,7 +43,7 @@ def test_the_contract_is_frozen(db):
     assert found == frozen, "columns are only appended; then append them to bi_contract.txt too"
 
 
-DIMENSIONS = {"groups", "headlines", "instruments", "sessions"}
+DIMENSIONS = {"archives", "groups", "headlines", "instruments", "sessions"}
 
 
 def test_every_fact_has_session_close_and_change(db):

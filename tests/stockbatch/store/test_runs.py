@@ -101,6 +101,62 @@ def test_a_lock_makes_every_other_writer_of_the_run_wait(engine):
         runs.lock(db, run)
 
 
+def test_chunks_commit_side_by_side_and_no_heartbeat_waits_for_them(engine):
+    with Session(engine) as db, db.begin():
+        one, two = listed(db, "AAA", "BBB")
+        run = opened(db)
+    with Session(engine) as first, Session(engine) as second, Session(engine) as parent:
+        for db in (second, parent):
+            db.execute(text("SET lock_timeout = '50ms'"))
+        runs.share(first, run, [one])
+        runs.share(second, run, [two])
+        runs.lock(parent, run)
+        parent.commit()
+        second.commit()
+        with pytest.raises(DatabaseBusy):  # a copy of the same chunk
+            runs.share(second, run, [two, one])
+        second.rollback()
+        first.commit()
+        runs.share(second, run, [two, one])
+
+
+def test_who_takes_a_run_over_waits_for_chunks_and_none_begins_anew(engine):
+    with Session(engine) as db, db.begin():
+        instruments = listed(db, "AAA", "BBB")
+        run = opened(db)
+    with Session(engine) as old, Session(engine) as new, Session(engine) as late:
+        runs.share(old, run, instruments[:1])
+        new.execute(text("SET lock_timeout = '50ms'"))
+        taken = opened(new)
+        new.commit()
+        with pytest.raises(RunSuperseded):
+            runs.share(late, run, instruments[1:])
+        with pytest.raises(DatabaseBusy):
+            runs.settle(new, taken)
+        new.rollback()
+        runs.add_outcomes(
+            old, run, instruments, [outcome_of(instruments[0], Action.TRAINED, Reason.NO_MODEL)]
+        )
+        old.commit()
+        runs.settle(new, taken)
+        assert runs.unfinished(new, instruments, ORIGIN) == instruments[1:]
+
+
+def test_what_is_done_is_told_from_what_was_done_before(db):
+    instruments = listed(db, "AAA", "BBB")
+    run = opened(db)
+    runs.add_outcomes(
+        db, run, instruments, [outcome_of(instruments[0], Action.TRAINED, Reason.NO_MODEL)]
+    )
+    since = runs.newest_outcome(db)
+    assert runs.done_since(db, run, instruments, since) == set()
+    runs.add_outcomes(
+        db, run, instruments, [outcome_of(instruments[1], Action.TRAINED, Reason.NO_MODEL)]
+    )
+    assert runs.done_since(db, run, instruments, since) == {instruments[1].id}
+    assert runs.done_since(db, run, instruments, 0) == {one.id for one in instruments}
+
+
 def test_a_calendar_in_use_keeps_no_other_out(engine, monkeypatch):
     monkeypatch.setattr(lease, "RENEWAL", 0.1)
     in_use = pytest.raises(RunInProgress, match="Another process is running XNYS")

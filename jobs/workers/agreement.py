@@ -1,0 +1,48 @@
+"""What has to be the same wherever a piece of one work is done: else its rows would differ."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from sqlalchemy import text
+
+from jobs.app import App
+from stockbatch.config import Settings
+from stockbatch.methods import registry
+
+DECISIVE = ("model", "retrain_after_sessions", "base_after_sessions", "events_assumed_sessions")
+"""Settings by which rows differ."""
+_DATABASE = text("""
+SELECT c.system_identifier || ' ' || d.oid
+FROM pg_control_system() AS c, pg_database AS d WHERE d.datname = current_database()
+""")
+
+
+def decisive(settings: Settings) -> dict[str, Any]:
+    """Return the settings that decide what is written, where they are not those of the caller."""
+    return {name: getattr(settings, name) for name in DECISIVE}
+
+
+def agreed(app: App, *, any_settings: bool = False) -> dict[str, str]:
+    """Return by name what all who work together have to have alike.
+
+    With `any_settings` those do not count, because every order brings them.
+    """
+    with app.engine.connect() as connection:
+        database = str(connection.scalar(_DATABASE))
+    settings = {} if any_settings else decisive(app.settings)
+    return {
+        "version": version("stockbatch"),
+        "methods": " ".join(name for name, *_ in registry.described()),
+        "database": database,
+        **{name: str(value) for name, value in settings.items()},
+    }
+
+
+def unlike(own: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """Return in words what of one's own is not as expected, empty where all of it is."""
+    return "; ".join(
+        f"{key} is {own.get(key)} there and {value} here"
+        for key, value in expected.items()
+        if own.get(key) != value
+    )

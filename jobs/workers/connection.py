@@ -1,0 +1,123 @@
+"""Where the workers of a run are: started for it on this machine, or those of a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import dask
+from distributed import Client, LocalCluster
+from distributed.security import Security
+
+from jobs.app import App
+from jobs.workers import agreement
+from jobs.workers.pool import Workers
+from jobs.workers.process import Desk
+from stockbatch.config import Settings
+from stockbatch.exceptions import NoCluster
+
+CONNECTING = 10.0
+"""Seconds that a scheduler has for its first answer."""
+DASK = {
+    # Whoever dies of an order is not followed by others: who sent it tries halves of it.
+    "distributed.scheduler.allowed-failures": 0,
+    # A worker that is suspended, or cut off, loses its order.
+    "distributed.scheduler.worker-ttl": "60s",
+    # Every order is a chunk, none is worth stealing, and no profile of it is looked at.
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.comm.timeouts.connect": f"{CONNECTING}s",
+}
+
+
+@contextmanager
+def connected(app: App, *, any_settings: bool) -> Iterator[Workers]:
+    """Have the workers of the settings. Raises NoCluster where a scheduler does not answer."""
+    settings = app.settings
+    hush()
+    with dask.config.set(DASK), _client(app) as client:
+        expected = agreement.agreed(app, any_settings=any_settings)
+        silence = 2 * 60 * settings.training_silence_minutes
+        yield Workers(client, expected, silence=silence)
+
+
+def hush() -> None:
+    """Let Dask say nothing: what matters is said by us."""
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _client(app: App) -> Iterator[Client]:
+    settings = app.settings
+    with ExitStack() as stack:
+        try:
+            where: str | LocalCluster = settings.cluster or stack.enter_context(_local(app))
+            client = stack.enter_context(
+                Client(where, security=security(settings), timeout=CONNECTING)
+                if settings.cluster
+                else Client(where)
+            )
+        except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+            reason = first_cause(error)
+            raise NoCluster(cluster=settings.cluster or "this machine", reason=reason) from None
+        yield client
+
+
+@contextmanager
+def _local(app: App) -> Iterator[LocalCluster]:
+    settings = app.settings
+    with (
+        tempfile.TemporaryDirectory(prefix="stockbatch-workers-") as scratch,
+        LocalCluster(
+            n_workers=settings.workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            # Nobody else's process on this machine may ask for anything, or read along.
+            security=True,
+            memory_limit=settings.training_memory_mib * 2**20,
+            local_directory=scratch,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            plugins=(Desk(own_share(settings, settings.workers), app.open_worker),),
+        ) as cluster,
+    ):
+        yield cluster
+
+
+def first_cause(error: BaseException) -> str:
+    """Return what began a chain of exceptions."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error) or type(error).__name__
+
+
+def own_share(settings: Settings, processes: int) -> Settings:
+    """Return the settings of one of several workers: it works alone, on its share of the cores."""
+    cores = settings.threads or len(os.sched_getaffinity(0))
+    threads = max(1, cores // processes)
+    # Of the class itself: the one that reads the file of settings goes to no other process.
+    return Settings.model_construct(
+        **dict(settings) | {"workers": 0, "cluster": "", "threads": threads}
+    )
+
+
+def security(settings: Settings) -> Security | None:
+    """Return the certificates for a cluster, None where there are none."""
+    files = (settings.cluster_ca_file, settings.cluster_certificate_file, settings.cluster_key_file)
+    if settings.cluster.startswith("tcp://") or None in files:
+        return None
+    ca, certificate, key = map(str, files)
+    return Security(
+        tls_ca_file=ca,
+        require_encryption=True,
+        **{
+            f"tls_{who}_{what}": file
+            for who in ("client", "scheduler", "worker")
+            for what, file in (("cert", certificate), ("key", key))
+        },
+    )

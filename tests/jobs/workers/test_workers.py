@@ -1,0 +1,339 @@
+"""Chunks made by workers: the rows are those of a run that makes them itself, whoever dies."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from distributed.security import Security
+
+from jobs import workers
+from jobs.daily import forecast
+from jobs.daily.orders import ChunkOrder, make_chunk
+from jobs.replay.backtest import backtest
+from jobs.replay.tune import tune
+from jobs.workers import connection, pool
+from jobs.workers.pool import Workers
+from stockbatch.config import PREFIX
+from stockbatch.exceptions import RunStopped
+from stockbatch.records import Action, Reason
+from stockbatch.store import runs
+from tests.support.evenings import once
+from tests.support.market import (
+    CODE,
+    ORIGIN,
+    TICKERS,
+    Market,
+    assert_same,
+    facts,
+    fetch,
+    in_chunks,
+    outcomes,
+    run,
+    session,
+)
+from tests.support.places import ROOT
+from tests.support.workers import fault, kill_for, met, open_otherwise, open_plain
+
+TRAINED = Action.TRAINED, Reason.NO_MODEL
+MORE = (*TICKERS, "DDD", "EEE", "FFF")
+slow = pytest.mark.slow
+
+
+@pytest.fixture
+def wide(tmp_path):
+    return Market(tmp_path / "wide.csv", MORE)
+
+
+@pytest.fixture
+def undisturbed(make_app, wide):
+    """What two sessions leave behind without workers."""
+    app = in_chunks(make_app(wide))
+    for day in (session(0), session(1)):
+        run(app, day)
+    return facts(app.engine)
+
+
+@pytest.fixture
+def shared(make_app, wide):
+    """An App whose chunks two workers make."""
+    app = in_chunks(make_app(wide))
+    app.settings = app.settings.model_copy(update={"workers": 2})
+    app.open_worker = open_plain
+    return app
+
+
+def alone(app):
+    """Let an App have no workers any more."""
+    app.settings = app.settings.model_copy(update={"workers": 0})
+
+
+@slow
+def test_rows_do_not_tell_who_made_them(shared, undisturbed):
+    for day in (session(0), session(1)):
+        run(shared, day)
+    assert outcomes(shared.engine) == dict.fromkeys(MORE, TRAINED)
+    assert_same(facts(shared.engine), undisturbed)
+
+
+@slow
+@pytest.mark.parametrize("phase", ["load", "compute", "save", "commit"])
+def test_a_worker_killed_at_any_phase_loses_nothing(shared, undisturbed, phase):
+    fault(shared.settings.home, f"forecasts: {phase}", signal.SIGKILL)
+    run(shared)
+    met(shared.settings.home)
+    alone(shared)
+    run(shared, session(1))
+    assert_same(facts(shared.engine), undisturbed)
+
+
+@slow
+def test_a_ticker_that_kills_every_worker_is_left_out_alone(shared):
+    kill_for(shared.settings.home, "CCC")
+    run(shared)
+    found = outcomes(shared.engine)
+    assert found.pop("CCC") == (Action.NONE, Reason.FAILED)
+    assert found == dict.fromkeys((one for one in MORE if one != "CCC"), TRAINED)
+    said = "SELECT message FROM stockbatch.outcomes WHERE reason = 'failed'"
+    assert fetch(shared.engine, said) == [{"message": "the worker that did it died"}]
+
+
+@slow
+def test_what_a_worker_that_hangs_has_not_done_the_run_does(shared, undisturbed, monkeypatch):
+    """And what that worker does once it wakes up changes nothing."""
+    impatient = lambda client, expected, silence: Workers(client, expected, silence=3)  # noqa: E731
+    monkeypatch.setattr(connection, "Workers", impatient)
+    fault(shared.settings.home, "forecasts: compute", signal.SIGSTOP)
+    made = forecast.make
+
+    def make(app, *given):
+        made(app, *given)
+        os.kill(met(shared.settings.home), signal.SIGCONT)
+        time.sleep(1)  # for the worker to do what it was asked before
+
+    monkeypatch.setattr(forecast, "make", make)
+    run(shared)
+    monkeypatch.undo()
+    alone(shared)
+    run(shared, session(1))
+    assert_same(facts(shared.engine), undisturbed)
+
+
+@slow
+def test_a_worker_of_other_settings_is_refused_by_name(shared, undisturbed, monkeypatch, caplog):
+    monkeypatch.setattr(pool, "PATIENCE", 1)
+    shared.open_worker = open_otherwise
+    run(shared)
+    alone(shared)
+    run(shared, session(1))
+    assert_same(facts(shared.engine), undisturbed)
+    refused = [line for line in caplog.messages if "cannot work for this" in line]
+    assert len(refused) == 2
+    assert all("retrain_after_sessions is 99 there and 5 here" in line for line in refused)
+    assert any("there is no worker" in line for line in caplog.messages)
+
+
+@slow
+def test_a_run_that_is_stopped_is_gone_on_with(shared, undisturbed):
+    seen = []
+
+    def look():
+        seen.append(len(outcomes(shared.engine)))
+        if seen[-1]:
+            stop()
+
+    shared.checkpoint = look
+    with pytest.raises(RunStopped):
+        run(shared)
+    shared.checkpoint = lambda: None
+    alone(shared)
+    for day in (session(0), session(1)):
+        run(shared, day)
+    assert_same(facts(shared.engine), undisturbed)
+
+
+@pytest.fixture
+def walked(make_app, wide):
+    """What a backtest of two blocks leaves behind without workers."""
+    app = in_chunks(make_app(wide))
+    list(backtest(app, CODE, ORIGIN, session(6)))
+    return facts(app.engine)
+
+
+@slow
+def test_a_backtest_by_workers_is_the_same(shared, walked):
+    list(backtest(shared, CODE, ORIGIN, session(6)))
+    assert_same(facts(shared.engine), walked)
+
+
+@slow
+@pytest.mark.parametrize("phase", ["compute", "save"])
+def test_a_worker_killed_in_a_backtest_loses_nothing(shared, walked, phase):
+    fault(shared.settings.home, f"backtest: {phase}", signal.SIGKILL)
+    list(backtest(shared, CODE, ORIGIN, session(6)))
+    met(shared.settings.home)
+    assert_same(facts(shared.engine), walked)
+
+
+@slow
+def test_a_backtest_brings_its_own_settings(shared, make_app, wide, caplog):
+    """Workers of a cluster have those of the daily job."""
+    shared.open_worker = open_otherwise
+    list(backtest(shared, CODE, ORIGIN, session(6)))
+    assert "cannot work for this" not in caplog.text
+    alone(shared)
+    other = in_chunks(make_app(wide))
+    list(backtest(other, CODE, ORIGIN, session(6)))
+    assert_same(facts(shared.engine), facts(other.engine))
+
+
+@slow
+def test_a_search_tries_as_many_settings_at_a_time_as_there_are_workers(shared):
+    alone(shared)
+    run(shared, session(25))
+    options = {"trials": 4, "judging": 20, "most_tickers": 10}
+    by_one, by_two = [], []
+    tune(shared, CODE, session(21), **options, on_trial=by_one.append)
+    shared.settings = shared.settings.model_copy(update={"workers": 2})
+    tune(shared, CODE, session(21), **options, on_trial=by_two.append)
+    assert len(by_one) == len(by_two) == 1 + 4
+    # The first few are drawn by lot: nothing that came of others has a say.
+    assert by_two == by_one
+
+
+@pytest.fixture
+def cluster(shared, tmp_path):
+    """A scheduler that speaks TLS, and two workers of it, in processes of their own."""
+    made = Security.temporary()
+    pems = {"ca": made.tls_ca_file, "certificate": made.tls_client_cert}
+    files = {}
+    for name, pem in {**pems, "key": made.tls_client_key}.items():
+        files[f"cluster_{name}_file"] = tmp_path / name
+        files[f"cluster_{name}_file"].write_text(pem)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    own = {"workers": 0, "cluster": f"tls://{address}", **files}
+    shared.settings = shared.settings.model_copy(update=own)
+    shared.settings.home.mkdir(exist_ok=True)
+    given = shared.settings.model_dump(mode="json", exclude={"model", "alert_urls", "exchanges"})
+    given |= {f"model__{k}": v for k, v in shared.settings.model.model_dump(mode="json").items()}
+    given["database_url"] = shared.settings.database_url.get_secret_value()
+    given["event_sources"] = "none"
+    variables = {f"{PREFIX}{k}".upper(): str(v) for k, v in given.items() if v not in (None, "")}
+    environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT)}
+    with (
+        _process(["-m", "jobs", "cluster", "scheduler", "--address", address], environment) as one,
+        _process(["-m", "tests.support.workers"], environment) as two,
+    ):
+        yield one, two
+
+
+@contextmanager
+def _process(arguments, environment):
+    """Run Python until the end, once it has said its first line."""
+    made = subprocess.Popen(
+        [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert "127.0.0.1" in made.stdout.readline()
+        yield made
+    finally:
+        made.terminate()
+        made.communicate(timeout=60)
+
+
+@slow
+def test_a_cluster_over_tls_does_the_work(cluster, shared, undisturbed, monkeypatch, caplog):
+    monkeypatch.setattr(forecast, "make", None)  # nothing is left for the run itself
+    for day in (session(0), session(1)):
+        run(shared, day)
+    assert_same(facts(shared.engine), undisturbed)
+    assert "worker" not in caplog.text
+
+
+@slow
+def test_what_a_cluster_that_is_gone_has_not_done_the_run_does(
+    cluster, shared, undisturbed, caplog
+):
+    scheduler, _ = cluster
+
+    def kill():
+        if scheduler.poll() is None and outcomes(shared.engine):
+            scheduler.kill()
+
+    shared.checkpoint = kill
+    run(shared)
+    assert scheduler.wait(10) == -signal.SIGKILL
+    assert "the scheduler is gone" in caplog.text
+    run(shared, session(1))  # there is none to begin with
+    assert_same(facts(shared.engine), undisturbed)
+    assert f"The cluster at {shared.settings.cluster} does not answer" in caplog.text
+    assert "without it" in caplog.text
+
+
+def test_two_copies_of_an_order_leave_one_model_and_one_promotion(make_app, market):
+    app = make_app(market)
+    app.on_event = once("forecasts: load", stop)
+    with pytest.raises(RunStopped):
+        run(app)
+    with app.transaction() as db:
+        again = runs.open_run(
+            db, CODE, ORIGIN, trigger="manual", reprocess=False, code_version="", engine_hash=""
+        )
+        since = runs.newest_outcome(db)
+    ids = tuple(row["id"] for row in fetch(app.engine, "SELECT id FROM stockbatch.instruments"))
+    order = ChunkOrder(
+        run=again,
+        demo=False,
+        ids=ids,
+        problems={},
+        failures={},
+        retrain=False,
+        train_until=None,
+        since=since,
+    )
+    both = threading.Barrier(2, timeout=30)
+    app.on_event = lambda event: both.wait() if event == "forecasts: save" else None
+    answers = []
+    copies = [
+        threading.Thread(target=lambda: answers.append(make_chunk(_Desk(app), order)))
+        for _ in range(2)
+    ]
+    for copy in copies:
+        copy.start()
+    for copy in copies:
+        copy.join(60)
+    assert [answer.left_out for answer in answers] == [{}, {}]
+    counts = """
+        SELECT (SELECT count(*) FROM stockbatch.models WHERE method = 'lstm' AND kind = 'ticker'),
+            (SELECT count(*) FROM stockbatch.outcomes), (SELECT count(*) FROM stockbatch.promotions)
+    """
+    with app.engine.connect() as connection:
+        assert connection.exec_driver_sql(counts).one() == (3, 3, 3)
+
+
+def stop():
+    raise RunStopped(reason="somebody likes")
+
+
+class _Desk:
+    """A desk that keeps nothing."""
+
+    def __init__(self, app):
+        self.app = app
+
+    def kept(self, name, key, make):
+        return make()
+
+
+def test_without_the_extra_a_run_says_what_to_install(app, monkeypatch):
+    app.settings = app.settings.model_copy(update={"workers": 2})
+    monkeypatch.setattr(workers, "find_spec", lambda name: None)
+    with pytest.raises(workers.MissingExtra, match="--extra all"):
+        run(app)
+    assert fetch(app.engine, "SELECT * FROM stockbatch.runs") == []
