@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event
 
 from jobs.daemon.loop import Care, work_off
-from jobs.daily import forecast as make_forecasts
+from jobs.daily import chunk as make_forecasts
 from stockbatch import database
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import TrainingFailed
