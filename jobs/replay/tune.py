@@ -12,22 +12,21 @@ from datetime import date, timedelta
 import numpy as np
 import optuna
 
+from jobs import workers
 from jobs.app import App
 from jobs.daily.choice import require_bars
 from jobs.models.base import sample
-from jobs.models.tickers import Models
+from jobs.replay.exam import Exam
+from jobs.replay.trials import attempt_all
 from stockbatch import metrics
-from stockbatch.config import ModelSettings, Settings
-from stockbatch.engine import features, learning
-from stockbatch.engine.material import Material, prepare, sessions_needed
-from stockbatch.exceptions import NothingToTrain
+from stockbatch.config import ModelSettings
+from stockbatch.engine.material import sessions_needed
 from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
-from stockbatch.methods.lstm import raw_quantiles
 from stockbatch.metrics import Skill
-from stockbatch.records import Floats, Reason, Verdict, cut
-from stockbatch.store import bars, market
+from stockbatch.records import Floats, Instrument
 from stockbatch.store import instruments as instrument_store
+from stockbatch.store import market
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,31 +55,6 @@ class Tuned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Exam:
-    """What candidates learn from, and the same tickers with the sessions that judge them."""
-
-    before: Material
-    whole: Material
-    judging: int
-    """So many sessions after the cut choose, and as many after these confirm."""
-
-    @property
-    def choosing(self) -> slice:
-        """Return the judging sessions that choose."""
-        return slice(self.judging)
-
-    @property
-    def confirming(self) -> slice:
-        """Return the judging sessions that had no say in the choice."""
-        return slice(self.judging, None)
-
-    def days(self, half: slice) -> tuple[date, date]:
-        """Return the first and the last of some of the judging sessions."""
-        days = self.whole.panel.sessions[-2 * self.judging :][half]
-        return as_date(days[0]), as_date(days[-1])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Tried:
     """A trial with its losses (tickers, judging sessions)."""
 
@@ -104,23 +78,27 @@ def tune(
     Of very many tickers a random sample of `most_tickers` is taken. Raises UnknownInstrument,
     NoInstruments, NoBarsThen, NothingToTrain.
     """
-    exam = _load(app, calendar_code, before, judging, most_tickers, tickers)
-
+    exam, chosen = _load(app, calendar_code, before, judging, most_tickers, tickers)
     current = app.settings.model
-    in_use = _losses(app, exam, current)
-    best = _tried(exam, current, in_use, in_use)
-    on_trial(best.trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Seeded, so that the same search tries the same settings again.
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=current.seed))
-    for _ in range(trials):
-        asked = study.ask()
-        settings = propose(asked, current)
-        tried = _tried(exam, settings, _losses(app, exam, settings), in_use)
-        study.tell(asked, -tried.trial.skill.value)  # it minimises
-        on_trial(tried.trial)
-        if tried.trial.skill.value > best.trial.skill.value:
-            best = tried
+    with workers.opened(app, any_settings=True) as shared:
+        (in_use,) = attempt_all(app, None, exam, chosen, [current])
+        best = _tried(exam, current, in_use, in_use)
+        on_trial(best.trial)
+        # As many at a time as there are workers: none of these knows what comes of the others.
+        at_once = shared.number() if shared else 1
+        for start in range(0, trials, at_once):
+            asked = [study.ask() for _ in range(min(at_once, trials - start))]
+            candidates = [propose(one, current) for one in asked]
+            tries = attempt_all(app, shared, exam, chosen, candidates)
+            for one, candidate, lost in zip(asked, candidates, tries, strict=True):
+                tried = _tried(exam, candidate, lost, in_use)
+                study.tell(one, -tried.trial.skill.value)  # it minimises
+                on_trial(tried.trial)
+                if tried.trial.skill.value > best.trial.skill.value:
+                    best = tried
     confirming = exam.confirming
     return Tuned(
         best=best.trial,
@@ -154,7 +132,7 @@ def _load(
     judging: int,
     most_tickers: int,
     tickers: Sequence[str] | None,
-) -> _Exam:
+) -> tuple[Exam, list[Instrument]]:
     now = app.clock()
     calendar = sessions.load(calendar_code, now.date())
     end = min(before - timedelta(days=1), calendar.last_closed(now))
@@ -162,57 +140,15 @@ def _load(
         chosen = instrument_store.work_list(db, calendar.code, tickers)
         require_bars(db, app, calendar, chosen, before, before)
         last = as_date(calendar.between(sessions.FIRST_DAY, end)[-1])
-        window = calendar.window(last, sessions_needed(app.settings) + 2 * judging)
         chosen = sample(chosen, most_tickers, app.settings.model.seed)
+        window = calendar.window(last, sessions_needed(app.settings) + 2 * judging)
         market.update(db, calendar, window)
-        known = market.load(db, calendar.code, window)
-        panel = bars.load_panel(db, chosen, window)
-    before_cut = slice(len(window) - 2 * judging)
-    return _Exam(
-        before=prepare(chosen, cut(panel, before_cut), cut(known, before_cut)),
-        whole=prepare(chosen, panel, known),
-        judging=judging,
-    )
+        return Exam.load(app, db, calendar.code, last, judging, chosen), chosen
 
 
-def _tried(exam: _Exam, settings: ModelSettings, losses: Floats, in_use: Floats) -> _Tried:
+def _tried(exam: Exam, settings: ModelSettings, losses: Floats, in_use: Floats) -> _Tried:
     """Return a trial, judged by the sessions that choose; `in_use` are the losses to beat."""
     own = losses[:, exam.choosing]
     skill = metrics.clustered_skill(own, in_use[:, exam.choosing])
     trial = Trial(settings=settings, loss=float(np.nanmean(own)), skill=skill)
     return _Tried(trial=trial, losses=losses)
-
-
-def _losses(app: App, exam: _Exam, model: ModelSettings) -> Floats:
-    """Return the losses (tickers, judging sessions) of candidate settings, NaN: no forecast.
-
-    Models learn up to the cut and forecast from each session after it without another training;
-    in units of the volatility known at the origin, so that no ticker counts for more than others.
-    """
-    settings = app.settings.model_copy(update={"model": model})
-    models = _train(app, exam.before, settings)
-    # The last origin is the last session: what it forecasts has yet to come.
-    origins = slice(-2 * exam.judging - 1, -1)
-    quantiles = raw_quantiles(exam.whole, models, model, 2 * exam.judging + 1)[:, :-1]
-    scale = exam.whole.features.scale[:, origins]
-    actual = features.targets(exam.whole.features)[:, origins]
-    return metrics.pinball_losses(quantiles / scale[..., None], actual)
-
-
-def _train(app: App, material: Material, settings: Settings) -> Models:
-    """Return the model every ticker would use, by row, as a first run trains it."""
-    base = learning.train_base([material], Reason.NO_MODEL, settings, app.trainer)
-    if base is None:
-        raise NothingToTrain(bars=settings.model.minimum_history, session=material.origin)
-    due = {}
-    for row in np.flatnonzero(material.features.present[:, -1]).tolist():
-        reason = learning.decide(material, row, None, base, settings)
-        if reason in learning.TRAIN:
-            due[row] = reason
-    new = learning.train(material, due, {}, base, settings, app.trainer)
-    app.trainer.discard()  # it keeps every network it has built
-    used = dict.fromkeys(range(len(material.instruments)), base)
-    for row, model in new.items():
-        if model.verdict is Verdict.PROMOTED:
-            used[row] = model
-    return used

@@ -161,6 +161,10 @@ class Workers:
         )
         running[future] = _Running(order, time.monotonic())
 
+    def number(self) -> int:
+        """Return how many there are now, at least one: whoever asks."""
+        return max(1, len(self._able()))
+
     def _able(self) -> list[str]:
         """Return the addresses of all who may be given orders, none where nobody answers."""
         try:

@@ -16,6 +16,7 @@ from jobs import workers
 from jobs.daily import forecast
 from jobs.daily.orders import ChunkOrder, make_chunk
 from jobs.replay.backtest import backtest
+from jobs.replay.tune import tune
 from jobs.workers import connection, pool
 from jobs.workers.pool import Workers
 from stockbatch.config import PREFIX
@@ -190,6 +191,20 @@ def test_a_backtest_brings_its_own_settings(shared, make_app, wide, caplog):
     other = in_chunks(make_app(wide))
     list(backtest(other, CODE, ORIGIN, session(6)))
     assert_same(facts(shared.engine), facts(other.engine))
+
+
+@slow
+def test_a_search_tries_as_many_settings_at_a_time_as_there_are_workers(shared):
+    alone(shared)
+    run(shared, session(25))
+    options = {"trials": 4, "judging": 20, "most_tickers": 10}
+    by_one, by_two = [], []
+    tune(shared, CODE, session(21), **options, on_trial=by_one.append)
+    shared.settings = shared.settings.model_copy(update={"workers": 2})
+    tune(shared, CODE, session(21), **options, on_trial=by_two.append)
+    assert len(by_one) == len(by_two) == 1 + 4
+    # The first few are drawn by lot: nothing that came of others has a say.
+    assert by_two == by_one
 
 
 @pytest.fixture
