@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 
 from jobs import files
 from jobs.app import App
-from jobs.care.manifest import Manifest, alone, explained
+from jobs.care.folders import Local, explained
+from jobs.care.manifest import Manifest
 from jobs.care.parquet import BLOCK, blocks, fingerprint_of, schema_of
 from jobs.daily.losses import WINDOWS
 from jobs.isolation import one_by_one
@@ -97,26 +98,27 @@ def archive(app: App, folder: Path) -> Iterator[Archived]:
         with Session(owner) as db, db.begin():
             archives.claim(db)  # who may not is told at once
             codes = archives.calendars(db)
-        with alone(folder):
-            manifest = _manifest(folder)
+        place = Local(folder)
+        with place.alone():
+            manifest = _manifest(place)
             with one_by_one() as each:
                 for code in codes:
                     with each():
                         yield from _archive_calendar(app, owner, manifest, code)
-            with explained(folder):
+            with explained(place.shown()):
                 manifest.settle()
     finally:
         owner.dispose()
 
 
-def _manifest(folder: Path) -> Manifest:
+def _manifest(folder: Local) -> Manifest:
     """Return the list of our files in a folder, without what a killed archive was writing."""
-    with explained(folder):
-        manifest = Manifest(folder, lambda file: fingerprint_of(file) is not None)
+    with explained(folder.shown()):
+        manifest = Manifest(folder, lambda name: fingerprint_of(folder.source(name)) is not None)
         for contents in (FORECASTS, SCORES):
-            for file in manifest.surplus(folder / contents.name, set()):
-                if file.suffix != ".parquet":
-                    manifest.remove(file)
+            for name in manifest.surplus(contents.name, set()):
+                if not name.endswith(".parquet"):
+                    manifest.remove(name)
     return manifest
 
 
@@ -178,7 +180,7 @@ def _archive_month(app: App, db: Session, manifest: Manifest, month: Month) -> A
             forecasts=written.forecasts,
             scores=written.scores,
             bytes=written.size,
-            folder=printable(str(manifest.folder)),
+            folder=printable(manifest.folder.shown()),
         )
         app.on_event("archive: commit")
     return Archived(month=month, written=written, waiting=waiting)
@@ -188,10 +190,11 @@ def _write(app: App, db: Session, manifest: Manifest, month: Month, part: int) -
     """Write the files of a month, and read them again; return what they hold."""
     counts, size = [], 0
     for contents in (FORECASTS, SCORES):
-        file = _file(manifest.folder, contents, month, part)
-        with explained(file):
+        name = _name(contents, month, part)
+        file = Path(manifest.folder.shown(name))
+        with explained(str(file)):
             app.on_event("archive: write")
-            _write_file(db, manifest, file, contents)
+            _write_file(db, manifest, name, contents)
             app.on_event("archive: read")
             counts.append(_compared(db, file, contents))
             size += file.stat().st_size
@@ -199,25 +202,26 @@ def _write(app: App, db: Session, manifest: Manifest, month: Month, part: int) -
     return Written(forecasts=forecasts, scores=scores, size=size)
 
 
-def _file(folder: Path, contents: Contents, month: Month, part: int) -> Path:
-    place = folder / contents.name / f"calendar={quote(month.calendar, safe='')}"
-    place = place / f"year={month.day.year}" / f"month={month.day.month}"
-    return place / f"{contents.name}-{part}.parquet"
+def _name(contents: Contents, month: Month, part: int) -> str:
+    folders = [contents.name, f"calendar={quote(month.calendar, safe='')}"]
+    folders += [f"year={month.day.year}", f"month={month.day.month}"]
+    return "/".join([*folders, f"{contents.name}-{part}.parquet"])
 
 
-def _write_file(db: Session, manifest: Manifest, file: Path, contents: Contents) -> None:
+def _write_file(db: Session, manifest: Manifest, name: str, contents: Contents) -> None:
     """Write what was chosen; a file in its place is one that no archive was committed with."""
-    if manifest.has(file) and file.exists():
+    file = Path(manifest.folder.shown(name))
+    if manifest.has(name) and file.exists():
         _require_in_database(db, file, contents)
     schema = schema_of(archives.columns(db, contents), contents.name)
-    _make_folder(file.parent, manifest.folder)
+    _make_folder(file.parent, Path(manifest.folder.shown()))
 
     def fill(partial: Path) -> None:
         with partial.open("wb") as sink, parquet.ParquetWriter(sink, schema) as writer:
             for block in blocks(archives.rows(db, contents), schema):
                 writer.write_table(block)
 
-    manifest.write(file, fill)
+    manifest.write(name, fill)
 
 
 def _make_folder(folder: Path, within: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv, parquet
@@ -29,8 +29,8 @@ def schema_of(columns: Mapping[str, str], made_from: str) -> pa.Schema:
     return pa.schema(fields, {_MADE_FROM: made_from})
 
 
-def fingerprint_of(file: Path) -> str | None:
-    """Return the fingerprint that a file carries; None where it cannot be read."""
+def fingerprint_of(file: Any) -> str | None:
+    """Return the fingerprint that a file, or an open one, carries; None where it cannot be read."""
     try:
         metadata: dict[bytes, bytes] = parquet.read_schema(file).metadata or {}
     except (OSError, pa.ArrowException):

@@ -1,6 +1,5 @@
 """`stockbatch export`: Parquet files for a data lake."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,10 @@ from jobs.commands.tables import number, words
 
 
 def export(
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Made where there is none.")],
+    to: Annotated[
+        str,
+        typer.Option(metavar="FOLDER", help="Made where there is none; or s3://BUCKET/PATH."),
+    ],
 ) -> None:
     """Write the views of schema `bi` and the bars as Parquet; again: only what has changed."""
     context.require("stockbatch export", "pyarrow", extra="export")
@@ -18,7 +20,7 @@ def export(
     from jobs.care import export as job
 
     with running(context.settings(), create=False) as app:
-        renewals = job.export(app, to.absolute())
+        renewals = job.export(app, to)
     columns = [words("relation"), *map(number, ("parts", "written", "removed"))]
     rows = [
         {

@@ -23,6 +23,7 @@ from stockbatch.providers.base import BarProvider, ProviderKind, ProviderSetting
 GROUP = "stockbatch.providers"
 OURS = (
     EntryPoint("csv", "stockbatch.providers.csv:KIND", GROUP),
+    EntryPoint("parquet", "stockbatch.providers.parquet:KIND", GROUP),
     EntryPoint("demo", "stockbatch.providers.demo:KIND", GROUP),
     EntryPoint("yfinance", "stockbatch.providers.yahoo:KIND", GROUP),
     EntryPoint("alpha_vantage", "stockbatch.providers.alpha_vantage:KIND", GROUP),

@@ -24,7 +24,9 @@ FIELDS = (
     *QUANTILE_COLUMNS,
 )
 
-# Method and kind come as their places in the lists asked for: `matrix` carries numbers only.
+# Method and kind come as their places in the lists asked for: `matrix` carries numbers only. Scores
+# are looked up one by one (OFFSET 0 keeps the planner from anything else): to join them it would
+# read all there are, for every part of the tickers.
 _SCORED = f"""
 SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     array_position(%(methods)s::text[], f.method) AS method,
@@ -33,7 +35,10 @@ SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
     f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
 FROM stockbatch.forecasts AS f
-JOIN stockbatch.scores AS s ON s.forecast_id = f.id AND s.status <> %(no_session)s
+CROSS JOIN LATERAL (
+    SELECT revision, actual_close, actual_log_return FROM stockbatch.scores
+    WHERE forecast_id = f.id AND status <> %(no_session)s OFFSET 0
+) AS s
 WHERE f.instrument_id = ANY(%(ids)s)
     AND f.target_session BETWEEN %(first)s AND %(last)s AND f.horizon = 1
 """

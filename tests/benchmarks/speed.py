@@ -111,7 +111,7 @@ def engine(file: Path, count: int) -> Measured:
         seconds = []
         for _ in range(2):
             started = time.perf_counter()
-            base, new = _train(whole, rows, settings, trainer)
+            base, new = train(whole, rows, settings, trainer)
             seconds.append((time.perf_counter() - started) / len(rows))
     started = time.perf_counter()
     for model in new.values():
@@ -132,7 +132,7 @@ def engine(file: Path, count: int) -> Measured:
     }
 
 
-def _train(
+def train(
     whole: Material, rows: Places, settings: Settings, trainer: Trainer
 ) -> tuple[TrainedModel, dict[int, TrainedModel]]:
     """Return the base and the ticker models by place in `rows`, trained in chunks."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stockbatch.market.adjustments import SIMPLE_SPLITS
 from stockbatch.providers.csv.cells import simple_ratios
-from stockbatch.providers.csv.header import Header
+from stockbatch.providers.csv.header import Header, Reading
 from stockbatch.records import Floats, PriceBasis, Sessions
 
 SPLIT_ERROR = 0.005
@@ -37,7 +37,7 @@ def understand(
     numbers: MutableMapping[str, Floats],
     sessions: Sessions,
     same_ticker: NDArray[np.bool_],
-    wanted: PriceBasis | None,
+    reading: Reading,
 ) -> Understood:
     """Tell the basis of rows sorted by ticker and session, all arrays of shape (rows,).
 
@@ -45,8 +45,8 @@ def understand(
     snapped to simple ratios, or taken away where the prices contain its splits already.
     """
     basis, why = _basis(header, numbers, same_ticker & _new_session(sessions))
-    if wanted is not None:
-        basis, why = wanted, "as stated by --basis"
+    if reading.basis is not None:
+        basis, why = reading.basis, f"as stated by {reading.basis_by}"
     if basis is not PriceBasis.AS_TRADED:
         numbers.pop("split", None)
     elif "split" in numbers:

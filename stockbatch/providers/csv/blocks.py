@@ -24,8 +24,9 @@ PIECES = 8
 """Into so many such a block is cut: all but those with odd lines are then parsed fast."""
 MOST_LINES_OF_A_CELL = 100
 
-_READERS = {"volume": as_volume, "split": as_split}
-_CHECKS = {
+READERS = {"volume": as_volume, "split": as_split}
+"""What reads the cells of columns that as_number does not."""
+CHECKS = {
     "volume": Check.BAD_VOLUME,
     "split": Check.BAD_SPLIT,
     "dividend": Check.BAD_DIVIDEND,
@@ -144,12 +145,12 @@ class _Careful:
     def _column(
         self, at: int, name: str, rows: list[list[str]], lines: list[int]
     ) -> NDArray[np.float64]:
-        read, values = _READERS.get(name, as_number), np.full(len(rows), np.nan)
+        read, values = READERS.get(name, as_number), np.full(len(rows), np.nan)
         for place, row in enumerate(rows):
             try:
                 values[place] = read(row[at], self._mark)
             except ValueError as error:
-                check = _CHECKS.get(name, Check.UNREADABLE_LINE)
+                check = CHECKS.get(name, Check.UNREADABLE_LINE)
                 self._faults.cell(Fault(lines[place], self._names[at], str(error), check))
         return values
 

@@ -252,7 +252,7 @@ def _parquet(path: Path, packed: IO[bytes]) -> bytes:
     for field, column in zip(table.schema, table.columns, strict=True):
         unnamed = field.name.startswith("__index_level_") and pa.types.is_timestamp(field.type)
         names.append("date" if unnamed else field.name)
-        columns.append(_texts(column))
+        columns.append(texts_of(column))
     written = io.BytesIO()
     pyarrow.csv.write_csv(pa.table(columns, names=names), written)
     return written.getvalue()
@@ -266,8 +266,8 @@ def _longest(column: Any) -> int:
     return max((length or 0 for length in lengths), default=0)
 
 
-def _texts(column: Any) -> Any:
-    """Return the texts that `_written` would write of a column."""
+def texts_of(column: Any) -> Any:
+    """Return the texts that stand for a typed column of Parquet in CSV."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

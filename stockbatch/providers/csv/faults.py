@@ -50,7 +50,7 @@ class Faults:
         if len(self.cells) < MOST:
             self.cells.setdefault(fault.line, fault)
 
-    def judge(self, path: Path, rows: int) -> None:
+    def judge(self, path: Path | str, rows: int) -> None:
         """Raise BadFile where most lines, or most cells of a column, cannot be read."""
         if 2 * self.left_out > rows + self.left_out:
             first = min(self.lines.values(), key=lambda fault: fault.line)

@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, NoReturn
 from urllib.parse import unquote
 
@@ -43,6 +43,8 @@ class Reading:
     dates: Literal["exchange", "written"] | None = None
     """Whether a stamp means the day that is written or the exchange's own."""
     basis: PriceBasis | None = None
+    basis_by: str = "--basis"
+    """What states the basis, as it is shown."""
 
     @classmethod
     def of(cls, chosen: Mapping[str, str]) -> "Reading":
@@ -118,6 +120,14 @@ def read_header(path: Path, reading: Reading = AS_IT_IS) -> Header:
     return _refuse(path, best[1], best[2])
 
 
+def header_of(path: str, names: Sequence[str], below: Rows, reading: Reading) -> Header:
+    """Tell what columns of known names hold, by some rows; raises BadFile where one lacks."""
+    columns = _columns(names, below)
+    if columns.keys() >= set(REQUIRED):
+        return _header(path, (1, list(names)), columns, below, "", reading)
+    return _pairs((1, list(names)), "") or _refuse(path, 1, list(names))
+
+
 def rows_until_broken(path: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
     """Yield the rows of a file up to one that cannot be read; raises BadFile if that is the first.
 
@@ -134,7 +144,7 @@ def rows_until_broken(path: Path, delimiter: str) -> Generator[tuple[int, list[s
                 raise
 
 
-def _refuse(path: Path, line: int, cells: list[str]) -> NoReturn:
+def _refuse(path: Path | str, line: int, cells: list[str]) -> NoReturn:
     if not cells:
         refuse(path, 1, 1, "the file is empty")
     columns = _columns(cells, ())
@@ -154,7 +164,7 @@ def _refuse(path: Path, line: int, cells: list[str]) -> NoReturn:
 
 
 def _header(
-    path: Path,
+    path: Path | str,
     row: tuple[int, list[str]],
     columns: dict[str, int],
     below: Rows,
@@ -333,7 +343,7 @@ def _without_names(rows: Rows, delimiter: str) -> Header | None:
     )
 
 
-def ticker_of(path: Path) -> str:
+def ticker_of(path: PurePath) -> str:
     """Return the ticker a file is named after, percent-decoded: %5EGSPC.csv.gz holds ^GSPC.
 
     Investing.com calls its files "TSLA Historical Data.csv".

@@ -89,7 +89,7 @@ def _lines(path: Path, largest: int) -> Generator[str]:
         refuse(path, number + 1, 1, f"the compressed data is broken: {error}")
 
 
-def refuse(path: Path, line: int, column: int | str, reason: str) -> NoReturn:
+def refuse(path: Path | str, line: int, column: int | str, reason: str) -> NoReturn:
     """Raise BadFile; of what a file says, a message repeats the beginning only."""
     if len(reason) > LONGEST_REASON:
         reason = f"{reason[:LONGEST_REASON]} …"

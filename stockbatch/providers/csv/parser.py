@@ -19,7 +19,7 @@ from stockbatch.providers.csv.header import (
     ticker_of,
 )
 from stockbatch.providers.csv.lines import refuse
-from stockbatch.providers.csv.rows import gather, table_of
+from stockbatch.providers.csv.rows import Rows, gather, table_of
 from stockbatch.providers.csv.table import Table
 
 SAMPLE_ROWS = 1000
@@ -53,14 +53,20 @@ def _table(path: Path, header: Header, reading: Reading, mark: str) -> Table:
     plain = mark == "." and _plain(path, header)
     blocks = read_blocks(path, header, mark, faults, plain=plain)
     rows = gather(blocks, header, ticker_of(path))
+    table = judged(path, rows, header, reading, faults)
+    if not len(table.sessions):
+        refuse(path, header.lines + 1, 1, "there are no rows below the header")
+    return table
+
+
+def judged(path: Path | str, rows: Rows, header: Header, reading: Reading, faults: Faults) -> Table:
+    """Return the table of rows; raises BadFile where they are no daily bars, or most are odd."""
     try:
         table = table_of(path, rows, header, reading, faults)
     except ValueError as error:
         faults.judge(path, len(rows.lines))
         refuse(path, header.lines + 1, 1, str(error))
     faults.judge(path, len(table.sessions))
-    if not len(table.sessions):
-        refuse(path, header.lines + 1, 1, "there are no rows below the header")
     return table
 
 

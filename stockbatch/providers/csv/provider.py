@@ -12,7 +12,6 @@ import numpy as np
 from stockbatch.exceptions import (
     BadFile,
     ProviderError,
-    UnknownCalendar,
     UnknownTicker,
     UnreadableFile,
 )
@@ -206,7 +205,7 @@ class CsvFiles:
 
     def _bars(self, contents: _Contents, request: BarRequest) -> FetchedBars:
         file = contents.of(request.symbol)[-1]
-        found = _part(self._table(file), file, request)
+        found = self._table(file).answer(request)
         if not len(found.bars):
             raise no_data(self.name, request)
         return found
@@ -228,7 +227,7 @@ class CsvFiles:
             stated = self._reading.basis or table.basis_stated
             for symbol in symbols:
                 try:
-                    part = _part(table, file, asked[symbol])
+                    part = table.answer(asked[symbol])
                 except ProviderError as error:
                     errors[symbol] = error
                     continue
@@ -314,22 +313,6 @@ class CsvFiles:
             self._last = None  # two are never in memory
             self._last = file, stamp, read(file, self._reading)
         return self._last[2]
-
-
-def _part(table: Table, file: Path, request: BarRequest) -> FetchedBars:
-    """Return what one file has of a request, be it nothing."""
-    try:
-        table = table.on(request.calendar)
-    except (ValueError, UnknownCalendar) as error:
-        raise BadFile(path=file, line=1, column=1, reason=error) from None
-    rows = table.rows(request.symbol, request.first, request.last)
-    return FetchedBars(
-        symbol=request.symbol,
-        bars=table.bars(rows),
-        actions=table.actions(rows),
-        price_basis=table.basis,
-        findings=table.findings.get(request.symbol, ()),
-    )
 
 
 def _by_file(files: Mapping[str, Sequence[Path]]) -> dict[Path, list[str]]:

@@ -110,7 +110,9 @@ def _codes(column: "pd.Series[Any]", known: dict[str, int]) -> NDArray[np.int32]
     return codes[places]
 
 
-def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: Faults) -> Table:
+def table_of(
+    path: Path | str, rows: Rows, header: Header, reading: Reading, faults: Faults
+) -> Table:
     """Sort rows by ticker and session, leaving out those without either, which go to `faults`.
 
     Raises ValueError where the file is not one of daily bars, or which ticker a row is of is open.
@@ -142,7 +144,7 @@ def table_of(path: Path, rows: Rows, header: Header, reading: Reading, faults: F
     numbers = {name: rows.numbers.pop(name)[order] for name in list(rows.numbers)}
     numbers.setdefault("volume", np.full(len(key), np.nan))
     same_ticker = np.concatenate([[False], rank[1:] == rank[:-1]])[: len(rank)]
-    basis = understand(header, numbers, sessions, same_ticker, reading.basis)
+    basis = understand(header, numbers, sessions, same_ticker, reading)
     instants = stamps.instants
     return Table(
         path=path,

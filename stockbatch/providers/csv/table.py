@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stockbatch.exceptions import BadFile, UnknownCalendar
 from stockbatch.market import sessions as calendars
 from stockbatch.providers.csv.dates import Instants
 from stockbatch.providers.csv.lines import refuse
 from stockbatch.records import (
     ActionKind,
+    BarRequest,
     Bars,
     CorporateAction,
+    FetchedBars,
     Finding,
     Floats,
     PriceBasis,
@@ -29,7 +32,7 @@ from stockbatch.records import (
 class Table:
     """The bars of one file, sorted by ticker and session, in arrays of shape (rows,)."""
 
-    path: Path
+    path: Path | str
     tickers: tuple[str, ...]
     offsets: NDArray[np.intp]
     """Where each ticker's rows begin, and the end: shape (tickers + 1,)."""
@@ -85,6 +88,21 @@ class Table:
                 refuse(self.path, 1, 1, reason)
             days = days if closed < closed_as_written else written
         return frozen(days[places])
+
+    def answer(self, request: BarRequest) -> FetchedBars:
+        """Return what there is of a request, be it nothing; raises BadFile."""
+        try:
+            table = self.on(request.calendar)
+        except (ValueError, UnknownCalendar) as error:
+            raise BadFile(path=self.path, line=1, column=1, reason=error) from None
+        rows = table.rows(request.symbol, request.first, request.last)
+        return FetchedBars(
+            symbol=request.symbol,
+            bars=table.bars(rows),
+            actions=table.actions(rows),
+            price_basis=table.basis,
+            findings=table.findings.get(request.symbol, ()),
+        )
 
     def rows(self, ticker: str, first: date | None, last: date) -> slice:
         """Return where the rows of `ticker` from `first` to `last` are, both included."""

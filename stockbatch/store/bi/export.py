@@ -1,6 +1,7 @@
 """What is exported: relations in parts, what tells that a part has changed, and its rows.
 
-Beside the views stand the accepted bars, as traded, which no view shows.
+Beside the views stand the accepted bars, as traded, which no view shows, with their splits and
+dividends: what the provider `parquet` makes the same bars of.
 """
 
 import hashlib
@@ -22,11 +23,18 @@ Fingerprints = dict[date | None, str]
 BARS = f"""
 SELECT b.session, s.close_at AS session_close_at, i.ticker, i.currency, i.calendar,
     i.demo AS is_demo, b.open, b.high, b.low, b.close, b.volume, b.price_basis, b.state,
-    split_part(source.specification, ':', 1) AS provider, b.revision, b.fetched_at AS updated_at
+    split_part(source.specification, ':', 1) AS provider, b.revision, b.fetched_at AS updated_at,
+    split.value AS split, dividend.value AS dividend
 FROM stockbatch.bars AS b
 JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
 JOIN stockbatch.sources AS source ON source.id = b.source_id
 LEFT JOIN stockbatch.sessions AS s ON s.calendar = i.calendar AND s.session = b.session
+LEFT JOIN stockbatch.corporate_actions AS split ON split.instrument_id = b.instrument_id
+    AND split.session = b.session AND split.kind = '{ActionKind.SPLIT}'
+    AND split.retracted_at IS NULL
+LEFT JOIN stockbatch.corporate_actions AS dividend ON dividend.instrument_id = b.instrument_id
+    AND dividend.session = b.session AND dividend.kind = '{ActionKind.DIVIDEND}'
+    AND dividend.retracted_at IS NULL
 WHERE b.state <> '{BarState.QUARANTINED}'
 """
 PRICES = "price_and_forecast"
@@ -66,7 +74,8 @@ def fingerprints(db: Session, of: Sequence[Relation]) -> dict[str, Fingerprints]
     """Return, by name, a word for every part that has rows: another one when any has changed.
 
     Of facts, texts, flags and instants are looked at: what comes from other tables is of these
-    types, and numbers never change without `updated_at`. Reads every row.
+    types, but for splits and dividends, and numbers never change without `updated_at`. Reads every
+    row.
     """
     made = {one.name: _fingerprints(db, one) for one in of if one.name != PRICES}
     told = [made[name] for name in ("bars", "forecast_history", "events")]
@@ -104,7 +113,9 @@ def _telling(relation: Relation) -> list[str]:
     if not relation.is_monthly:
         return [name for name in relation.columns if name != ALWAYS_CHANGING]
     words = [name for name, kind in relation.columns.items() if kind in ("text", "bool")]
-    return [*words, "session_close_at", "updated_at"]
+    # What a bar went ex of may come, and be taken back, without another bar.
+    actions = [name for name in ("split", "dividend") if relation.name == "bars"]
+    return [*words, *actions, "session_close_at", "updated_at"]
 
 
 def _fingerprints(db: Session, relation: Relation) -> Fingerprints:

@@ -18,6 +18,7 @@ from jobs import cli
 from jobs.care import archive as job
 from jobs.care.archive import archive
 from jobs.care.export import export
+from jobs.care.folders import Local
 from jobs.care.prune import prune_backtests
 from jobs.replay.backtest import backtest
 from stockbatch import database
@@ -627,7 +628,7 @@ def test_folders_that_cannot_be_written(app, tmp_path):
         list(archive(app, tmp_path))
     assert (month / "archived_forecasts-1.parquet").read_text() == "somebody else's"
     nothing_changed(app, before)
-    with job.alone(tmp_path), pytest.raises(ExportInProgress):
+    with Local(tmp_path).alone(), pytest.raises(ExportInProgress):
         list(archive(app, tmp_path))
 
 

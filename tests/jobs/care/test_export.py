@@ -13,15 +13,19 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from jobs import cli
 from jobs.care import export as job
 from jobs.care import manifest
 from jobs.care.export import export
+from jobs.care.folders import Bucket, Local
 from stockbatch import database
 from stockbatch.exceptions import ExportFailed, ExportInProgress
 from stockbatch.store import bi, instruments
+from tests.support.buckets import object_store
 from tests.support.disk import small_disk
 from tests.support.market import Market, dump, fetch, run, session
 
@@ -219,7 +223,7 @@ def test_a_restated_bar_changes_later_averages_and_a_split_all_prices(
             {"day": session(0)},
         )
     of = changed(changing, tmp_path)
-    assert not of["bars"]
+    assert of["bars"] == {"bars/year=2024/month=6/bars.parquet"}
     assert len(of["price_and_forecast"]) == len(list((tmp_path / "bars").rglob("*.parquet")))
 
 
@@ -285,6 +289,7 @@ VICTIM = """
 import json, os, pathlib, signal, sys
 from jobs.app import App
 from jobs.care.export import export
+from jobs.care.folders import Bucket, Local
 from stockbatch import database
 from stockbatch import config, database
 
@@ -308,7 +313,7 @@ pathlib.Path.replace = watched
 settings = config.Settings(home=order["home"], database_url=order["url"])
 app = App(settings=settings, engine=database.engine(settings), trainer=None)
 app.on_event = come
-export(app, pathlib.Path(order["folder"]))
+export(app, order["folder"])
 """
 
 
@@ -338,7 +343,7 @@ def test_a_killed_export_leaves_whole_files_and_is_finished_by_the_next(
 
 
 def test_two_exporters_do_not_meet(stored, tmp_path):
-    with manifest.alone(tmp_path), pytest.raises(ExportInProgress, match=str(tmp_path)):
+    with Local(tmp_path).alone(), pytest.raises(ExportInProgress, match=str(tmp_path)):
         export(stored, tmp_path)
     export(stored, tmp_path)
 
@@ -476,5 +481,167 @@ def test_what_a_version_without_a_list_has_written_is_known(stored, tmp_path):
 @pytest.mark.parametrize("line", ["../outside", "/etc/passwd", "bars/../../outside", ""])
 def test_a_list_that_was_tampered_with_leads_nowhere_else(tmp_path, line):
     (tmp_path / manifest.NAME).write_text(f"{line}\n")
-    found = manifest.Manifest(tmp_path, lambda _file: False)
-    assert found.surplus(tmp_path.parent, set()) == []
+    found = manifest.Manifest(Local(tmp_path), lambda _file: False)
+    assert not any(found.surplus(name, set()) for name in ("..", "", "bars", "/etc"))
+
+
+@pytest.fixture(scope="module")
+def store():
+    with object_store() as variables:
+        yield variables
+
+
+@pytest.fixture
+def lake(store, monkeypatch, tmp_path):
+    """The URL of a folder of its own in an object store, that the environment leads to."""
+    for name, value in store.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://lake/{tmp_path.name}"
+
+
+def bucket():
+    return fs.FileSystem.from_uri("s3://lake")[0]
+
+
+def objects(url):
+    """Return when each object below a URL came, by its name."""
+    path = url.removeprefix("s3://")
+    found = bucket().get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    return {o.path[len(path) + 1 :]: o.mtime_ns for o in found if o.type == fs.FileType.File}
+
+
+def brought(url, folder):
+    """Return a folder of this machine with what is below a URL."""
+    fs.copy_files(url, str(folder))
+    return folder
+
+
+def put(url, content):
+    with bucket().open_output_stream(url.removeprefix("s3://")) as stream:
+        stream.write(content)
+
+
+def written(renewals):
+    return sum(len(one.stale) for one in renewals)
+
+
+def test_an_object_store_holds_what_the_database_holds(changing, lake, tmp_path):
+    put(f"{lake}/bars/year=2023/notes.txt", b"not ours")
+    put(f"{lake}/others/bars.parquet", b"not ours either")
+    assert written(export(changing, lake)) > 20
+    same(brought(lake, tmp_path / "first"), changing.engine)
+    before = objects(lake)
+    assert all(not one.stale and not one.surplus for one in export(changing, lake))
+    assert objects(lake) == before
+    put(f"{lake}/instruments/instruments.parquet", b"PAR1 but not really PAR1")
+    run(changing, session(1))
+    renewals = {one.relation.name: len(one.stale) for one in export(changing, lake)}
+    assert (renewals["bars"], renewals["instruments"]) == (1, 1)
+    same(brought(lake, tmp_path / "then"), changing.engine)
+    assert (tmp_path / "then/bars/year=2023/notes.txt").read_bytes() == b"not ours"
+    assert (tmp_path / "then/others/bars.parquet").read_bytes() == b"not ours either"
+
+
+def test_rows_that_are_gone_are_gone_from_an_object_store(changing, lake, tmp_path, engine_of):
+    export(changing, lake)
+    with engine_of(changing).begin() as db:
+        db.execute(text("DELETE FROM stockbatch.bars WHERE session < '2023-12-01'"))
+    renewals = {one.relation.name: one for one in export(changing, lake)}
+    assert "bars/year=2023/month=11/bars.parquet" in renewals["bars"].surplus
+    same(brought(lake, tmp_path), changing.engine)
+    assert set(objects(lake)) == set((tmp_path / manifest.NAME).read_text().splitlines()) | {
+        manifest.NAME
+    }
+
+
+def test_an_object_that_stands_where_ours_is_to_be_is_told(stored, lake):
+    put(f"{lake}/instruments/instruments.parquet", b"precious")
+    with pytest.raises(ExportFailed, match=f"{lake}/instruments/.* cannot be written: somebody"):
+        export(stored, lake)
+    with bucket().open_input_stream(f"{lake[5:]}/instruments/instruments.parquet") as stream:
+        assert stream.read() == b"precious"
+
+
+def test_two_exporters_do_not_meet_in_an_object_store(stored, lake):
+    with (
+        Session(stored.engine) as db,
+        Bucket(lake).alone(db),
+        pytest.raises(ExportInProgress, match=lake),
+    ):
+        export(stored, lake)
+    export(stored, lake)
+
+
+def test_what_fails_half_way_leaves_no_object(stored, lake, monkeypatch, tmp_path):
+    of_rows, count = job.blocks, iter(range(1000))
+
+    def breaking(lines, schema):
+        for block in of_rows(lines, schema):
+            yield block
+            if next(count) == 7:
+                raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(job, "blocks", breaking)
+    with pytest.raises(ExportFailed, match="cannot be written: No space left on device"):
+        export(stored, lake)
+    assert len([name for name in objects(lake) if name.endswith(".parquet")]) == 7
+    export(stored, lake)
+    same(brought(lake, tmp_path), stored.engine)
+
+
+def test_a_killed_export_to_an_object_store_is_finished_by_the_next(stored, lake, tmp_path):
+    url = stored.settings.database_url.get_secret_value()
+    order = {"home": str(tmp_path), "url": url, "folder": lake, "event": "part", "count": 9}
+    command = [sys.executable, "-c", VICTIM, json.dumps(order)]
+    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    before = objects(lake)
+    assert len([name for name in before if name.endswith(".parquet")]) == 8
+    export(stored, lake)
+    same(brought(lake, tmp_path / "lake"), stored.engine)
+    after = objects(lake)
+    assert all(after[name] == at for name, at in before.items() if name.endswith(".parquet"))
+
+
+@pytest.mark.parametrize(
+    ("to", "reason"),
+    [
+        ("s3://nobucket/lake", "there is no such bucket"),
+        ("s3://key:hunter2@lake/x", "keys do not belong into a URL"),
+        ("https://example.com/lake", "https:// is not known here"),
+    ],
+)
+def test_stores_that_cannot_be_written_to(stored, lake, to, reason):
+    with pytest.raises(ExportFailed, match=reason) as it:
+        export(stored, to)
+    assert "hunter2" not in str(it.value)
+    assert not objects(lake)
+
+
+BARS = """
+SELECT i.ticker, b.session, b.open, b.high, b.low, b.close, b.volume, b.price_basis, b.revision,
+    (SELECT string_agg(concat_ws(' ', a.kind, a.value, a.in_prices), ',' ORDER BY a.kind)
+        FROM stockbatch.corporate_actions AS a
+        WHERE a.instrument_id = b.instrument_id AND a.session = b.session) AS actions
+FROM stockbatch.bars AS b JOIN stockbatch.instruments AS i ON i.id = b.instrument_id
+ORDER BY 1, 2
+"""
+
+
+@pytest.mark.parametrize("place", ["a folder", "a store"])
+def test_the_provider_parquet_makes_the_same_bars_of_it(
+    make_app, stored, market, tmp_path, lake, place
+):
+    to = lake if place == "a store" else str(tmp_path / "lake")
+    export(stored, to)
+    expected = fetch(stored.engine, BARS)
+    assert any(row["actions"] and "split" in row["actions"] for row in expected)
+    anew = make_app(market)
+    run(anew, session(SESSIONS - 1), provider=f"parquet:{to}/bars")
+    assert fetch(anew.engine, BARS) == expected
+    onto = make_app(market)  # what its own provider gave is compared with
+    run(onto, session(-1))
+    for offset in range(SESSIONS):
+        run(onto, session(offset), provider=f"parquet:{to}/bars")
+    assert fetch(onto.engine, BARS) == expected
+    findings = "SELECT check_name, message FROM stockbatch.data_issues"
+    assert fetch(onto.engine, findings) == fetch(stored.engine, findings)

@@ -432,7 +432,7 @@ def test_what_is_wrong_about_a_provider_is_told_by_where_it_is_set(write, monkey
     options = {"providers": {"yfinance": {"requests_per_second": "fast"}}}
     assert sorted(map(str, config.problems(None, MODELS, **options))) == [
         "environment: STOCKBATCH_PROVIDERS__YAHOO: unknown; there are "
-        "csv, demo, yfinance, alpha_vantage",
+        "csv, parquet, demo, yfinance, alpha_vantage",
         "environment: STOCKBATCH_PROVIDERS__YFINANCE__PATIENCE: unknown; did you mean"
         " patience_minutes?",
         "options: providers.yfinance.requests_per_second: Input should be a valid number, unable"

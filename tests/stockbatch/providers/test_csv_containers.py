@@ -188,7 +188,7 @@ def test_instants_keep_their_zone():
     import pyarrow as pa
 
     instants = pd.to_datetime(["2024-06-26 22:00:00+00:00", "2024-06-27 22:00:00+00:00"])
-    texts = containers._texts(pa.chunked_array([pa.array(instants)])).to_pylist()
+    texts = containers.texts_of(pa.chunked_array([pa.array(instants)])).to_pylist()
     assert texts == ["2024-06-26 22:00:00+00:00", "2024-06-27 22:00:00+00:00"]
 
 

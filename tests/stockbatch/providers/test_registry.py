@@ -164,7 +164,8 @@ def test_a_package_adds_a_provider(stockbatch, install, engine, monkeypatch):
     assert stockbatch("config", "check")[0] == 0
     status, out, _ = stockbatch("doctor")
     assert status == 0
-    assert "ok     providers: there are csv:PATH, demo, yfinance, alpha_vantage or quotes" in out
+    known = "csv:PATH, parquet:PATH, demo, yfinance, alpha_vantage or quotes"
+    assert f"ok     providers: there are {known}" in out
     assert "ok     provider quotes: begins at 50" in out
     out = stockbatch("config", "show")[1]
     assert '[providers.quotes]\ntoken = "***"' in out
@@ -174,7 +175,7 @@ def test_a_package_adds_a_provider(stockbatch, install, engine, monkeypatch):
 
 def test_its_settings_are_checked(stockbatch, install, monkeypatch):
     status, out, _ = stockbatch("--set", "providers.quotes.token=x", "config", "check")
-    known = "there are csv, demo, yfinance, alpha_vantage"
+    known = "there are csv, parquet, demo, yfinance, alpha_vantage"
     assert (status, out) == (2, f"wrong  options: providers.quotes: unknown; {known}\n")
     install("quotes", QUOTES)
     assert stockbatch("--set", "providers.quotes.token=x", "config", "check")[0] == 0
@@ -252,7 +253,9 @@ def test_our_names_stay_ours(install):
 
 @pytest.mark.parametrize("specification", ["", "csv", "csv:", "demo:x", "alpaca"])
 def test_unknown_providers(specification):
-    with pytest.raises(UnknownProvider, match="csv:PATH, demo, yfinance or alpha_vantage"):
+    with pytest.raises(
+        UnknownProvider, match="csv:PATH, parquet:PATH, demo, yfinance or alpha_vantage"
+    ):
         registry.create(specification, Settings())
 
 
