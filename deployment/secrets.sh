@@ -1,6 +1,7 @@
 #!/bin/sh
-# Make the secrets of a deployment in a folder: passwords of the logins of logins.sql, and the URLs
-# with which the processes connect. What is there is kept, so that it can be run again.
+# Make the secrets of a deployment in a folder: passwords of the logins of logins.sql, the URLs with
+# which the processes connect, and the certificate by which those of a cluster of workers know each
+# other. What is there is kept, so that it can be run again.
 #   secrets.sh FOLDER [HOST:PORT [PARAMETERS]]
 # The folder is closed to others. The files in it are readable: containers see them, one by one, as
 # users of their own.
@@ -22,5 +23,43 @@ for login in owner daemon rest dashboard; do
         "$login" "$(cat "${login}_password")" "$server" "$parameters" >"${login}_url"
 done
 [ -e alert_urls ] || : >alert_urls
-chmod 644 -- *_password *_url alert_urls
+
+# One certificate for the scheduler, the workers and who uses them. The key of the authority that signed
+# it is thrown away: nobody makes another one. To replace it, delete the three files.
+if ! [ -s cluster_ca.pem ] || ! [ -s cluster_certificate.pem ] || ! [ -s cluster_key.pem ]; then
+    work=$(mktemp -d)
+    trap 'rm -r "$work"' EXIT
+    cat >"$work/settings" <<'END'
+[req]
+distinguished_name = req
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
+[member]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth, clientAuth
+subjectAltName = DNS:stockbatch-cluster
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+END
+    sign() {
+        name=$1 && shift
+        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/$name.key" &&
+            openssl req -new -config "$work/settings" -subj "/CN=stockbatch cluster $name" \
+                -key "$work/$name.key" -out "$work/$name.csr" &&
+            openssl x509 -req -days 3650 -sha256 -extfile "$work/settings" -extensions "$name" \
+                -in "$work/$name.csr" -out "$work/$name.pem" "$@"
+    }
+    {
+        sign authority -signkey "$work/authority.key" &&
+            sign member -CA "$work/authority.pem" -CAkey "$work/authority.key" -CAcreateserial
+    } 2>"$work/said" || { cat "$work/said" >&2; exit 1; }
+    cp "$work/authority.pem" cluster_ca.pem
+    cp "$work/member.pem" cluster_certificate.pem
+    cp "$work/member.key" cluster_key.pem
+fi
+
+chmod 644 -- *_password *_url alert_urls cluster_*.pem
 echo "secrets are in $(pwd)"

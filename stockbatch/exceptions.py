@@ -85,7 +85,8 @@ StockbatchError
 │   ├── UnsuitableWorker
 │   ├── WorkerDied
 │   ├── WorkNotDone
-│   └── NoCluster
+│   ├── NoCluster
+│   └── UnfitCluster
 ├── ServiceError
 │   ├── RoleNotAllowed
 │   ├── DuplicateToken
@@ -517,6 +518,10 @@ class WorkNotDone(WorkerError):
 
 class NoCluster(WorkerError):
     """The cluster at {cluster} does not answer: {reason}"""
+
+
+class UnfitCluster(WorkerError):
+    """The cluster at {cluster} does not do all it could: {reason}"""
 
 
 class ServiceError(StockbatchError):

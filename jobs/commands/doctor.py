@@ -26,7 +26,7 @@ XNYS = "XNYS"
 
 
 def doctor(layout: options.Format = "table") -> None:
-    """Check settings, disk, database, ledger, watchlist, bars, providers and calendars."""
+    """Check settings, disk, database, ledger, workers, watchlist, bars, providers and calendars."""
     from stockbatch.exceptions import StockbatchError
 
     found = []
@@ -64,6 +64,8 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
         return
     yield "clock", lambda: _clock(settings)
     yield "ledger", lambda: _ledger(settings)
+    if settings.workers or settings.cluster:
+        yield "cluster", lambda: _cluster(settings)
     yield "watchlist", lambda: _described(watchlist)
     yield "bars", lambda: _bars(settings)
     sources = {i.provider for i in watchlist} | {f.provider for i in watchlist for f in i.fallbacks}
@@ -173,6 +175,26 @@ def _ledger(settings: Settings) -> str:
         if late := commits.after_deadline(db):
             raise CommittedLate(found="; ".join(map(str, late[:3])))
     return "every live forecast was committed before its deadline"
+
+
+def _cluster(settings: Settings) -> str:
+    from jobs import workers
+    from stockbatch.exceptions import UnfitCluster
+
+    workers.require(settings)
+    if settings.workers:
+        return f"{counted(settings.workers, 'worker')} of this machine"
+    from jobs.workers import connection
+
+    with _engine(settings) as engine:
+        found = connection.introductions(settings, engine)
+    if refused := [str(one) for one in found if one]:
+        reason = f"of {counted(len(found), 'worker')}, {len(refused)} refused. {'. '.join(refused)}"
+        raise UnfitCluster(cluster=settings.cluster, reason=reason)
+    if not found:
+        reason = "it has no worker: 'stockbatch cluster worker', on any machine, starts one"
+        raise UnfitCluster(cluster=settings.cluster, reason=reason)
+    return f"{counted(len(found), 'worker')} at {settings.cluster}"
 
 
 def _described(watchlist: list[Instrument]) -> str:

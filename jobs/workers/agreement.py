@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
-from jobs.app import App
 from stockbatch.config import Settings
 from stockbatch.methods import registry
 
@@ -23,19 +22,19 @@ def decisive(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in DECISIVE}
 
 
-def agreed(app: App, *, any_settings: bool = False) -> dict[str, str]:
+def agreed(settings: Settings, engine: Engine, *, any_settings: bool = False) -> dict[str, str]:
     """Return by name what all who work together have to have alike.
 
     With `any_settings` those do not count, because every order brings them.
     """
-    with app.engine.connect() as connection:
+    with engine.connect() as connection:
         database = str(connection.scalar(_DATABASE))
-    settings = {} if any_settings else decisive(app.settings)
+    compared = {} if any_settings else decisive(settings)
     return {
         "version": version("stockbatch"),
         "methods": " ".join(name for name, *_ in registry.described()),
         "database": database,
-        **{name: str(value) for name, value in settings.items()},
+        **{name: str(value) for name, value in compared.items()},
     }
 
 

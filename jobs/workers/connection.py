@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
+from sqlalchemy import Engine
 
-from jobs.app import App
+from jobs.app import App, running
+from jobs.isolation import told
 from jobs.workers import agreement
 from jobs.workers.pool import Workers
-from jobs.workers.process import Desk
+from jobs.workers.process import Desk, Open, introduced
 from stockbatch.config import Settings
-from stockbatch.exceptions import NoCluster
+from stockbatch.exceptions import NoCluster, UnsuitableWorker
 
 CONNECTING = 10.0
 """Seconds that a scheduler has for its first answer."""
@@ -38,10 +40,32 @@ def connected(app: App, *, any_settings: bool) -> Iterator[Workers]:
     """Have the workers of the settings. Raises NoCluster where a scheduler does not answer."""
     settings = app.settings
     hush()
-    with dask.config.set(DASK), _client(app) as client:
-        expected = agreement.agreed(app, any_settings=any_settings)
+    with dask.config.set(DASK), _client(settings, app.open_worker) as client:
+        expected = agreement.agreed(settings, app.engine, any_settings=any_settings)
         silence = 2 * 60 * settings.training_silence_minutes
         yield Workers(client, expected, silence=silence)
+
+
+def introductions(settings: Settings, engine: Engine) -> list[UnsuitableWorker | None]:
+    """Return of each worker of the cluster why it would be refused, None where it would not be.
+
+    Raises NoCluster.
+    """
+    hush()
+    with dask.config.set(DASK), _client(settings) as client:
+        expected = agreement.agreed(settings, engine)
+        answers = client.run(introduced, on_error="return")
+    return [_refused(address, answer, expected) for address, answer in sorted(answers.items())]
+
+
+def _refused(
+    address: str, answer: tuple[str, dict[str, str]] | Exception, expected: Mapping[str, str]
+) -> UnsuitableWorker | None:
+    if isinstance(answer, Exception):
+        return UnsuitableWorker(worker="without a name", address=address, reason=told(answer))
+    name, own = answer
+    reason = agreement.unlike(own, expected)
+    return UnsuitableWorker(worker=name, address=address, reason=reason) if reason else None
 
 
 def hush() -> None:
@@ -51,11 +75,12 @@ def hush() -> None:
 
 
 @contextmanager
-def _client(app: App) -> Iterator[Client]:
-    settings = app.settings
+def _client(settings: Settings, open_app: Open = running) -> Iterator[Client]:
     with ExitStack() as stack:
         try:
-            where: str | LocalCluster = settings.cluster or stack.enter_context(_local(app))
+            where: str | LocalCluster = settings.cluster or stack.enter_context(
+                _local(settings, open_app)
+            )
             client = stack.enter_context(
                 Client(where, security=security(settings), timeout=CONNECTING)
                 if settings.cluster
@@ -68,8 +93,7 @@ def _client(app: App) -> Iterator[Client]:
 
 
 @contextmanager
-def _local(app: App) -> Iterator[LocalCluster]:
-    settings = app.settings
+def _local(settings: Settings, open_app: Open) -> Iterator[LocalCluster]:
     with (
         tempfile.TemporaryDirectory(prefix="stockbatch-workers-") as scratch,
         LocalCluster(
@@ -83,7 +107,7 @@ def _local(app: App) -> Iterator[LocalCluster]:
             local_directory=scratch,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
-            plugins=(Desk(own_share(settings, settings.workers), app.open_worker),),
+            plugins=(Desk(own_share(settings, settings.workers), open_app),),
         ) as cluster,
     ):
         yield cluster

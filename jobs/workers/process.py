@@ -42,7 +42,7 @@ class Desk(WorkerPlugin):
         self._stack = ExitStack()
         self.app = self._stack.enter_context(self._open(self._settings))
         self.address = worker.address
-        self.agreed = agreement.agreed(self.app)
+        self.agreed = agreement.agreed(self.app.settings, self.app.engine)
         self._kept: dict[str, tuple[Hashable, Any]] = {}
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
@@ -59,6 +59,12 @@ class Desk(WorkerPlugin):
             self._kept[name] = key, make()
         found: Kept = self._kept[name][1]
         return found
+
+
+def introduced(dask_worker: Worker) -> tuple[str, dict[str, str]]:
+    """Return a worker's name and what it has to have alike; Dask gives it what has this name."""
+    desk = cast(Desk, dask_worker.plugins[Desk.name])
+    return str(dask_worker.name), desk.agreed
 
 
 def answer(

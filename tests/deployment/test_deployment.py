@@ -30,7 +30,8 @@ DEFAULTS = Settings()
 COMPOSE = read(DOCKER / "compose.yaml")
 PROCESSES = deployed.processes()
 LOGINS = {"migrate": "owner", "daemon": "daemon", "api": "rest", "dashboard": "dashboard"}
-LOGINS["backup"] = "owner"
+LOGINS |= {"backup": "owner", "worker": "daemon"}
+WITHOUT_DATABASE = {"scheduler"}
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 PROGRAMS = Path(sys.executable).parent
 
@@ -53,14 +54,17 @@ def test_every_file_starts_the_same_processes():
     names = {where: set() for where in ("compose", "kubernetes", "systemd")}
     for process in PROCESSES:
         names[process.where].add(process.name)
-    assert names["compose"] == names["kubernetes"] == names["systemd"] == set(LOGINS)
+    assert names["compose"] == names["kubernetes"] == names["systemd"]
+    assert names["compose"] == set(LOGINS) | WITHOUT_DATABASE
 
 
 def parse(arguments):
-    """Parse a command line without running it."""
-    group = typer.main.get_command(cli.app)
-    name, *rest = arguments
-    return group.commands[name].make_context(name, rest)
+    """Parse a command line without running it; return the values of its options."""
+    command = typer.main.get_command(cli.app)
+    while isinstance(command, typer.core.TyperGroup):
+        name, *arguments = arguments
+        command = command.commands[name]
+    return command.make_context(name, list(arguments)).params
 
 
 @every_process
@@ -98,6 +102,9 @@ def secrets(tmp_path):
 @every_process
 def test_its_settings_and_its_login_are_right(process, secrets, monkeypatch):
     assert problems(process, secrets, monkeypatch) == []
+    if process.name in WITHOUT_DATABASE:
+        assert not {file for file in process.secrets.values() if "cluster" not in file}
+        return
     url = make_url(config.load().database_url.get_secret_value())
     assert url.username == f"stockbatch_{LOGINS[process.name]}"
     assert url.password == (secrets / f"{LOGINS[process.name]}_password").read_text()
@@ -125,6 +132,9 @@ def test_it_is_given_the_time_and_the_memory_it_takes(process):
     if process.name == "daemon":
         assert process.grace_seconds > DEFAULTS.stop_grace_seconds
         assert process.memory >= (DEFAULTS.training_memory_mib + 1024) * 2**20
+    if process.name == "worker":
+        several = parse(process.arguments)["processes"]
+        assert process.memory >= (DEFAULTS.training_memory_mib + 1024) * 2**20 * several
     if process.name == "api":
         assert process.grace_seconds > listening.WAIT
 
@@ -138,8 +148,23 @@ def test_secrets_are_made_once_and_kept_to_their_owner(tmp_path):
     assert len(set(passwords)) == len(passwords)
     assert all(re.fullmatch(r"[0-9a-f]{48}", password) for password in passwords)
     assert first["alert_urls"] == ""
+    assert "KEY" in first["cluster_key.pem"]
     deployed.made_secrets(tmp_path)
     assert {file.name: file.read_text() for file in folder.iterdir()} == first
+
+
+def test_nobody_can_make_another_certificate_of_a_cluster(secrets):
+    ca, certificate, key = (secrets / f"cluster_{n}.pem" for n in ("ca", "certificate", "key"))
+    # As Python asks from 3.13 on.
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca]
+    subprocess.run([*command, certificate], check=True, capture_output=True)
+    asked = (["pkey", "-in", key, "-pubout"], ["x509", "-in", certificate, "-noout", "-pubkey"])
+    of_key, certified = (
+        subprocess.run(["openssl", *words], check=True, capture_output=True).stdout
+        for words in asked
+    )
+    assert of_key == certified
+    assert [file.name for file in secrets.iterdir() if "PRIVATE" in file.read_text()] == [key.name]
 
 
 def test_secrets_for_a_server_elsewhere(tmp_path):
@@ -222,9 +247,11 @@ def test_a_service_of_compose_is_confined(name):
         assert known, volume
         assert path.startswith("/")
     assert set(service["networks"]) <= set(COMPOSE["networks"])
-    reaches_database = "data" in service["networks"]
-    assert reaches_database == (name != "prometheus")
-    assert COMPOSE["networks"]["data"] == {"internal": True}
+    ours = {"data", "cluster"} & set(service["networks"])
+    those = {"postgres": {"data", "cluster"}, "daemon": {"data", "cluster"}, "prometheus": set()}
+    those |= {"scheduler": {"cluster"}, "worker": {"cluster"}}
+    assert ours == those.get(name, {"data"})
+    assert COMPOSE["networks"]["data"] == COMPOSE["networks"]["cluster"] == {"internal": True}
     assert ("outside" in service["networks"]) == (
         "ports" in service or name in ("daemon", "backup")
     )
@@ -285,16 +312,19 @@ def test_what_is_built_is_copied_and_not_ignored():
     needed = [project["project"]["readme"], *project["project"]["license-files"]]
     needed += [*wheel["packages"], *wheel["force-include"]]
     assert set(needed) <= set(copied)
-    # What its services need: the daemon is given alert_urls, the others are commands of an extra.
-    extras = dict(re.findall(r"AS (\w+)-packages\n(?:.+\n)*?.*--extra (\w+)", DOCKERFILE))
-    assert extras == {"daemon": "alerts", "api": "api", "dashboard": "dashboard"}
-    assert set(extras.values()) <= set(project["project"]["optional-dependencies"])
+    # What its services need: the daemon is given alert_urls, and the workers are of its image; the
+    # others are commands of an extra.
+    stages = dict(re.findall(r"AS (\w+)-packages\n((?:.+\n)+)", DOCKERFILE))
+    extras = {name: re.findall(r"--extra (\w+)", stage) for name, stage in stages.items()}
+    assert extras == {"daemon": ["alerts", "cluster"], "api": ["api"], "dashboard": ["dashboard"]}
+    named = {one for several in extras.values() for one in several}
+    assert named <= set(project["project"]["optional-dependencies"])
 
 
 def test_a_service_runs_its_own_image():
     targets = re.findall(r"^FROM runtime AS (\w+)$", DOCKERFILE, re.MULTILINE)
     assert targets == ["api", "dashboard", "daemon"]  # the last one is built unless told otherwise
-    for name in (*LOGINS, *targets):
+    for name in (*LOGINS, *WITHOUT_DATABASE, *targets):
         service = COMPOSE["services"][name]
         target = name if name in targets else "daemon"
         assert service["build"]["target"] == target
@@ -362,8 +392,12 @@ def test_a_pod_is_confined(workload):
     assert ("/scratch" in writable) == ("--scratch" in container["args"])
 
 
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+
+
 @pytest.mark.parametrize(
-    ("name", "key"), [("daemon", "MONITORING"), ("api", "API"), ("dashboard", "")]
+    ("name", "key"),
+    [("daemon", "MONITORING"), ("api", "API"), ("dashboard", ""), ("scheduler", "")],
 )
 def test_ports_of_pods_services_and_policies_agree(name, key):
     process = of("kubernetes", name)
@@ -384,7 +418,7 @@ def test_ports_of_pods_services_and_policies_agree(name, key):
         policy["spec"]["podSelector"]["matchLabels"],
     ):
         assert selector.items() <= labels.items()
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+    for probe in PROBES:
         (asked,) = (container[probe][k] for k in ("httpGet", "tcpSocket") if k in container[probe])
         assert asked["port"] == exposed["name"]
 
@@ -424,6 +458,60 @@ def test_a_pod_reaches_names_and_the_database_and_no_more_than_it_needs(name):
     assert {"ports": [{"protocol": "TCP", "port": 5432}]} in rules
     outside = [rule for rule in rules if {"protocol": "TCP", "port": 443} in rule["ports"]]
     assert len(outside) == (name in ("daemon", "backup"))
+
+
+def pods(peers):
+    """Return the names of the pods that a rule of a policy chooses, and of nothing else."""
+    found = set()
+    for peer in peers:
+        (selector,) = peer.values()
+        assert set(peer) == {"podSelector"}
+        labels = selector.get("matchLabels", {})
+        found |= {value for key, value in labels.items() if key == "app.kubernetes.io/name"}
+        found |= {v for one in selector.get("matchExpressions", []) for v in one["values"]}
+    return {name.removeprefix("stockbatch-") for name in found}
+
+
+def test_only_the_daemon_and_the_workers_reach_the_scheduler():
+    (at,) = the("Service", "stockbatch-scheduler")["spec"]["ports"]
+    ports = [{"protocol": "TCP", "port": at["port"]}]
+    address = f"tls://stockbatch-scheduler:{at['port']}"
+    (let_in,) = the("NetworkPolicy", "stockbatch-scheduler")["spec"]["ingress"]
+    assert (pods(let_in["from"]), let_in["ports"]) == ({"daemon", "worker"}, ports)
+    going = {name: [r for r in reached(name) if "scheduler" in str(r)] for name in LOGINS}
+    for name, rules in going.items():
+        allowed = [(pods(rule["to"]), rule["ports"]) for rule in rules]
+        assert allowed == ([({"scheduler"}, ports)] if name in ("daemon", "worker") else [])
+    for name in ("daemon", "worker"):
+        assert of("kubernetes", name).environment["STOCKBATCH_CLUSTER"] == address
+
+
+def test_only_the_scheduler_reaches_the_workers():
+    (let_in,) = the("NetworkPolicy", "stockbatch-worker")["spec"]["ingress"]
+    every_port = [{"protocol": "TCP"}]
+    assert (pods(let_in["from"]), let_in["ports"]) == ({"scheduler"}, every_port)
+    (going,) = [rule for rule in reached("scheduler") if rule["ports"] == every_port]
+    assert pods(going["to"]) == {"worker"}
+
+
+@pytest.mark.parametrize("where", ["compose", "kubernetes", "systemd"])
+def test_a_worker_has_the_settings_of_the_daemon(where):
+    worker, daemon = of(where, "worker"), of(where, "daemon")
+    assert worker.environment.items() - daemon.environment.items() <= {("STOCKBATCH_THREADS", "1")}
+    assert set(worker.secrets.values()) <= set(daemon.secrets.values())
+
+
+def test_compose_has_a_cluster_where_its_profile_is_named():
+    services = COMPOSE["services"]
+    assert {n for n, s in services.items() if "profiles" in s} == {"scheduler", "worker"}
+    assert all(services[name]["profiles"] == ["cluster"] for name in ("scheduler", "worker"))
+    told = services["daemon"]["environment"]["STOCKBATCH_CLUSTER"]
+    served = of("compose", "scheduler").arguments[-1].rpartition(":")[2]
+    assert told == f"${{COMPOSE_PROFILES:+tls://scheduler:{served}}}"
+    assert of("compose", "worker").environment["STOCKBATCH_CLUSTER"] == deployed.chosen(told)
+    toml = "../stockbatch.toml:/var/lib/stockbatch/stockbatch.toml:ro"
+    assert toml in services["daemon"]["volumes"]
+    assert services["worker"]["volumes"] == [toml]
 
 
 def test_the_ingress_leads_to_services_with_tls():
@@ -476,8 +564,7 @@ def test_prometheus_takes_the_rules_of_the_operator(tmp_path):
 @pytest.mark.parametrize("where", ["compose", "kubernetes", "systemd"])
 def test_backups_are_kept_and_tested_everywhere(where):
     process = of(where, "backup")
-    backup = typer.main.get_command(cli.app).commands["db"].commands["backup"]
-    chosen = backup.make_context("backup", process.arguments[2:]).params
+    chosen = parse(process.arguments)
     assert process.arguments[:2] == ["db", "backup"]
     assert chosen["keep"] == 14
     assert chosen["scratch"]
@@ -517,16 +604,27 @@ def test_a_resource_is_what_kubernetes_takes(resource, version):
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
-def test_kustomize_builds_it(tmp_path, secrets):
+@pytest.mark.parametrize("cluster", [False, True], ids=["alone", "cluster"])
+def test_kustomize_builds_it(tmp_path, secrets, cluster):
     folder = tmp_path / "kubernetes"
     shutil.copytree(KUBERNETES, folder, ignore=shutil.ignore_patterns("secrets"))
     command = ["kubectl", "kustomize", str(folder)]
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0  # no secrets
     shutil.copytree(secrets, folder / "secrets")
     (folder / "secrets" / "ca.pem").touch()
+    own = folder / "kustomization.yaml"
+    line = "components: [cluster]"
+    assert f"\n# {line}\n" in own.read_text()
+    if cluster:
+        own.write_text(own.read_text().replace(f"# {line}", line))
     built = subprocess.run(command, capture_output=True, check=True, text=True)
     resources = list(yaml.safe_load_all(built.stdout))
-    assert len(resources) == len(deployed.resources()) + 8  # the generated
+    generated = [one for one in resources if one["kind"] in ("ConfigMap", "Secret")]
+    assert len(generated) == 9 + cluster
+    written = deployed.resources([KUBERNETES, deployed.CLUSTER] if cluster else [KUBERNETES])
+    assert len(resources) == len(written) + len(generated)
+    told = [one for one in generated if "STOCKBATCH_CLUSTER" in one.get("data", {})]
+    assert len(told) == cluster
     names = {resource["metadata"]["name"] for resource in resources}
     for resource in resources:
         kubernetes_validate.validate(resource, "1.37", strict=True)

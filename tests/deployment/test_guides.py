@@ -48,7 +48,7 @@ def test_all_guides_are_there_and_the_readme_links_to_each():
         *("how-to-read.md", "how-it-works.md", "operations.md", "providers-and-data-quality.md"),
         "csv-files.md",
         *("configuration.md", "security.md", "sql.md", "rest-and-files.md", "data-science.md"),
-        *("measurements.md", "architecture.md"),
+        *("cluster.md", "measurements.md", "architecture.md"),
     } <= named
 
 

@@ -1,7 +1,9 @@
 """What the files of `deployment` start: every process with its arguments, settings and secrets."""
 
+import re
 import shlex
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tests.support.places import ROOT
 DEPLOYMENT = ROOT / "deployment"
 DOCKER = DEPLOYMENT / "docker"
 KUBERNETES = DEPLOYMENT / "kubernetes"
+CLUSTER = KUBERNETES / "cluster"
 SYSTEMD = DEPLOYMENT / "systemd"
 
 
@@ -50,10 +53,7 @@ def in_compose() -> list[Process]:
             where="compose",
             name=name,
             arguments=[word for word in service["command"] if word != "stockbatch"],
-            environment={
-                key: str(value).replace("${CPUS:-2}", "2")
-                for key, value in service["environment"].items()
-            },
+            environment={key: chosen(str(value)) for key, value in service["environment"].items()},
             secrets={
                 f"/run/secrets/{secret}": Path(compose["secrets"][secret]["file"]).name
                 for secret in service["secrets"]
@@ -66,12 +66,18 @@ def in_compose() -> list[Process]:
     ]
 
 
+def chosen(text: str) -> str:
+    """Return what Compose makes of a value where of variables the profile alone is set."""
+    return re.sub(r"\$\{(?:\w+:-|COMPOSE_PROFILES:\+)([^}]*)\}", r"\1", text)
+
+
 def in_kubernetes() -> list[Process]:
     kustomization = read(KUBERNETES / "kustomization.yaml")
-    variables = {
-        generated["name"]: dict(literal.split("=", 1) for literal in generated["literals"])
-        for generated in kustomization["configMapGenerator"]
-    }
+    component = read(CLUSTER / "kustomization.yaml")
+    variables: dict[str, dict[str, str]] = {}
+    for generated in kustomization["configMapGenerator"] + component["configMapGenerator"]:
+        own = dict(literal.split("=", 1) for literal in generated["literals"])
+        variables[generated["name"]] = variables.get(generated["name"], {}) | own
     files = {
         generated["name"]: dict(file.split("=", 1) for file in generated["files"])
         for generated in kustomization["secretGenerator"]
@@ -80,9 +86,10 @@ def in_kubernetes() -> list[Process]:
     for workload in workloads():
         pod = template(workload)["spec"]
         (container,) = pod["containers"]
-        environment = {one["name"]: one["value"] for one in container.get("env", [])}
+        environment: dict[str, str] = {}
         for source in container.get("envFrom", []):
             environment |= variables[source["configMapRef"]["name"]]
+        environment |= {one["name"]: one["value"] for one in container.get("env", [])}
         secret = next(v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v)
         mount = next(m["mountPath"] for m in container["volumeMounts"] if m["name"] == "secrets")
         found.append(
@@ -99,13 +106,13 @@ def in_kubernetes() -> list[Process]:
     return found
 
 
-def resources() -> list[dict[str, Any]]:
-    """Return every resource that the kustomization names."""
-    files = read(KUBERNETES / "kustomization.yaml")["resources"]
+def resources(folders: Sequence[Path] = (KUBERNETES, CLUSTER)) -> list[dict[str, Any]]:
+    """Return every resource that the kustomization names, and the part of it for a cluster."""
     return [
         resource
-        for file in files
-        for resource in yaml.safe_load_all((KUBERNETES / file).read_text(encoding="utf-8"))
+        for folder in folders
+        for file in read(folder / "kustomization.yaml")["resources"]
+        for resource in yaml.safe_load_all((folder / file).read_text(encoding="utf-8"))
     ]
 
 

@@ -1,5 +1,6 @@
 """Chunks made by workers: the rows are those of a run that makes them itself, whoever dies."""
 
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from distributed.security import Security
 
 from jobs import workers
 from jobs.daily import forecast
@@ -23,6 +23,7 @@ from stockbatch.config import PREFIX
 from stockbatch.exceptions import RunStopped
 from stockbatch.records import Action, Reason
 from stockbatch.store import runs
+from tests.support import deployed
 from tests.support.evenings import once
 from tests.support.market import (
     CODE,
@@ -209,28 +210,30 @@ def test_a_search_tries_as_many_settings_at_a_time_as_there_are_workers(shared):
 @pytest.fixture
 def cluster(shared, tmp_path):
     """A scheduler that speaks TLS, and two workers of it, in processes of their own."""
-    made = Security.temporary()
-    pems = {"ca": made.tls_ca_file, "certificate": made.tls_client_cert}
-    files = {}
-    for name, pem in {**pems, "key": made.tls_client_key}.items():
-        files[f"cluster_{name}_file"] = tmp_path / name
-        files[f"cluster_{name}_file"].write_text(pem)
+    made = deployed.made_secrets(tmp_path)
+    names = ("cluster_ca", "cluster_certificate", "cluster_key")
+    files = {f"{name}_file": made / f"{name}.pem" for name in names}
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     own = {"workers": 0, "cluster": f"tls://{address}", **files}
     shared.settings = shared.settings.model_copy(update=own)
     shared.settings.home.mkdir(exist_ok=True)
-    given = shared.settings.model_dump(mode="json", exclude={"model", "alert_urls", "exchanges"})
-    given |= {f"model__{k}": v for k, v in shared.settings.model.model_dump(mode="json").items()}
-    given["database_url"] = shared.settings.database_url.get_secret_value()
-    given["event_sources"] = "none"
-    variables = {f"{PREFIX}{k}".upper(): str(v) for k, v in given.items() if v not in (None, "")}
-    environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT)}
+    environment = _environment(shared.settings)
     with (
         _process(["-m", "jobs", "cluster", "scheduler", "--address", address], environment) as one,
         _process(["-m", "tests.support.workers"], environment) as two,
     ):
         yield one, two
+
+
+def _environment(settings):
+    """Return the variables by which a process has these settings."""
+    given = settings.model_dump(mode="json", exclude={"model", "alert_urls", "exchanges"})
+    given |= {f"model__{k}": v for k, v in settings.model.model_dump(mode="json").items()}
+    given["database_url"] = settings.database_url.get_secret_value()
+    given["event_sources"] = "none"
+    variables = {f"{PREFIX}{k}".upper(): str(v) for k, v in given.items() if v not in (None, "")}
+    return {**os.environ, **variables, "PYTHONPATH": str(ROOT)}
 
 
 @contextmanager
@@ -274,6 +277,46 @@ def test_what_a_cluster_that_is_gone_has_not_done_the_run_does(
     assert_same(facts(shared.engine), undisturbed)
     assert f"The cluster at {shared.settings.cluster} does not answer" in caplog.text
     assert "without it" in caplog.text
+
+
+def doctor(settings):
+    """Return what the doctor says of the cluster, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs", "doctor", "--format", "json"],
+        env=_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (said,) = [one for one in json.loads(done.stdout) if one["check"] == "cluster"]
+    return said["state"], said["message"]
+
+
+@slow
+def test_the_doctor_names_who_would_be_refused(cluster, shared):
+    at = shared.settings.cluster
+    assert doctor(shared.settings) == ("ok", f"2 workers at {at}")
+    other = shared.settings.model_copy(update={"retrain_after_sessions": 7})
+    state, said = doctor(other)
+    assert (state, said.count("cannot work for this")) == ("wrong", 2)
+    for number in (1, 2):
+        assert f"Worker {socket.gethostname()}-{number} at tls://" in said
+    assert "retrain_after_sessions is 5 there and 7 here" in said
+    scheduler, workers = cluster
+    workers.terminate()
+    workers.wait(60)
+    state, said = doctor(shared.settings)
+    assert state == "wrong"
+    assert "it has no worker: 'stockbatch cluster worker'" in said
+    scheduler.terminate()
+    scheduler.wait(60)
+    state, said = doctor(shared.settings)
+    assert state == "wrong"
+    assert said.startswith(f"The cluster at {at} does not answer: ")
+
+
+def test_the_doctor_says_how_many_workers_this_machine_has(shared):
+    assert doctor(shared.settings) == ("ok", "2 workers of this machine")
 
 
 def test_two_copies_of_an_order_leave_one_model_and_one_promotion(make_app, market):
