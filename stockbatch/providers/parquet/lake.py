@@ -191,7 +191,7 @@ def open_lake(place: Place, files: Sequence[LakeFile], reading: Reading) -> Lake
         raise bad[0][1]
     dataset = _dataset(place, files, good)
     names = tuple(dataset.schema.names)
-    first = dataset.head(FIRST_ROWS)
+    first = _first_rows(dataset)
     header = columns.header(place.name, first, reading)
     if "ticker" in header.columns:
         cells = ["" if plain(cell) == BASIS else cell for cell in header.cells]
@@ -207,6 +207,23 @@ def open_lake(place: Place, files: Sequence[LakeFile], reading: Reading) -> Lake
         for file in files:
             _require_ticker(file, names)
     return Lake(place=place.name, dataset=dataset, names=names, header=header, errors=errors)
+
+
+def _first_rows(dataset: Any) -> Any:
+    """Return the first rows of the first file that has any; raises BadFile, UnreadableFile.
+
+    Of one file at a time: the whole would look ahead into files that nobody may want.
+    """
+    rows = dataset.schema.empty_table()
+    for file in dataset.get_fragments():
+        alone = ds.FileSystemDataset([file], dataset.schema, dataset.format, dataset.filesystem)
+        try:
+            rows = alone.head(FIRST_ROWS)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _wrong(file.path, error) from None
+        if rows.num_rows:
+            break
+    return rows
 
 
 def _look(place: Place, file: LakeFile) -> Any:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.daily import fetch as fetching
 from jobs.daily import chunk as forecasting
+from jobs.daily import fetch as fetching
 from jobs.daily import run as running
 from jobs.isolation import isolate, together
 from stockbatch.engine import learning
