@@ -9,10 +9,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from jobs import workers
 from jobs.app import App
 from jobs.daily.chunk import Work, make
-from jobs.daily.orders import share_out
+from jobs.daily.chunk_orders import share_out
 from jobs.isolation import isolate, told
 from jobs.models.base import loading, train_base
 from jobs.models.crowd import learn_from_scores
@@ -39,13 +38,15 @@ def make_forecasts(
     *,
     failures: Mapping[int, str] = MappingProxyType({}),
     retrain: bool = False,
+    shared: Workers | None = None,
 ) -> None:
     """Forecast the session after the run's and record an outcome for every instrument.
 
     `problems` says, by instrument id, why a ticker has no bar, and `failures` what has failed with
     it before. Chunks of tickers are committed one by one, each with its models, forecasts and
     outcomes. Training ends when forecasts that can still be live are due: then the models in use
-    make them. A ticker that its chunk fails with has no forecast, and stops no other.
+    make them. A ticker that its chunk fails with has no forecast, and stops no other. Where there
+    are workers, they make the chunks.
     """
     target = calendar.next(run.session)
     deadline = calendar.deadline(target)
@@ -57,7 +58,7 @@ def make_forecasts(
     with app.transaction() as db:
         since = runs.newest_outcome(db)
     left_out: dict[int, Exception] = {}
-    with workers.opened(app) as shared, app.progress() as progress:
+    with app.progress() as progress:
         task = progress.add_task("forecasts", total=len(instruments))
         # Demonstration tickers have a base of their own, so that neither learns from the other.
         for demo in (False, True):

@@ -157,15 +157,23 @@ def _take_steps(app: App, job: _DailyJob, run: Run) -> bool:
             [instruments],
         )
         log.info("%s: %d forecasts scored", name, sum(scored))
-    with _step(app, run, "forecast"):
-        if not hold_forecasts(app, run, calendar, job.watched, instruments, problems):
-            failures = {id_: f"not scored: {told(error)}" for id_, error in unscored.items()}
-            make_forecasts(
-                app, run, calendar, instruments, problems, failures=failures, retrain=job.retrain
-            )
-            log.info("%s: forecasts made for %d tickers", name, len(instruments))
-    with _step(app, run, "metrics"):
-        update_metrics(app, run, calendar)
+    failures = {id_: f"not scored: {told(error)}" for id_, error in unscored.items()}
+    with workers.opened(app) as shared:
+        with _step(app, run, "forecast"):
+            if not hold_forecasts(app, run, calendar, job.watched, instruments, problems):
+                make_forecasts(
+                    app,
+                    run,
+                    calendar,
+                    instruments,
+                    problems,
+                    failures=failures,
+                    retrain=job.retrain,
+                    shared=shared,
+                )
+                log.info("%s: forecasts made for %d tickers", name, len(instruments))
+        with _step(app, run, "metrics"):
+            update_metrics(app, run, calendar, shared)
     return True
 
 

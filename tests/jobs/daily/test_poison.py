@@ -222,17 +222,17 @@ def test_a_forecast_whose_score_and_metrics_are_beyond_numbers(app, change):
 
 
 def test_metrics_that_no_table_takes(app, monkeypatch):
-    from jobs.daily import metrics
+    from jobs.daily import part_metrics
 
     run(app)
     id_ = id_of(app)
-    made = metrics._of_tickers
+    made = part_metrics._of_tickers
 
     def wild(losses, ids):
         for row in made(losses, ids):
             yield row._replace(value=np.inf) if row.instrument_id == id_ else row
 
-    monkeypatch.setattr(metrics, "_of_tickers", wild)
+    monkeypatch.setattr(part_metrics, "_of_tickers", wild)
     run(app, session(1))
     assert_others_done(app, session(1), outcomes(app.engine, session(1))[OTHERS[0]])
     rows = fetch(app.engine, "SELECT DISTINCT instrument_id FROM stockbatch.metrics")

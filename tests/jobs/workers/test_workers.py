@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from jobs import workers
-from jobs.daily import forecast
-from jobs.daily.orders import ChunkOrder, make_chunk
+from jobs.daily import forecast, metrics
+from jobs.daily.chunk_orders import ChunkOrder, make_chunk
 from jobs.replay.backtest import backtest
 from jobs.replay.tune import tune
 from jobs.workers import connection, pool
@@ -75,7 +75,8 @@ def alone(app):
 
 
 @slow
-def test_rows_do_not_tell_who_made_them(shared, undisturbed):
+def test_rows_do_not_tell_who_made_them(shared, undisturbed, monkeypatch):
+    monkeypatch.setattr(metrics, "AT_ONCE", 2)
     for day in (session(0), session(1)):
         run(shared, day)
     assert outcomes(shared.engine) == dict.fromkeys(MORE, TRAINED)
