@@ -18,6 +18,7 @@ from jobs.daily import chunk
 from jobs.workers import serving
 from stockbatch import config, database
 from stockbatch.config import Settings
+from stockbatch.engine.training import TrainingProcess
 from tests.support.market import NOW
 from tests.support.plain import PlainTrainer
 
@@ -41,6 +42,15 @@ def open_plain(settings: Settings) -> Iterator[App]:
         clock=lambda: NOW,
         on_event=faults,
     )
+    engine.dispose()
+
+
+@contextmanager
+def open_training(settings: Settings) -> Iterator[App]:
+    """Be a worker that trains real networks."""
+    engine = database.engine(settings)
+    with TrainingProcess(settings.threads) as trainer:
+        yield App(settings=settings, engine=engine, trainer=trainer, clock=lambda: NOW)
     engine.dispose()
 
 

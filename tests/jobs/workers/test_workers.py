@@ -39,7 +39,7 @@ from tests.support.market import (
     session,
 )
 from tests.support.places import ROOT
-from tests.support.workers import fault, kill_for, met, open_otherwise, open_plain
+from tests.support.workers import fault, kill_for, met, open_otherwise, open_plain, open_training
 
 TRAINED = Action.TRAINED, Reason.NO_MODEL
 MORE = (*TICKERS, "DDD", "EEE", "FFF")
@@ -81,6 +81,24 @@ def test_rows_do_not_tell_who_made_them(shared, undisturbed, monkeypatch):
         run(shared, day)
     assert outcomes(shared.engine) == dict.fromkeys(MORE, TRAINED)
     assert_same(facts(shared.engine), undisturbed)
+
+
+@slow
+def test_weights_are_the_same_to_the_last_bit(shared, make_app, wide, tensorflow):
+    alone = in_chunks(make_app(wide, trainer=tensorflow))
+    shared.trainer, shared.open_worker = tensorflow, open_training
+    queries = (
+        "SELECT ticker, method, kind, weights_sha256 FROM stockbatch.models AS m"
+        " LEFT JOIN stockbatch.instruments AS i ON i.id = instrument_id ORDER BY 1, 2, 3",
+        "SELECT ticker, method, q01, q10, q50, q90, q99, raw_q50 FROM stockbatch.forecasts"
+        " JOIN stockbatch.instruments AS i ON i.id = instrument_id ORDER BY 1, 2",
+    )
+    for app in (alone, shared):
+        run(app)
+    for query in queries:
+        found, expected = (fetch(app.engine, query) for app in (shared, alone))
+        assert found == expected
+        assert len(found) > len(MORE)
 
 
 @slow
