@@ -19,6 +19,7 @@ from jobs.workers import serving
 from stockbatch import config, database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
+from tests.support.evenings import evening
 from tests.support.market import NOW
 from tests.support.plain import PlainTrainer
 
@@ -43,6 +44,14 @@ def open_plain(settings: Settings) -> Iterator[App]:
         on_event=faults,
     )
     engine.dispose()
+
+
+@contextmanager
+def open_in_the_evening(settings: Settings) -> Iterator[App]:
+    """Be a worker on the evening of the first session: its forecasts are not due yet."""
+    with open_plain(settings) as app:
+        app.clock = evening
+        yield app
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -24,13 +25,14 @@ from stockbatch.exceptions import RunStopped
 from stockbatch.records import Action, Reason
 from stockbatch.store import runs
 from tests.support import deployed
-from tests.support.evenings import once
+from tests.support.evenings import evening, once
 from tests.support.market import (
     CODE,
     ORIGIN,
     TICKERS,
     Market,
     assert_same,
+    calendar,
     facts,
     fetch,
     in_chunks,
@@ -39,7 +41,15 @@ from tests.support.market import (
     session,
 )
 from tests.support.places import ROOT
-from tests.support.workers import fault, kill_for, met, open_otherwise, open_plain, open_training
+from tests.support.workers import (
+    fault,
+    kill_for,
+    met,
+    open_in_the_evening,
+    open_otherwise,
+    open_plain,
+    open_training,
+)
 
 TRAINED = Action.TRAINED, Reason.NO_MODEL
 MORE = (*TICKERS, "DDD", "EEE", "FFF")
@@ -142,6 +152,22 @@ def test_what_a_worker_that_hangs_has_not_done_the_run_does(shared, undisturbed,
     alone(shared)
     run(shared, session(1))
     assert_same(facts(shared.engine), undisturbed)
+
+
+@slow
+def test_no_worker_is_waited_for_beyond_the_deadline(shared):
+    home = shared.settings.home
+    due = calendar().deadline(session(1)) - timedelta(minutes=5)
+    shared.clock = lambda: due if (home / "fault.met").exists() else evening()
+    shared.open_worker = open_in_the_evening
+    fault(home, "forecasts: compute", signal.SIGSTOP)
+    run(shared)
+    found = outcomes(shared.engine)
+    untrained = [one for one in found if found[one] == (Action.BASE, Reason.DEADLINE)]
+    assert len(untrained) >= 2  # the chunk of the one that hangs, if not more
+    assert {found[one] for one in MORE if one not in untrained} <= {TRAINED}
+    made = fetch(shared.engine, "SELECT DISTINCT instrument_id, method FROM stockbatch.forecasts")
+    assert len(made) == len(MORE) * len({row["method"] for row in made})
 
 
 @slow
