@@ -14,6 +14,8 @@ from stockbatch.store.bulk import days, matrix
 
 FEWEST = 5
 """Tickers with a return that a session needs to count as known."""
+AT_ONCE = 100
+"""Sessions whose closes, of all tickers, are held in memory together."""
 
 _DIGITS = 2**52 - 1
 """Hashes keep so many bits, because a float8, as `matrix` returns it, is exact for them."""
@@ -183,9 +185,16 @@ def _by_session(rows: Floats, sessions: Sessions) -> Floats:
 
 
 def _stretches(changed: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return where runs of true begin and end: between two of them nothing needs to be read."""
+    """Return where runs of true begin and end: between two of them nothing needs to be read.
+
+    None is longer than AT_ONCE.
+    """
     edges = np.flatnonzero(np.diff(changed.astype(np.int8), prepend=0, append=0))
-    return [(begin, end) for begin, end in edges.reshape(-1, 2).tolist()]
+    return [
+        (start, min(start + AT_ONCE, end))
+        for begin, end in edges.reshape(-1, 2).tolist()
+        for start in range(begin, end, AT_ONCE)
+    ]
 
 
 def _moves(

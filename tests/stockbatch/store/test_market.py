@@ -46,6 +46,13 @@ def test_the_median_move_of_a_session_is_known_from_the_second_on(db):
     assert stored(db) == before, "what is known is left alone"
 
 
+@pytest.mark.parametrize("sessions", [1, 2, 100])
+def test_so_many_sessions_at_a_time_change_no_number(db, monkeypatch, sessions):
+    monkeypatch.setattr(market, "AT_ONCE", sessions)
+    five(db)
+    np.testing.assert_allclose(summed_up(db), [np.nan, *MOVES])
+
+
 def test_splits_and_dividends_are_no_moves(db):
     instruments = five(db)
     for one in instruments:
