@@ -107,8 +107,9 @@ FROM shifts AS s CROSS JOIN stockbatch.runs AS r
 WHERE r.session = :first AND s.back BETWEEN 2 AND :history + 1
 """
 _OUTCOMES = """
-INSERT INTO stockbatch.outcomes (instrument_id, session, run_id, action, reason)
-SELECT i.id, r.session, r.id, 'reused', 'fresh'
+INSERT INTO stockbatch.outcomes
+    (instrument_id, session, run_id, action, reason, try_number, is_final)
+SELECT i.id, r.session, r.id, 'reused', 'fresh', 1, true
 FROM stockbatch.runs AS r CROSS JOIN stockbatch.instruments AS i WHERE r.session < :first
 """
 _FORECASTS = """
