@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +30,11 @@ from jobs.daily import chunk, forecast
 from jobs.daily.run import run_session
 from stockbatch import config
 from stockbatch.config import Settings
+from stockbatch.exceptions import RunStopped
+from stockbatch.records import Reason, TrainedModel
 from tests.benchmarks import made_up
 
-SECONDS = "STOCKBATCH_BENCHMARK_SECONDS"
+SECONDS = "SECONDS_A_TICKER"
 """The variable that tells workers for how long a ticker is waited for."""
 
 
@@ -58,17 +60,21 @@ def efficiency() -> None:
     print(f"efficiency of the phase of chunks: {100 * one / 2 / two:.0f} %")
 
 
-def _run(workers: int, **changes: Any) -> tuple[float, float]:
-    """Train all tickers once more; return the seconds of the phase of chunks, and of all."""
+def _run(workers: int, *, retrain: bool = True, **changes: Any) -> tuple[float, float]:
+    """Train all tickers of the newest session once more, or forecast them once more.
+
+    Return the seconds of the phase of chunks, and of all.
+    """
     phase: list[float] = []
     share_out = forecast.share_out
 
     def timed(*given: Any, **options: Any) -> Any:
         started = time.perf_counter()
-        try:
-            return share_out(*given, **options)
-        finally:
-            phase.append(time.perf_counter() - started)
+        made = share_out(*given, **options)
+        phase.append(time.perf_counter() - started)
+        if not retrain:  # all that was to be seen
+            raise RunStopped(reason="measured")
+        return made
 
     forecast.share_out = timed
     settings = config.load(workers=workers, threads=changes.pop("threads", workers))
@@ -76,8 +82,10 @@ def _run(workers: int, **changes: Any) -> tuple[float, float]:
     with running(settings) as app:
         for name, value in changes.items():
             setattr(app, name, value)
-        newest = app.engine.connect().scalar(text("SELECT max(session) FROM stockbatch.runs"))
-        run_session(app, made_up.CODE, newest, retrain=True)
+        with app.transaction() as db:
+            session = db.scalar(text("SELECT max(session) FROM stockbatch.runs"))
+        with suppress(RunStopped):
+            run_session(app, made_up.CODE, session, retrain=retrain, reprocess=True)
     forecast.share_out = share_out
     return phase[0], time.perf_counter() - started
 
@@ -88,10 +96,10 @@ def waiting(workers: int) -> None:
     with running(config.load()) as app, app.transaction() as db:
         seconds, tickers = db.execute(text(about), {"first": made_up.FIRST}).one()
     os.environ[SECONDS] = f"{seconds}"
-    phase, whole = _run(workers, open_worker=open_waiting, threads=1)
+    phase, _ = _run(workers, retrain=False, open_worker=open_waiting, threads=1)
     least = seconds * tickers / workers
     print(f"{tickers} tickers waited for {seconds:.3f} s each, by {workers} workers")
-    print(f"chunks {phase:.1f} s, of which waiting {least:.1f} s; whole run {whole:.1f} s")
+    print(f"chunks {phase:.1f} s, of which waiting {least:.1f} s")
     print(
         f"scheduler, locks, commits and idle ends: {100 * (1 - least / phase):.1f} % of the phase"
     )
@@ -119,16 +127,22 @@ def open_waiting(settings: Settings) -> Iterator[App]:
 def _of_all(made: chunk._Made, tickers: Sequence[Any]) -> chunk._Made:
     """Return what was made of one ticker as if it was of all of these."""
     rows, trained = range(len(tickers)), made.trained
-    new = {row: replace(trained.new[0], ticker=tickers[row].ticker) for row in rows}
+    today = made.forecasts[0].origin_session
+
+    def new(model: TrainedModel) -> dict[int, TrainedModel]:
+        fresh = replace(model, id=None, last_session=today, reason=Reason.EXPIRED)
+        return {row: replace(fresh, ticker=tickers[row].ticker) for row in rows}
+
+    models = new(made.chunk.newest[0])
     return replace(
         made,
         chunk=replace(made.chunk, champions={}),
         trained=replace(
             trained,
-            reasons=dict.fromkeys(rows, trained.reasons[0]),
-            new=new,
-            used=new,
-            fitted={n: dict.fromkeys(rows, m[0]) for n, m in trained.fitted.items() if m},
+            reasons=dict.fromkeys(rows, Reason.EXPIRED),
+            new=models,
+            used=models,
+            fitted={name: new(known[0]) for name, known in made.chunk.fitted.items() if known},
         ),
         forecasts=[replace(f, instrument_id=one.id) for one in tickers for f in made.forecasts],
         outcomes=[replace(made.outcomes[0], instrument_id=one.id) for one in tickers],
