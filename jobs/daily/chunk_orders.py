@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +27,6 @@ from stockbatch.store import market, models, runs
 if TYPE_CHECKING:
     from jobs.workers.pool import Workers
     from jobs.workers.process import Desk
-
-
-log = logging.getLogger(__name__)
 
 BEAT = 5.0
 """Seconds between heartbeats of a run whose chunks others make."""
