@@ -14,12 +14,12 @@ from jobs.daily import chunk
 from jobs.daily.chunk import Work
 from jobs.isolation import MOST, isolate, told
 from jobs.models import crowd
+from jobs.models.pooled import stored_of_calendar
 from jobs.models.tickers import Around
+from jobs.workers.agreement import halved
 from stockbatch.engine.material import sessions_needed
 from stockbatch.exceptions import WorkerDied, WorkNotDone
 from stockbatch.market import sessions as trading
-from stockbatch.methods import registry
-from stockbatch.methods.base import Scope
 from stockbatch.records import Instrument, Outcome, Run
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import market, models, runs
@@ -51,8 +51,7 @@ class ChunkOrder:
         """Return what to try where nobody outlives this: each half; one ticker untrained, once."""
         if len(self.ids) == 1:
             return [replace(self, failure=str(WorkerDied()))] if self.failure is None else []
-        middle = len(self.ids) // 2
-        return [replace(self, ids=ids) for ids in (self.ids[:middle], self.ids[middle:])]
+        return [replace(self, ids=ids) for ids in halved(self.ids)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +93,12 @@ def _around(app: App, run: Run, order: ChunkOrder) -> Around:
     calendar = trading.load(run.calendar, run.session)
     sessions = calendar.window(run.session, sessions_needed(app.settings))
     with app.transaction() as db:
-        newest = {
-            name: models.newest_of_calendar(db, name, run.calendar, run.session, demo=order.demo)
-            for name in registry.fitted_to(Scope.CALENDAR)
-        }
         return Around(
             sessions=sessions,
             market=market.load(db, run.calendar, sessions),
             base=models.base(db, run.calendar, run.session, demo=order.demo),
             demo=order.demo,
-            pooled={name: model for name, model in newest.items() if model is not None},
+            pooled=stored_of_calendar(db, run.calendar, run.session, demo=order.demo),
             crowds=crowd.known_after(db, run, calendar, demo=order.demo),
             train_until=order.train_until,
         )

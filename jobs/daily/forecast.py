@@ -16,7 +16,7 @@ from jobs.isolation import isolate, told
 from jobs.models.base import loading, train_base
 from jobs.models.crowd import learn_from_scores
 from jobs.models.pooled import fit_pooled
-from jobs.models.tickers import LAST_TRY, Around
+from jobs.models.tickers import LAST_TRY, Around, is_overdue
 from stockbatch.engine.material import sessions_needed
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
@@ -106,9 +106,11 @@ def _all(
     chunks = [instruments[start : start + size] for start in starts]
     left_out: dict[int, Exception] = {}
     if shared:
-        left_out, chunks = share_out(
-            app, run, shared, work, chunks, overdue=partial(_is_late, app, work), made=made
-        )
+        until = work.around.train_until
+        # What workers should have done by now has to be done without them, and there is time.
+        spare = timedelta(minutes=app.settings.deadline_margin_minutes) / 2
+        overdue = partial(is_overdue, app, until and until + spare)
+        left_out, chunks = share_out(app, run, shared, work, chunks, overdue=overdue, made=made)
     for tickers in chunks:
         app.checkpoint()
         left_out |= isolate(
@@ -118,13 +120,6 @@ def _all(
         with app.transaction() as db:
             runs.lock(db, run)  # a heartbeat
     return left_out
-
-
-def _is_late(app: App, work: Work) -> bool:
-    """Tell whether what workers should have done by now has to be done without them."""
-    until = work.around.train_until
-    margin = timedelta(minutes=app.settings.deadline_margin_minutes)
-    return until is not None and app.clock() >= until + margin / 2
 
 
 def _market(app: App, run: Run, calendar: TradingCalendar, sessions: Sessions) -> Market:

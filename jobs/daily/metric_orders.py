@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jobs.app import App
 from jobs.daily import part_metrics
 from jobs.daily.part_metrics import Around, Summed
+from jobs.workers.agreement import halved
 from stockbatch.market import sessions as trading
 from stockbatch.records import Instrument, Run
 from stockbatch.store import instruments as instrument_store
@@ -28,9 +29,7 @@ class MetricsOrder:
 
     def halves(self) -> list[MetricsOrder]:
         """Return what to try where nobody outlives this."""
-        middle = len(self.ids) // 2
-        parts = (self.ids[:middle], self.ids[middle:]) if middle else ()
-        return [replace(self, ids=ids) for ids in parts]
+        return [replace(self, ids=ids) for ids in halved(self.ids)]
 
 
 def sum_up(desk: Desk, order: MetricsOrder) -> Summed:

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
+
+from sqlalchemy.orm import Session
 
 from jobs.app import App
 from jobs.isolation import is_of_a_ticker, together, told
@@ -35,19 +37,14 @@ def fit_pooled(
     if not names:
         return {}
     with app.transaction() as db:
-        newest = {
-            name: models.newest_of_calendar(db, name, run.calendar, run.session, demo=demo)
-            for name in names
-        }
-    known = {name: model for name, model in newest.items() if model is not None}
+        known = stored_of_calendar(db, run.calendar, run.session, demo=demo)
     tickers = learned_from(app, run, demo=demo)
     # By the rules of the base: both learn from all tickers, and are as dear.
-    reasons = {
-        name: learning.decide_base(
-            model, model.age(sessions) if model else 0, len(tickers), app.settings
-        )
-        for name, model in newest.items()
-    }
+    reasons = {}
+    for name in names:
+        model = known.get(name)
+        age = model.age(sessions) if model else 0
+        reasons[name] = learning.decide_base(model, age, len(tickers), app.settings)
     due = {name: reason for name, reason in reasons.items() if reason is not Reason.FRESH}
     if not due or not tickers or is_overdue(app, train_until):
         return known
@@ -61,6 +58,17 @@ def fit_pooled(
         runs.lock(db, run)
         stored = {n: models.add_base(db, model, run, demo=demo) for n, model in fitted.items()}
     return known | stored
+
+
+def stored_of_calendar(
+    db: Session, calendar: str, origin: date, *, demo: bool
+) -> dict[str, TrainedModel]:
+    """Return by method what was fitted to a calendar last, not after `origin`."""
+    newest = {
+        name: models.newest_of_calendar(db, name, calendar, origin, demo=demo)
+        for name in registry.fitted_to(Scope.CALENDAR)
+    }
+    return {name: model for name, model in newest.items() if model is not None}
 
 
 def _fit(

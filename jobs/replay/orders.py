@@ -12,15 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.app import App
+from jobs.models.pooled import stored_of_calendar
 from jobs.models.tickers import Around
 from jobs.replay.block import Block, Said, keep, say
-from jobs.workers.agreement import decisive
+from jobs.workers.agreement import decisive, halved
 from stockbatch.engine.material import sessions_needed
 from stockbatch.exceptions import WorkerDied
 from stockbatch.market import sessions as trading
 from stockbatch.market.sessions import as_date
 from stockbatch.methods import registry
-from stockbatch.methods.base import Scope
 from stockbatch.records import Floats, Instrument, Run
 from stockbatch.store import crowds, models
 from stockbatch.store import instruments as instrument_store
@@ -48,9 +48,7 @@ class BlockOrder:
 
     def halves(self) -> list[BlockOrder]:
         """Return what to try where nobody outlives this."""
-        middle = len(self.ids) // 2
-        parts = (self.ids[:middle], self.ids[middle:]) if middle else ()
-        return [replace(self, ids=ids) for ids in parts]
+        return [replace(self, ids=ids) for ids in halved(self.ids)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,16 +121,12 @@ def _load(app: App, order: BlockOrder) -> tuple[Block, Around]:
     about = (order.run.calendar, order.first)
     with app.transaction() as db:
         block = Block.load(db, order.run, calendar, origins, needed)
-        newest = {
-            name: models.newest_of_calendar(db, name, *about, demo=order.demo)
-            for name in registry.fitted_to(Scope.CALENDAR)
-        }
         around = Around(
             sessions=block.then.sessions,
             market=block.then,
             base=models.base(db, *about, demo=order.demo),
             demo=order.demo,
-            pooled={name: model for name, model in newest.items() if model is not None},
+            pooled=stored_of_calendar(db, *about, demo=order.demo),
         )
     return block, around
 

@@ -1,4 +1,4 @@
-"""What has to be the same wherever a piece of one work is done: else its rows would differ."""
+"""What orders have in common: what has to be the same wherever one is done, and their halves."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -45,3 +45,9 @@ def unlike(own: Mapping[str, str], expected: Mapping[str, str]) -> str:
         for key, value in expected.items()
         if own.get(key) != value
     )
+
+
+def halved(ids: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return both halves of the tickers of an order, nothing of a single one."""
+    middle = len(ids) // 2
+    return [ids[:middle], ids[middle:]] if middle else []

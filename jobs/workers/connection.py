@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from jobs.workers import agreement
 from jobs.workers.pool import Workers
 from jobs.workers.process import Desk, Open, introduced
 from stockbatch.config import Settings
+from stockbatch.engine.training import cores
 from stockbatch.exceptions import NoCluster, UnsuitableWorker
 
 CONNECTING = 10.0
@@ -78,14 +78,11 @@ def hush() -> None:
 def _client(settings: Settings, open_app: Open = running) -> Iterator[Client]:
     with ExitStack() as stack:
         try:
-            where: str | LocalCluster = settings.cluster or stack.enter_context(
-                _local(settings, open_app)
-            )
-            client = stack.enter_context(
-                Client(where, security=security(settings), timeout=CONNECTING)
-                if settings.cluster
-                else Client(where)
-            )
+            if settings.cluster:
+                made = Client(settings.cluster, security=security(settings), timeout=CONNECTING)
+            else:
+                made = Client(stack.enter_context(_local(settings, open_app)))
+            client = stack.enter_context(made)
         except (OSError, RuntimeError, TimeoutError, ValueError) as error:
             reason = first_cause(error)
             raise NoCluster(cluster=settings.cluster or "this machine", reason=reason) from None
@@ -122,8 +119,7 @@ def first_cause(error: BaseException) -> str:
 
 def own_share(settings: Settings, processes: int) -> Settings:
     """Return the settings of one of several workers: it works alone, on its share of the cores."""
-    cores = settings.threads or len(os.sched_getaffinity(0))
-    threads = max(1, cores // processes)
+    threads = max(1, (settings.threads or cores()) // processes)
     # Of the class itself: the one that reads the file of settings goes to no other process.
     return Settings.model_construct(
         **dict(settings) | {"workers": 0, "cluster": "", "threads": threads}

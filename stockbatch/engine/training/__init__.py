@@ -3,7 +3,7 @@
 Nothing here imports Keras; the trainer of that process, in `local`, does.
 """
 
-from stockbatch.engine.training.process import TrainingProcess
+from stockbatch.engine.training.process import TrainingProcess, cores
 from stockbatch.engine.training.trainer import Fitted, OnEpoch, Overdue, Trainer, TrainingData
 
-__all__ = ["Fitted", "OnEpoch", "Overdue", "Trainer", "TrainingData", "TrainingProcess"]
+__all__ = ["Fitted", "OnEpoch", "Overdue", "Trainer", "TrainingData", "TrainingProcess", "cores"]

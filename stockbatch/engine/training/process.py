@@ -40,7 +40,7 @@ class TrainingProcess:
     def __init__(
         self, threads: int = 0, *, memory_mib: int = 0, silence: float = float("inf")
     ) -> None:
-        self._threads = threads or _cores()
+        self._threads = threads or cores()
         self._memory_mib = memory_mib
         self.silence = silence
         """For a fit that begins from now on."""
@@ -195,7 +195,7 @@ def _fitted(arrays: Arrays) -> Fitted:
     )
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
