@@ -135,6 +135,7 @@ class Workers:
             deadly: list[Large] = []
             for order, found in self.do(function, orders, pause=pause, overdue=overdue):
                 if isinstance(found, WorkerDied) and order.halves():
+                    log.warning("%s: its tickers are tried again, by halves", found)
                     deadly.append(order)
                 else:
                     yield order, found
