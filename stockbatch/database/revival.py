@@ -60,10 +60,11 @@ class Revival:
             reason = "it was stopped by 'stockbatch db stop', 'stockbatch db start' starts it"
             raise DatabaseUnavailable(url=self._url, reason=reason)
         if not self._starting.acquire(blocking=False):
+            self._tell_failure()
             raise EmbeddedServerFailed(home=self._home, reason="it is being started again")
         try:
-            if self._failure is not None and self._clock() < self._again:
-                raise type(self._failure)(**self._failure.values)
+            if self._clock() < self._again:
+                self._tell_failure()
             log.warning("the embedded PostgreSQL in %s is gone: starting it again", self._home)
             try:
                 embedded_server.start(self._home)
@@ -74,3 +75,8 @@ class Revival:
             self._failure, self._pause = None, FIRST_PAUSE
         finally:
             self._starting.release()
+
+    def _tell_failure(self) -> None:
+        """Raise what the last start failed of, once for each who asks."""
+        if self._failure is not None:
+            raise type(self._failure)(**self._failure.values)
