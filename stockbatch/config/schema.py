@@ -242,6 +242,9 @@ class Settings(BaseSettings):
         le=100_000,
         description="models beside the one in use whose weights `prune` keeps, per ticker",
     )
+    keep_news_days: int = Field(
+        3650, ge=1, le=100_000, description="days that `prune` keeps news after they were published"
+    )
     model: ModelSettings = ModelSettings()
     exchanges: dict[str, ExchangeSettings] = Field(
         {}, description="by calendar code: what differs from the settings above"
