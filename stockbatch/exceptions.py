@@ -381,6 +381,18 @@ class UnknownSource(ProviderError):
     exit_code = 2
 
 
+class UnknownNewsSource(ProviderError):
+    """{source} is not a source of news: news_sources names some of {known}"""
+
+    exit_code = 2
+
+
+class UnknownScorer(ProviderError):
+    """{scorer} is not a scorer: news_scorer is one of {known}, or empty"""
+
+    exit_code = 2
+
+
 class BadOption(ProviderError):
     """{provider} has no option {option}: {known}"""
 
