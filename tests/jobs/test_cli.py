@@ -531,6 +531,8 @@ def test_news_are_imported_scored_and_listed(fresh, market, tmp_path):
     assert row | expected == row
     says(fresh("news", "list", "CCC"), 2, "CCC")
     says(fresh("news", "import", "nowhere.csv"), 4, "nowhere.csv cannot be read: No such file")
+    answer = fresh("--set", "news_sources=nobody", "config", "check")
+    assert "nobody is not a source of news: news_sources names some of yahoo" in answer.out
     says(fresh("news", "refresh"), 2, "yahoo, alpha_vantage and feeds are there to be asked")
 
 
