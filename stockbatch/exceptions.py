@@ -55,6 +55,8 @@ StockbatchError
 │   ├── UnknownProvider
 │   ├── BrokenProvider
 │   ├── UnknownSource
+│   ├── UnknownNewsSource
+│   ├── UnknownScorer
 │   ├── BadOption
 │   ├── UnknownTicker
 │   ├── CannotList
