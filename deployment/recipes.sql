@@ -102,6 +102,13 @@ WHERE kind = 'earnings' AND is_current AND session > (SELECT max(session) FROM b
 ORDER BY session, ticker
 LIMIT 100;
 
+-- Of which tickers are there more news than usual, or better or worse ones?
+SELECT session, ticker, items, usual_items, mean_score, usual_score, score_deviation
+FROM bi.sentiment
+WHERE is_unusual
+ORDER BY session DESC, abs(score_deviation) DESC NULLS LAST
+LIMIT 100;
+
 -- Which bars were doubted, and what became of them?
 SELECT session, ticker, check_name, severity, message, observed, threshold
 FROM bi.data_issues

@@ -26,6 +26,7 @@ from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.events.base import EventSource
 from stockbatch.exceptions import SchemaOutOfDate
+from stockbatch.news.base import NewsSource
 from stockbatch.providers import registry
 from stockbatch.providers.base import BarProvider
 from stockbatch.store import quota, runs
@@ -78,6 +79,8 @@ class App:
     """By specification: those handed in, and those made because a job asked for them."""
     event_sources: dict[str, EventSource] = field(default_factory=dict)
     """By name: those handed in, used instead of the ones that settings name."""
+    news_sources: dict[str, NewsSource] = field(default_factory=dict)
+    """By name, likewise."""
     open_worker: "Callable[[Settings], AbstractContextManager[App]]" = field(
         default_factory=lambda: running  # type: ignore[has-type]
     )

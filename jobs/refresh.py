@@ -23,7 +23,6 @@ from stockbatch.events import registry
 from stockbatch.events.base import (
     Answer,
     EventRequest,
-    EventSource,
     FetchedEvents,
     SourceKind,
     SourceSetup,
@@ -248,7 +247,8 @@ def _answers(
     """Yield one answer for each request, whatever the source does."""
     left = dict(requests)
     try:
-        source = app.event_sources.get(name) or _create(app, name, kind, watchlist)
+        setup = source_setup(app, kind.provider, watchlist)
+        source = app.event_sources.get(name) or registry.create(name, setup)
         with closing(source):
             for answer in source.events(list(requests.values())):
                 if left.pop(_symbol(answer), None) is not None:
@@ -264,26 +264,25 @@ def _answers(
         yield BadAnswer(provider=name, ticker=symbol, reason=reason)
 
 
-def _create(app: App, name: str, kind: SourceKind, watchlist: Sequence[Instrument]) -> EventSource:
-    """Return a source that leaves the bars of its provider their requests of a day."""
+def source_setup(app: App, provider: str, watchlist: Sequence[Instrument]) -> SourceSetup:
+    """Return what a source is made from that leaves the bars of `provider` their requests."""
     specifications = [
         (instrument.calendar, {instrument.provider, *(f.provider for f in instrument.fallbacks)})
         for instrument in watchlist
         if not instrument.demo
     ]
-    calendars = [code for code, of_it in specifications if kind.provider in of_it]
+    calendars = [code for code, of_it in specifications if provider in of_it]
 
     def reserved(day: date) -> int:
         # One request brings a ticker's bars up to date; on days without a session none is needed.
         return sum(sessions.load(code, day).is_session(day) for code in calendars)
 
-    setup = SourceSetup(
+    return SourceSetup(
         settings=app.settings,
         quota=RequestLedger(app.engine),
         reserved=reserved,
         waiting=lambda: app.waiting(),
     )
-    return registry.create(name, setup)
 
 
 def _symbol(answer: Answer) -> str:

@@ -55,6 +55,8 @@ StockbatchError
 │   ├── UnknownProvider
 │   ├── BrokenProvider
 │   ├── UnknownSource
+│   ├── UnknownNewsSource
+│   ├── UnknownScorer
 │   ├── BadOption
 │   ├── UnknownTicker
 │   ├── CannotList
@@ -377,6 +379,18 @@ class BrokenProvider(ProviderError):
 
 class UnknownSource(ProviderError):
     """{source} is not a source of events: event_sources names some of {known}"""
+
+    exit_code = 2
+
+
+class UnknownNewsSource(ProviderError):
+    """{source} is not a source of news: news_sources names some of {known}"""
+
+    exit_code = 2
+
+
+class UnknownScorer(ProviderError):
+    """{scorer} is not a scorer: news_scorer is one of {known}, or empty"""
 
     exit_code = 2
 

@@ -414,6 +414,38 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewsItem:
+    """What a source says of one item of news about a ticker."""
+
+    symbol: str
+    published_at: datetime
+    title: str
+    source: str
+    """Who brings it."""
+    url: str | None = None
+    relevance: float | None = None
+    """How much it is about the ticker, 0 to 1."""
+    score: float | None = None
+    """How it sounds, -1 bad to 1 good, as `scored_by` says; None: nobody has scored it."""
+    scored_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What was known of news as of each session, arrays of (tickers, sessions).
+
+    Each session knows what was published by its close and seen before its own forecasts were made.
+    """
+
+    items: Floats
+    """How many there were since the close before."""
+    scored: Floats
+    """How many of them have a score."""
+    total: Floats
+    """Sum of their scores; 0 where there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
     """What was known of companies' reports as of each session, arrays of (tickers, sessions).
 

@@ -20,6 +20,17 @@ def printable(text: str) -> str:
     return _STEERING.sub(_escaped, text)
 
 
+def plain(text: str, longest: int) -> str:
+    r"""Return `text` as one printable line, cut where it has more than `longest` characters.
+
+    >>> plain(" Up\n10\t% \x1b", 20), plain("a long title", 7)
+    ('Up 10 % \\x1b', 'a long…')
+    """
+    # Of a megabyte only the beginning is looked at; blanks may be most of it.
+    line = printable(" ".join(text[: 20 * longest].split()))
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8, as Python holds it

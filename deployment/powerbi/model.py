@@ -340,6 +340,8 @@ FACTS = (
     Table(name="Data issues", view="data_issues"),
     Table(name="Events", view="events"),
     Table(name="Splits", view="splits"),
+    Table(name="News", view="news"),
+    Table(name="Sentiment", view="sentiment"),
     Table(name="Archives", view="archives"),
     Table(name="Alerts", view="alerts", measures=ALERTS),
 )

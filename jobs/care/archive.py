@@ -166,7 +166,8 @@ def _archive_month(app: App, db: Session, manifest: Manifest, month: Month) -> A
         written = _write(app, db, manifest, month, part)
         app.on_event("archive: delete")
         in_files = {"unscored": 0, "scores": written.scores, "forecasts": chosen}
-        if (gone := archives.drop(db)) != in_files or chosen != written.forecasts:
+        gone = archives.drop(db, month.calendar, month.first, month.last)
+        if gone != in_files or chosen != written.forecasts:
             reason = f"{gone} would go, and {in_files} are in files"
             raise ArchiveFailed(what=month, reason=reason)
         archives.add(

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from stockbatch import database
 from stockbatch.exceptions import DatabaseSlow
 from stockbatch.store import retention
 from stockbatch.store.retention import Dropped
+from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,15 @@ class Pruned:
 
 
 def prune(app: App) -> Iterator[Pruned]:
-    """Drop the weights of retired models, exchange by exchange, and vacuum.
+    """Drop old news and, exchange by exchange, the weights of retired models; vacuum.
 
     Raises ClocksApart, and at the end RunInProgress where that kept an exchange from being tidied.
     """
     with app.transaction() as db:
         codes = retention.calendars(db)
+        old = app.clock() - timedelta(days=app.settings.keep_news_days)
+        if gone := retention.drop_news(db, old):
+            log.info("%s published before %s deleted", counted(gone, "news item"), old.date())
     with one_by_one() as each:
         for code in codes:
             app.checkpoint()

@@ -74,6 +74,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
     from jobs.daemon.triggers import crontab
     from stockbatch import database
     from stockbatch.market import sessions
+    from stockbatch.news import registry as news
     from stockbatch.providers import registry
     from stockbatch.records import Chore
 
@@ -84,6 +85,8 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "provider", lambda: registry.create(settings.provider, settings).close()
     for name in settings.event_sources:
         yield "event_sources", partial(_source, settings, name)
+    for name in settings.news_sources:
+        yield "news_sources", partial(news.kind, name)
     if settings.exchange:
         yield "exchange", partial(sessions.canonical, settings.exchange)
     for code in settings.exchanges:

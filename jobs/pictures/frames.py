@@ -8,6 +8,8 @@ import pandas as pd
 from stockbatch.records import EventKind
 
 Row = Mapping[Any, Any]
+UNUSUAL = 3
+"""Times the usual number of news, or standard errors from the usual score; as bi.sentiment."""
 
 
 def own_or_demo(data: pd.DataFrame) -> pd.DataFrame:
@@ -38,6 +40,31 @@ def with_events(data: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     )
     by_session = told.groupby("session", as_index=False).agg("; ".join)
     return data.merge(by_session, on="session", how="left")
+
+
+def with_news(data: pd.DataFrame, unusual: pd.DataFrame) -> pd.DataFrame:
+    """Return forecasts with `news`: what is unusual about those since the session before theirs.
+
+    `unusual` is of `bi.news.unusual`, the newest first. None: nothing is.
+    """
+    marks: dict[tuple[Any, Any], str] = {}
+    for row in data.to_dict("records"):
+        of_it = unusual[unusual["ticker"] == row["ticker"]]
+        of_it = of_it[of_it["session"].between(row["origin_session"], row["session"])]
+        if len(of_it):
+            marks[row["ticker"], row["session"]] = _news(of_it.iloc[0].to_dict())
+    found = [marks.get(key) for key in zip(data["ticker"], data["session"], strict=True)]
+    return data.assign(news=pd.Series(found, index=data.index, dtype=object))
+
+
+def _news(row: Row) -> str:
+    """Return what is unusual about the news of a session."""
+    said = f"{row['items']:.0f} items"
+    if not pd.isna(row["items_ratio"]) and row["items_ratio"] >= UNUSUAL:
+        said += f", {row['items_ratio']:.0f} × usual"
+    if not pd.isna(row["score_deviation"]) and abs(row["score_deviation"]) >= UNUSUAL:
+        said += ", sound better" if row["score_deviation"] > 0 else ", sound worse"
+    return said
 
 
 def awaited(forecast: pd.Series, events: pd.DataFrame) -> list[str]:

@@ -120,7 +120,11 @@ def varying(data: pd.DataFrame, columns: Columns) -> tuple[dict[str, Column], li
     return kept, said
 
 
-def html(data: pd.DataFrame, columns: Columns, link: Callable[[Row], str] | None = None) -> str:
+Link = Callable[[Row], str | None]
+"""Says where a row leads; None: nowhere."""
+
+
+def html(data: pd.DataFrame, columns: Columns, link: Link | None = None) -> str:
     """Return a table whose rows lead, as a whole, to where `link` says."""
     headings = "".join(
         f'<th scope="col" class="{_classes(column)}" title="{escape(column.about)}">'
@@ -134,9 +138,10 @@ def html(data: pd.DataFrame, columns: Columns, link: Callable[[Row], str] | None
             _bar(row[name], scales[name]) if column.bar else _words(row, name, column)
             for name, column in columns.items()
         ]
-        if link is not None:
+        target = link(row) if link is not None else None
+        if target is not None:
             # Each cell leads there, so that the whole row does; the keyboard stops at the first.
-            opened = [f'<a href="{escape(link(row))}"{stop}>' for stop in ("", ' tabindex="-1"')]
+            opened = [f'<a href="{escape(target)}"{stop}>' for stop in ("", ' tabindex="-1"')]
             contents = [
                 f"{opened[place > 0]}{content}</a>" for place, content in enumerate(contents)
             ]

@@ -236,11 +236,29 @@ class Settings(BaseSettings):
         description="sessions ahead that a report date is taken as known whose file or source does"
         " not say since when",
     )
+    news_sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="whom `stockbatch news refresh` asks; in a variable, spaces between",
+        examples=[["yahoo", "alpha_vantage", "feeds"]],
+    )
+    news_feeds: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="RSS and Atom feeds: URLs with {ticker} in them, or TICKER=URL for one ticker",
+        examples=[["https://feeds.example/rss?s={ticker}", "AAPL=https://example.com/news.xml"]],
+    )
+    news_scorer: str = Field(
+        "vader",
+        description="who scores titles that come without a score: vader, words:FILE; empty: nobody",
+        examples=["words:/etc/stockbatch/words.csv"],
+    )
     keep_retired_models: int = Field(
         2,
         ge=1,
         le=100_000,
         description="models beside the one in use whose weights `prune` keeps, per ticker",
+    )
+    keep_news_days: int = Field(
+        3650, ge=1, le=100_000, description="days that `prune` keeps news after they were published"
     )
     model: ModelSettings = ModelSettings()
     exchanges: dict[str, ExchangeSettings] = Field(
@@ -255,7 +273,7 @@ class Settings(BaseSettings):
         description="by provider: its own settings, which its own package knows",
     )
 
-    @field_validator("alert_urls", "event_sources", mode="before")
+    @field_validator("alert_urls", "event_sources", "news_feeds", "news_sources", mode="before")
     @classmethod
     def _separated(cls, several: Any) -> Any:
         return tuple(several.split()) if isinstance(several, str) else several
@@ -264,6 +282,18 @@ class Settings(BaseSettings):
     @classmethod
     def _some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in names if name != "none")  # an empty variable counts as unset
+
+    @field_validator("news_feeds", mode="after")
+    @classmethod
+    def _addresses(cls, feeds: tuple[str, ...]) -> tuple[str, ...]:
+        for feed in feeds:
+            owner, equals, url = feed.partition("=")
+            own = bool(equals) and "://" not in owner
+            if not (url if own else feed).startswith(("http://", "https://")):
+                raise ValueError(f"{feed!r} is no URL such as https://…, nor TICKER=URL")
+            if not own and "{ticker}" not in feed:
+                raise ValueError(f"{feed!r} names no ticker: write {{ticker}} in it, or TICKER=URL")
+        return feeds
 
     @field_validator("api_address", "monitoring_address", mode="after")
     @classmethod

@@ -364,6 +364,55 @@ class EventRow(Base):
     )
 
 
+class NewsRow(Base):
+    """One row per instrument and item of news, whoever brought it; titles, no texts."""
+
+    __tablename__ = "news"
+    __table_args__ = (
+        UniqueConstraint("instrument_id", "url_hash"),
+        CheckConstraint("published_at <= seen_at", name="order"),
+        CheckConstraint("length(title) BETWEEN 1 AND 500", name="title"),
+        CheckConstraint("url ~ '^https?://' AND length(url) <= 2000", name="url"),
+        CheckConstraint("relevance BETWEEN 0 AND 1", name="relevance"),
+        CheckConstraint("score BETWEEN -1 AND 1", name="score"),
+        CheckConstraint("(score IS NULL) = (scored_by IS NULL)", name="scored_by"),
+        Index(None, "instrument_id", "published_at"),
+        Index(None, "published_at"),
+    )
+
+    id: Mapped[int] = _id()
+    instrument_id: Mapped[int] = mapped_column(
+        ForeignKey("stockbatch.instruments.id", ondelete="RESTRICT"),
+        comment="instrument it is about",
+    )
+    published_at: Mapped[datetime] = mapped_column(
+        comment="when it was published, as its source says"
+    )
+    session: Mapped[date] = mapped_column(
+        comment="first session that closed no earlier than it was published"
+    )
+    seen_at: Mapped[datetime] = mapped_column(comment="when it was first seen")
+    assumed: Mapped[bool] = mapped_column(
+        comment="history of a file: taken as known since it was published"
+    )
+    source: Mapped[str] = mapped_column(comment="who brought it first")
+    title: Mapped[str] = mapped_column(comment="title, as plain text")
+    url: Mapped[str | None] = mapped_column(comment="where it stands; NULL: not stated")
+    url_hash: Mapped[str] = mapped_column(
+        comment="SHA-256 of the URL, or of instant and title where there is none"
+    )
+    relevance: Mapped[float | None] = mapped_column(
+        comment="how much it is about the instrument, 0 to 1; NULL: not stated"
+    )
+    score: Mapped[float | None] = mapped_column(
+        comment="how it sounds, -1 bad to 1 good; NULL: not scored"
+    )
+    scored_by: Mapped[str | None] = mapped_column(comment="source or scorer that gave the score")
+    recorded_at: Mapped[datetime] = mapped_column(
+        server_default=NOW, comment="when this row was written, by the database's clock"
+    )
+
+
 class DataIssueRow(Base):
     """One row per instrument, session and check that found something."""
 

@@ -146,8 +146,18 @@ def about(error: ProviderError, symbol: str) -> ProviderError:
     return type(error)(**{**error.values, "ticker": symbol})
 
 
+class Named(Protocol):
+    """A question about one symbol."""
+
+    @property
+    def symbol(self) -> str:
+        """As the source calls it."""
+        ...
+
+
 Question = Callable[[EventRequest], Sequence[Event]]
 Found = TypeVar("Found")
+Request = TypeVar("Request", bound=Named)
 
 
 class Patience:
@@ -161,7 +171,7 @@ class Patience:
         self._refusal: ProviderError | None = None
         self._unanswered = 0
 
-    def ask(self, question: Question, request: EventRequest) -> Sequence[Event]:
+    def ask(self, question: Callable[[Request], Found], request: Request) -> Found:
         """Return the answer; raises a ProviderError about the symbol."""
         if self._refusal is not None:
             raise about(self._refusal, request.symbol)

@@ -117,6 +117,14 @@ class TradingCalendar:
         index = int(np.searchsorted(self.closes, np.datetime64(seconds, "s"), side="right"))
         return self.close(self._at(index, as_of))
 
+    def closing_after(self, instant: datetime) -> date:
+        """Return the first session that closes at the aware `instant` or after it."""
+        seconds = -(
+            (_EPOCH - instant) // _SECOND
+        )  # what a part of a second after a close is after it
+        index = int(np.searchsorted(self.closes, np.datetime64(seconds, "s")))
+        return self._at(index, instant)
+
     def between(self, first: date, last: date) -> Sessions:
         """Return the sessions from `first` to `last`, both included."""
         start = np.searchsorted(self.sessions, np.datetime64(first, "D"))

@@ -211,21 +211,20 @@ INSERT INTO stockbatch.archives (calendar, month, part, first_session, through_s
 VALUES (:calendar, :month, :part, :first_session, :through_session, :methods,
     :forecasts, :scores, :bytes, :folder)
 """)
-# No window reaches so far back that it had to be summed up anew.
-_SUMMED = """(
-    SELECT DISTINCT f.instrument_id, f.target_session
-    FROM archivable AS a JOIN stockbatch.forecasts AS f ON f.id = a.id
-) AS gone
-WHERE unsummed.instrument_id = gone.instrument_id AND unsummed.session = gone.target_session"""
 _DROP = {
-    table: text(f"DELETE FROM stockbatch.{table} USING {gone}")
-    for table, gone in (
-        ("unscored", "archivable WHERE forecast_id = archivable.id"),
-        ("scores", "archivable WHERE forecast_id = archivable.id"),
-        ("unsummed", _SUMMED),
-        ("forecasts", "archivable WHERE forecasts.id = archivable.id"),
+    table: text(f"DELETE FROM stockbatch.{table} USING archivable WHERE {column} = archivable.id")
+    for table, column in (
+        ("unscored", "forecast_id"),
+        ("scores", "forecast_id"),
+        ("forecasts", "forecasts.id"),
     )
 }
+# No window reaches so far back that it had to be summed up anew.
+_SETTLE = text("""
+DELETE FROM stockbatch.unsummed AS note USING stockbatch.instruments AS i
+WHERE i.id = note.instrument_id AND i.calendar = :calendar
+    AND note.session BETWEEN :first AND :last
+""")
 
 
 def next_part(db: Session, calendar: str, month: date) -> int:
@@ -233,9 +232,11 @@ def next_part(db: Session, calendar: str, month: date) -> int:
     return db.scalar(_NEXT_PART, {"calendar": calendar, "month": month}) or 1
 
 
-def drop(db: Session) -> Mapping[str, int]:
-    """Delete what was chosen; return how many rows that were, by table."""
-    return {table: _changed(db, delete) for table, delete in _DROP.items()}
+def drop(db: Session, calendar: str, first: date, last: date) -> Mapping[str, int]:
+    """Delete what was chosen of these sessions; return how many rows that were, by table."""
+    gone = {table: _changed(db, delete) for table, delete in _DROP.items()}
+    db.execute(_SETTLE, {"calendar": calendar, "first": first, "last": last})
+    return gone
 
 
 def add(db: Session, **row: Any) -> None:

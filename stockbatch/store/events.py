@@ -22,6 +22,7 @@ from stockbatch.market.reports import FEW_DAYS, Statements
 from stockbatch.market.rhythm import OLDEST, QUARTER
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Event, EventKind, Floats, Instrument, Reports, Sessions, Timing
+from stockbatch.store import runs
 from stockbatch.store.bulk import days, matrix, rows_of
 
 
@@ -273,12 +274,6 @@ FROM stockbatch.events
 WHERE kind = %(kind)s AND NOT projected AND instrument_id = ANY(%(ids)s)
     AND date BETWEEN %(first)s AND %(last)s
 """
-_FIRST_RUNS = """
-SELECT session - date '1970-01-01' AS day, extract(epoch FROM min(started_at)) AS started_at
-FROM stockbatch.runs
-WHERE calendar = %(calendar)s AND session BETWEEN %(first)s AND %(last)s
-GROUP BY session
-"""
 
 
 def load_reports(
@@ -298,9 +293,7 @@ def load_reports(
     what the run saw; a backtest, which is none, says `as_run=False`.
     """
     first, last = sessions[0].item(), sessions[-1].item()
-    among = {"calendar": calendar.code, "first": first, "last": last}
-    runs = matrix(db, _FIRST_RUNS, among)
-    begun, begun_at = days(runs[:, 0]), runs[:, 1]
+    begun, begun_at = runs.first_begun(db, calendar.code, first, last)
     place, cuts = reports.cuts(calendar, sessions, begun, begun_at)
     own = begun_at[begun == sessions[-1]]
     gate = own[0] if as_run and len(own) else np.inf

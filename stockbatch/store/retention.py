@@ -1,6 +1,6 @@
-"""What may go: weights of models long out of use, and backtests; the rest of the ledger stays."""
+"""What may go: weights of models long out of use, old news, backtests; the ledger stays."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -76,6 +76,12 @@ def drop_weights(db: Session, calendar: str, keep: int) -> tuple[int, int]:
     """
     row = db.execute(_DROP_WEIGHTS, {"calendar": calendar, "kept": keep + 1}).one()
     return row.models, row.size
+
+
+def drop_news(db: Session, before: datetime) -> int:
+    """Delete news published before an instant; return how many."""
+    query = "WITH gone AS (DELETE FROM stockbatch.news WHERE published_at < :before RETURNING 1)"
+    return db.scalar(text(f"{query} SELECT count(*) FROM gone"), {"before": before}) or 0
 
 
 def drop_backtests(db: Session, before: date | None) -> Dropped:

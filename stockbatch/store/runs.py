@@ -11,8 +11,19 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import OutcomeRow, RunRow
 from stockbatch.exceptions import RunInProgress, RunSuperseded
-from stockbatch.records import Action, Instrument, Outcome, Reason, Run, RunStatus, Trigger
+from stockbatch.records import (
+    Action,
+    Floats,
+    Instrument,
+    Outcome,
+    Reason,
+    Run,
+    RunStatus,
+    Sessions,
+    Trigger,
+)
 from stockbatch.store import lease
+from stockbatch.store.bulk import days, matrix
 from stockbatch.store.lease import Lease
 from stockbatch.store.text import storable
 
@@ -30,6 +41,13 @@ RETRIED = frozenset(
 )
 """Outcomes of what is missing: a later run tries again and replaces them if it can."""
 
+_FIRST_BEGUN = """
+SELECT session - date '1970-01-01' AS day, extract(epoch FROM min(started_at)) AS started_at
+FROM stockbatch.runs
+WHERE calendar = %(calendar)s AND session BETWEEN %(first)s AND %(last)s
+GROUP BY session
+"""
+
 
 @contextmanager
 def exclusive(
@@ -43,6 +61,12 @@ def exclusive(
         if held is None:
             raise RunInProgress(calendar=calendar)
         yield held
+
+
+def first_begun(db: Session, calendar: str, first: date, last: date) -> tuple[Sessions, Floats]:
+    """Return which sessions have runs, and when the first of each began, in seconds since 1970."""
+    found = matrix(db, _FIRST_BEGUN, {"calendar": calendar, "first": first, "last": last})
+    return days(found[:, 0]), found[:, 1]
 
 
 def open_run(

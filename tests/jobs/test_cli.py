@@ -54,6 +54,7 @@ COMMANDS = (
     *(("tickers", name) for name in ("add", "import", "tag", "groups", "rename", "remove")),
     *(("tickers", "list"), *(("watchlists", name) for name in ("add", "remove", "delete", "list"))),
     *(("events", name) for name in ("import", "list")),
+    *(("news", name) for name in ("import", "list", "refresh")),
     *(("models", name) for name in ("list", "show", "promote", "rollback")),
     *(("models", name) for name in ("export", "inputs")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
@@ -505,6 +506,34 @@ def test_events_are_imported_and_listed(fresh, market, tmp_path):
     assert said.startswith("session,ticker,calendar,kind,event_date,")
     says(fresh("events", "list", "CCC"), 2, "CCC")
     says(fresh("events", "import", "nowhere.csv"), 4, "nowhere.csv cannot be read: No such file")
+
+
+# ---- news
+
+
+def test_news_are_imported_scored_and_listed(fresh, market, tmp_path):
+    assert fresh("news", "list").out.startswith("0 news items\n")
+    fresh("tickers", "add", "AAA", "BBB", "--provider", market.specification)
+    file = tmp_path / "news.csv"
+    lines = 'AAA,2024-08-01T12:00Z,"A great, \u202ehappy day",\nBBB,2024-08-02,Fine,0.25\n'
+    file.write_text(f"symbol,published_at,title,score\n{lines}BBB,soon,x,\nZZZ,2024-08-01,x,\n")
+    answer = fresh("news", "import", file)
+    assert answer.status == 4
+    assert answer.out == "2 added, 0 known already\n"
+    assert answer.err.splitlines()[0] == "1 line left out, not on the watchlist: ZZZ"
+    words = "line 4, column 2: 'soon' is no instant such as 2024-07-01T12:00Z\n"
+    assert answer.err.endswith(words)
+    listed = fresh("news", "list").out
+    assert re.search(r"BBB +2024-08-03 00:00 +\+0\.25 +Fine +import", listed)
+    assert re.search(r"AAA +2024-08-01 12:00 +\+0\.\d\d +A great, \\u202ehappy day", listed)
+    (row,) = json.loads(fresh("news", "list", "AAA", "--format", "json").out)
+    expected = {"session": "2024-08-01", "scored_by": "vader", "is_assumed": True, "url": None}
+    assert row | expected == row
+    says(fresh("news", "list", "CCC"), 2, "CCC")
+    says(fresh("news", "import", "nowhere.csv"), 4, "nowhere.csv cannot be read: No such file")
+    answer = fresh("--set", "news_sources=nobody", "config", "check")
+    assert "nobody is not a source of news: news_sources names some of yahoo" in answer.out
+    says(fresh("news", "refresh"), 2, "yahoo, alpha_vantage and feeds are there to be asked")
 
 
 # ---- runs

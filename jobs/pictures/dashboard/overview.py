@@ -8,7 +8,7 @@ import streamlit as st
 
 from jobs.pictures import headline
 from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, read, tell
-from jobs.pictures.frames import own_or_demo
+from jobs.pictures.frames import own_or_demo, with_news
 from jobs.pictures.tables import Columns, Row, day, number, text
 from jobs.words import DEMONSTRATION, KINDS
 from stockbatch.records import ForecastOrder
@@ -29,6 +29,13 @@ SKILL: Columns = {
     ),
     "skill_n": number(
         "scored", "{:.0f}", about="Forecasts behind the skill.", wide=True, once=True
+    ),
+}
+NEWS: Columns = {
+    "news": text(
+        "unusual news",
+        about="Three items or more since the session before, and three times the usual number "
+        "or a mean score three standard errors from the usual one.",
     ),
 }
 GROUPS: Columns = {
@@ -67,9 +74,10 @@ def show() -> None:
     if data.empty:
         nothing("No ticker or name has that in it.", "Search for less.")
         return
+    unusual = read(bi.news.unusual, data["origin_session"].min().date())
     listing(
-        headline.rows_of(data),
-        {**headline.FORECASTS, **SKILL},
+        headline.rows_of(with_news(data, unusual)),
+        {**headline.FORECASTS, **NEWS, **SKILL},
         file="next-session",
         link=page_of,
     )

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from jobs.pictures import tables
 from jobs.pictures.dashboard import downloads
 from jobs.pictures.drawing import LOOK
-from jobs.pictures.tables import Columns, Row
+from jobs.pictures.tables import Columns
 from jobs.words import DISCLAIMER
 from stockbatch import config, database
 from stockbatch.config import Settings
@@ -97,7 +97,7 @@ def listing(
     columns: Columns,
     *,
     file: str,
-    link: Callable[[Row], str] | None = None,
+    link: tables.Link | None = None,
 ) -> None:
     """Show a table, what all its rows have in common once, and offer it as files named `file`.
 

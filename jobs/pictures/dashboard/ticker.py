@@ -6,7 +6,7 @@ import streamlit as st
 from jobs.pictures import charts, headline
 from jobs.pictures.dashboard.page import escaped, figures, listing, nothing, plot, read
 from jobs.pictures.frames import awaited, best_first
-from jobs.pictures.tables import Column, Columns, method, spaced, titled
+from jobs.pictures.tables import Column, Columns, Row, instant, method, number, spaced, text, titled
 from jobs.words import DEMONSTRATION, KINDS, price
 from stockbatch.records import ForecastOrder, ModelKind
 from stockbatch.store import bi
@@ -26,6 +26,13 @@ METHODS: Columns = {
     "close_low_80": Column(heading="80 % from", write=price, wide=True),
     "close_high_80": Column(heading="to", write=price, wide=True),
 }
+NEWS: Columns = {
+    "published_at": instant("published"),
+    "score": number("score", "{:+.2f}", about="How the title sounds: -1 bad, 1 good."),
+    "title": text("title", prose=True),
+    "source": text("source", wide=True),
+}
+LAST_NEWS = 10
 
 
 def show() -> None:
@@ -71,6 +78,7 @@ def show() -> None:
     _next_session(latest.loc[ticker], best_first(read(bi.forecasts.of_ticker, ticker)), events)
     if others:
         _comparison(latest.loc[[ticker, *others]])
+    _news(ticker, read(bi.news.newest, ticker, LAST_NEWS))
     _prices(prices, events, read(bi.splits.of_ticker, ticker))
     _predictions(prices, events, read(bi.forecasts.errors, ticker))
     _training(read(bi.models.losses, ticker))
@@ -102,6 +110,17 @@ def _next_session(best: pd.Series, methods: pd.DataFrame, events: pd.DataFrame) 
         st.warning(DEMONSTRATION)
     with st.expander("By every method"):
         listing(headline.rows_of(methods), METHODS, file=f"{best['ticker']}-methods")
+
+
+def _news(ticker: str, data: pd.DataFrame) -> None:
+    """Show the last titles, which lead to where they stand; nothing where there are none."""
+    if len(data):
+        with st.expander("Last news", expanded=True):
+            listing(data, NEWS, file=f"{ticker}-news", link=_place)
+
+
+def _place(row: Row) -> str | None:
+    return None if pd.isna(row["url"]) else str(row["url"])
 
 
 def _comparison(latest: pd.DataFrame) -> None:

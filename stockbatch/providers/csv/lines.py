@@ -28,7 +28,7 @@ def read_rows(
 
     Raises BadFile where it is broken, or has more than `largest` bytes.
     """
-    with closing(_lines(path, largest)) as lines:
+    with closing(text_lines(path, largest)) as lines:
         reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         try:
             for row in reader:
@@ -72,7 +72,7 @@ def _as_utf_8(stream: BufferedReader) -> IO[bytes]:
     return cast(IO[bytes], stream)
 
 
-def _lines(path: Path, largest: int) -> Generator[str]:
+def text_lines(path: Path, largest: int = limits.LARGEST) -> Generator[str]:
     """Yield the lines of a file; raises BadFile where it is broken. What is no UTF-8 is escaped."""
     number = 0
     try:

@@ -536,7 +536,7 @@ def test_what_was_not_written_is_not_deleted(app, tmp_path, monkeypatch):
 
     app.on_event = lambda event: None
     original = archives.drop
-    monkeypatch.setattr(archives, "drop", lambda db: original(db) | {"scores": 1})
+    monkeypatch.setattr(archives, "drop", lambda db, *of: original(db, *of) | {"scores": 1})
     with pytest.raises(ArchiveFailed, match=r"XNYS 2024-04 was not archived, .*'scores': 1"):
         list(archive(app, tmp_path))
     nothing_changed(app, before)

@@ -1,5 +1,7 @@
 """What pruning takes, and what it never touches."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
@@ -7,10 +9,10 @@ from jobs.care import prune
 from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.exceptions import AccessDenied, RunInProgress
-from stockbatch.records import LSTM, ModelKind, Reason
-from stockbatch.store import lease, models, promotions, retention, runs
+from stockbatch.records import LSTM, ModelKind, NewsItem, Reason
+from stockbatch.store import instruments, lease, models, news, promotions, retention, runs
 from tests.support.ledger import listed, model_of, opened
-from tests.support.market import CODE, ORIGIN, dump, fetch, run, session
+from tests.support.market import CODE, NOW, ORIGIN, dump, fetch, run, session
 
 LEDGER = ("forecasts", "scores", "outcomes", "promotions", "training_curves", "bars", "metrics")
 
@@ -114,6 +116,21 @@ def test_the_job_leaves_the_ledger_alone_and_the_next_run_as_it_would_be(app, ma
     found, expected = (fetch(a.engine, query, day=session(4)) for a in (app, other))
     assert found == expected
     assert len(found) == 15
+
+
+def test_old_news_go_after_the_days_that_are_set(app):
+    app.settings = app.settings.model_copy(update={"keep_news_days": 30})
+    with app.transaction() as db:
+        watched = instruments.find(db, ["AAA"])
+        told = [
+            NewsItem(
+                symbol="AAA", published_at=NOW - timedelta(days=age), title=f"{age}", source="x"
+            )
+            for age in (29, 31)
+        ]
+        news.record(db, watched, told, NOW)
+    list(prune.prune(app))
+    assert fetch(app.engine, "SELECT title FROM stockbatch.news") == [{"title": "29"}]
 
 
 def test_a_run_under_way_is_not_disturbed(app):

@@ -3,6 +3,7 @@
 import re
 import socket
 import sys
+from datetime import timedelta
 
 import pytest
 import streamlit
@@ -18,8 +19,8 @@ from jobs.words import DISCLAIMER
 from stockbatch import database
 from stockbatch.config import PREFIX
 from stockbatch.exceptions import DatabaseUnavailable
-from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
-from stockbatch.store import alerts, events, forecasts, labels, models
+from stockbatch.records import Alert, Condition, Event, GroupKind, NewsItem, Timing
+from stockbatch.store import alerts, events, forecasts, labels, models, news
 from stockbatch.store.calendar import extend
 from tests.support.ledger import forecast_of, in_time, listed, model_of, naive_of, opened
 from tests.support.market import CODE, NOW, calendar, session
@@ -234,6 +235,42 @@ def test_what_is_known_to_move_a_session_is_said(open_page, fresh):
             "its day": str(session(0)),
         }
     ]
+
+
+def test_news_are_shown_as_text_and_marked_where_they_are_unusual(open_page, fresh):
+    db, instrument = fresh
+    issue(db, forecast_of(instrument))
+    assert "title" not in str(tables(open_page("ticker")))
+    hostile = "<img src=x onerror=alert(1)>", "=1+1", "\u202egnp", "m" * 2**20
+    told = [(title, session(0), 0.1) for title in hostile]
+    told += [(f"day {day}", session(-day), 0.0) for day in range(1, 30)]
+    items = [
+        NewsItem(
+            symbol="AAA",
+            published_at=calendar().close(day) - timedelta(minutes=n),
+            title=title,
+            source="wire",
+            url=None if n else "https://e.com/?a=1&b=2",
+            score=score,
+            scored_by="wire",
+        )
+        for n, (title, day, score) in enumerate(told)
+    ]
+    news.record(db, [instrument], items, NOW)
+    db.commit()
+    streamlit.cache_data.clear()
+    app = open_page("ticker")
+    (shown,) = (table for table in tables(app) if "title" in table[0])
+    assert len(shown) == 10
+    assert [row["title"] for row in shown[:3]] == [*hostile[:2], "\\u202egnp"]
+    assert shown[3]["title"] == "m" * 499 + "…"
+    assert shown[0]["score"] == "+0.10"
+    assert shown[0]["published"] == f"{calendar().close(session(0)):%Y-%m-%d %H:%M}"
+    raw = next(box.proto.body for box in app.get("html") if "onerror" in box.proto.body)
+    assert "<img" not in raw
+    assert raw.count('<a href="https://e.com/?a=1&amp;b=2"') == len(shown[0])
+    (row,) = tables(open_page("overview"))[0]
+    assert row["unusual news"] == "4 items, 4 × usual"
 
 
 def test_an_unknown_ticker_in_the_address_is_not_repeated(open_page, fresh):

@@ -41,6 +41,7 @@ WRITER = {
     "metrics": CHANGE,
     "models": ADD,
     "models_in_use": READ,
+    "news": ADD | {"DELETE"},
     "outcomes": ADD,
     "chores": ADD | {"UPDATE"},
     "pauses": ADD | {"DELETE"},
@@ -63,6 +64,7 @@ CHANGEABLE = {
     "api_tokens": {"revoked_at"},
     "events": {"withdrawn_at"},
     "models": {"weights"},
+    "news": {"score", "scored_by"},
 }
 """The only columns they may change in tables that they otherwise only add to."""
 SET_BY_THE_DATABASE = {"id", "recorded_at", "deadline_at"}

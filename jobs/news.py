@@ -1,0 +1,360 @@
+"""News of tickers: read from files, asked for, kept, and scored where they come without a score."""
+
+import csv
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jobs.app import App
+from jobs.isolation import is_of_a_ticker, told
+from jobs.refresh import source_setup
+from stockbatch.exceptions import BadAnswer, BadFile, StockbatchError
+from stockbatch.news import registry
+from stockbatch.news.base import Answer, FetchedNews, NewsKind, NewsRequest, number
+from stockbatch.providers.csv.lines import read_rows, refuse, text_lines
+from stockbatch.providers.yahoo.exchanges import of_american_class
+from stockbatch.records import Instrument, NewsItem
+from stockbatch.store import instruments, news
+from stockbatch.store.news import Recorded
+from stockbatch.text import counted, quoted
+
+log = logging.getLogger(__name__)
+
+IMPORTED = "import"
+"""The source of what comes from a file that names none."""
+CALLED: dict[str, tuple[str, ...]] = {
+    "symbol": ("symbol", "ticker"),
+    "published_at": ("published at", "published", "time published", "date", "time"),
+    "title": ("title", "headline"),
+    "url": ("url", "link"),
+    "source": ("source",),
+    "score": ("score", "sentiment"),
+    "relevance": ("relevance",),
+}
+"""What files call a column, best name first."""
+NEEDED = ("symbol", "published_at", "title")
+DELIMITERS = ",;\t|"
+LONGEST_CELL = 2**20
+"""Characters of a cell, as many as a line may have; of a title the beginning is kept."""
+
+
+class Imported(NamedTuple):
+    """What became of the lines of a file."""
+
+    recorded: Recorded
+    failures: tuple[BadFile, ...]
+    unknown: Mapping[str, int]
+    """Lines by a symbol that is not on the watchlist."""
+
+
+def import_(app: App, file: Path) -> Imported:
+    """Keep the news of a file: CSV with headings, or a JSON object a line.
+
+    Every line is an item of a ticker of the watchlist, a failure, or unknown. What was over when it
+    is imported is history: it counts since it was published. Raises UnreadableFile, and BadFile
+    where there are no headings.
+    """
+    seen_at = app.clock()
+    with app.transaction() as db:
+        watched = instruments.active(db)
+    names = _names(watched)
+    items, failures, unknown = list[NewsItem](), list[BadFile](), Counter[str]()
+    for line in _lines(file):
+        try:
+            if isinstance(line, BadFile):
+                raise line
+            symbol = line.cells.get("symbol", "")
+            if not symbol:
+                raise line.refuse("symbol", "there is no symbol")
+            ticker = names.get(symbol) or names.get(symbol.upper())
+            ticker = ticker or names.get(of_american_class(symbol.upper(), sure=True) or "")
+            if ticker is None:
+                unknown[symbol[:64]] += 1
+            else:
+                items.append(_item(line, ticker, seen_at))
+        except BadFile as error:
+            failures.append(error)
+    with app.transaction() as db:
+        recorded = news.record(db, watched, items, seen_at, history=True)
+    return Imported(recorded, tuple(failures), unknown)
+
+
+def _names(watched: Sequence[Instrument]) -> dict[str, str]:
+    """Return tickers by what they may be called: their own names go before their providers'."""
+    return {i.symbol: i.ticker for i in watched} | {i.ticker: i.ticker for i in watched}
+
+
+# ---- a file
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The cells of a line by the names of their columns, and how to say what is wrong with one."""
+
+    file: Path
+    number: int
+    cells: Mapping[str, str]
+    places: Mapping[str, int | str]
+
+    def refuse(self, column: str, reason: str) -> BadFile:
+        """Return the error that a cell is."""
+        return _refused(self.file, self.number, self.places.get(column, column), reason)
+
+
+def _refused(file: Path, line: int, column: int | str, reason: str) -> BadFile:
+    try:
+        refuse(file, line, column, reason)
+    except BadFile as error:
+        return error
+
+
+def _lines(file: Path) -> Iterator[_Line | BadFile]:
+    """Yield the lines of a file that say something, and what is wrong with others."""
+    with closing(text_lines(file)) as lines:
+        first = next((line.strip() for line in lines if line.strip()), "")
+    yield from _of_json(file) if first.startswith("{") else _of_csv(file)
+
+
+def _of_json(file: Path) -> Iterator[_Line | BadFile]:
+    with closing(text_lines(file)) as lines:
+        for number_, text in enumerate(lines, 1):
+            if not text.strip():
+                continue
+            try:
+                found = json.loads(text)
+            except (ValueError, RecursionError):
+                found = None
+            if not isinstance(found, dict):
+                yield _refused(file, number_, 1, "it is no JSON object")
+                continue
+            named = {_plain(key): (key, value) for key, value in found.items()}
+            cells, places, wrong = dict[str, str](), dict[str, int | str](), None
+            for name, (key, value) in _chosen(named).items():
+                if isinstance(value, dict | list | bool):
+                    wrong = _refused(file, number_, key, f"{name} is no text and no number")
+                cells[name], places[name] = "" if value is None else str(value).strip(), key
+            yield wrong or _Line(file, number_, cells, places)
+
+
+def _of_csv(file: Path) -> Iterator[_Line | BadFile]:
+    rows, columns = _table(file)
+    width = len(rows[0][1])
+    places: dict[str, int | str] = {name: at + 1 for name, at in columns.items()}
+    for number_, cells in rows[1:]:
+        if any(cell.strip() for cell in cells[width:]):
+            reason = f"there are {len(cells)} cells below {counted(width, 'heading')}"
+            yield _refused(file, number_, width + 1, reason)
+            continue
+        named = {name: cells[at].strip() for name, at in columns.items() if at < len(cells)}
+        yield _Line(file, number_, named, places)
+
+
+def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
+    """Return all rows, that of the headings first, and where the columns are."""
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        for delimiter in DELIMITERS:
+            with closing(read_rows(file, delimiter)) as found:
+                rows = list(found)
+            headings = [_plain(cell) for cell in rows[0][1]] if rows else []
+            columns = _chosen({name: at for at, name in reversed(list(enumerate(headings)))})
+            if set(NEEDED) <= columns.keys():
+                return rows, columns
+    finally:
+        csv.field_size_limit(before)
+    reason = "the first line has no headings such as symbol, published_at and title"
+    raise _refused(file, 1, 1, reason)
+
+
+def _plain(heading: str) -> str:
+    return re.sub(r"[\s_-]+", " ", heading.strip(" \ufeff").lower())
+
+
+def _chosen(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands under the best name of each column."""
+    return {
+        name: named[way] for name, ways in CALLED.items() for way in reversed(ways) if way in named
+    }
+
+
+def _item(line: _Line, ticker: str, seen_at: datetime) -> NewsItem:
+    """Return the item of a line; raises BadFile."""
+    title, url = line.cells.get("title", ""), line.cells.get("url") or None
+    if not title:
+        raise line.refuse("title", "there is no title")
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise line.refuse("url", f"{quoted(url)} is no address such as https://example.com/news")
+    source = line.cells.get("source") or IMPORTED
+    score = _number(line, "score", -1)
+    return NewsItem(
+        symbol=ticker,
+        published_at=_instant(line, seen_at),
+        title=title,
+        source=source,
+        url=url,
+        relevance=_number(line, "relevance", 0),
+        score=score,
+        scored_by=None if score is None else source,
+    )
+
+
+def _instant(line: _Line, seen_at: datetime) -> datetime:
+    """Return when an item was published; without a zone in UTC; of a mere day, the end counts."""
+    cell = line.cells.get("published_at", "")
+    try:
+        instant = datetime.fromisoformat(cell)
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        if instant > seen_at:
+            raise line.refuse("published_at", f"{cell} is yet to come")
+        return instant + timedelta(days=1) if len(cell) <= len("2024-07-01") else instant
+    except (ValueError, OverflowError):
+        reason = f"{quoted(cell)} is no instant such as 2024-07-01T12:00Z"
+        raise line.refuse("published_at", reason) from None
+
+
+def _number(line: _Line, column: str, least: float) -> float | None:
+    cell = line.cells.get(column, "")
+    found = number(cell, least, 1) if cell else None
+    if cell and found is None:
+        raise line.refuse(column, f"{quoted(cell)} is no number from {least} to 1")
+    return found
+
+
+# ---- asked for
+
+
+@dataclass(slots=True, kw_only=True)
+class Refreshed:
+    """What one source brought."""
+
+    source: str
+    asked: int = 0
+    answered: int = 0
+    new: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+    """What was wrong, by ticker."""
+
+    def __str__(self) -> str:
+        asked = counted(self.asked, "ticker")
+        said = f"{self.source}: {self.answered} of {asked} answered for; {self.new} news items new"
+        if self.problems:
+            ticker, why = next(iter(self.problems.items()))
+            more = f" and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
+            said += f"; {ticker}{more}: {why}"
+        return said
+
+
+def refresh(app: App, tickers: Sequence[str] | None = None) -> list[Refreshed]:
+    """Ask every source of the setting `news_sources` about the watchlist, or about some of it.
+
+    What they bring counts from now on, whenever it was published. Raises UnknownInstrument,
+    UnknownNewsSource and BrokenProvider.
+    """
+    kinds = {name: registry.kind(name) for name in app.settings.news_sources}
+    with app.transaction() as db:
+        watchlist = instruments.active(db)
+        chosen = watchlist if tickers is None else instruments.find(db, tickers)
+    done = []
+    for name, kind in kinds.items():
+        fed: dict[str, list[Instrument]] = {}
+        for one in chosen:
+            if symbol := kind.symbol(one):
+                fed.setdefault(symbol, []).append(one)
+        if fed:
+            summary = Refreshed(source=name, asked=sum(map(len, fed.values())))
+            for answer in _answers(app, name, kind, list(fed), watchlist):
+                _save(app, answer, fed, summary)
+                app.checkpoint()
+            log.info("%s", summary)
+            done.append(summary)
+    return done
+
+
+def _answers(
+    app: App,
+    name: str,
+    kind: NewsKind,
+    symbols: Sequence[str],
+    watchlist: Sequence[Instrument],
+) -> Iterator[Answer]:
+    """Yield one answer for each symbol, whatever the source does."""
+    left = set(symbols)
+    try:
+        source = app.news_sources.get(name) or kind.make(
+            source_setup(app, kind.provider, watchlist)
+        )
+        with closing(source):
+            for answer in source.news([NewsRequest(symbol=symbol) for symbol in symbols]):
+                if _symbol(answer) in left:
+                    left.remove(_symbol(answer))
+                    yield answer
+        reason = "it gave none"
+    except Exception as error:
+        if not is_of_a_ticker(error):
+            raise
+        # Settings it cannot read, or a mistake in somebody's package.
+        reason = told(error)
+        log.warning("%s: %s", name, reason)
+    for symbol in sorted(left):
+        yield BadAnswer(provider=name, ticker=symbol, reason=reason)
+
+
+def _symbol(answer: Answer) -> str:
+    return answer.symbol if isinstance(answer, FetchedNews) else str(answer.values["ticker"])
+
+
+def _save(
+    app: App,
+    answer: Answer,
+    fed: Mapping[str, Sequence[Instrument]],
+    summary: Refreshed,
+) -> None:
+    """Keep what a source has of one symbol, for each ticker that it is."""
+    for one in fed[_symbol(answer)]:
+        try:
+            if not isinstance(answer, FetchedNews):
+                raise answer
+            items = [replace(item, symbol=one.ticker) for item in answer.items]
+            with app.transaction() as db:
+                summary.new += news.record(db, [one], items, app.clock()).new
+            summary.answered += 1
+        except Exception as error:
+            if not is_of_a_ticker(error):
+                raise
+            # What no table takes is a mistake in somebody's package, and no other ticker's.
+            summary.problems[one.ticker] = told(error)
+
+
+# ---- scored
+
+
+def score(app: App) -> int:
+    """Let the scorer that is set score all items without a score; return how many.
+
+    Where nobody is set, or nothing is without a score, nobody is asked. Raises UnknownScorer,
+    BrokenProvider, and what the scorer lacks.
+    """
+    if not app.settings.news_scorer:
+        return 0
+    with app.transaction() as db:
+        if not news.unscored(db):
+            return 0
+        scorer = registry.scorer(app.settings.news_scorer)
+        return news.score(db, scorer.name, scorer.scores)
+
+
+def try_to_score(app: App) -> StockbatchError | None:
+    """Score what has no score; return why that cannot be done: items are kept all the same."""
+    try:
+        if done := score(app):
+            log.info("%s scored by %s", counted(done, "news item"), app.settings.news_scorer)
+    except StockbatchError as error:
+        return error
+    return None

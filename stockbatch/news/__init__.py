@@ -1,0 +1,1 @@
+"""Where news of tickers come from, and what tells how their titles sound."""

@@ -1,0 +1,125 @@
+"""News from RSS and Atom feeds: those that the setting `news_feeds` names for a ticker."""
+
+import calendar
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote
+
+from curl_cffi import requests as http
+
+from stockbatch.events.base import SourceSetup
+from stockbatch.exceptions import BadAnswer, MissingExtra, ProviderUnavailable, RateLimited
+from stockbatch.news.base import Answer, NewsKind, NewsRequest, NewsSource, in_turn
+from stockbatch.providers.pacing import TokenBucket
+from stockbatch.records import Instrument, NewsItem
+
+NAME = "feeds"
+RATE = 2.0
+"""Requests a second."""
+LARGEST = 8 * 2**20
+"""Bytes of a feed that are read; the rest is not waited for."""
+PLACE = "{ticker}"
+
+
+class Feeds:
+    """Feeds of RSS or Atom; `timeout` is in seconds."""
+
+    def __init__(self, setup: SourceSetup, *, timeout: float = 30.0, rate: float = RATE) -> None:
+        try:
+            import feedparser
+        except ImportError:
+            raise MissingExtra(what="the source feeds", extra="news") from None
+        self._parse = feedparser.parse
+        self._feeds = setup.settings.news_feeds
+        self._session: Any = http.Session()
+        self._bucket = TokenBucket(rate, waiting=setup.waiting)
+        self._timeout = timeout
+
+    def news(self, requests: Sequence[NewsRequest]) -> Iterator[Answer]:
+        """Yield one answer per request, of all feeds of the ticker; of none it is empty."""
+        return in_turn(requests, self._news)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _news(self, request: NewsRequest) -> list[NewsItem]:
+        urls = urls_of(self._feeds, request.symbol)
+        return [item for url in urls for item in self._items(request.symbol, url)]
+
+    def _items(self, ticker: str, url: str) -> list[NewsItem]:
+        # As a stream: a text would be opened where it names a file or an address.
+        found = self._parse(BytesIO(self._body(ticker, url)))
+        if not found.entries and not found.get("version"):
+            raise BadAnswer(provider=NAME, ticker=ticker, reason=f"{url} is no RSS or Atom feed")
+        told = [_item(ticker, entry) for entry in found.entries]
+        return [item for item in told if item is not None]
+
+    def _body(self, ticker: str, url: str) -> bytes:
+        """Return what a URL answers with; raises a ProviderError."""
+        self._bucket.take()
+        told = {"provider": NAME, "ticker": ticker}
+        try:
+            answer = self._session.get(
+                url, timeout=self._timeout, allow_redirects=False, stream=True
+            )
+            body = b""
+            try:
+                for part in answer.iter_content():
+                    body += part
+                    if len(body) > LARGEST:
+                        reason = f"{url} has more than {LARGEST // 2**20} MiB"
+                        raise BadAnswer(**told, reason=reason)
+            finally:
+                answer.close()
+        except OSError as error:
+            reason = f"{url}: {type(error).__name__}: {error}".partition("\n")[0][:300]
+            raise ProviderUnavailable(**told, reason=reason) from None
+        if answer.status_code == 429:
+            raise RateLimited(**told)
+        if answer.status_code != 200:
+            moved = answer.headers.get("Location")
+            hint = f", it has moved to {moved[:200]}" if moved else ""
+            reason = f"{url}: HTTP status {answer.status_code}{hint}"
+            raise ProviderUnavailable(**told, reason=reason)
+        return body
+
+
+def urls_of(feeds: Sequence[str], ticker: str) -> list[str]:
+    """Return the addresses of a ticker's feeds: those of all tickers, and its own."""
+    found = []
+    for feed in feeds:
+        owner, equals, own = feed.partition("=")
+        if equals and "://" not in owner:
+            found += [own] if owner == ticker else []
+        else:
+            found.append(feed.replace(PLACE, quote(ticker, safe="")))
+    return found
+
+
+def _item(ticker: str, entry: Any) -> NewsItem | None:
+    """Return an item; None where it has no title or no instant."""
+    stamp = entry.get("published_parsed") or entry.get("updated_parsed")
+    title = entry.get("title")
+    if stamp is None or not title or not title.strip():
+        return None
+    try:
+        published_at = datetime.fromtimestamp(calendar.timegm(stamp), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return NewsItem(
+        symbol=ticker, published_at=published_at, title=title, source=NAME, url=entry.get("link")
+    )
+
+
+def _make(setup: SourceSetup) -> NewsSource:
+    return Feeds(setup)
+
+
+def _symbol(instrument: Instrument) -> str | None:
+    return None if instrument.demo else instrument.ticker
+
+
+KIND = NewsKind(make=_make, symbol=_symbol)

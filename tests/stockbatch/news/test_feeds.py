@@ -1,0 +1,126 @@
+"""Feeds from a loopback server."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from stockbatch.config import Settings
+from stockbatch.events.base import SourceSetup
+from stockbatch.exceptions import BadAnswer, ProviderUnavailable, RateLimited
+from stockbatch.news import feeds as feeds_module
+from stockbatch.news.base import NewsRequest
+from stockbatch.news.feeds import Feeds, urls_of
+from stockbatch.records import NewsItem
+from tests.support.loopback import Reply, serving
+
+RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>News</title>
+<item><title>Up &amp; away</title><link>https://e.com/1</link>
+<pubDate>Fri, 14 Jun 2024 08:00:00 -0400</pubDate><description>a long text</description></item>
+<item><title>No date</title><link>https://e.com/2</link></item>
+<item><pubDate>Fri, 14 Jun 2024 12:00:00 GMT</pubDate></item>
+</channel></rss>"""
+ATOM = """<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom"><title>News</title>
+<entry><title>Down</title><link href="https://e.com/3"/><updated>2024-06-14T12:00:00Z</updated>
+</entry></feed>"""
+NOON = datetime(2024, 6, 14, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def replies():
+    return {}
+
+
+@pytest.fixture
+def ask(replies, tmp_path):
+    asked = []
+
+    def answer(path):
+        asked.append(path)
+        return replies.get(path, Reply("not here", 404))
+
+    with serving(answer) as port:
+
+        def do(*tickers, feeds=("{}/{{ticker}}.xml",)):
+            named = tuple(feed.format(f"http://127.0.0.1:{port}") for feed in feeds)
+            setup = SourceSetup(settings=Settings(home=tmp_path, news_feeds=named))
+            source = Feeds(setup, rate=1e6, timeout=5)
+            try:
+                return list(source.news([NewsRequest(symbol=ticker) for ticker in tickers]))
+            finally:
+                source.close()
+
+        do.asked = asked
+        yield do
+
+
+def test_rss_and_atom(ask, replies):
+    replies |= {"/AAA.xml": Reply(RSS, kind="text/xml"), "/own": Reply(ATOM, kind="text/xml")}
+    found = ask("AAA", "BBB", feeds=("AAA={}/AAA.xml", "BBB={}/own"))
+    rss, atom = (one.items for one in found)
+    item = {"published_at": NOON, "source": "feeds"}
+    assert rss == (NewsItem(symbol="AAA", title="Up & away", url="https://e.com/1", **item),)
+    assert atom == (NewsItem(symbol="BBB", title="Down", url="https://e.com/3", **item),)
+
+
+def test_a_ticker_has_its_feeds_and_those_of_all(ask, replies):
+    replies |= {"/%5EGSPC.xml": Reply(RSS), "/own": Reply(ATOM)}
+    (one,) = ask("^GSPC", feeds=("{}/{{ticker}}.xml", "^GSPC={}/own", "BBB={}/other"))
+    assert [item.title for item in one.items] == ["Up & away", "Down"]
+    (none,) = ask("CCC", feeds=("BBB={}/other",))
+    assert none.items == ()
+    assert urls_of(["https://e.com/?a=1&t={ticker}"], "A&B") == ["https://e.com/?a=1&t=A%26B"]
+
+
+def test_hostile_titles_come_as_text(ask, replies):
+    titles = "&lt;img src=x onerror=alert(1)&gt;", "=1+1", "\u202egnp", "m" * 2**20
+    stamp = "<pubDate>Fri, 14 Jun 2024 12:00:00 GMT</pubDate>"
+    items = "".join(f"<item><title>{title}</title>{stamp}</item>" for title in titles)
+    replies["/AAA.xml"] = Reply(f'<rss version="2.0"><channel>{items}</channel></rss>')
+    (one,) = ask("AAA")
+    found = [item.title for item in one.items]
+    assert "onerror" not in found[0] or found[0].startswith("<img")
+    assert found[-3:] == ["=1+1", "\u202egnp", "m" * 2**20]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (Reply("not here", 404), ProviderUnavailable, "HTTP status 404"),
+        (Reply("slow down", 429), RateLimited, "too many requests"),
+        (Reply("<html><p>sorry</p></html>"), BadAnswer, "is no RSS or Atom feed"),
+        (Reply(""), BadAnswer, "is no RSS or Atom feed"),
+        (Reply("/etc/passwd"), BadAnswer, "is no RSS or Atom feed"),
+        (Reply("http://127.0.0.1:1/"), BadAnswer, "is no RSS or Atom feed"),
+    ],
+)
+def test_what_is_no_feed_is_an_error_of_its_ticker(ask, replies, reply, kind, words):
+    replies |= {"/BAD.xml": reply, "/AAA.xml": Reply(RSS)}
+    bad, *_ = ask("BAD", "AAA")
+    assert type(bad) is kind
+    assert bad.values["ticker"] == "BAD"
+    assert words in str(bad)
+
+
+def test_a_bomb_of_entities_is_harmless(ask, replies):
+    layers = "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(9))
+    text = f'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a0 "x">{layers}]>'
+    text += RSS.partition("?>")[2].replace("Up &amp; away", "&a9;")
+    replies["/AAA.xml"] = Reply(text)
+    (one,) = ask("AAA")
+    assert all(len(item.title) < 1000 for item in getattr(one, "items", ()))
+
+
+def test_more_than_a_feed_can_be_is_not_read_to_its_end(ask, replies, monkeypatch):
+    monkeypatch.setattr(feeds_module, "LARGEST", 1000)
+    replies["/AAA.xml"] = Reply(RSS + " " * 1000)
+    (bad,) = ask("AAA")
+    assert type(bad) is BadAnswer
+
+
+@pytest.mark.parametrize(
+    "feed", ["https://e.com/all.xml", "ftp://e.com/{ticker}", "AAA=e.com", "{ticker}"]
+)
+def test_a_feed_of_nobody_is_refused(tmp_path, feed):
+    with pytest.raises(ValidationError, match=r"URL|ticker"):
+        Settings(home=tmp_path, news_feeds=(feed,))
