@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine import weights as weights_
+from stockbatch.engine.gru import GRU
 from stockbatch.engine.lstm.network import LSTM
 from stockbatch.engine.seeds import generator
 from stockbatch.engine.weights import Singles, Weights
@@ -64,7 +65,7 @@ class Network(Protocol):
 
 TRAINED: Network = LSTM()
 """The kind that base models are made of; ticker models are of the kind of their base."""
-NETWORKS: dict[str, Network] = {network.name: network for network in (TRAINED,)}
+NETWORKS: dict[str, Network] = {network.name: network for network in (TRAINED, GRU())}
 """Every kind, by name: a new one is a file and its place in this line."""
 
 

@@ -1,5 +1,6 @@
 """Operations of Keras that any kind of network may be put together from, one per ticker."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,17 @@ def never_crossing(raw: Any) -> Any:
     parts = ops.where(np.arange(LEVELS) == MEDIAN, raw, spreads)
     adding = np.tile(quantiles.accumulation(), (tickers, 1, 1))
     return affine(parts, adding, ops.zeros((tickers, LEVELS)))
+
+
+def stated(weights: Mapping[str, Any], outputs: Any, masks: Any) -> Any:
+    """Return the quantiles (tickers, windows, steps, levels) of `outputs` of as many steps.
+
+    The dropout `masks` have shape (tickers, windows, units): what is dropped is dropped at every
+    step of a window (Gal & Ghahramani, "A theoretically grounded application of dropout in
+    recurrent neural networks", 2016).
+    """
+    kept = outputs * ops.expand_dims(masks, 2)
+    return never_crossing(affine(kept, weights["dense.kernel"], weights["dense.bias"]))
 
 
 def pinball_losses(quantiles: Any, actual: Any) -> Any:

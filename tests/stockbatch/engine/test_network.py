@@ -15,7 +15,7 @@ from stockbatch.engine import inference, learning
 from stockbatch.engine.features import NAMES
 from stockbatch.engine.learning import fitting
 from stockbatch.engine.material import prepare
-from stockbatch.engine.network import NETWORKS, TRAINED, Network, initial_weights, network_of
+from stockbatch.engine.network import NETWORKS, Network, initial_weights, network_of
 from stockbatch.engine.quantiles import LEVELS, never_crossing
 from stockbatch.engine.training import TrainingData
 from stockbatch.engine.training.local import LocalTrainer
@@ -86,6 +86,7 @@ class Linear:
 
 
 LINEAR: Network = Linear()
+OURS = list(NETWORKS.values())
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,7 @@ def make_panel(tickers=20, sessions=260) -> Panel:
 
 def test_weights_tell_their_network():
     seeds = np.arange(2, dtype=np.uint64)
-    for network in (LINEAR, TRAINED):
+    for network in NETWORKS.values():
         weights = initial_weights(network, seeds, 3, SETTINGS)
         assert network_of(weights) is network
         own = {name: array[0] for name, array in weights.items()}
@@ -124,7 +125,7 @@ def test_weights_tell_their_network():
         assert shapes == network.shapes(3, SETTINGS)
 
 
-@pytest.mark.parametrize("network", [LINEAR, TRAINED], ids=["linear", "lstm"])
+@pytest.mark.parametrize("network", [*OURS, LINEAR], ids=lambda network: network.name)
 def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
     """Targets follow from the inputs of the step before last; both passes must agree on that."""
     random = np.random.default_rng(0)
