@@ -19,6 +19,7 @@ Sessions = NDArray[np.datetime64]
 """Trading dates, dtype datetime64[D]."""
 
 LSTM = "lstm"
+GRU = "gru"
 """Name of the method whose models are trained networks."""
 COMBINED = "combined"
 """Name of the method that averages the networks with the pooled model of scale."""

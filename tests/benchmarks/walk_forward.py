@@ -21,7 +21,7 @@ from stockbatch.market.rhythm import QUARTER, YEAR
 from stockbatch.methods import crowd, registry
 from stockbatch.methods.base import PAST, Given, Parameters, Scope, Stated
 from stockbatch.methods.forecasts import calibrated, state
-from stockbatch.methods.lstm import raw_quantiles
+from stockbatch.methods.networks import raw_quantiles
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
     COMBINED,
@@ -345,7 +345,7 @@ def _taught(
 ) -> dict[str, list[Crowd | None]]:
     """Return by method what all tickers had taught it by each origin of a block."""
     taught: dict[str, list[Crowd | None]] = {}
-    for name in registry.calibrated():
+    for name in registry.calibrated(settings.model.network):
         # Of the first origin the forecast is the last of the block before.
         targets = raw[name].by_target()[:, PAST - 1 : -1]
         taught[name] = crowd.learn_by_session(models.crowds.get(name), targets, actual)
