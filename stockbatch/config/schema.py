@@ -52,7 +52,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    network: Literal["lstm", "gru"] = Field(
+    network: Literal["lstm", "gru", "attention"] = Field(
         "lstm", description="kind of network; models of each are kept apart"
     )
     units: int = Field(12, ge=1, le=1024, description="units of every layer")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine import weights as weights_
+from stockbatch.engine.attention import Attention
 from stockbatch.engine.gru import GRU
 from stockbatch.engine.lstm.network import LSTM
 from stockbatch.engine.seeds import generator
@@ -63,7 +64,7 @@ class Network(Protocol):
         """Write one ticker's weights as a `.keras` file that needs nothing but Keras."""
 
 
-NETWORKS: dict[str, Network] = {network.name: network for network in (LSTM(), GRU())}
+NETWORKS: dict[str, Network] = {one.name: one for one in (LSTM(), GRU(), Attention())}
 """Every kind, by name, which is also that of its method: a new one is a file and its place here."""
 
 

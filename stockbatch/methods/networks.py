@@ -14,7 +14,7 @@ from stockbatch.engine import inference, trust
 from stockbatch.engine.material import Material
 from stockbatch.engine.network import is_known
 from stockbatch.methods.base import PAST, Given, Method, Stated
-from stockbatch.records import GRU, LSTM, QUANTILES, Floats, TrainedModel
+from stockbatch.records import ATTENTION, GRU, LSTM, QUANTILES, Floats, TrainedModel
 
 
 class _OfNetwork(Method):
@@ -69,6 +69,18 @@ class Gru(_OfNetwork):
     title = "GRU"
     sentence = "A recurrent network with fewer gates than the LSTM, trained and stretched likewise."
     needs_past = (GRU,)
+
+
+class Attention(_OfNetwork):
+    """Self-attention, where it is set."""
+
+    name = ATTENTION
+    title = "Attention"
+    sentence = (
+        "A network that weighs all sessions of its window at once, by what they hold and how long"
+        " ago they were; trained and stretched as the LSTM is."
+    )
+    needs_past = (ATTENTION,)
 
 
 def raw_quantiles(

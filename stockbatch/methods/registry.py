@@ -13,7 +13,7 @@ from stockbatch.methods.ewma import Ewma
 from stockbatch.methods.garch import Garch
 from stockbatch.methods.har import Har, HarEvents
 from stockbatch.methods.naive import Naive
-from stockbatch.methods.networks import Gru, Lstm
+from stockbatch.methods.networks import Attention, Gru, Lstm
 from stockbatch.methods.rolling_quantile import RollingQuantile
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ GROUP = "stockbatch.methods"
 BUILT_IN: tuple[type[Method], ...] = (
     Lstm,
     Gru,
+    Attention,
     Naive,
     RollingQuantile,
     Ewma,

@@ -345,7 +345,7 @@ def _taught(
 ) -> dict[str, list[Crowd | None]]:
     """Return by method what all tickers had taught it by each origin of a block."""
     taught: dict[str, list[Crowd | None]] = {}
-    for name in registry.calibrated(settings.model.network):
+    for name in registry.calibrated(LSTM):
         # Of the first origin the forecast is the last of the block before.
         targets = raw[name].by_target()[:, PAST - 1 : -1]
         taught[name] = crowd.learn_by_session(models.crowds.get(name), targets, actual)

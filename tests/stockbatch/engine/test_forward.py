@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from stockbatch.config import ModelSettings
+from stockbatch.engine.attention import HALF_LIVES, HEADS
 from stockbatch.engine.network import NETWORKS
 from stockbatch.records import QUANTILES
 
@@ -59,7 +60,34 @@ def gru_of(one, steps):
     return hidden
 
 
-PLAIN = {"lstm": lstm_of, "gru": gru_of}
+def attention_of(one, steps):
+    """Return the last output of a layer of attention, head by head and step by step."""
+    own = {name.removeprefix("attention_0."): array for name, array in one.items()}
+    squeezed = np.tanh(steps @ own["kernel"] + own["bias"])
+    query = squeezed[-1] @ own["query.kernel"] + own["query.bias"]
+    size = len(query) // HEADS
+    taken = []
+    for first in range(0, len(query), size):
+        some = slice(first, first + size)
+        logits = [
+            query[some] @ (np.append(step, (place + 1) / 10) @ own["key.kernel"])[some]
+            for place, step in enumerate(squeezed)
+        ]
+        share = np.exp(np.array(logits) / np.sqrt(size))
+        taken.append(share @ (squeezed @ own["value.kernel"])[:, some] / share.sum())
+    return np.tanh(squeezed[-1] + np.concatenate(taken) @ own["output.kernel"] + own["output.bias"])
+
+
+def test_steps_fade_by_their_half_lives_before_attention_is_trained():
+    network = NETWORKS["attention"]
+    drawn = network.draw(np.random.default_rng(0), 2, SETTINGS)
+    key, bias = drawn["attention_0.key.kernel"], drawn["attention_0.query.bias"]
+    size = len(bias) // HEADS
+    slopes = (key[-1] * bias).reshape(HEADS, size).sum(axis=1) / np.sqrt(size) / 10
+    assert_allclose(np.exp(-slopes * HALF_LIVES), 0.5, rtol=1e-6)
+
+
+PLAIN = {"attention": attention_of, "lstm": lstm_of, "gru": gru_of}
 
 
 def test_the_pass_is_that_of_a_plain_network(network):

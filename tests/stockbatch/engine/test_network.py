@@ -137,7 +137,8 @@ def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
         validation=np.tile(sessions >= 240, (3, 1)),
         seeds=np.arange(3, dtype=np.uint64),
     )
-    settings = SETTINGS.model_copy(update={"epochs": 12, "learning_rate": 0.05, "dropout": 0.0})
+    easy = {"units": 6, "epochs": 20, "patience": 10, "learning_rate": 0.05, "dropout": 0.0}
+    settings = SETTINGS.model_copy(update=easy)
     trainer = LocalTrainer()
     fitted = trainer.fit(network, data, settings)
     best = np.nanmin(fitted.validation_loss, axis=1)
