@@ -47,6 +47,10 @@ def expanded(path: Path) -> Path:
     return found
 
 
+_LATER = ("optimizer", "weight_decay", "loss")
+"""Engine settings there were none of when models were first stored."""
+
+
 class ModelSettings(BaseModel):
     """The engine: a change of any of these retrains every ticker."""
 
@@ -90,6 +94,13 @@ class ModelSettings(BaseModel):
         2, ge=1, le=10_000, description="epochs without improvement stop a ticker"
     )
     anchor: float = Field(10.0, ge=0, le=1e6, description="pull of a ticker model towards its base")
+    optimizer: Literal["adam", "adamw", "rmsprop"] = Field("adam", description="how steps are made")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1e6, description="pull of all weights towards zero, by adamw alone"
+    )
+    loss: Literal["pinball", "smoothed_pinball"] = Field(
+        "pinball", description="what training makes small; the pinball loss stops and compares"
+    )
 
     def for_base(self) -> "ModelSettings":
         """Return the settings that train the base model as one network without an anchor."""
@@ -324,8 +335,12 @@ class Settings(BaseSettings):
         """Return the SHA-256 of the settings whose change retrains every ticker.
 
         The network is none of them: each kind has models of its own, told apart by their method.
+        What came later counts where it is set, so that models of before stay in use.
         """
         depends_on = self.model.model_dump(mode="json", exclude={"network"})
+        for name in _LATER:
+            if depends_on[name] == ModelSettings.model_fields[name].default:
+                del depends_on[name]
         canonical = json.dumps(depends_on, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

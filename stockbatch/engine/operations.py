@@ -10,6 +10,9 @@ from stockbatch.engine import quantiles
 from stockbatch.engine.quantiles import LEVELS
 from stockbatch.records import MEDIAN, QUANTILES
 
+SMOOTHED = 0.1
+"""Errors this small have a smoothed loss, in units of the volatility known at the origin."""
+
 
 def affine(inputs: Any, kernel: Any, bias: Any) -> Any:
     """Return `inputs` (tickers, windows, steps, size) times `kernel` plus `bias` per ticker.
@@ -53,3 +56,17 @@ def pinball_losses(quantiles: Any, actual: Any) -> Any:
     levels = ops.convert_to_tensor(np.asarray(QUANTILES, np.float32))
     error = ops.expand_dims(actual, -1) - quantiles
     return ops.maximum(levels * error, (levels - 1) * error)
+
+
+def smoothed_pinball_losses(quantiles: Any, actual: Any) -> Any:
+    """Return pinball losses without their kink, of the shape (…, levels) of `quantiles`.
+
+    Within SMOOTHED of a quantile the loss is a parabola: its mean over errors of that much to both
+    sides (Fernandes, Guerre & Horta, "Smoothing quantile regressions", Journal of Business &
+    Economic Statistics 39, 2021), so that the gradient fades instead of jumping.
+    """
+    levels = ops.convert_to_tensor(np.asarray(QUANTILES, np.float32))
+    error = ops.expand_dims(actual, -1) - quantiles
+    size = ops.absolute(error)
+    size = ops.where(size < SMOOTHED, (error * error / SMOOTHED + SMOOTHED) * 0.5, size)
+    return (levels - 0.5) * error + size * 0.5

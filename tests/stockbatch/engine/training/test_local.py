@@ -1,3 +1,4 @@
+from functools import partial
 from statistics import NormalDist
 
 import keras
@@ -192,19 +193,30 @@ def test_the_stack_equals_an_ordinary_network_per_ticker(network, layers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("layers", "clip_norm"), [(1, 0.05), (2, 100.0)])
-def test_training_equals_that_of_an_ordinary_network_per_ticker(network, layers, clip_norm):
+@pytest.mark.parametrize(
+    ("layers", "clip_norm", "optimizer"),
+    [(1, 0.05, "adam"), (2, 100.0, "adam"), (1, 0.05, "adamw"), (1, 100.0, "rmsprop")],
+)
+def test_training_equals_that_of_an_ordinary_network_per_ticker(
+    network, layers, clip_norm, optimizer
+):
     if network.name == "attention":
         pytest.skip("Keras's layer has biases more")
     settings = SETTINGS.model_copy(
-        update={"layers": layers, "clip_norm": clip_norm, "learning_rate": 1e-3}
+        update={
+            "layers": layers,
+            "clip_norm": clip_norm,
+            "learning_rate": 1e-3,
+            "optimizer": optimizer,
+            "weight_decay": 0.5,
+        }
     )
     weights = drawn_weights(network, 2, settings)
     stack = Stack(network, 2, INPUTS, settings)
     stack.load(weights)
     singles = [ordinary_model(network, ticker_of(weights, ticker), settings) for ticker in range(2)]
     for model in singles:
-        model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=clip_norm), loss=pinball)
+        model.compile(OPTIMIZERS[optimizer](1e-3, global_clipnorm=clip_norm), loss=pinball)
     for step in range(5):
         x, y, masks = some_windows(2, settings, seed=step)
         stack.train_on_batch((x, masks), y, np.ones_like(y))
@@ -215,6 +227,38 @@ def test_training_equals_that_of_an_ordinary_network_per_ticker(network, layers,
         for name, array in ordinary_weights(network, model, layers).items():
             assert_allclose(found[name][ticker], array, atol=1e-5, err_msg=name)
             assert np.abs(array - weights[name][ticker]).max() > 1e-3
+
+
+OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": partial(keras.optimizers.AdamW, weight_decay=0.5),
+    "rmsprop": keras.optimizers.RMSprop,
+}
+WAYS = [("adamw", "pinball"), ("rmsprop", "pinball"), ("adam", "smoothed_pinball")]
+
+
+@pytest.mark.parametrize(("optimizer", "loss"), WAYS)
+def test_a_ticker_does_not_depend_on_others_whatever_trains_it(optimizer, loss):
+    settings = SETTINGS.model_copy(update={"optimizer": optimizer, "loss": loss})
+    inputs, targets = DATA["inputs"][:6].copy(), 1.5 * DATA["inputs"][:6, :, 0].astype(float)
+    inputs[2], targets[1] = np.nan, np.nan
+    inputs[3] *= 1e30
+    lstm = NETWORKS["lstm"]
+    beside = TRAINERS[1].fit(lstm, pick(slice(0, 6), inputs=inputs, targets=targets), settings)
+    alone = pick(slice(5, 6), targets=targets[5:])
+    assert_same_ticker(TRAINERS[1].fit(lstm, alone, settings), 0, beside, 5)
+    assert beside.best_epoch[5] > 0
+    usual = TRAINERS[1].fit(lstm, alone, SETTINGS)
+    assert any((array != usual.weights[name]).any() for name, array in beside.weights.items())
+    assert all(np.isfinite(array).all() for array in beside.weights.values())
+
+
+@pytest.mark.parametrize(("optimizer", "loss"), WAYS)
+def test_no_way_of_training_keeps_traces_of_a_step_left_out(optimizer, loss):
+    settings = SETTINGS.model_copy(
+        update={"optimizer": optimizer, "loss": loss, "weight_decay": 0.5}
+    )
+    assert_no_trace(NETWORKS["lstm"], settings)
 
 
 @pytest.fixture(scope="module")
@@ -282,12 +326,16 @@ def test_tickers_of_zero_weight_keep_their_weights(network):
 
 
 def test_a_step_left_out_leaves_no_trace(network):
-    """Neither moments nor the count of steps know of a step without weight."""
-    x, y, masks = some_windows(2, SETTINGS)
+    assert_no_trace(network, SETTINGS)
+
+
+def assert_no_trace(network, settings):
+    """Let neither moments nor the count of steps know of a step without weight."""
+    x, y, masks = some_windows(2, settings)
     ones, none = np.ones_like(y), np.zeros_like(y)
     read = []
     for weights in ([ones, none, ones], [ones, ones]):
-        stack = Stack(network, 2, INPUTS, SETTINGS)
+        stack = Stack(network, 2, INPUTS, settings)
         stack.load(drawn_weights(network))
         for weigh in weights:
             stack.train_on_batch((x, masks), y, weigh)
