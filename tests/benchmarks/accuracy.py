@@ -9,7 +9,7 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not settings.model.minimum_history <= first <= last:
         print("The test window is empty or leaves too little history", file=sys.stderr)
         return 2
+    for line in _walked(whole, first, last, settings, options, complete):
+        print(line, flush=True)
+    print(f"wall time {time.perf_counter() - started:.0f} s")
+    return 0
+
+
+def _walked(
+    whole: Material,
+    first: int,
+    last: int,
+    settings: Settings,
+    options: argparse.Namespace,
+    complete: Any,
+) -> Iterator[str]:
+    """Walk with each network that is asked for; yield the lines of each, and of all compared."""
     spread = _spread(whole.features.returns[:, :first])
     rows = complete | (not options.complete)
     costs: dict[str, float] = {}
@@ -115,12 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, method in ((network, CALIBRATED), (f"combined with {network}", COMBINATION)):
             lost = metrics.pinball_losses(result.quantiles[method], actual)
             losses[name] = lost / spread[:, None]
-        days = f"{result.sessions[0]} to {result.sessions[-1]}"
-        print(f"{options.data}, {days}, {network}, changed: {changes}")
-        print("\n".join(report(result, spread, rows, _regimes(whole, result))))
-    print("\n".join(_about_networks(losses, costs)))
-    print(f"wall time {time.perf_counter() - started:.0f} s")
-    return 0
+        yield f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, {network},"
+        yield f"changed: {' '.join(options.set) or 'nothing'}"
+        yield from report(result, spread, rows, _regimes(whole, result))
+    yield from _about_networks(losses, costs)
 
 
 def report(
