@@ -202,7 +202,7 @@ def _layer(own: Mapping[str, Any], inputs: Any, first: int) -> Any:
     from stockbatch.engine.operations import affine
 
     tickers, windows, count, _ = inputs.shape
-    nothing = ops.zeros_like(own["query.bias"])
+    nothing = ops.zeros(own["query.bias"].shape)
     steps = ops.tanh(affine(inputs, own["kernel"], own["bias"]))
     asking = steps[:, :, first:]
     position = (np.arange(1, count + 1, dtype=np.float32) / POSITION)[:, None]

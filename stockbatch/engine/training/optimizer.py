@@ -63,7 +63,7 @@ class TickerOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     def _rate(self, learns: Any) -> Any:
         """Return the step size of each ticker, and count the step of those that learn."""
-        return ops.where(learns, self.learning_rate, 0.0)
+        return self.learning_rate * ops.ones(learns.shape)
 
     def _change(self, gradient: Any, moments: list[Any], step: Any) -> tuple[Any, ...]:
         """Return what weights are to lose, and the moments after it."""
