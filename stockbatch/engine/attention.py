@@ -206,7 +206,7 @@ def _layer(own: Mapping[str, Any], inputs: Any, first: int) -> Any:
     steps = ops.tanh(affine(inputs, own["kernel"], own["bias"]))
     asking = steps[:, :, first:]
     position = (np.arange(1, count + 1, dtype=np.float32) / POSITION)[:, None]
-    positions = np.tile(position, (tickers, 1, 1))[:, None] + ops.zeros_like(steps[..., :1])
+    positions = ops.convert_to_tensor(np.tile(position, (tickers, windows, 1, 1)))
 
     def heads(wide: Any) -> Any:
         apart = ops.reshape(wide, (*wide.shape[:3], HEADS, wide.shape[-1] // HEADS))
@@ -216,8 +216,8 @@ def _layer(own: Mapping[str, Any], inputs: Any, first: int) -> Any:
     keys = affine(ops.concatenate([steps, positions], axis=-1), own["key.kernel"], nothing)
     value = heads(affine(steps, own["value.kernel"], nothing))
     size = value.shape[-1]
-    logits = ops.matmul(query, ops.transpose(heads(keys), (0, 1, 2, 4, 3))) / np.float32(size**0.5)
-    logits = ops.where(_seen(count, first), logits, UNSEEN)
+    logits = ops.matmul(query, ops.transpose(heads(keys), (0, 1, 2, 4, 3))) / size**0.5
+    logits = ops.where(ops.convert_to_tensor(_seen(count, first)), logits, UNSEEN)
     share = ops.exp(logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
     both = ops.matmul(share, ops.concatenate([value, ops.ones_like(value)], axis=-1))
     taken = ops.transpose(both[..., :size] / both[..., size:], (0, 1, 3, 2, 4))
