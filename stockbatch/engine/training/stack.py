@@ -33,7 +33,8 @@ class Stack(keras.Model):  # type: ignore[misc]
         self.network = network
         self.settings = settings
         self.by_name = {
-            name: self.add_weight((tickers, *shape), "zeros", name=name)
+            # PyTorch allows no point in a name.
+            name: self.add_weight((tickers, *shape), "zeros", name=name.replace(".", "_"))
             for name, shape in network.shapes(inputs, settings).items()
         }
         self.loss_sum = self.add_weight((tickers,), "zeros", trainable=False, name="loss_sum")
