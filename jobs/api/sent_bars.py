@@ -17,7 +17,6 @@ from stockbatch.methods import registry
 from stockbatch.methods.base import PAST, Given
 from stockbatch.methods.forecasts import calibrated, forecasts
 from stockbatch.records import (
-    LSTM,
     ActionKind,
     FetchedBars,
     Finding,
@@ -61,11 +60,11 @@ def predict(
     own = ModelSettings.model_validate(model.parameters)
     window = calendar.window(origin, sessions_needed(settings.model_copy(update={"model": own})))
     known = market.load(db, calendar.code, window)
-    lstm = registry.methods()[LSTM]
+    network = registry.methods()[model.method]
     targets_before = window[-PAST:]
     past = {
         method: forecast_store.past_quantiles(db, [instrument], targets_before, method)
-        for method in lstm.needs_past
+        for method in network.needs_past
     }
 
     confirmed = np.array(bi.findings.confirmed_jumps(db, instrument.ticker), "datetime64[D]")
@@ -76,10 +75,10 @@ def predict(
     targets = {origin: (target, calendar.deadline(target))}
     # The newest word of the crowd: a run of the session would have had it, too.
     heard = crowds.newest(
-        db, calendar.code, LSTM, as_date(targets_before[0]), origin, demo=instrument.demo
+        db, calendar.code, network.name, as_date(targets_before[0]), origin, demo=instrument.demo
     )
-    taught = {LSTM: [heard[1]]} if heard else {}
-    stated = calibrated({LSTM: lstm.forecast(given)}, material, taught)
+    taught = {network.name: [heard[1]]} if heard else {}
+    stated = calibrated({network.name: network.forecast(given)}, material, taught)
     for forecast in forecasts(material, stated, targets):
         return ExplainedForecast(
             forecast=forecast,
@@ -109,8 +108,10 @@ def _models(
     db: Session, instrument: Instrument, origin: date, settings: Settings
 ) -> tuple[TrainedModel, TrainedModel]:
     """Return the model in use at `origin`, and the base that was."""
-    model = models.champions(db, [instrument], origin).get(instrument.id)
-    base = models.base(db, instrument.calendar, origin, demo=instrument.demo)
+    network = settings.model.network
+    model = models.champions(db, [instrument], network, origin).get(instrument.id)
+    about = (network, instrument.calendar, origin)
+    base = models.newest_of_calendar(db, *about, demo=instrument.demo)
     if model is None or base is None:
         raise NoModel(ticker=instrument.ticker, when=f" for forecasts from {origin}")
     own = settings.model_copy(update={"model": ModelSettings.model_validate(model.parameters)})

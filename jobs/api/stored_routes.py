@@ -182,7 +182,9 @@ async def models(request: Request, after: After = "", limit: Limit = 100) -> Res
     """Return what is known of the models in use, in the order of tickers."""
 
     def make(db: Session) -> BaseModel:
-        items, following = _page(schemas.Model, serving.models(db, after, limit + 1), limit)
+        network = surroundings(request).settings.model.network
+        rows = serving.models(db, network, after, limit + 1)
+        items, following = _page(schemas.Model, rows, limit)
         return schemas.ModelPage(items=items, next=following and following.ticker)
 
     return await _answer(request, ("models", after, limit), make)
@@ -193,7 +195,8 @@ async def model(request: Request, ticker: TickerPath) -> Response:
     """Return what is known of the model in use of one ticker."""
 
     def make(db: Session) -> BaseModel:
-        return schemas.Model.model_validate(serving.model(db, ticker))
+        network = surroundings(request).settings.model.network
+        return schemas.Model.model_validate(serving.model(db, ticker, network))
 
     return await _answer(request, ("model", ticker), make)
 

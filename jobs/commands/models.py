@@ -37,7 +37,8 @@ def list_(
     from stockbatch.store import models as store
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        rows = store.summaries(db) if ticker is None else store.of_ticker(db, ticker)
+        network = app.settings.model.network
+        rows = store.of_ticker(db, ticker, network) if ticker else store.summaries(db, network)
     if ticker and not rows:
         raise NoModel(ticker=ticker, when="")
     columns = [
@@ -74,7 +75,7 @@ def show(ticker: options.Ticker) -> None:
     from stockbatch.store import models as store
 
     with running(context.settings(), create=False) as app, app.transaction() as db:
-        row = store.details(db, ticker)
+        row = store.details(db, ticker, app.settings.model.network)
     known = [(name, rounded(name, value)) for name, value in row.items()]
     tables.facts(f"model of {ticker}", known)
 

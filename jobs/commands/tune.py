@@ -1,5 +1,6 @@
 """`stockbatch tune`: which engine settings would have done better, and by how much."""
 
+import json
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,7 +73,7 @@ def _conclusion(tuned: "Tuned", changes: dict[str, Any]) -> str:
         "",
         "[model]",
     ]
-    return "\n".join(lines + [f"{key} = {value}" for key, value in changes.items()])
+    return "\n".join(lines + [f"{key} = {json.dumps(value)}" for key, value in changes.items()])
 
 
 def _changes(current: "ModelSettings", proposed: "ModelSettings") -> dict[str, Any]:

@@ -38,7 +38,8 @@ def refit_base(app: App, code: str) -> bool:
     with app.exclusive(code):
         with app.transaction() as db:
             last = runs.last_tries(db, code, session).get(session)
-            base = models.base(db, code, session, demo=False)
+            network = app.settings.model.network
+            base = models.newest_of_calendar(db, network, code, session, demo=False)
         if last is None or last.status != RunStatus.FINISHED:
             return False
         if base is None or base.age(window) + AHEAD >= app.settings.base_after_sessions:

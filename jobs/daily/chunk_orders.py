@@ -92,14 +92,16 @@ def _around(app: App, run: Run, order: ChunkOrder) -> Around:
     """Return what whoever sent an order has fitted and learned for its run, as it is stored."""
     calendar = trading.load(run.calendar, run.session)
     sessions = calendar.window(run.session, sessions_needed(app.settings))
+    about = (run.calendar, run.session)
+    network = app.settings.model.network
     with app.transaction() as db:
         return Around(
             sessions=sessions,
             market=market.load(db, run.calendar, sessions),
-            base=models.base(db, run.calendar, run.session, demo=order.demo),
+            base=models.newest_of_calendar(db, network, *about, demo=order.demo),
             demo=order.demo,
-            pooled=stored_of_calendar(db, run.calendar, run.session, demo=order.demo),
-            crowds=crowd.known_after(db, run, calendar, demo=order.demo),
+            pooled=stored_of_calendar(db, *about, demo=order.demo),
+            crowds=crowd.known_after(db, run, calendar, network, demo=order.demo),
             train_until=order.train_until,
         )
 

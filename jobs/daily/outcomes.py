@@ -7,9 +7,9 @@ import numpy as np
 from jobs.models.tickers import Trained
 from stockbatch.engine import learning
 from stockbatch.engine.material import Material
+from stockbatch.engine.network import NETWORKS
 from stockbatch.methods.base import Stated
 from stockbatch.records import (
-    LSTM,
     Action,
     Check,
     Finding,
@@ -45,7 +45,7 @@ def outcomes(
     By instrument id, `problems` are why there is no bar, and `failures` what has failed before; by
     row, `lacking` is why a method has no forecast; `failure` is why nothing could be trained.
     """
-    by_lstm = {f.instrument_id for f in made if f.method == LSTM}
+    by_network = {f.instrument_id for f in made if f.method in NETWORKS}
     found = []
     for row, instrument in enumerate(material.instruments):
         if row not in trained.reasons:
@@ -66,7 +66,7 @@ def outcomes(
         found.append(
             Outcome(
                 instrument_id=instrument.id,
-                action=action if instrument.id in by_lstm else Action.NAIVE,
+                action=action if instrument.id in by_network else Action.NAIVE,
                 reason=reason,
                 message=message,
                 seconds=seconds,
@@ -87,8 +87,9 @@ def without_forecast(
         if of_all.failure:
             found[0].append(f"{method}: {of_all.failure}")  # a method fails with a chunk of one
     for row, model in trained.used.items():
-        if LSTM in stated and np.isnan(stated[LSTM].log_return[row, -1]) and not _finite(model):
-            found[row].append(f"{LSTM}: the weights of its model are no numbers")
+        said = stated.get(model.method)
+        if said is not None and np.isnan(said.log_return[row, -1]) and not _finite(model):
+            found[row].append(f"{model.method}: the weights of its model are no numbers")
     return [tuple(reasons) for reasons in found]
 
 
@@ -111,7 +112,7 @@ def _joined(*texts: str) -> str:
 def _what_was_done(
     material: Material, trained: Trained, used: TrainedModel | None, row: int
 ) -> tuple[Action, Reason, str]:
-    """Return action, reason and message of a ticker that an LSTM could forecast."""
+    """Return action, reason and message of a ticker that a network could forecast."""
     reason = trained.reasons[row]
     its_own = used is not None and used.kind is ModelKind.TICKER
     instead = Action.REUSED if its_own else Action.BASE

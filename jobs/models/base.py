@@ -50,7 +50,8 @@ def train_base(
     None where there is none, or no ticker has enough history.
     """
     with app.transaction() as db:
-        base = models.base(db, run.calendar, run.session, demo=demo)
+        network = app.settings.model.network
+        base = models.newest_of_calendar(db, network, run.calendar, run.session, demo=demo)
     tickers = _pool(app, run, demo=demo)
     reason = _reason(app, base, len(tickers), sessions, ahead, force=force)
     overdue = partial(is_overdue, app, train_until)

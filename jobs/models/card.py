@@ -10,7 +10,7 @@ import numpy as np
 from stockbatch import metrics
 from stockbatch.config import ModelSettings
 from stockbatch.engine.lstm import inputs
-from stockbatch.records import COMBINED, LSTM, QUANTILES, Floats, Instrument, TrainedModel
+from stockbatch.records import COMBINED, QUANTILES, Floats, Instrument, TrainedModel
 from stockbatch.text import counted
 
 Card = dict[str, Any]
@@ -69,7 +69,7 @@ def card(
     """Return the card of a model, as it is written to JSON.
 
     `facts` are the stored row of the model, `base` what its base learned from, if it has one, and
-    `said` the last forecasts of the methods `lstm` and `combined`.
+    `said` the last forecasts of the method of its network and of `combined`.
     """
     settings = ModelSettings.model_validate(model.parameters)
     return {
@@ -79,6 +79,7 @@ def card(
             "currency": instrument.currency,
             "id": model.id,
             "kind": model.kind.value,
+            "network": model.method,
             "in_use_from": str(facts["in_use_from"]),
         },
         "inputs": [{"name": name, "formula": text} for name, text in inputs.FORMULAS.items()],
@@ -98,7 +99,7 @@ def card(
             "calibration": CALIBRATION,
             "shrinkage": SHRINKAGE,
             "combination": COMBINATION,
-            "last_forecast": dict(_last(said)),
+            "last_forecast": dict(_last(said, model.method)),
         },
         "origin": {
             "fingerprint": model.fingerprint,
@@ -127,14 +128,14 @@ def _training(model: TrainedModel, own_first_bar: date, base: Learned | None) ->
     return told
 
 
-def _last(said: Mapping[str, Said]) -> Iterator[tuple[str, float]]:
+def _last(said: Mapping[str, Said], network: str) -> Iterator[tuple[str, float]]:
     """Yield half the 80 % interval, in log returns, as it grows from one step to the next."""
-    if (lstm := said.get(LSTM)) is not None:
-        if lstm.raw_quantiles is not None:
-            yield "half_80_raw", _half_80(lstm.raw_quantiles)
-        yield "half_80_calibrated", _half_80(lstm.quantiles)
-        if lstm.shrinkage is not None:
-            yield "share_of_median_kept", lstm.shrinkage
+    if (own := said.get(network)) is not None:
+        if own.raw_quantiles is not None:
+            yield "half_80_raw", _half_80(own.raw_quantiles)
+        yield "half_80_calibrated", _half_80(own.quantiles)
+        if own.shrinkage is not None:
+            yield "share_of_median_kept", own.shrinkage
     if (combined := said.get(COMBINED)) is not None:
         yield "half_80_combined", _half_80(combined.quantiles)
 
@@ -150,7 +151,8 @@ def markdown(told: Card, name: str) -> str:
     lines = [
         f"# Model {about['id']} of {_cell(about['ticker'])}",
         "",
-        f"An LSTM that states quantiles of the next session's return, as an ordinary Keras file:"
+        f"A network of kind {about['network']} that states quantiles of the next session's return,"
+        f" as an ordinary Keras file:"
         f" `python predict.py {name}.keras {name}.csv` feeds it with the example that `stockbatch"
         f" models inputs` writes. In use from {about['in_use_from']}. Not investment advice.",
         "",

@@ -26,15 +26,15 @@ def learn_from_scores(
     app: App, run: Run, calendar: TradingCalendar, *, demo: bool
 ) -> dict[str, Crowd | None]:
     """Return by method what is known after the run's session, learned from what was scored."""
-    names = registry.calibrated()
+    names = registry.calibrated(app.settings.model.network)
     return {name: _after(app, run, calendar, name, demo=demo) for name in names}
 
 
 def known_after(
-    db: Session, run: Run, calendar: TradingCalendar, *, demo: bool
+    db: Session, run: Run, calendar: TradingCalendar, network: str, *, demo: bool
 ) -> dict[str, Crowd | None]:
     """Return by method what `learn_from_scores` has learned, for another process of the run."""
-    names = registry.calibrated()
+    names = registry.calibrated(network)
     return {name: _learned(db, calendar, name, run.session, demo=demo)[-1] for name in names}
 
 
@@ -81,7 +81,7 @@ def learn_on_the_way(
     """
     return {
         name: _on_the_way(app, calendar, name, tickers, origins, stated[name], actual, demo=demo)
-        for name in registry.calibrated()
+        for name in registry.calibrated(app.settings.model.network)
     }
 
 

@@ -24,8 +24,7 @@ def promote(app: App, ticker: str, model_id: int, first: date | None = None) -> 
         if first is None:
             first = _next_origin(app, db, instrument.calendar)
         sessions.load(instrument.calendar, app.clock().date()).require(first)
-        settings = learning.configuration(app.settings)
-        promotions.promote(db, instrument, model_id, first, settings)
+        promotions.promote(db, instrument, model_id, first, _now(app))
     return first
 
 
@@ -36,7 +35,12 @@ def roll_back(app: App, ticker: str) -> tuple[int, date]:
     """
     with _alone_with(app, ticker) as (db, instrument):
         first = _next_origin(app, db, instrument.calendar)
-        return promotions.roll_back(db, instrument, first, learning.configuration(app.settings))
+        return promotions.roll_back(db, instrument, first, _now(app))
+
+
+def _now(app: App) -> promotions.InUse:
+    settings = app.settings
+    return promotions.InUse(settings.model.network, learning.configuration(settings))
 
 
 @contextmanager

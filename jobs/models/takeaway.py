@@ -26,8 +26,8 @@ from stockbatch.engine.weights import Singles
 from stockbatch.exceptions import NoModel, UnwritableFile
 from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
-from stockbatch.methods.lstm import raw_quantiles
-from stockbatch.records import COMBINED, LSTM, Floats, Instrument, ModelKind, TrainedModel
+from stockbatch.methods.networks import raw_quantiles
+from stockbatch.records import COMBINED, Floats, Instrument, ModelKind, TrainedModel
 from stockbatch.store import bars, forecasts, instruments, market, models
 
 SCRIPT = "predict.py"
@@ -66,7 +66,7 @@ def export(app: App, ticker: str, file: Path) -> TrainedModel:
     A script of that name that is there already stays. Raises NoModel, UnwritableFile.
     """
     with app.transaction() as db:
-        model = models.champion(db, ticker)
+        model = models.champion(db, ticker, app.settings.model.network)
         told = _card(db, app, instruments.known(db, ticker), model)
     settings = ModelSettings.model_validate(model.parameters)
     texts = {
@@ -96,7 +96,7 @@ def write_inputs(app: App, ticker: str, file: Path) -> Example:
     UnwritableFile.
     """
     with app.transaction() as db:
-        model = models.champion(db, ticker)
+        model = models.champion(db, ticker, app.settings.model.network)
         example = _example(db, app, instruments.known(db, ticker), model)
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -119,7 +119,7 @@ def _word(number: float) -> str:
 
 def _example(db: Session, app: App, instrument: Instrument, model: TrainedModel) -> Example:
     settings = ModelSettings.model_validate(model.parameters)
-    stored = forecasts.newest(db, instrument, LSTM)
+    stored = forecasts.newest(db, instrument, model.method)
     origin = stored.origin_session if stored else model.last_session
     material = _material(db, app, instrument, model, origin)
     steps = settings.lookback + 1
@@ -152,7 +152,7 @@ def _material(
 def _card(db: Session, app: App, instrument: Instrument, model: TrainedModel) -> Card:
     material = _material(db, app, instrument, model, model.last_session)
     held = np.isfinite(material.panel.close[0])
-    facts = models.details(db, instrument.ticker)
+    facts = models.details(db, instrument.ticker, model.method)
     base_id = model.id if model.kind is ModelKind.BASE else model.parent_id
     return card.card(
         instrument,
@@ -160,7 +160,7 @@ def _card(db: Session, app: App, instrument: Instrument, model: TrainedModel) ->
         facts,
         as_date(material.panel.sessions[int(np.argmax(held))]),
         Learned(*models.learned_from(db, base_id)) if base_id is not None else None,
-        {method: said for method in (LSTM, COMBINED) if (said := _said(db, instrument, method))},
+        {name: said for name in (model.method, COMBINED) if (said := _said(db, instrument, name))},
     )
 
 

@@ -18,7 +18,6 @@ from stockbatch.market import sessions as trading
 from stockbatch.methods import fitting, registry
 from stockbatch.methods.base import Given, Parameters, Scope
 from stockbatch.records import (
-    LSTM,
     Crowd,
     Floats,
     Instrument,
@@ -108,17 +107,18 @@ def load(
     """Load a chunk as it stood at the origin, with what was forecast for `targets`."""
     row_of = {instrument.id: row for row, instrument in enumerate(tickers)}
     origin = around.sessions[-1].item()
-    fitted = [LSTM, *registry.fitted_to(Scope.TICKER)]
+    network = app.settings.model.network
+    fitted = [network, *registry.fitted_to(Scope.TICKER)]
     with app.transaction() as db:
-        champions = models.champions(db, tickers, origin)
+        champions = models.champions(db, tickers, network, origin)
         newest = {
             name: models.newest(db, tickers, name, ModelKind.TICKER, origin) for name in fitted
         }
         past = {
             name: forecasts.past_quantiles(db, tickers, targets, name)
-            for name in registry.needed_past()
+            for name in registry.needed_past(network)
         }
-        drifted = scores.drifted(db, tickers, origin)
+        drifted = scores.drifted(db, tickers, network, origin)
 
     def by_row(found: Mapping[int, TrainedModel]) -> Models:
         return {row_of[id_]: model for id_, model in found.items()}
@@ -126,7 +126,7 @@ def load(
     return Chunk(
         material=load_material(app, run, tickers, around.sessions, around.market),
         champions=by_row(champions),
-        newest=by_row(newest.pop(LSTM)),
+        newest=by_row(newest.pop(network)),
         fitted={name: by_row(found) for name, found in newest.items()},
         past=past,
         drifted=frozenset(row_of[id_] for id_ in drifted),
@@ -136,7 +136,7 @@ def load(
 def train(
     app: App, around: Around, chunk: Chunk, *, force: bool, instead: Reason | None = None
 ) -> Trained:
-    """Train what is due: the LSTM from its base, what other methods fit from nothing.
+    """Train what is due: the network from its base, what other methods fit from nothing.
 
     With `instead` nothing is trained, and that is the reason of what would have been; the reason
     is `deadline` where training is not done in time, and `failed` where the base is one of other

@@ -135,7 +135,7 @@ def _block(
     if not instruments:
         return 0
     with app.transaction() as db:
-        done = forecast_store.backtested(db, instruments, origins)
+        done = forecast_store.backtested(db, instruments, app.settings.model.network, origins)
     # A block is committed chunk by chunk: what is there of it was made whole.
     todo = [instrument for instrument in instruments if instrument.id not in done]
     if not todo:
@@ -231,7 +231,7 @@ def _teach(
         origins,
         {
             name: np.concatenate([one.quantiles(name) for one in said])[order]
-            for name in registry.calibrated()
+            for name in registry.calibrated(app.settings.model.network)
         },
         np.concatenate([one.actual() for one in said])[order],
         demo=demo,

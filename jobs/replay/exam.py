@@ -17,7 +17,7 @@ from stockbatch.engine.material import Material, prepare, sessions_needed
 from stockbatch.exceptions import NothingToTrain
 from stockbatch.market import sessions
 from stockbatch.market.sessions import as_date
-from stockbatch.methods.lstm import raw_quantiles
+from stockbatch.methods.networks import raw_quantiles
 from stockbatch.records import Floats, Instrument, Reason, Verdict, cut
 from stockbatch.store import bars, market
 

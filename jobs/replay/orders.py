@@ -84,8 +84,9 @@ def speak(desk: Desk, order: BlockOrder) -> Spoken:
     said = _said(app, block, around, order)
     held: Held = desk.kept("said", order.run.owner, dict)
     held[order.ids] = said
+    methods = registry.calibrated(app.settings.model.network)
     return Spoken(
-        by_method={name: said.quantiles(name) for name in registry.calibrated()},
+        by_method={name: said.quantiles(name) for name in methods},
         returns=said.actual(),
         where=desk.address,
     )
@@ -101,7 +102,7 @@ def keep_spoken(desk: Desk, order: BlockOrder) -> int:
     with app.transaction() as db:
         stored = {
             name: crowds.between(db, block.calendar.code, name, days[0], days[-1], demo=order.demo)
-            for name in registry.calibrated()
+            for name in registry.calibrated(app.settings.model.network)
         }
     taught = {name: [found.get(day) for day in days] for name, found in stored.items()}
     return keep(app, block, said, taught)
@@ -119,12 +120,13 @@ def _load(app: App, order: BlockOrder) -> tuple[Block, Around]:
     origins = calendar.between(order.first, order.last)
     needed = sessions_needed(app.settings)
     about = (order.run.calendar, order.first)
+    network = app.settings.model.network
     with app.transaction() as db:
         block = Block.load(db, order.run, calendar, origins, needed)
         around = Around(
             sessions=block.then.sessions,
             market=block.then,
-            base=models.base(db, *about, demo=order.demo),
+            base=models.newest_of_calendar(db, network, *about, demo=order.demo),
             demo=order.demo,
             pooled=stored_of_calendar(db, *about, demo=order.demo),
         )

@@ -8,6 +8,7 @@ always looks better than it is.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import get_args
 
 import numpy as np
 import optuna
@@ -121,8 +122,12 @@ def propose(trial: optuna.Trial, current: ModelSettings) -> ModelSettings:
         "layers": trial.suggest_int("layers", 1, 2),
         "lookback": trial.suggest_int("lookback", 20, 120, step=20),
     }
+    kinds = {
+        name: trial.suggest_categorical(name, get_args(ModelSettings.model_fields[name].annotation))
+        for name in ("optimizer", "loss")
+    }
     rounded = {name: float(f"{rate:.2g}") for name, rate in rates.items()}
-    return current.model_copy(update=rounded | sizes)
+    return current.model_copy(update=rounded | sizes | kinds)
 
 
 def _load(

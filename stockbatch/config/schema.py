@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -47,16 +47,25 @@ def expanded(path: Path) -> Path:
     return found
 
 
+_LATER = ("optimizer", "weight_decay", "loss")
+"""Engine settings there were none of when models were first stored."""
+
+
 class ModelSettings(BaseModel):
     """The engine: a change of any of these retrains every ticker."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    units: int = Field(12, ge=1, le=1024, description="units of every LSTM layer")
-    layers: int = Field(1, ge=1, le=4, description="LSTM layers on top of each other")
+    network: Literal["lstm", "gru", "attention"] = Field(
+        "lstm", description="kind of network; models of each are kept apart"
+    )
+    units: int = Field(12, ge=1, le=1024, description="units of every layer")
+    layers: int = Field(1, ge=1, le=4, description="layers on top of each other")
     lookback: int = Field(60, ge=1, le=1000, description="steps of history before a scored step")
     scored_steps: int = Field(60, ge=1, le=1000, description="scored steps of a training window")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of LSTM outputs dropped in training")
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="share of a network's outputs dropped in training"
+    )
     clip_norm: float = Field(1.0, gt=0, le=1e6, description="largest gradient norm of one network")
     seed: int = Field(1, ge=0, lt=2**32, description="seed of everything drawn at random")
     history_sessions: int = Field(1260, ge=100, le=20_000, description="sessions trained on")
@@ -85,6 +94,13 @@ class ModelSettings(BaseModel):
         2, ge=1, le=10_000, description="epochs without improvement stop a ticker"
     )
     anchor: float = Field(10.0, ge=0, le=1e6, description="pull of a ticker model towards its base")
+    optimizer: Literal["adam", "adamw", "rmsprop"] = Field("adam", description="how steps are made")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1e6, description="pull of all weights towards zero, by adamw alone"
+    )
+    loss: Literal["pinball", "smoothed_pinball"] = Field(
+        "pinball", description="what training makes small; the pinball loss stops and compares"
+    )
 
     def for_base(self) -> "ModelSettings":
         """Return the settings that train the base model as one network without an anchor."""
@@ -346,8 +362,16 @@ class Settings(BaseSettings):
         return timedelta(minutes=own.close_delay_minutes if own else self.close_delay_minutes)
 
     def engine_hash(self) -> str:
-        """Return the SHA-256 of the settings whose change retrains every ticker."""
-        canonical = json.dumps(self.model.model_dump(mode="json"), sort_keys=True)
+        """Return the SHA-256 of the settings whose change retrains every ticker.
+
+        The network is none of them: each kind has models of its own, told apart by their method.
+        What came later counts where it is set, so that models of before stay in use.
+        """
+        depends_on = self.model.model_dump(mode="json", exclude={"network"})
+        for name in _LATER:
+            if depends_on[name] == ModelSettings.model_fields[name].default:
+                del depends_on[name]
+        canonical = json.dumps(depends_on, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

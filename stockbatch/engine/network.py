@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine import weights as weights_
+from stockbatch.engine.attention import Attention
+from stockbatch.engine.gru import GRU
 from stockbatch.engine.lstm.network import LSTM
 from stockbatch.engine.seeds import generator
 from stockbatch.engine.weights import Singles, Weights
@@ -32,7 +34,7 @@ class Network(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the name by which a training process is told of it."""
+        """Return its name, by which it is set, trained, and its forecasts are stored."""
 
     def owns(self, weights: Weights) -> bool:
         """Tell whether `weights` are those of such a network, and of the levels of today."""
@@ -62,10 +64,8 @@ class Network(Protocol):
         """Write one ticker's weights as a `.keras` file that needs nothing but Keras."""
 
 
-TRAINED: Network = LSTM()
-"""The kind that base models are made of; ticker models are of the kind of their base."""
-NETWORKS: dict[str, Network] = {network.name: network for network in (TRAINED,)}
-"""Every kind, by name: a new one is a file and its place in this line."""
+NETWORKS: dict[str, Network] = {one.name: one for one in (LSTM(), GRU(), Attention())}
+"""Every kind, by name, which is also that of its method: a new one is a file and its place here."""
 
 
 def is_known(weights: Weights) -> bool:

@@ -1,4 +1,4 @@
-"""Combined: the quantiles of the LSTM and of HAR with reports averaged, level by level.
+"""Combined: the quantiles of the network and of HAR with reports averaged, level by level.
 
 The network knows nothing of reports: what they make of HAR's scale, they make of its quantiles.
 
@@ -14,9 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from stockbatch import metrics
+from stockbatch.engine.network import NETWORKS
 from stockbatch.methods import calibration, distribution
 from stockbatch.methods.base import PAST, Given, Method, Stated
-from stockbatch.records import COMBINED, HAR_EVENTS, LSTM, Floats, MoveReason
+from stockbatch.records import COMBINED, HAR_EVENTS, Floats, MoveReason
 
 LEARNING = 0.5
 """How much a weight follows the losses, which are in units of both members' mean loss."""
@@ -33,23 +34,23 @@ class Combined(Method):
         "The average of the LSTM and of HAR with reports, weighted by how well each has done on the"
         " ticker, and stretched by what past intervals missed."
     )
-    needs = (LSTM, HAR_EVENTS)
+    needs = (*NETWORKS, HAR_EVENTS)
     is_calibrated = True
 
     def forecast(self, given: Given) -> Stated:
         """Return the average known at each origin; where one member has no forecast, the other."""
-        lstm, har = (given.others[name] for name in self.needs)
-        network = lstm.by_target()
+        network, har = given.others[given.settings.network], given.others[HAR_EVENTS]
+        widened = network.by_target()
         if har.event_scale is not None:
-            network *= har.event_scale[..., None]
-        members = np.stack([network, har.by_target()])
+            widened *= har.event_scale[..., None]
+        members = np.stack([widened, har.by_target()])
         actual = calibration.actual_by_target(given.material.features.returns, given.origins)
         both = average(members, weights(members, actual))
         return replace(
             Stated.of(both[:, PAST:]),
             before=both[:, :PAST],
-            models=lstm.models,
-            dissimilarity=lstm.dissimilarity,
+            models=network.models,
+            dissimilarity=network.dissimilarity,
             reasons=_reasons(har, both[:, PAST:]),
         )
 

@@ -51,7 +51,7 @@ def state(given: Given, parameters: Mapping[str, Mapping[int, Parameters]]) -> d
             given,
             parameters=parameters.get(name, {}),
             others={needed: stated[needed] for needed in method.needs},
-            past={needed: given.past[needed] for needed in method.needs_past},
+            past={one: given.past[one] for one in method.needs_past if one in given.past},
         )
         try:
             stated[name] = method.forecast(its_own)
@@ -73,10 +73,10 @@ def calibrated(
     `crowds` are, by method, what all tickers had taught it at each origin; without, each ticker
     learns alone.
     """
-    names = registry.calibrated()
+    methods = registry.methods()
     return {
         name: _calibrated(one, material.features.returns, crowds.get(name, ()))
-        if name in names and one.quantiles is not None
+        if methods[name].is_calibrated and one.quantiles is not None
         else one
         for name, one in stated.items()
     }

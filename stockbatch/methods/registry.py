@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 
+from stockbatch.engine.network import NETWORKS
 from stockbatch.methods.base import Method, Scope
 from stockbatch.methods.combined import Combined
 from stockbatch.methods.ewma import Ewma
 from stockbatch.methods.garch import Garch
 from stockbatch.methods.har import Har, HarEvents
-from stockbatch.methods.lstm import Lstm
 from stockbatch.methods.naive import Naive
+from stockbatch.methods.networks import Attention, Gru, Lstm
 from stockbatch.methods.rolling_quantile import RollingQuantile
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ GROUP = "stockbatch.methods"
 """Entry points of this group name classes without arguments that are methods."""
 BUILT_IN: tuple[type[Method], ...] = (
     Lstm,
+    Gru,
+    Attention,
     Naive,
     RollingQuantile,
     Ewma,
@@ -59,20 +62,26 @@ def fitted_to(scope: Scope) -> list[str]:
     return [name for name, method in methods().items() if method.fits is scope]
 
 
-def needed_past() -> list[str]:
-    """Return the methods whose past forecasts some method learns from."""
-    return sorted({name for method in methods().values() for name in method.needs_past})
+def at_work(network: str) -> list[Method]:
+    """Return the methods that have something to say: those of networks but `network` rest."""
+    return [one for name, one in methods().items() if name == network or name not in NETWORKS]
 
 
-def calibrated() -> list[str]:
-    """Return the methods whose quantiles are calibrated."""
-    return [name for name, method in methods().items() if method.is_calibrated]
+def needed_past(network: str) -> list[str]:
+    """Return the methods whose past forecasts some method at work learns from."""
+    return sorted({name for method in at_work(network) for name in method.needs_past})
+
+
+def calibrated(network: str) -> list[str]:
+    """Return the methods at work whose quantiles are calibrated."""
+    return [method.name for method in at_work(network) if method.is_calibrated]
 
 
 def baselines() -> list[str]:
     """Return the methods that are there to be compared with only, and that no other learns from."""
+    learned_from = {name for method in methods().values() for name in method.needs_past}
     return sorted(
-        name for name, one in methods().items() if one.is_baseline and name not in needed_past()
+        name for name, one in methods().items() if one.is_baseline and name not in learned_from
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS, RAW_QUANTILE_COLUMNS
+from stockbatch.engine.network import NETWORKS
 from stockbatch.market.sessions import columns
 from stockbatch.records import (
     POINT_BASELINE,
@@ -153,18 +154,29 @@ def newest(db: Session, instrument: Instrument, method: str) -> Any:
     return db.execute(_NEWEST, {"id": instrument.id, "method": method}).first()
 
 
-def backtested(db: Session, instruments: Sequence[Instrument], origins: Sessions) -> set[int]:
-    """Return the ids of the instruments whose backtest from these origins is recorded."""
+# The baseline is one that every ticker with a bar has; a ticker that no network could say anything
+# of is done, too.
+_BACKTESTED = text("""
+SELECT instrument_id FROM stockbatch.forecasts
+WHERE instrument_id = ANY(cast(:ids AS int[])) AND kind = :backtest
+    AND method = ANY(:methods) AND origin_session BETWEEN :first AND :last
+GROUP BY instrument_id
+HAVING bool_or(method = :network) OR bool_and(method = :baseline)
+""")
+
+
+def backtested(
+    db: Session, instruments: Sequence[Instrument], network: str, origins: Sessions
+) -> set[int]:
+    """Return the ids of the instruments whose backtest with a network from these is recorded."""
     found = db.scalars(
-        text(
-            "SELECT DISTINCT instrument_id FROM stockbatch.forecasts"
-            " WHERE instrument_id = ANY(cast(:ids AS int[])) AND kind = :backtest"
-            " AND method = :method AND origin_session BETWEEN :first AND :last"
-        ),
+        _BACKTESTED,
         {
             "ids": [instrument.id for instrument in instruments],
             "backtest": Kind.BACKTEST,
-            "method": POINT_BASELINE,  # which every ticker with a bar has
+            "network": network,
+            "baseline": POINT_BASELINE,
+            "methods": [POINT_BASELINE, *NETWORKS],
             "first": origins[0].item(),
             "last": origins[-1].item(),
         },

@@ -14,7 +14,7 @@ from stockbatch.engine import features
 from stockbatch.engine.network import is_known
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel
-from stockbatch.records import LSTM, Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
+from stockbatch.records import Instrument, ModelKind, Reason, Run, TrainedModel, Verdict
 
 # Of two promotions from the same session, the later row counts.
 _CHAMPIONS = text("""
@@ -23,6 +23,7 @@ FROM stockbatch.promotions AS p
 JOIN stockbatch.models_in_use AS m ON m.id = p.model_id
 JOIN stockbatch.instruments AS i ON i.id = p.instrument_id
 WHERE p.instrument_id = ANY(cast(:ids AS int[])) AND p.from_session <= :origin
+    AND m.method = :network
 ORDER BY p.instrument_id, p.from_session DESC, p.id DESC
 """)
 
@@ -57,7 +58,7 @@ SELECT DISTINCT ON (i.ticker) i.ticker, p.from_session AS in_use_from, p.reason 
 FROM stockbatch.promotions AS p
 JOIN stockbatch.models AS m ON m.id = p.model_id
 JOIN stockbatch.instruments AS i ON i.id = p.instrument_id
-WHERE i.ticker = :ticker OR (:ticker IS NULL AND i.active)
+WHERE m.method = :network AND (i.ticker = :ticker OR (:ticker IS NULL AND i.active))
 ORDER BY i.ticker, p.from_session DESC, p.id DESC
 """
 
@@ -202,25 +203,24 @@ def _at_best(model: TrainedModel, losses: Sequence[float]) -> float | None:
     return losses[model.best_epoch - 1] if model.best_epoch and losses else None
 
 
-def base(db: Session, calendar: str, origin: date, *, demo: bool) -> TrainedModel | None:
-    """Return the base model in use at `origin`, None where there is none."""
-    return newest_of_calendar(db, LSTM, calendar, origin, demo=demo)
-
-
 def newest_of_calendar(
     db: Session, method: str, calendar: str, origin: date, *, demo: bool
 ) -> TrainedModel | None:
-    """Return what a method last fitted to all tickers of a calendar, not after `origin`."""
+    """Return what a method last fitted to all tickers of a calendar, not after `origin`.
+
+    Of a network it is the base model in use.
+    """
     about = {"method": method, "calendar": calendar, "origin": origin, "demo": demo}
     row = db.execute(_BASE, about).first()
     return None if row is None else _record(row)
 
 
 def champions(
-    db: Session, instruments: Sequence[Instrument], origin: date
+    db: Session, instruments: Sequence[Instrument], network: str, origin: date
 ) -> dict[int, TrainedModel]:
-    """Return the model in use at `origin`, perhaps a base, by instrument id, where there is one."""
-    found = db.execute(_CHAMPIONS, {"ids": [i.id for i in instruments], "origin": origin})
+    """Return a network's model in use at `origin`, perhaps a base, by instrument id, if any."""
+    about = {"ids": [i.id for i in instruments], "network": network, "origin": origin}
+    found = db.execute(_CHAMPIONS, about)
     return {row.used_by: _record(row) for row in found}
 
 
@@ -234,19 +234,19 @@ def newest(
     return {row.instrument_id: _record(row) for row in found}
 
 
-def of_ticker(db: Session, ticker: str) -> Sequence[Any]:
-    """Return what is known of every LSTM trained for a ticker, and of bases it has used."""
-    return db.execute(_OF_TICKER, {"ticker": ticker, "method": LSTM}).all()
+def of_ticker(db: Session, ticker: str, network: str) -> Sequence[Any]:
+    """Return what is known of every network trained for a ticker, and of bases it has used."""
+    return db.execute(_OF_TICKER, {"ticker": ticker, "method": network}).all()
 
 
-def summaries(db: Session) -> Sequence[Any]:
+def summaries(db: Session, network: str) -> Sequence[Any]:
     """Return what is known of the model in use now of every ticker, by ticker."""
-    return db.execute(_in_use(_FACTS), {"ticker": None}).all()
+    return db.execute(_in_use(_FACTS), {"ticker": None, "network": network}).all()
 
 
-def champion(db: Session, ticker: str) -> TrainedModel:
+def champion(db: Session, ticker: str, network: str) -> TrainedModel:
     """Return the model in use now of one ticker. Raises NoModel."""
-    row = db.execute(_in_use("m.*"), {"ticker": ticker}).first()
+    row = db.execute(_in_use("m.*"), {"ticker": ticker, "network": network}).first()
     if row is None or row.weights is None:
         raise NoModel(ticker=ticker, when="")
     model = _record(row)
@@ -262,13 +262,14 @@ def learned_from(db: Session, model_id: int) -> tuple[date, date, int]:
     return first, last, tickers
 
 
-def details(db: Session, ticker: str) -> dict[str, Any]:
+def details(db: Session, ticker: str, network: str) -> dict[str, Any]:
     """Return everything known of the model in use now, weights aside. Raises NoModel.
 
     `first_session` is of the ticker's own first bar: a base learned from older ones of others,
     which `first_session_of_base` tells.
     """
-    row = db.execute(_in_use("m.*"), {"ticker": ticker}).mappings().first()
+    about = {"ticker": ticker, "network": network}
+    row = db.execute(_in_use("m.*"), about).mappings().first()
     if row is None:
         raise NoModel(ticker=ticker, when="")
     facts = dict(row)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.exceptions import NothingToRollBack, UnknownModel, UnsuitableModel
-from stockbatch.records import LSTM, Instrument, ManualReason, ModelKind, Reason
+from stockbatch.records import Instrument, ManualReason, ModelKind, Reason
 from stockbatch.store import models
 
-# What serves a session already is not promoted once more: a run that is repeated adds no row.
+# What serves a session already is not promoted once more: a run that is repeated adds no row. Each
+# kind of network has a model in use of its own.
 _PUT_INTO_USE = text("""
 INSERT INTO stockbatch.promotions (instrument_id, model_id, from_session, reason)
 SELECT n.instrument_id, n.model_id, :from_session, n.reason
@@ -19,7 +20,9 @@ FROM unnest(cast(:ids AS int[]), cast(:models AS bigint[]), cast(:reasons AS tex
     AS n (instrument_id, model_id, reason)
 WHERE n.model_id IS DISTINCT FROM (
     SELECT p.model_id FROM stockbatch.promotions AS p
+    JOIN stockbatch.models AS m ON m.id = p.model_id
     WHERE p.instrument_id = n.instrument_id AND p.from_session <= :from_session
+        AND m.method = (SELECT method FROM stockbatch.models WHERE id = n.model_id)
     ORDER BY p.from_session DESC, p.id DESC LIMIT 1
 )
 """)
@@ -28,7 +31,7 @@ _HISTORY = text("""
 SELECT p.model_id, p.from_session, p.reason, m.kind
 FROM stockbatch.promotions AS p
 JOIN stockbatch.models AS m ON m.id = p.model_id
-WHERE p.instrument_id = :instrument_id
+WHERE p.instrument_id = :instrument_id AND m.method = :network
 ORDER BY p.from_session, p.id
 """)
 
@@ -38,6 +41,13 @@ SELECT m.id, m.method, m.kind, m.instrument_id, coalesce(i.ticker, m.calendar) A
 FROM stockbatch.models AS m LEFT JOIN stockbatch.instruments AS i ON i.id = m.instrument_id
 WHERE m.id = :id
 """)
+
+
+class InUse(NamedTuple):
+    """What the settings of now use: a kind of network, and models of one configuration."""
+
+    network: str
+    configuration: str
 
 
 def put_into_use(
@@ -53,26 +63,24 @@ def put_into_use(
 
 
 def promote(
-    db: Session, instrument: Instrument, model_id: int, from_session: date, configuration: str
+    db: Session, instrument: Instrument, model_id: int, from_session: date, now: InUse
 ) -> None:
-    """Put a model that somebody chose into use; `configuration` is that of the settings.
-
-    Raises UnknownModel, UnsuitableModel.
-    """
-    _require_suitable(db, instrument, model_id, from_session, configuration)
+    """Put a model that somebody chose into use. Raises UnknownModel, UnsuitableModel."""
+    _require_suitable(db, instrument, model_id, from_session, now)
     reasons = {instrument.id: ManualReason.MANUAL}
     put_into_use(db, {instrument.id: model_id}, from_session, reasons)
 
 
 def roll_back(
-    db: Session, instrument: Instrument, from_session: date, configuration: str
+    db: Session, instrument: Instrument, from_session: date, now: InUse
 ) -> tuple[int, date]:
     """Put the model in use before into use again; return its id and the first session it serves.
 
     That is `from_session`, or that of the promotion undone where it is later. Doing it twice goes
     two models back; a base stands for the base in use. Raises NothingToRollBack, UnsuitableModel.
     """
-    used = _succession(db.execute(_HISTORY, {"instrument_id": instrument.id}))
+    about = {"instrument_id": instrument.id, "network": now.network}
+    used = _succession(db.execute(_HISTORY, about))
     if len(used) < 2:
         raise NothingToRollBack(ticker=instrument.ticker)
     before, undone = used[-2:]
@@ -81,8 +89,8 @@ def roll_back(
     # The base of then may be of other settings, or superseded: a ticker without a model of its own
     # uses the base that all the others use.
     if before.kind == ModelKind.BASE:
-        model_id = _base_in_use(db, instrument, from_session) or model_id
-    _require_suitable(db, instrument, model_id, from_session, configuration)
+        model_id = _base_in_use(db, instrument, now.network, from_session) or model_id
+    _require_suitable(db, instrument, model_id, from_session, now)
     reasons = {instrument.id: ManualReason.ROLLBACK}
     put_into_use(db, {instrument.id: model_id}, from_session, reasons)
     return model_id, from_session
@@ -106,24 +114,25 @@ def _key(row: Any) -> object:
     return ModelKind.BASE if row.kind == ModelKind.BASE else row.model_id
 
 
-def _base_in_use(db: Session, instrument: Instrument, origin: date) -> int | None:
-    base = models.base(db, instrument.calendar, origin, demo=instrument.demo)
+def _base_in_use(db: Session, instrument: Instrument, network: str, origin: date) -> int | None:
+    about = (network, instrument.calendar, origin)
+    base = models.newest_of_calendar(db, *about, demo=instrument.demo)
     return None if base is None else base.id
 
 
 def _require_suitable(
-    db: Session, instrument: Instrument, model_id: int, from_session: date, configuration: str
+    db: Session, instrument: Instrument, model_id: int, from_session: date, now: InUse
 ) -> None:
     row = db.execute(_MODEL, {"id": model_id}).first()
     if row is None:
         raise UnknownModel(model_id=model_id, ticker=instrument.ticker)
-    base = _base_in_use(db, instrument, from_session)
+    base = _base_in_use(db, instrument, now.network, from_session)
     reasons = {
         f"it belongs to {row.owner}": row.instrument_id not in (instrument.id, None),
-        "it is no LSTM": row.method != LSTM,
+        f"it is of {row.method}, and {now.network} is in use": row.method != now.network,
         f"the base in use is model {base}": row.kind == ModelKind.BASE and model_id != base,
         "its weights have been pruned": row.pruned,
-        "it was trained with other settings": row.configuration != configuration,
+        "it was trained with other settings": row.configuration != now.configuration,
         f"it learned from sessions up to {row.last_session}, and {from_session} is before that":
             row.last_session > from_session,
     }  # fmt: skip

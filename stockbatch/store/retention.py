@@ -18,10 +18,11 @@ WITH trained AS (
     FROM stockbatch.models WHERE calendar = :calendar AND weights IS NOT NULL
 ), used AS (
     SELECT p.model_id, rank() OVER (
-        PARTITION BY p.instrument_id ORDER BY max(p.from_session) DESC, max(p.id) DESC
+        PARTITION BY p.instrument_id, m.method ORDER BY max(p.from_session) DESC, max(p.id) DESC
     ) AS place
     FROM stockbatch.promotions AS p JOIN stockbatch.instruments AS i ON i.id = p.instrument_id
-    WHERE i.calendar = :calendar GROUP BY p.instrument_id, p.model_id
+    JOIN stockbatch.models AS m ON m.id = p.model_id
+    WHERE i.calendar = :calendar GROUP BY p.instrument_id, m.method, p.model_id
 ), dropped AS (
     UPDATE stockbatch.models AS m SET weights = NULL
     FROM stockbatch.models AS before
@@ -71,8 +72,8 @@ def calendars(db: Session) -> list[str]:
 def drop_weights(db: Session, calendar: str, keep: int) -> tuple[int, int]:
     """Empty the weights of retired models; return how many models and bytes that were.
 
-    Kept are, per ticker, the model in use with the `keep` in use before it, and as many of those
-    trained last, in use or not: of the bases of a calendar likewise. The rows stay.
+    Kept are, per ticker and network, the model in use with the `keep` in use before it, and as
+    many of those trained last, in use or not: of the bases of a calendar likewise. The rows stay.
     """
     row = db.execute(_DROP_WEIGHTS, {"calendar": calendar, "kept": keep + 1}).one()
     return row.models, row.size

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.records import (
-    LSTM,
     ActionKind,
     BarState,
     Floats,
@@ -272,10 +271,11 @@ WITH realised AS (
     JOIN LATERAL (
         SELECT max(last_session) AS session FROM stockbatch.models AS newest
         WHERE newest.instrument_id = f.instrument_id AND newest.kind = :ticker
+            AND newest.method = f.method
             AND newest.last_session <= :through
     ) AS trained ON f.origin_session >= trained.session
     WHERE f.instrument_id = ANY(cast(:ids AS int[])) AND f.target_session <= :through
-        AND f.target_session > :since AND f.method = :lstm AND f.volatility > 0
+        AND f.target_session > :since AND f.method = :network AND f.volatility > 0
         AND f.horizon = 1 AND s.status = :scored
     ORDER BY f.instrument_id, f.target_session,
         f.{KIND_FIRST}, f.recorded_at DESC, f.id DESC
@@ -290,15 +290,17 @@ GROUP BY instrument_id
 HAVING count(*) = :count
     AND avg(loss) > :ratio * avg(expected)
     AND avg(loss) - avg(expected) > :errors * stddev_samp(loss) / sqrt(:count)
-""").bindparams(ticker=ModelKind.TICKER, lstm=LSTM, scored=ScoreStatus.SCORED)
+""").bindparams(ticker=ModelKind.TICKER, scored=ScoreStatus.SCORED)
 DRIFT_FORECASTS = 10
 """Scored forecasts, made since the last training, that are looked at for drift."""
 DRIFT_RATIO, DRIFT_ERRORS = 1.5, 3.0
 """Drift: a mean loss so many times the validation loss, and so many standard errors above it."""
 
 
-def drifted(db: Session, instruments: Sequence[Instrument], through: date) -> set[int]:
-    """Return the ids of instruments whose realised loss has left what validation promised.
+def drifted(
+    db: Session, instruments: Sequence[Instrument], network: str, through: date
+) -> set[int]:
+    """Return the ids of instruments whose network loses more than its validation promised.
 
     Losses are pinball losses in units of the volatility known at the origin, as in training.
     """
@@ -306,6 +308,7 @@ def drifted(db: Session, instruments: Sequence[Instrument], through: date) -> se
         _DRIFT,
         {
             "ids": [instrument.id for instrument in instruments],
+            "network": network,
             "through": through,
             # Weekends and holidays leave more than half of so many days, and the index is spared
             # all older targets.

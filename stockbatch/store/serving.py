@@ -10,8 +10,8 @@ from stockbatch.records import Instrument
 
 Row = dict[str, Any]
 
-# One row per ticker: the model of its latest promotion. Of the model's columns the service has none
-# but those of stockbatch.models_in_use, and of the instrument's none that name a provider.
+# One row per ticker: the model of a network's latest promotion. Of the model's columns the service
+# has none but those of stockbatch.models_in_use, and of the instrument's none that name a provider.
 _MODELS = """
 SELECT DISTINCT ON (i.ticker) i.ticker, p.from_session AS in_use_from, p.reason AS in_use_because,
     m.id AS model_id, m.kind, m.parent_id AS base_model_id, m.first_session, m.last_session,
@@ -21,7 +21,7 @@ SELECT DISTINCT ON (i.ticker) i.ticker, p.from_session AS in_use_from, p.reason 
 FROM stockbatch.instruments AS i
 JOIN stockbatch.promotions AS p ON p.instrument_id = i.id
 JOIN stockbatch.models_in_use AS m ON m.id = p.model_id
-WHERE {condition}
+WHERE m.method = :network AND {condition}
 ORDER BY i.ticker, p.from_session DESC, p.id DESC LIMIT :limit
 """
 
@@ -53,16 +53,17 @@ def instrument(db: Session, ticker: str) -> Instrument:
     return Instrument(**row._asdict(), symbol="", provider="")
 
 
-def models(db: Session, after: str, limit: int) -> list[Row]:
+def models(db: Session, network: str, after: str, limit: int) -> list[Row]:
     """Return what is known of the models in use, in the order of tickers, those after `after`."""
     query = _MODELS.format(condition="i.active AND i.ticker > :after")
-    return _rows(db, query, after=after, limit=limit)
+    return _rows(db, query, network=network, after=after, limit=limit)
 
 
-def model(db: Session, ticker: str) -> Row:
+def model(db: Session, ticker: str, network: str) -> Row:
     """Return what is known of the model in use of one ticker. Raises UnknownInstrument, NoModel."""
     instrument(db, ticker)
-    found = _rows(db, _MODELS.format(condition="i.ticker = :ticker"), ticker=ticker, limit=1)
+    query = _MODELS.format(condition="i.ticker = :ticker")
+    found = _rows(db, query, network=network, ticker=ticker, limit=1)
     if not found:
         raise NoModel(ticker=ticker, when="")
     return found[0]

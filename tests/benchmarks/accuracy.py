@@ -9,7 +9,7 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from stockbatch import metrics
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.engine.material import Material
+from stockbatch.engine.network import NETWORKS
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
 from stockbatch.methods.distribution import probability_above
@@ -99,17 +100,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not settings.model.minimum_history <= first <= last:
         print("The test window is empty or leaves too little history", file=sys.stderr)
         return 2
-    with TrainingProcess(options.threads) as trainer:
-        result = walk(whole, first, last, settings, trainer, with_garch=options.garch)
-    spread = _spread(whole.features.returns[:, :first])
-    print(f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, changed: {changes}")
-    print(
-        "\n".join(
-            report(result, spread, complete | (not options.complete), _regimes(whole, result))
-        )
-    )
+    for line in _walked(whole, first, last, settings, options, complete):
+        print(line, flush=True)
     print(f"wall time {time.perf_counter() - started:.0f} s")
     return 0
+
+
+def _walked(
+    whole: Material,
+    first: int,
+    last: int,
+    settings: Settings,
+    options: argparse.Namespace,
+    complete: Any,
+) -> Iterator[str]:
+    """Walk with each network that is asked for; yield the lines of each, and of all compared."""
+    spread = _spread(whole.features.returns[:, :first])
+    rows = complete | (not options.complete)
+    costs: dict[str, float] = {}
+    losses: dict[str, Floats] = {}
+    for network in options.networks or [settings.model.network]:
+        model = settings.model.model_copy(update={"network": network})
+        own = settings.model_copy(update={"model": model})
+        begun = time.perf_counter()
+        with TrainingProcess(options.threads) as trainer:
+            result = walk(whole, first, last, own, trainer, with_garch=options.garch)
+        costs[network] = time.perf_counter() - begun
+        actual = np.where(rows[:, None] & (spread > 0)[:, None], result.actual, np.nan)
+        for name, method in ((network, CALIBRATED), (f"combined with {network}", COMBINATION)):
+            lost = metrics.pinball_losses(result.quantiles[method], actual)
+            losses[name] = lost / spread[:, None]
+        yield f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, {network},"
+        yield f"changed: {' '.join(options.set) or 'nothing'}"
+        yield from report(result, spread, rows, _regimes(whole, result))
+    yield from _about_networks(losses, costs)
 
 
 def report(
@@ -148,7 +172,7 @@ def report(
 def _table(result: Walk, actual: Floats, spread: Floats, losses: dict[str, Floats]) -> list[str]:
     head = f"{'':17}{'pinball':>16}{'vs rolling':>16}{'vs EWMA':>16}"
     head += f"{'better':>8}{'in 80':>8}{'in 90':>8}{'in 95':>8}"
-    head += f"{'MSE skill':>11}{'direction':>11}  DM (p) of LSTM against it"
+    head += f"{'MSE skill':>11}{'direction':>11}  DM (p) of the network against it"
     return [head, *(_line(name, result, actual, spread, losses) for name in losses)]
 
 
@@ -192,6 +216,25 @@ def _about_pairs(losses: dict[str, Floats], regimes: Mapping[str, Any]) -> list[
                 parts.append(f"{name} {_skill(one, other)}")
         lines.append(f"  {first} over {second}: " + "; ".join(parts))
     return [*lines, ""]
+
+
+def _about_networks(losses: dict[str, Floats], costs: Mapping[str, float]) -> list[str]:
+    """Return what calibrated networks, and each combined with HAR, gain over the first of them."""
+    if len(costs) < 2:
+        return []
+    first, *_ = costs
+    known = np.all([np.isfinite(lost) for lost in losses.values()], axis=0)
+    same = {name: np.where(known, lost, np.nan) for name, lost in losses.items()}
+    lines = [f"networks, gains over {first} paired:"]
+    for name, lost in same.items():
+        over = first if name in costs else f"combined with {first}"
+        test = metrics.diebold_mariano(same[over], lost) if name != over else None
+        lines.append(
+            f"  {name:24}{np.nanmean(lost):9.5f}{_skill(lost, same[over]):>18}"
+            + (f"  DM {test.statistic:+.2f} ({test.p_value:.3f})" if test else "")
+            + (f"  {costs[name]:.0f} s" if name in costs else "")
+        )
+    return lines
 
 
 def _about_tails(result: Walk, actual: Floats, methods: Sequence[str]) -> list[str]:
@@ -375,6 +418,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         help="score only tickers with a bar of every session; the default for sp500_5yr",
     )
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="compared side by side")
     parser.add_argument("--set", action="append", default=[], metavar="units=24")
     options = parser.parse_args(arguments)
     if options.complete is None:

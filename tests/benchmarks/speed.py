@@ -29,7 +29,7 @@ from stockbatch.engine.features import NAMES
 from stockbatch.engine.material import Material
 from stockbatch.engine.training import Trainer, TrainingData, TrainingProcess, batches
 from stockbatch.engine.weights import to_bytes
-from stockbatch.methods.lstm import raw_quantiles
+from stockbatch.methods.networks import raw_quantiles
 from stockbatch.providers.registry import create
 from stockbatch.records import QUANTILES, Floats, Panel, Reason, TrainedModel, Verdict
 

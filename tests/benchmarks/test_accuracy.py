@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from stockbatch.config import Settings
+from stockbatch.engine.network import NETWORKS
 from stockbatch.providers.registry import create
 from tests.benchmarks import accuracy, walk_forward
 from tests.support.market import BEFORE, CODE, MODEL, Market, PlainTrainer
@@ -38,10 +39,31 @@ def test_prints_a_table(
     assert accuracy.main(["--data", str(market.file), *options]) == 0
     printed = capsys.readouterr().out
     assert "6 tickers, 9 sessions, 54 forecasts of each method" in printed
-    for name in ("rolling quantile", "EWMA", "base alone, raw", "LSTM, raw", "LSTM, calibrated"):
+    for name in (
+        "rolling quantile",
+        "EWMA",
+        "base alone, raw",
+        "network, raw",
+        "network, calibrated",
+    ):
         assert f"\n{name} " in printed
     assert "of 18 ticker models promoted" in printed
     assert printed.count("base of") == 2
+
+
+def test_compares_networks(
+    market: Market, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(accuracy, "TrainingProcess", Trainer)
+    options = ["--test-sessions=9", "--base-every=6", "--tickers-every=3", *SMALL]
+    networks = ["--networks", *NETWORKS]
+    assert accuracy.main(["--data", str(market.file), *options, *networks]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("54 forecasts of each method") == len(NETWORKS)
+    *_, told = printed.partition("networks, gains over lstm paired:")
+    for network in NETWORKS:
+        assert f"\n  {network} " in told
+        assert f"\n  combined with {network} " in told
 
 
 def test_says_that_data_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,4 +93,4 @@ def test_a_later_bar_changes_no_forecast(market: Market) -> None:
     after = forecasts()
     for name, quantiles in before.quantiles.items():
         assert_array_equal(quantiles[:, :6], after.quantiles[name][:, :6], name)
-    assert (before.quantiles["LSTM, raw"][0, 6] != after.quantiles["LSTM, raw"][0, 6]).any()
+    assert (before.quantiles["network, raw"][0, 6] != after.quantiles["network, raw"][0, 6]).any()

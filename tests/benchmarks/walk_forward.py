@@ -21,13 +21,12 @@ from stockbatch.market.rhythm import QUARTER, YEAR
 from stockbatch.methods import crowd, registry
 from stockbatch.methods.base import PAST, Given, Parameters, Scope, Stated
 from stockbatch.methods.forecasts import calibrated, state
-from stockbatch.methods.lstm import raw_quantiles
+from stockbatch.methods.networks import raw_quantiles
 from stockbatch.providers.base import BarProvider
 from stockbatch.records import (
     COMBINED,
     HAR,
     HAR_EVENTS,
-    LSTM,
     MEDIAN,
     QUANTILE_BASELINE,
     QUANTILES,
@@ -51,8 +50,8 @@ FEWEST = 5
 """Tickers with a return that a session needs for the market to be known, as in store/market.py."""
 ROLLING, EWMA, GARCH = "rolling quantile", "EWMA", "GARCH(1,1)-t"
 POOLED, REPORTS, COMBINATION = "HAR", "HAR with reports", "combined"
-BASE, RAW, CALIBRATED = "base alone, raw", "LSTM, raw", "LSTM, calibrated"
-ALONE = "LSTM, no crowd"
+BASE, RAW, CALIBRATED = "base alone, raw", "network, raw", "network, calibrated"
+ALONE = "network, no crowd"
 """Calibrated by the ticker's own past alone."""
 METHODS = {
     QUANTILE_BASELINE: ROLLING,
@@ -310,7 +309,7 @@ def _forecast(
     bases = dict.fromkeys(range(len(block.instruments)), models.base)
     past = {
         method: _past(result.quantiles[name], targets.start)
-        for method, name in {LSTM: RAW, HAR_EVENTS: REPORTS}.items()
+        for method, name in {settings.network: RAW, HAR_EVENTS: REPORTS}.items()
     }
     given = Given(
         material=block,
@@ -322,30 +321,32 @@ def _forecast(
     )
     parameters = {name: dict.fromkeys(bases, one) for name, one in models.pooled.items()}
     raw = state(given, {"garch": models.garch, **parameters})
-    stated = calibrated(raw, block, _taught(raw, block.features.returns[:, -origins:], models))
+    actual = block.features.returns[:, -origins:]
+    stated = calibrated(raw, block, _taught(raw, actual, models, settings.network))
     for method, name in METHODS.items():
         if name in result.quantiles:
             result.quantiles[name][:, targets] = stated[method].quantiles
             result.points[name][:, targets] = stated[method].log_return
-    lstm = stated[LSTM]
+    network = stated[settings.network]
     of_base = raw_quantiles(block, bases, settings, origins)
-    for name, quantiles in ((BASE, of_base), (RAW, lstm.uncalibrated())):
+    for name, quantiles in ((BASE, of_base), (RAW, network.uncalibrated())):
         result.quantiles[name][:, targets] = quantiles
         result.points[name][:, targets] = quantiles[..., MEDIAN]
-    for name, calibration in ((ALONE, calibrated(raw, block, {})[LSTM]), (CALIBRATED, lstm)):
+    alone = calibrated(raw, block, {})[settings.network]
+    for name, calibration in ((ALONE, alone), (CALIBRATED, network)):
         result.quantiles[name][:, targets] = calibration.quantiles
         result.points[name][:, targets] = calibration.log_return
-    result.shrinkage[:, targets] = lstm.shrinkage
-    result.dissimilarity[:, targets] = lstm.dissimilarity
+    result.shrinkage[:, targets] = network.shrinkage
+    result.dissimilarity[:, targets] = network.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
 
 
 def _taught(
-    raw: dict[str, Stated], actual: Floats, models: _Models
+    raw: dict[str, Stated], actual: Floats, models: _Models, network: str
 ) -> dict[str, list[Crowd | None]]:
     """Return by method what all tickers had taught it by each origin of a block."""
     taught: dict[str, list[Crowd | None]] = {}
-    for name in registry.calibrated():
+    for name in registry.calibrated(network):
         # Of the first origin the forecast is the last of the block before.
         targets = raw[name].by_target()[:, PAST - 1 : -1]
         taught[name] = crowd.learn_by_session(models.crowds.get(name), targets, actual)

@@ -1146,7 +1146,7 @@ def test_an_exported_model_predicts_what_the_stored_one_does(traded, tmp_path, u
     assert done.stdout.startswith(f"{file}: model ")
     assert done.stderr == ""
     with traded.transaction() as db:
-        model = models.champion(db, "BBB")
+        model = models.champion(db, "BBB", LSTM)
     expected = inference.quantiles(inference.stack([model.weights]), inputs[None])[0]
     predicted = np.load(f"{file}.npy")
     np.testing.assert_allclose(predicted.reshape(expected.shape), expected, atol=1e-5)

@@ -15,7 +15,7 @@ from stockbatch.engine.learning.comparison import compare, judge, losses
 from stockbatch.engine.learning.decisions import configuration
 from stockbatch.engine.learning.splits import Splits, split
 from stockbatch.engine.material import Material, fingerprint, first_session
-from stockbatch.engine.network import TRAINED, network_of
+from stockbatch.engine.network import NETWORKS, network_of
 from stockbatch.engine.seeds import seed
 from stockbatch.engine.training import Fitted, OnEpoch, Overdue, Trainer, TrainingData
 from stockbatch.engine.weights import Singles
@@ -92,7 +92,8 @@ def train_base(
         return None
     history = _history(materials[0], np.concatenate(inputs), np.concatenate(targets), settings)
     data = history.data(["base"], materials[0].origin, settings)
-    fitted = trainer.fit_pooled(TRAINED, data, settings.model, on_epoch=on_epoch, overdue=overdue)
+    network = NETWORKS[settings.model.network]
+    fitted = trainer.fit_pooled(network, data, settings.model, on_epoch=on_epoch, overdue=overdue)
     # A base that never had a loss is worse than the one before, or than none.
     if not np.isfinite(fitted.validation_loss).any():
         return None
@@ -191,6 +192,7 @@ def _model(
     rows = range(len(material.instruments)) if row is None else [row]
     ran = np.isfinite(fitted.validation_loss[position])  # epochs before the ticker stopped
     return TrainedModel(
+        method=settings.model.network,
         kind=kind,
         ticker=None if row is None else material.panel.tickers[row],
         first_session=first_session(material, settings, rows),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stockbatch.engine.quantiles import never_crossing
+from stockbatch.engine import head
 from stockbatch.engine.weights import Singles, Weights
 from stockbatch.records import Floats
 
@@ -12,15 +12,12 @@ def quantiles(weights: Weights, inputs: Singles) -> Floats:
 
     `inputs` has shape (tickers, windows, steps, features).
     """
-    last = _outputs(weights, inputs)[-1]
-    return never_crossing(last @ weights["dense.kernel"] + weights["dense.bias"][:, None])
+    return head.stated(weights, _outputs(weights, inputs)[-1])
 
 
 def all_quantiles(weights: Weights, inputs: Singles) -> Floats:
     """Return the quantiles of every step, shape (tickers, windows, steps, levels)."""
-    outputs = _outputs(weights, inputs)
-    raw = outputs @ weights["dense.kernel"] + weights["dense.bias"][:, None]
-    return np.moveaxis(never_crossing(raw), 0, 2)
+    return np.moveaxis(head.stated(weights, _outputs(weights, inputs)), 0, 2)
 
 
 def layers(weights: Weights) -> int:

@@ -7,15 +7,14 @@ import numpy as np
 from keras import ops
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine.operations import affine, never_crossing
+from stockbatch.engine.operations import affine, stated
 
 
 def quantiles(weights: Mapping[str, Any], inputs: Any, masks: Any, settings: ModelSettings) -> Any:
     """Return the quantiles (tickers, windows, scored steps, levels) of `inputs`.
 
     `inputs` has shape (tickers, windows, steps, features), the dropout `masks` (tickers, windows,
-    units): what is dropped is dropped at every step of a window (Gal & Ghahramani, "A theoretically
-    grounded application of dropout in recurrent neural networks", 2016).
+    units).
     """
     steps = inputs
     for layer in range(settings.layers):
@@ -25,8 +24,7 @@ def quantiles(weights: Mapping[str, Any], inputs: Any, masks: Any, settings: Mod
             weights[f"lstm_{layer}.recurrent_kernel"],
             weights[f"lstm_{layer}.bias"],
         )
-    scored = steps[:, :, settings.lookback :] * ops.expand_dims(masks, 2)
-    return never_crossing(affine(scored, weights["dense.kernel"], weights["dense.bias"]))
+    return stated(weights, steps[:, :, settings.lookback :], masks)
 
 
 def _layer(inputs: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> Any:

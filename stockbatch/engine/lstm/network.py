@@ -1,16 +1,18 @@
 """The LSTM as a kind of network: its weights, and where its passes are."""
 
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from stockbatch.config import ModelSettings
+from stockbatch.engine import head
 from stockbatch.engine.lstm import forward
-from stockbatch.engine.quantiles import LEVELS
 from stockbatch.engine.weights import Singles, Weights
-from stockbatch.records import MEDIAN, QUANTILES, Floats
+from stockbatch.records import Floats
+
+PARTS = ("kernel", "recurrent_kernel", "bias")
+"""Of a layer, in the order of Keras."""
 
 
 class LSTM:
@@ -23,7 +25,7 @@ class LSTM:
 
     def owns(self, weights: Weights) -> bool:
         """Tell whether `weights` are those of an LSTM that states the levels of today."""
-        return "lstm_0.kernel" in weights and weights["dense.bias"].shape[-1] == LEVELS
+        return "lstm_0.kernel" in weights and head.states_levels_of_today(weights)
 
     def shapes(self, inputs: int, settings: ModelSettings) -> dict[str, tuple[int, ...]]:
         """Return the shape of every array of one ticker's weights, by name."""
@@ -33,35 +35,27 @@ class LSTM:
             shapes[f"lstm_{layer}.kernel"] = (units if layer else inputs, 4 * units)
             shapes[f"lstm_{layer}.recurrent_kernel"] = (units, 4 * units)
             shapes[f"lstm_{layer}.bias"] = (4 * units,)
-        return shapes | {"dense.kernel": (units, LEVELS), "dense.bias": (LEVELS,)}
+        return shapes | head.shapes(units)
 
     def draw(
         self, random: np.random.Generator, inputs: int, settings: ModelSettings
     ) -> dict[str, Singles]:
         """Draw one ticker's initial weights, which state standard normal quantiles.
 
-        Kernels are uniform (Glorot & Bengio, "Understanding the difficulty of training deep
-        feedforward neural networks", 2010), recurrent ones orthogonal, so that gradients neither
-        grow nor fade at first (Saxe, McClelland & Ganguli, 2014), and gates forget little
-        (Jozefowicz, Zaremba & Sutskever, 2015). The dense layer begins with the answer for a
-        scaled return of which nothing is known, so that training starts from a sensible forecast.
+        Gates forget little at first (Jozefowicz, Zaremba & Sutskever, 2015).
         """
         units = settings.units
-        weights: dict[str, np.ndarray[Any, Any]] = {}
+        weights: dict[str, head.Doubles] = {}
         for layer in range(settings.layers):
-            size = units if layer else inputs
-            limit = np.sqrt(6 / (size + 4 * units))
             bias = np.zeros(4 * units)
             bias[units : 2 * units] = 1
-            # The signs make the draw uniform over orthogonal matrices (Mezzadri, 2007).
-            square, triangle = np.linalg.qr(random.normal(size=(4 * units, units)))
-            weights[f"lstm_{layer}.kernel"] = random.uniform(-limit, limit, (size, 4 * units))
-            weights[f"lstm_{layer}.recurrent_kernel"] = (square * np.sign(np.diag(triangle))).T
+            recurrent = head.orthogonal(random, units, 4 * units)
+            weights[f"lstm_{layer}.kernel"] = head.uniform(
+                random, units if layer else inputs, 4 * units
+            )
+            weights[f"lstm_{layer}.recurrent_kernel"] = recurrent
             weights[f"lstm_{layer}.bias"] = bias
-        spreads = np.diff([NormalDist().inv_cdf(level) for level in QUANTILES])
-        weights["dense.kernel"] = np.zeros((units, LEVELS))
-        # x - 1 / x is the inverse of squareplus.
-        weights["dense.bias"] = np.insert(spreads - 1 / spreads, MEDIAN, 0.0)
+        weights |= head.draw(units)
         return {name: array.astype(np.float32) for name, array in weights.items()}
 
     def quantiles(self, weights: Weights, inputs: Singles) -> Floats:
@@ -80,6 +74,15 @@ class LSTM:
 
     def export(self, weights: Weights, settings: ModelSettings, path: Path) -> None:
         """Write one ticker's weights as a `.keras` file of built-in layers."""
-        from stockbatch.engine.lstm.export import export
+        import keras  # as above
 
-        export(weights, settings, path)
+        from stockbatch.engine.export import save
+
+        steps = inputs = keras.Input((None, weights["lstm_0.kernel"].shape[0]), name="features")
+        for number in range(settings.layers):
+            layer = keras.layers.LSTM(
+                settings.units, return_sequences=number + 1 < settings.layers, name=f"lstm_{number}"
+            )
+            steps = layer(steps)
+            layer.set_weights([weights[f"lstm_{number}.{name}"] for name in PARTS])
+        save(inputs, steps, weights, settings, path)

@@ -8,8 +8,8 @@ from keras import ops
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.network import Network
-from stockbatch.engine.operations import pinball_losses
-from stockbatch.engine.training.optimizer import TickerAdam
+from stockbatch.engine.operations import pinball_losses, smoothed_pinball_losses
+from stockbatch.engine.training.optimizer import optimizer
 from stockbatch.engine.weights import Singles, Weights
 from stockbatch.records import SCORED, Floats
 
@@ -33,16 +33,14 @@ class Stack(keras.Model):  # type: ignore[misc]
         self.network = network
         self.settings = settings
         self.by_name = {
-            name: self.add_weight((tickers, *shape), "zeros", name=name)
+            # PyTorch allows no point in a name.
+            name: self.add_weight((tickers, *shape), "zeros", name=name.replace(".", "_"))
             for name, shape in network.shapes(inputs, settings).items()
         }
         self.loss_sum = self.add_weight((tickers,), "zeros", trainable=False, name="loss_sum")
         self.loss_count = self.add_weight((tickers,), "zeros", trainable=False, name="loss_count")
         self.built = True
-        self.compile(
-            TickerAdam(settings.learning_rate, settings.clip_norm, settings.anchor),
-            jit_compile=keras.backend.backend() == "jax",
-        )
+        self.compile(optimizer(settings), jit_compile=keras.backend.backend() == "jax")
         self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs: Any) -> Any:
@@ -58,14 +56,16 @@ class Stack(keras.Model):  # type: ignore[misc]
         sample_weight: Any = None,
         training: bool = True,  # noqa: ARG002
     ) -> Any:
-        """Return the sum over tickers of the mean pinball loss of each one's weighted steps.
+        """Return the sum over tickers of the mean loss of each one's weighted steps.
 
         A mean over tickers would let each one's gradient depend on how many there are. All levels
-        are learned; what is told is the loss of those SCORED, which validation is of, too.
+        are learned; what is told is the pinball loss of those SCORED, which validation is of, too.
         """
         weights = ops.convert_to_tensor(sample_weight)
-        losses = pinball_losses(y_pred, y)
-        total = ops.sum(ops.mean(losses, axis=-1) * weights, axis=(1, 2))
+        losses = learned = pinball_losses(y_pred, y)
+        if self.settings.loss == "smoothed_pinball":
+            learned = smoothed_pinball_losses(y_pred, y)
+        total = ops.sum(ops.mean(learned, axis=-1) * weights, axis=(1, 2))
         told = ops.sum(ops.mean(losses[..., SCORED], axis=-1) * weights, axis=(1, 2))
         count = ops.sum(weights, axis=(1, 2))
         self.loss_sum.assign_add(ops.stop_gradient(told))

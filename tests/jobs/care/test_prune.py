@@ -41,8 +41,8 @@ def test_the_model_in_use_and_two_before_it_stay(db):
     dropped, size = retention.drop_weights(db, CODE, 2)
     assert pruned(db) == set(old[:2])
     assert (dropped, size > 100) == (2, True)
-    assert models.champions(db, [one, other], session(9)).keys() == {one.id, other.id}
-    assert models.champions(db, [other], session(9))[other.id].id == kept
+    assert models.champions(db, [one, other], LSTM, session(9)).keys() == {one.id, other.id}
+    assert models.champions(db, [other], LSTM, session(9))[other.id].id == kept
     assert retention.drop_weights(db, CODE, 2) == (0, 0)
 
 
@@ -52,7 +52,7 @@ def test_a_model_long_in_use_stays_however_many_were_tried_since(db):
     tried = [trained(db, one, offset, promoted=False) for offset in range(1, 6)]
     retention.drop_weights(db, CODE, 1)
     assert pruned(db) == set(tried[:3])  # the last two tell how old the last attempt is
-    assert models.champions(db, [one], session(9))[one.id].id == champion
+    assert models.champions(db, [one], LSTM, session(9))[one.id].id == champion
     assert models.newest(db, [one], LSTM, ModelKind.TICKER, session(9))[one.id].id == tried[-1]
 
 
@@ -62,7 +62,7 @@ def test_a_base_that_a_ticker_uses_stays(db):
     promotions.put_into_use(db, {one.id: bases[0]}, session(0), {one.id: Reason.SHORT_HISTORY})
     retention.drop_weights(db, CODE, 1)
     assert pruned(db) == {bases[1]}
-    assert models.base(db, CODE, session(9), demo=False).id == bases[-1]
+    assert models.newest_of_calendar(db, LSTM, CODE, session(9), demo=False).id == bases[-1]
 
 
 def test_kinds_and_calendars_are_apart(db):

@@ -10,7 +10,7 @@ from jobs.replay.backtest import backtest
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel, TrainingFailed
 from stockbatch.methods import crowd, har
-from stockbatch.records import Action, Reason
+from stockbatch.records import LSTM, Action, Reason
 from stockbatch.store import forecasts, instruments, models
 from tests.support.market import (
     CODE,
@@ -143,4 +143,4 @@ def test_a_backtest_trains_its_own(older):
 
 def test_none_is_taken_away(older):
     with older.transaction() as db, pytest.raises(NoModel, match="of this version of the program"):
-        models.champion(db, "AAA")
+        models.champion(db, "AAA", LSTM)

@@ -17,7 +17,7 @@ from stockbatch.exceptions import (
     UnknownModel,
     UnsuitableModel,
 )
-from stockbatch.records import Action, ModelKind, Reason, Run
+from stockbatch.records import LSTM, Action, ModelKind, Reason, Run
 from stockbatch.store import models, promotions, runs
 from tests.support.ledger import listed, model_of, opened
 from tests.support.market import (
@@ -66,7 +66,7 @@ class Ledger:
 
     def in_use(self, day):
         with self.app.transaction() as db:
-            return models.champions(db, [self.one], day)[self.one.id].id
+            return models.champions(db, [self.one], LSTM, day)[self.one.id].id
 
     def promote(self, model_id, first=None):
         return promote_models.promote(self.app, "AAA", model_id, first)
@@ -135,7 +135,7 @@ def test_where_nothing_ever_ran_the_last_session_closed_is_next(ledger):
 
 UNSUITABLE = {
     "other ticker": ("it belongs to BBB", {"ticker": "BBB"}),
-    "garch": ("it is no LSTM", {"method": "garch"}),
+    "garch": ("it is of garch, and lstm is in use", {"method": "garch"}),
     "other settings": ("it was trained with other settings", {"configuration": "old"}),
     "later data": (
         f"it learned from sessions up to {session(2)}, and {NEXT} is before that",

@@ -15,7 +15,7 @@ from jobs.models import takeaway
 from stockbatch.database.tables import RAW_QUANTILE_COLUMNS
 from stockbatch.engine import features
 from stockbatch.engine.lstm import inputs
-from stockbatch.records import QUANTILES
+from stockbatch.records import LSTM, QUANTILES
 from stockbatch.store import models
 from tests.support.market import BEFORE, MODEL, ORIGIN, fetch, run, session
 from tests.support.places import ROOT
@@ -174,7 +174,7 @@ def test_a_young_ticker_that_uses_the_base_states_its_own_first_bar(
         "tickers": 3,
     }
     with app.transaction() as db:
-        facts = models.details(db, "DDD")
+        facts = models.details(db, "DDD", LSTM)
     assert facts["first_session"] == session(-40)
     assert facts["first_session_of_base"] == session(-BEFORE)
 

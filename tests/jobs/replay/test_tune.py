@@ -1,5 +1,6 @@
 """The search for settings: it finds what is better, admits chance, and looks at nothing later."""
 
+import tomllib
 from dataclasses import replace
 from datetime import date
 
@@ -111,14 +112,26 @@ def test_a_date_that_no_bars_lead_up_to_is_said(fetched, before, words):
 
 
 def test_settings_tried_are_settings_allowed():
-    for units, layers, lookback in ((4, 1, 20), (48, 2, 120)):
+    kinds = (("adam", "smoothed_pinball"), ("rmsprop", "pinball"))
+    sizes = ((4, 1, 20), (48, 2, 120))
+    for (units, layers, lookback), (optimizer, loss) in zip(sizes, kinds, strict=True):
         drawn = FixedTrial(
             {"units": units, "layers": layers, "lookback": lookback, "dropout": 0.3}
             | {"base_learning_rate": 0.00123456, "learning_rate": 2e-3, "anchor": 99.9}
+            | {"optimizer": optimizer, "loss": loss}
         )
         proposed = job.propose(drawn, MODEL)
         assert type(proposed).model_validate(proposed.model_dump()) == proposed
+        assert (proposed.optimizer, proposed.loss) == (optimizer, loss)
         assert (proposed.base_learning_rate, proposed.anchor) == (0.0012, 100.0)
+
+
+def test_what_is_printed_is_a_settings_file(fetched):
+    tuned, _ = tune(fetched)
+    sure = replace(tuned, confirmed=tuned.confirmed._replace(value=0.01, standard_error=0.001))
+    changes = {"units": 8, "anchor": 2.5, "optimizer": "rmsprop"}
+    told = _conclusion(sure, changes)
+    assert tomllib.loads(told[told.index("[model]") :]) == {"model": changes}
 
 
 def test_the_command_asks_for_a_date():

@@ -2,6 +2,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -9,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 from stockbatch import config, database
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.config import text as settings_file
+from stockbatch.engine.network import NETWORKS
 from stockbatch.exceptions import ConfigurationError
 from stockbatch.providers import registry
 from tests.support.places import ROOT
@@ -194,12 +196,34 @@ def test_settings_cannot_be_changed():
         settings.model.units = 4
 
 
+def another(field):
+    """Return a value of an engine setting that is not its default."""
+    if isinstance(field.default, str):
+        return get_args(field.annotation)[-1]
+    return field.default / 2 if isinstance(field.default, float) else field.default + 1
+
+
 def test_every_engine_setting_and_no_other_is_in_the_engine_hash():
     plain = Settings().engine_hash()
     assert plain == Settings(threads=4, exchange="XLON", retrain_after_sessions=1).engine_hash()
     for name, field in ModelSettings.model_fields.items():
-        other = field.default / 2 if isinstance(field.default, float) else field.default + 1
-        assert Settings(model=ModelSettings(**{name: other})).engine_hash() != plain, name
+        changed = Settings(model=ModelSettings(**{name: another(field)})).engine_hash()
+        # Every kind of network has models of its own.
+        assert (changed == plain) == (name == "network"), name
+
+
+def test_models_of_earlier_releases_stay_in_use():
+    """What is hashed where nothing is set is what it was when there was one kind of network."""
+    before = "04abe7014130b2e0d7d4443e2a6e2506f1937d555c59f520670c0ac085106f7d"
+    assert Settings().engine_hash() == before
+
+
+def test_every_network_can_be_set_and_nothing_else():
+    names = get_args(ModelSettings.model_fields["network"].annotation)
+    assert list(names) == list(NETWORKS) == [network.name for network in NETWORKS.values()]
+    expected = "model.network: Input should be 'lstm'"
+    with pytest.raises(ConfigurationError, match=expected):
+        config.load(model={"network": "mlp"})
 
 
 # ---- secrets in files, and all problems at once

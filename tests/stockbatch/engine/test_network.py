@@ -13,14 +13,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.engine import inference, learning
 from stockbatch.engine.features import NAMES
-from stockbatch.engine.learning import fitting
 from stockbatch.engine.material import prepare
-from stockbatch.engine.network import NETWORKS, TRAINED, Network, initial_weights, network_of
+from stockbatch.engine.network import NETWORKS, Network, initial_weights, network_of
 from stockbatch.engine.quantiles import LEVELS, never_crossing
 from stockbatch.engine.training import TrainingData
 from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.engine.weights import from_bytes, to_bytes
-from stockbatch.methods.lstm import raw_quantiles
+from stockbatch.methods.networks import raw_quantiles
 from stockbatch.records import Instrument, Market, ModelKind, Panel, Reason
 from tests.stockbatch.engine.training.test_local import assert_same
 
@@ -86,12 +85,12 @@ class Linear:
 
 
 LINEAR: Network = Linear()
+OURS = list(NETWORKS.values())
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setitem(NETWORKS, "linear", LINEAR)
-    monkeypatch.setattr(fitting, "TRAINED", LINEAR)
 
 
 def make_panel(tickers=20, sessions=260) -> Panel:
@@ -115,7 +114,7 @@ def make_panel(tickers=20, sessions=260) -> Panel:
 
 def test_weights_tell_their_network():
     seeds = np.arange(2, dtype=np.uint64)
-    for network in (LINEAR, TRAINED):
+    for network in NETWORKS.values():
         weights = initial_weights(network, seeds, 3, SETTINGS)
         assert network_of(weights) is network
         own = {name: array[0] for name, array in weights.items()}
@@ -124,7 +123,7 @@ def test_weights_tell_their_network():
         assert shapes == network.shapes(3, SETTINGS)
 
 
-@pytest.mark.parametrize("network", [LINEAR, TRAINED], ids=["linear", "lstm"])
+@pytest.mark.parametrize("network", [*OURS, LINEAR], ids=lambda network: network.name)
 def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
     """Targets follow from the inputs of the step before last; both passes must agree on that."""
     random = np.random.default_rng(0)
@@ -138,7 +137,8 @@ def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
         validation=np.tile(sessions >= 240, (3, 1)),
         seeds=np.arange(3, dtype=np.uint64),
     )
-    settings = SETTINGS.model_copy(update={"epochs": 12, "learning_rate": 0.05, "dropout": 0.0})
+    easy = {"units": 6, "epochs": 20, "patience": 10, "learning_rate": 0.05, "dropout": 0.0}
+    settings = SETTINGS.model_copy(update=easy)
     trainer = LocalTrainer()
     fitted = trainer.fit(network, data, settings)
     best = np.nanmin(fitted.validation_loss, axis=1)
@@ -153,7 +153,8 @@ def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
 
 
 def test_a_base_and_ticker_models_of_another_network_are_fitted_compared_and_forecast():
-    settings = Settings(model=SETTINGS)
+    model = SETTINGS.model_copy(update={"network": "linear"})  # which no file can name
+    settings = Settings().model_copy(update={"model": model})
     panel = make_panel()
     quiet = Market(
         sessions=panel.sessions,
@@ -169,6 +170,7 @@ def test_a_base_and_ticker_models_of_another_network_are_fitted_compared_and_for
     base = learning.train_base([material], Reason.NO_MODEL, settings, trainer)
     assert base is not None
     assert network_of(base.weights) is LINEAR
+    assert base.method == "linear"
     assert base.weights["linear.kernel"].shape == (3 * len(NAMES), LEVELS)
     base = replace(base, id=1)
     due = dict.fromkeys(range(4), Reason.NO_MODEL)

@@ -28,6 +28,18 @@ def test_the_pinball_loss_of_training_is_that_of_the_metrics():
         assert_allclose(found[..., level], expected, rtol=1e-5)
 
 
+def test_the_smoothed_loss_is_the_mean_pinball_loss_of_errors_nearby():
+    error = np.linspace(-0.3, 0.3, 61).astype(np.float32)
+    found = ops.convert_to_numpy(
+        operations.smoothed_pinball_losses(np.zeros((61, LEVELS), np.float32), error)
+    )
+    near = np.linspace(-1, 1, 20_001) * operations.SMOOTHED
+    for level, share in enumerate(QUANTILES):
+        shifted = error[:, None] + near
+        expected = np.maximum(share * shifted, (share - 1) * shifted).mean(axis=1)
+        assert_allclose(found[:, level], expected, atol=1e-5)
+
+
 def test_quantiles_are_spread_out_alike():
     raw = RANDOM.normal(0, 3, (2, 3, 4, LEVELS)).astype(np.float32)
     found = ops.convert_to_numpy(operations.never_crossing(raw))

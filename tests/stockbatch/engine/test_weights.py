@@ -1,9 +1,11 @@
 import numpy as np
 from numpy.testing import assert_array_equal
 
+from stockbatch.config import ModelSettings
 from stockbatch.engine.lstm.forward import layers
+from stockbatch.engine.lstm.network import LSTM
 from stockbatch.engine.weights import from_bytes, stack, to_bytes
-from tests.stockbatch.engine.lstm.test_forward import make_weights
+from tests.stockbatch.engine.test_forward import make_weights
 
 
 def test_a_stack_holds_the_weights_of_every_ticker():
@@ -14,7 +16,8 @@ def test_a_stack_holds_the_weights_of_every_ticker():
 
 
 def test_weights_survive_as_bytes():
-    weights = {name: array[1] for name, array in make_weights(layers=2).items()}
+    deep = make_weights(LSTM(), settings=ModelSettings(units=4, layers=2))
+    weights = {name: array[1] for name, array in deep.items()}
     data = to_bytes(weights)
     again = from_bytes(data)
     assert again.keys() == weights.keys()

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from stockbatch import metrics
+from stockbatch.config import ModelSettings
 from stockbatch.methods import combined
 from stockbatch.methods.base import PAST, Given, Stated
 from stockbatch.methods.combined import Combined, average, weights
@@ -90,7 +91,7 @@ def test_reports_widen_the_network_too(one):
         Combined().forecast(
             Given(
                 material=one,
-                settings=None,
+                settings=ModelSettings(),
                 others={LSTM: others(one), HAR_EVENTS: others(one, event_scale=factor)},
             )
         )
@@ -107,7 +108,7 @@ def test_one_member_alone_is_the_forecast(one):
         stated = Combined().forecast(
             Given(
                 material=one,
-                settings=None,
+                settings=ModelSettings(),
                 others=dict(zip((LSTM, HAR_EVENTS), members, strict=True)),
             )
         )

@@ -172,8 +172,8 @@ def test_only_a_backtest_of_these_origins_is_done(db, one, given):
     forecasts.add(db, [naive_of(other)], given, issued_at=NOW, backtest=True)
     for days, done in (((0, 1), {other.id}), ((-3, 0), {other.id}), ((1, 2), set())):
         origins = np.array([session(n) for n in days], dtype="datetime64[D]")
-        assert forecasts.backtested(db, [one, other], origins) == done
-        assert forecasts.backtested(db, [one], origins) == set()
+        assert forecasts.backtested(db, [one, other], LSTM, origins) == done
+        assert forecasts.backtested(db, [one], LSTM, origins) == set()
 
 
 @pytest.mark.parametrize(

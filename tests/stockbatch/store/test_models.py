@@ -39,7 +39,7 @@ def test_a_stored_model_comes_back_whole(db):
     changes = {"reason": Reason.EXPIRED, "verdict": Verdict.PROMOTED, "parent_id": based(db)}
     model = model_of("AAA", **changes)
     model_id = trained(db, one, ORIGIN, **changes)
-    found = models.champions(db, [one], ORIGIN)[one.id]
+    found = models.champions(db, [one], LSTM, ORIGIN)[one.id]
     assert found.id == model_id
     for name in ("ticker", "first_session", "last_session", "fingerprint", "configuration"):
         assert getattr(found, name) == getattr(model, name)
@@ -88,13 +88,13 @@ def test_a_base_belongs_to_its_calendar_and_serves_from_its_last_session_on(db):
     demo = based(db, session(1), demo=True)
 
     def base(day, **options):
-        found = models.base(db, "XNYS", day, **{"demo": False} | options)
+        found = models.newest_of_calendar(db, LSTM, "XNYS", day, **{"demo": False} | options)
         return found and found.id
 
     assert [base(session(n)) for n in (-1, 0, 4, 5, 50)] == [None, early, early, late, late]
     assert [base(session(n), demo=True) for n in (0, 1)] == [None, demo]
-    assert models.base(db, "XLON", session(50), demo=False) is None
-    found = models.base(db, "XNYS", session(5), demo=False)
+    assert models.newest_of_calendar(db, LSTM, "XLON", session(50), demo=False) is None
+    found = models.newest_of_calendar(db, LSTM, "XNYS", session(5), demo=False)
     assert (found.kind, found.ticker, found.parent_id) == (ModelKind.BASE, None, None)
     assert {row["instrument_id"] for row in stored(db, "models")} == {None}
     assert based(db, session(5)) == late
@@ -118,14 +118,14 @@ def test_the_newest_of_a_kind_need_not_be_in_use(db):
     assert newest(LSTM, session(9)) == {one.id: rejected}
     assert newest("garch", session(3)) == {}
     assert newest("garch", session(9)) == {one.id: garch}
-    assert models.champions(db, [one], session(9))[one.id].id == in_use
+    assert models.champions(db, [one], LSTM, session(9))[one.id].id == in_use
 
 
 def test_a_base_in_use_is_the_champion_of_its_ticker(db):
     (one,) = listed(db, "AAA")
     base = based(db)
     promotions.put_into_use(db, {one.id: base}, ORIGIN, {one.id: Reason.NO_MODEL})
-    found = models.champions(db, [one], ORIGIN)[one.id]
+    found = models.champions(db, [one], LSTM, ORIGIN)[one.id]
     assert (found.id, found.kind) == (base, ModelKind.BASE)
 
 
@@ -142,7 +142,7 @@ def test_the_champion_is_a_function_of_the_origin(db):
     other = trained(db, two, session(3))
 
     def champions(day):
-        return {id_: model.id for id_, model in models.champions(db, [one, two], day).items()}
+        return {id_: model.id for id_, model in models.champions(db, [one, two], LSTM, day).items()}
 
     assert champions(session(-1)) == {}
     assert champions(session(0)) == champions(session(2)) == {one.id: early}
@@ -163,7 +163,7 @@ def test_a_pruned_model_is_no_champion_and_keeps_its_row(db):
     (one,) = listed(db, "AAA")
     kept, pruned = trained(db, one, session(0)), trained(db, one, session(1))
     db.execute(text("UPDATE stockbatch.models SET weights = NULL WHERE id = :id"), {"id": pruned})
-    assert models.champions(db, [one], session(2))[one.id].id == kept
+    assert models.champions(db, [one], LSTM, session(2))[one.id].id == kept
     assert len(stored(db, "models")) == 2
 
 
@@ -173,7 +173,7 @@ def test_the_models_in_use_are_listed_by_ticker(db):
     trained(db, gone, session(0))
     newest = trained(db, two, session(1)), trained(db, one, session(0))
     db.execute(text("UPDATE stockbatch.instruments SET active = false WHERE ticker = 'CCC'"))
-    assert [(row.ticker, row.id, row.in_use_from) for row in models.summaries(db)] == [
+    assert [(row.ticker, row.id, row.in_use_from) for row in models.summaries(db, LSTM)] == [
         ("AAA", newest[1], session(0)),
         ("BBB", newest[0], session(1)),
     ]
@@ -188,7 +188,7 @@ def test_all_models_a_ticker_has_had_are_listed_newest_first(db):
         rejected = model_of("AAA", session(3), method=method, verdict=Verdict.BASE_KEPT)
         ids = models.add(db, {one.id: rejected}, opened(db), demo=False)
     trained(db, two, session(2))
-    rows = models.of_ticker(db, "AAA")
+    rows = models.of_ticker(db, "AAA", LSTM)
     assert [(row.id, row.kind, row.in_use_from) for row in rows] == [
         (ids[one.id], "ticker", None),
         (ticker, "ticker", session(2)),
@@ -196,14 +196,14 @@ def test_all_models_a_ticker_has_had_are_listed_newest_first(db):
     ]
     assert unused not in [row.id for row in rows]
     assert (rows[1].parent_id, rows[1].verdict, rows[1].champion_loss) == (base, "promoted", 0.195)
-    assert models.of_ticker(db, "CCC") == []
+    assert models.of_ticker(db, "CCC", LSTM) == []
 
 
 def test_details_describe_the_model_in_use_without_its_weights(db):
     (one,) = listed(db, "AAA")
     trained(db, one, session(0))
     newest = trained(db, one, session(1))
-    facts = models.details(db, "AAA")
+    facts = models.details(db, "AAA", LSTM)
     assert facts["id"] == newest
     assert facts["last_session"] == session(1)
     assert facts["weights"].endswith(" bytes")
@@ -216,7 +216,7 @@ def test_details_describe_the_model_in_use_without_its_weights(db):
 def test_a_ticker_without_a_model_says_so(db, ask):
     listed(db, "AAA")
     with pytest.raises(NoModel, match="AAA has no trained model: 'stockbatch run' trains one"):
-        ask(db, "AAA")
+        ask(db, "AAA", LSTM)
 
 
 def test_the_writer_adds_and_prunes_models_and_changes_nothing_else(own_db, writer):

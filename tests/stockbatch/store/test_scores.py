@@ -260,22 +260,22 @@ def around(mean, spread=0.1, count=scores.DRIFT_FORECASTS):
 def test_a_loss_far_above_what_validation_promised_is_drift(db, one, trained, losses, drifted):
     realise(db, one, trained, losses)
     (other,) = listed(db, "BBB")
-    assert scores.drifted(db, [one, other], session(len(losses))) == (
+    assert scores.drifted(db, [one, other], LSTM, session(len(losses))) == (
         {one.id} if drifted else set()
     )
-    assert scores.drifted(db, [other], session(len(losses))) == set()
+    assert scores.drifted(db, [other], LSTM, session(len(losses))) == set()
 
 
 def test_only_forecasts_since_the_last_training_count_even_if_it_was_in_vain(db, one, trained):
     realise(db, one, trained, around(3 * PROMISED))
-    assert scores.drifted(db, [one], LAST) == {one.id}
+    assert scores.drifted(db, [one], LSTM, LAST) == {one.id}
     models.add(db, {one.id: model_of("AAA", session(3))}, opened(db), demo=False)
-    assert scores.drifted(db, [one], LAST) == set()
+    assert scores.drifted(db, [one], LSTM, LAST) == set()
 
 
 def test_nothing_after_the_origin_counts(db, one, trained):
     realise(db, one, trained, around(3 * PROMISED))
-    assert scores.drifted(db, [one], session(9)) == set()
+    assert scores.drifted(db, [one], LSTM, session(9)) == set()
 
 
 def test_every_session_counts_once(db, one, trained):
@@ -284,18 +284,18 @@ def test_every_session_counts_once(db, one, trained):
     realise(db, one, trained, around(3 * PROMISED, count=half), fingerprint="b")
     with in_time(db):
         realise(db, one, trained, around(3 * PROMISED, count=half), fingerprint="c")
-    assert scores.drifted(db, [one], LAST) == set()
+    assert scores.drifted(db, [one], LSTM, LAST) == set()
 
 
 def test_of_several_scores_and_forecasts_of_a_session_the_best_known_counts(db, one, trained):
     realise(db, one, trained, around(3 * PROMISED))
-    assert scores.drifted(db, [one], LAST) == {one.id}
+    assert scores.drifted(db, [one], LSTM, LAST) == {one.id}
     first = db.scalar(text("SELECT min(id) FROM stockbatch.forecasts"))
     revised_at_will(db)
     masked = {name: [None] for name in ("actual_close", "error", "absolute_error")}
     scores.add(db, row_of(first, revision=2) | masked | {"status": ["masked"]}, opened(db))
-    assert scores.drifted(db, [one], LAST) == set()
+    assert scores.drifted(db, [one], LSTM, LAST) == set()
     with in_time(db):
         realise(db, one, trained, around(PROMISED), fingerprint="live")
     realise(db, one, trained, around(3 * PROMISED), fingerprint="late again")
-    assert scores.drifted(db, [one], LAST) == set()
+    assert scores.drifted(db, [one], LSTM, LAST) == set()

@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine.network import TRAINED
+from stockbatch.engine.network import NETWORKS
 from stockbatch.engine.training import TrainingData, TrainingProcess
 from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.exceptions import TrainingFailed, TrainingOverdue
@@ -22,6 +22,7 @@ from tests.support.places import ROOT
 from tests.support.plain import PlainProcess
 
 SETTINGS = ModelSettings(units=4, lookback=5, scored_steps=6, batch=3, epochs=3, patience=3)
+LSTM = NETWORKS["lstm"]
 ENDLESS = SETTINGS.model_copy(update={"epochs": 10_000, "patience": 10_000})
 
 
@@ -63,22 +64,22 @@ def test_the_child_does_what_the_library_does(tensorflow):
     data, told = make_data(), []
     local = LocalTrainer()
     found = tensorflow.fit(
-        TRAINED, data, SETTINGS, on_epoch=lambda done, total: told.append((done, total))
+        LSTM, data, SETTINGS, on_epoch=lambda done, total: told.append((done, total))
     )
-    expected = local.fit(TRAINED, data, SETTINGS)
+    expected = local.fit(LSTM, data, SETTINGS)
     assert_equal(found, expected)
     assert told == [(1, 3), (2, 3), (3, 3)]
     other = replace(data, seeds=data.seeds + np.uint64(1))
-    again = tensorflow.fit(TRAINED, other, SETTINGS, initial=found.weights)
-    assert_equal(again, local.fit(TRAINED, other, SETTINGS, initial=expected.weights))
+    again = tensorflow.fit(LSTM, other, SETTINGS, initial=found.weights)
+    assert_equal(again, local.fit(LSTM, other, SETTINGS, initial=expected.weights))
     one = replace(data, seeds=data.seeds[:1])
-    pooled = tensorflow.fit_pooled(TRAINED, one, SETTINGS)
-    assert_equal(pooled, local.fit_pooled(TRAINED, one, SETTINGS))
+    pooled = tensorflow.fit_pooled(LSTM, one, SETTINGS)
+    assert_equal(pooled, local.fit_pooled(LSTM, one, SETTINGS))
 
 
 def test_the_users_own_keras_changes_nothing(tensorflow, tmp_path, monkeypatch):
     data = make_data()
-    expected = tensorflow.fit(TRAINED, data, SETTINGS)
+    expected = tensorflow.fit(LSTM, data, SETTINGS)
     words = {
         "backend": "torch", "floatx": "float16", "epsilon": 0.1,
         "image_data_format": "channels_first",
@@ -91,14 +92,14 @@ def test_the_users_own_keras_changes_nothing(tensorflow, tmp_path, monkeypatch):
         for name, value in variables.items():
             monkeypatch.setenv(f"KERAS_{name}", value)
         with TrainingProcess(1) as process:
-            assert_equal(process.fit(TRAINED, data, SETTINGS), expected)
+            assert_equal(process.fit(LSTM, data, SETTINGS), expected)
     assert json.loads((tmp_path / "keras" / "keras.json").read_text()) == words
 
 
 def test_the_child_ends_with_its_context():
     with PlainProcess(1) as process:
         assert process.pid is None
-        process.fit(TRAINED, make_data(), SETTINGS)
+        process.fit(LSTM, make_data(), SETTINGS)
         pid = process.pid
         assert is_running(pid)
     assert not is_running(pid)
@@ -114,9 +115,9 @@ def test_a_killed_child_is_told_and_replaced():
             os.kill(process.pid, signal.SIGKILL)
 
         with pytest.raises(TrainingFailed, match="killed by SIGKILL"):
-            process.fit(TRAINED, make_data(), ENDLESS, on_epoch=kill)
+            process.fit(LSTM, make_data(), ENDLESS, on_epoch=kill)
         assert not is_running(killed[0])
-        process.fit(TRAINED, make_data(), SETTINGS)
+        process.fit(LSTM, make_data(), SETTINGS)
         assert process.pid not in killed
 
 
@@ -124,7 +125,7 @@ def test_a_child_that_fails_says_why():
     data = make_data()
     data = replace(data, targets=data.targets[:-1])
     with PlainProcess(1) as process, pytest.raises(TrainingFailed, match=r"ValueError: .*shorter"):
-        process.fit(TRAINED, data, SETTINGS)
+        process.fit(LSTM, data, SETTINGS)
 
 
 def test_a_child_that_takes_too_much_memory_is_ended():
@@ -132,7 +133,7 @@ def test_a_child_that_takes_too_much_memory_is_ended():
         PlainProcess(1, memory_mib=20) as process,
         pytest.raises(TrainingFailed, match=r"it took \d+ MiB, more than training_memory_mib = 20"),
     ):
-        process.fit(TRAINED, make_data(), ENDLESS)
+        process.fit(LSTM, make_data(), ENDLESS)
 
 
 def test_a_child_that_is_stuck_is_ended():
@@ -142,10 +143,10 @@ def test_a_child_that_is_stuck_is_ended():
     with PlainProcess(1, silence=30) as process:
         waits = []
         process.waiting = lambda: waits.append(process.pid)
-        process.fit(TRAINED, make_data(), SETTINGS)  # starts it, within its time
+        process.fit(LSTM, make_data(), SETTINGS)  # starts it, within its time
         process.silence = 0.5
         with pytest.raises(TrainingFailed, match=r"it finished no epoch for 0.5 s"):
-            process.fit(TRAINED, make_data(), ENDLESS, on_epoch=freeze)
+            process.fit(LSTM, make_data(), ENDLESS, on_epoch=freeze)
         assert not is_running(waits[-1])
 
 
@@ -154,7 +155,7 @@ def test_training_that_is_overdue_is_ended_or_not_begun():
     with PlainProcess(1) as process:
         with pytest.raises(TrainingOverdue):
             process.fit(
-                TRAINED,
+                LSTM,
                 make_data(),
                 ENDLESS,
                 on_epoch=lambda *done: epochs.append(process.pid),
@@ -162,7 +163,7 @@ def test_training_that_is_overdue_is_ended_or_not_begun():
             )
         assert not is_running(epochs[0])
         with pytest.raises(TrainingOverdue):
-            process.fit(TRAINED, make_data(), SETTINGS, overdue=lambda: True)
+            process.fit(LSTM, make_data(), SETTINGS, overdue=lambda: True)
         assert process.pid is None
 
 
@@ -175,7 +176,7 @@ def test_an_interrupted_parent_ends_the_child():
 
     process = PlainProcess(1)
     with pytest.raises(KeyboardInterrupt), process:
-        process.fit(TRAINED, make_data(), ENDLESS, on_epoch=interrupt)
+        process.fit(LSTM, make_data(), ENDLESS, on_epoch=interrupt)
     assert not is_running(seen[0])
 
 
@@ -183,7 +184,7 @@ def test_the_child_ends_when_its_parent_is_killed():
     program = (
         "from tests.stockbatch.engine.training import test_process as test\n"
         "with test.PlainProcess(1) as process:\n"
-        "    process.fit(test.TRAINED, test.make_data(), test.ENDLESS,\n"
+        "    process.fit(test.LSTM, test.make_data(), test.ENDLESS,\n"
         "        on_epoch=lambda *done: print(process.pid, flush=True))\n"
     )
     with subprocess.Popen(

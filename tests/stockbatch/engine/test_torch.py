@@ -11,7 +11,7 @@ from stockbatch.config import ModelSettings
 from stockbatch.engine import features
 from stockbatch.engine.lstm import forward
 from stockbatch.engine.lstm.network import LSTM
-from tests.stockbatch.engine.lstm.test_forward import make_weights
+from tests.stockbatch.engine.test_forward import make_weights
 from tests.support.places import ROOT
 
 GUIDE = ROOT / "deployment" / "guides" / "data-science.md"
@@ -24,7 +24,7 @@ def test_the_lines_of_the_guide_predict_alike(tmp_path, monkeypatch, layers):
     pytest.importorskip("torch")
     count = len(features.NAMES)
     settings = ModelSettings(units=5, layers=layers)
-    weights = make_weights(tickers=1, units=5, features=count, layers=layers, size=0.3)
+    weights = make_weights(LSTM(), tickers=1, features=count, size=0.3, settings=settings)
     own = {name: array[0] for name, array in weights.items()}
     LSTM().export(own, settings, tmp_path / "aapl.keras")
     window = np.random.default_rng(0).normal(size=(61, count)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The LSTM as a method: its networks' quantiles, and what stands in for its past on day one.
+"""Networks as methods: their quantiles, and what stands in for their past on day one.
 
 Training is not here but in `engine`: networks take part of a run's time, and are promoted.
 """
@@ -14,21 +14,16 @@ from stockbatch.engine import inference, trust
 from stockbatch.engine.material import Material
 from stockbatch.engine.network import is_known
 from stockbatch.methods.base import PAST, Given, Method, Stated
-from stockbatch.records import LSTM, QUANTILES, Floats, TrainedModel
+from stockbatch.records import ATTENTION, GRU, LSTM, QUANTILES, Floats, TrainedModel
 
 
-class Lstm(Method):
-    """States what the ticker's own network says, or the base where that is better."""
+class _OfNetwork(Method):
+    """States what the ticker's own network says, or the base where that is better.
 
-    name = LSTM
-    title = "LSTM"
-    sentence = (
-        "A recurrent network trained on all tickers together, then on each by itself, whose"
-        " intervals are stretched by what its past ones missed."
-    )
-    needs_past = (LSTM,)
+    Only the kind of network that is set is trained: the others rest, and state nothing.
+    """
+
     is_calibrated = True
-    is_rival = True
 
     def forecast(self, given: Given) -> Stated:
         """Forecast with the networks in use; a row without one has no forecast.
@@ -36,11 +31,13 @@ class Lstm(Method):
         The past of the first day is made of the sessions that a model was chosen by.
         """
         material, origins = given.material, given.origins
+        if given.settings.network != self.name:
+            return Stated(log_return=np.full((len(material.instruments), origins), np.nan))
         # A base of a release that stated other levels has nothing to say, nor have its tickers.
         if given.base is None or not is_known(given.base.weights):
             return Stated.of(raw_quantiles(material, {}, given.settings, origins))
         raw = raw_quantiles(material, given.models, given.settings, origins)
-        past = given.past[LSTM]
+        past = given.past[self.name]
         stand_ins = _validated(material, given.models, given.settings, origins)
         return replace(
             Stated.of(raw),
@@ -50,6 +47,40 @@ class Lstm(Method):
                 given.base.weights, material.features.inputs[:, -origins:]
             ),
         )
+
+
+class Lstm(_OfNetwork):
+    """The LSTM, whichever network is set."""
+
+    name = LSTM
+    title = "LSTM"
+    sentence = (
+        "A recurrent network trained on all tickers together, then on each by itself, whose"
+        " intervals are stretched by what its past ones missed."
+    )
+    needs_past = (LSTM,)
+    is_rival = True
+
+
+class Gru(_OfNetwork):
+    """The GRU, where it is set."""
+
+    name = GRU
+    title = "GRU"
+    sentence = "A recurrent network with fewer gates than the LSTM, trained and stretched likewise."
+    needs_past = (GRU,)
+
+
+class Attention(_OfNetwork):
+    """Self-attention, where it is set."""
+
+    name = ATTENTION
+    title = "Attention"
+    sentence = (
+        "A network that weighs all sessions of its window at once, by what they hold and how long"
+        " ago they were; trained and stretched as the LSTM is."
+    )
+    needs_past = (ATTENTION,)
 
 
 def raw_quantiles(

@@ -1,6 +1,7 @@
-"""One ticker's LSTM as an ordinary Keras file, for whoever wants to take it away."""
+"""One ticker's network as an ordinary Keras file, for whoever wants to take it away."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -10,20 +11,14 @@ from stockbatch.engine.weights import Weights
 from stockbatch.records import MEDIAN
 
 
-def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
-    """Write one ticker's weights as a `.keras` file of built-in layers.
+def save(inputs: Any, last: Any, weights: Weights, settings: ModelSettings, path: Path) -> None:
+    """Write a model from `inputs` (windows, steps, features) to quantiles (windows, levels).
 
-    It maps inputs (windows, steps, features) to quantiles (windows, levels) of the last step.
+    `last` (windows, units) is what the network of built-in layers makes of the last step; the
+    layers that every kind ends with are put behind it.
     """
-    units, count = settings.units, settings.layers
-    steps = inputs = keras.Input((None, weights["lstm_0.kernel"].shape[0]), name="features")
-    for number in range(count):
-        layer = keras.layers.LSTM(units, return_sequences=number + 1 < count, name=f"lstm_{number}")
-        steps = layer(steps)
-        names = ("kernel", "recurrent_kernel", "bias")
-        layer.set_weights([weights[f"lstm_{number}.{name}"] for name in names])
     # Without effect on a forecast; it is there for whoever goes on training.
-    steps = keras.layers.Dropout(settings.dropout, name="dropout")(steps)
+    last = keras.layers.Dropout(settings.dropout, name="dropout")(last)
 
     # The median and the spreads need different activations, so they are two dense layers here,
     # joined again by a third that only adds up.
@@ -31,7 +26,7 @@ def export(weights: Weights, settings: ModelSettings, path: Path) -> None:
     median = keras.layers.Dense(1, name="median")
     spreads = keras.layers.Dense(LEVELS - 1, activation="squareplus", name="spreads")
     total = keras.layers.Dense(LEVELS, use_bias=False, trainable=False, name="quantiles")
-    outputs = total(keras.layers.Concatenate(name="raw")([median(steps), spreads(steps)]))
+    outputs = total(keras.layers.Concatenate(name="raw")([median(last), spreads(last)]))
     for layer, columns in ((median, [MEDIAN]), (spreads, others)):
         layer.set_weights([weights["dense.kernel"][:, columns], weights["dense.bias"][columns]])
     total.set_weights([accumulation()[[MEDIAN, *others]]])
