@@ -222,12 +222,14 @@ def _mean(values: Floats, sessions: int) -> Floats:
 def _sums(values: Floats, sessions: int) -> tuple[Floats, Floats]:
     """Return the sums of the known values among the last `sessions`, and how many there are."""
     known = np.isfinite(values)
-    total, count = np.zeros_like(values), np.zeros_like(values)
-    filled = np.where(known, values, 0.0)
+    # Sessions first, so that what is added at a time lies together in memory.
+    filled = np.ascontiguousarray(np.where(known, values, 0.0).T)
+    total = np.zeros_like(filled)
     # Each window is added up afresh, oldest first: a step is the same to the last bit however long
     # the series before it.
-    for lag in range(min(sessions, values.shape[1]) - 1, -1, -1):
-        end = values.shape[1] - lag
-        total[:, lag:] += filled[:, :end]
-        count[:, lag:] += known[:, :end]
-    return total, count
+    for lag in range(min(sessions, len(filled)) - 1, -1, -1):
+        total[lag:] += filled[: len(filled) - lag]
+    # Whole numbers are exact, however they are added up.
+    count = np.cumsum(known, axis=1, dtype=np.float64)
+    count[:, sessions:] -= count[:, :-sessions].copy()
+    return np.ascontiguousarray(total.T), count

@@ -31,7 +31,7 @@ from stockbatch.records import (
     StoredBars,
 )
 from stockbatch.store import sources
-from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
+from stockbatch.store.bulk import by_one_process, days, matrix, rows_of, stage_arrays
 from stockbatch.store.text import storable
 
 PRICES = ("open", "high", "low", "close")
@@ -317,6 +317,7 @@ _FOUND = f"SELECT {_PLACE} FROM stockbatch.data_issues WHERE {_WITHIN} AND check
 
 def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Panel:
     """Load the usable bars and the actions of `instruments` on `sessions` and nothing later."""
+    by_one_process(db)
     shape = (len(instruments), len(sessions))
     traded = np.full((len(TRADED), *shape), np.nan)
     values, (row, column) = _placed(
