@@ -41,6 +41,8 @@ USUAL_REACTION, USUAL_AFTER = 2.0, 1.6
 SMALLEST_REACTION = 0.2
 REACH = LEVEL_SESSIONS + HABIT_SESSIONS + 2
 """Sessions up to and including step t that step t depends on."""
+REACH_OF_BARS = LEVEL_SESSIONS + max(HORIZONS) - 1
+"""The same without events."""
 
 GROUPS: Mapping[MoveReason, tuple[str, ...]] = {
     MoveReason.OWN_MOVES: tuple(f"own_{sessions}" for sessions in HORIZONS),
@@ -85,7 +87,8 @@ class ScaleInputs:
 def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs:
     """Return the inputs of the last `steps` of a material, those of reports only with `events`."""
     sessions = len(material.panel.sessions)
-    some = slice(max(sessions - steps - REACH + 1, 0), None)
+    reach = REACH if events else REACH_OF_BARS
+    some = slice(max(sessions - steps - reach + 1, 0), None)
     panel, market, reports = material.panel, material.market, material.reports
     returns = material.features.returns[:, some]
     spread = np.log(panel.high[:, some] / panel.low[:, some])

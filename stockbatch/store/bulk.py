@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, literal, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from stockbatch.database import errors
 from stockbatch.records import Floats, Sessions
 
-_FIXED = {"int2": ">i2", "int4": ">i4", "date": ">i4", "float8": ">f8"}
+_FIXED = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "date": ">i4", "float8": ">f8"}
 """Types whose binary form has one width, as NumPy writes it; date counts days from 2000-01-01."""
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -112,6 +112,11 @@ def by_one_process(db: Session) -> None:
     loaded side by side there is no core left for them.
     """
     db.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
+
+
+def among(column: InstrumentedAttribute[Any], ids: Iterable[int]) -> ColumnElement[bool]:
+    """Return the condition that a column is one of `ids`: one parameter, however many they are."""
+    return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def rows_of(ids: Sequence[int], wanted: NDArray[Any]) -> NDArray[np.intp]:

@@ -13,6 +13,7 @@ from stockbatch.database.tables import OutcomeRow, RunRow
 from stockbatch.exceptions import RunInProgress, RunSuperseded
 from stockbatch.records import Action, Instrument, Outcome, Reason, Run, RunStatus, Trigger
 from stockbatch.store import lease
+from stockbatch.store.bulk import among
 from stockbatch.store.lease import Lease
 from stockbatch.store.text import storable
 
@@ -362,7 +363,7 @@ def final_outcomes(
         select(OutcomeRow).where(
             OutcomeRow.is_final,
             OutcomeRow.session == session,
-            OutcomeRow.instrument_id.in_([instrument.id for instrument in instruments]),
+            among(OutcomeRow.instrument_id, [instrument.id for instrument in instruments]),
         )
     )
     return {
