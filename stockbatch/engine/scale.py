@@ -96,17 +96,20 @@ def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs
     ranged = np.where(np.isfinite(spread), spread**2 / RANGE_VARIANCE, returns**2)
     variance = (returns**2 + ranged) / 2
     usual = _level(variance)
-    moves = np.clip(returns / usual, -LARGEST_MOVE, LARGEST_MOVE)
+    # Beside the level nothing looks back further than the longest horizon.
+    recent = slice(-(steps + max(HORIZONS) - 1), None)
+    level = usual[:, recent]
+    moves = np.clip(returns[:, recent] / level, -LARGEST_MOVE, LARGEST_MOVE)
     market_sizes, market_moves = _of_market(
         market.absolute_return[None, some], market.median_return[None, some]
     )
     columns = [
-        *(_relative(variance, sessions, usual**2) for sessions in HORIZONS),
-        np.log(usual / USUAL_LEVEL),
+        *(_relative(variance[:, recent], sessions, level**2) for sessions in HORIZONS),
+        np.log(level / USUAL_LEVEL),
         *market_sizes,
         *_signed(moves),
         *market_moves,
-        *_turnover(panel.close[:, some] * panel.volume[:, some]),
+        *_turnover(panel.close[:, recent] * panel.volume[:, recent]),
     ]
     if events:
         columns += _of_reports(reports, some, np.abs(returns), usual)
