@@ -20,6 +20,31 @@ COVERAGES = (50, 80, 90, 95, 98)
 SCORED_INTERVALS = (80, 95)
 """Those of which width and Winkler score are kept."""
 
+_MEANS = {
+    "mae": "absolute_error",
+    "bias": "error",
+    "mape": "absolute_percentage_error",
+    "smape": "symmetric_percentage_error",
+    "mae_return": "absolute_log_return_error",
+    "bias_return": "log_return_error",
+    "directional_accuracy": "direction_hit",
+    "pinball": "pinball",
+    **{f"coverage_{percent}": f"inside_{percent}" for percent in COVERAGES},
+    **{f"{name}_{at}": f"{name}_{at}" for name in ("width", "winkler") for at in SCORED_INTERVALS},
+}
+"""Metrics that are the mean of a loss, which stands beside them."""
+_ROOTS = {"rmse": "squared_error", "rmse_return": "squared_log_return_error"}
+"""Metrics that are the root of the mean of a loss."""
+_SCALE = "naive_absolute_error"
+"""The loss whose mean the mean absolute error is divided by: `mase`."""
+METRICS = (*_MEANS, *_ROOTS, "mase")
+AVERAGED = (*_MEANS.values(), *_ROOTS.values(), _SCALE)
+"""The losses whose means they are made of."""
+SIGNED = frozenset({"error", "log_return_error"})
+"""Those that are below 0 as well."""
+HITS = frozenset({"direction_hit"} | {f"inside_{percent}" for percent in COVERAGES})
+"""Those that are 0 or 1."""
+
 RETURN_METRICS = frozenset(
     {"mae_return", "rmse_return", "bias_return", "directional_accuracy", "pinball"}
     | {f"coverage_{percent}" for percent in COVERAGES}
@@ -129,28 +154,30 @@ def averages(losses: Mapping[str, Floats]) -> dict[str, Average]:
 
 
 def averages_of(means: Mapping[str, Average]) -> dict[str, Average]:
-    """Return every metric, as `averages` does, from the means of all losses."""
-    means = dict(means)
-    absolute, naive = means.pop("absolute_error"), means.pop("naive_absolute_error")
-    squared, squared_return = means.pop("squared_error"), means.pop("squared_log_return_error")
-    del means["percentage_error"]
-    return {
-        "mae": absolute,
-        "rmse": Average(np.sqrt(squared.value), squared.n),
-        "bias": means.pop("error"),
-        "mape": means.pop("absolute_percentage_error"),
-        "smape": means.pop("symmetric_percentage_error"),
-        "mase": Average(_divide(absolute.value, naive.value), absolute.n),
-        "mae_return": means.pop("absolute_log_return_error"),
-        "rmse_return": Average(np.sqrt(squared_return.value), squared_return.n),
-        "bias_return": means.pop("log_return_error"),
-        **{
-            name.replace("inside", "coverage").replace(
-                "direction_hit", "directional_accuracy"
-            ): average
-            for name, average in means.items()
-        },
-    }
+    """Return every metric, as `averages` does, whose losses have their means here."""
+    found = {metric: means[loss] for metric, loss in _MEANS.items() if loss in means}
+    for metric, loss in _ROOTS.items():
+        if loss in means:
+            found[metric] = Average(np.sqrt(means[loss].value), means[loss].n)
+    if _SCALE in means:
+        absolute = means["absolute_error"]
+        found["mase"] = Average(_divide(absolute.value, means[_SCALE].value), absolute.n)
+    return found
+
+
+def means_of(averages: Mapping[str, Average]) -> dict[str, Average]:
+    """Return the means of losses that `averages_of` makes these metrics of.
+
+    The naive forecast's is NaN where the errors of both are 0: a ratio of them tells neither.
+    """
+    means = {loss: averages[metric] for metric, loss in _MEANS.items() if metric in averages}
+    for metric, loss in _ROOTS.items():
+        if metric in averages:
+            means[loss] = Average(averages[metric].value ** 2, averages[metric].n)
+    if "mase" in averages:
+        absolute = averages["mae"]
+        means[_SCALE] = Average(_divide(absolute.value, averages["mase"].value), absolute.n)
+    return means
 
 
 def skill(value: Floats, baseline: Floats) -> Floats:

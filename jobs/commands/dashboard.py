@@ -19,6 +19,7 @@ LOADED_FIRST = (
     "jobs.pictures.charts",
     "stockbatch.database",
     "stockbatch.store.bi",
+    "sqlalchemy.dialects.postgresql.psycopg",  # else by the first connection
 )
 """What takes long to import, so that the first visitor need not wait for it."""
 

@@ -11,6 +11,7 @@ from stockbatch import metrics
 from stockbatch.metrics import Skill
 from stockbatch.records import QUANTILE_BASELINE, Floats, Instrument, Kind
 from stockbatch.store.group_metrics import Row
+from stockbatch.store.ticker_metrics import N, Table
 
 Groups = Mapping[tuple[str, str], Sequence[str]]
 """Tickers by kind and name of their group."""
@@ -27,19 +28,10 @@ def sum_up_groups(losses: ByKind, instruments: Sequence[Instrument], groups: Gro
 
     `losses` have shape (tickers, sessions), rows in the order of `instruments`.
     """
-    # 1 where a ticker is in a group, (groups, tickers): one product with it sums up all groups.
-    members = np.array(
-        [
-            [one.ticker in tickers and not one.demo for one in instruments]
-            for tickers in map(frozenset, groups.values())
-        ],
-        dtype=np.float64,
-    )
+    members = _members(instruments, groups)
     sums: Sums = {}
     for (method, kind), own in losses.items() if groups else ():
         of_one = {name: by_session(own[name], members) for name in AVERAGED if name in own}
-        known = np.isfinite(own[ERROR])
-        of_one[TICKERS] = np.stack([members @ known[:, -size:].any(axis=1) for size in WINDOWS])
         sums[method, method, kind] = of_one
         rival = losses.get((QUANTILE_BASELINE, kind), {})
         if "pinball" in own and "pinball" in rival:
@@ -48,6 +40,29 @@ def sum_up_groups(losses: ByKind, instruments: Sequence[Instrument], groups: Gro
             for key, loss, other in zip(keys, pair, pair[::-1], strict=True):
                 sums.setdefault(key, {})[BOTH] = by_session(where_both(loss, other), members)
     return sums
+
+
+def count_tickers(table: Table, instruments: Sequence[Instrument], groups: Groups) -> Sums:
+    """Return how many tickers of each group had a forecast scored in each window."""
+    members, sums = _members(instruments, groups), {}
+    for method, kind in (
+        dict.fromkeys((method, kind) for method, kind, _ in table) if groups else ()
+    ):
+        scored = [table.get((method, kind, window), {}).get(N) for window in WINDOWS]
+        counts = [np.zeros(len(groups)) if n is None else members @ (n > 0) for n in scored]
+        sums[method, method, kind] = {TICKERS: np.stack(counts)}
+    return sums
+
+
+def _members(instruments: Sequence[Instrument], groups: Groups) -> Floats:
+    """Return 1 where a ticker is in a group, (groups, tickers): a product with it sums them up."""
+    return np.array(
+        [
+            [one.ticker in tickers and not one.demo for one in instruments]
+            for tickers in map(frozenset, groups.values())
+        ],
+        dtype=np.float64,
+    )
 
 
 def of_groups(sums: Sums, groups: Groups) -> Iterator[Row]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jobs.app import App
 from jobs.daily import part_metrics
 from jobs.daily.part_metrics import Around, Summed
@@ -26,6 +29,8 @@ class MetricsOrder:
 
     run: Run
     ids: tuple[int, ...]
+    wanted: tuple[int, ...]
+    """Places, in the longest window, of the sessions that sums are wanted of."""
 
     def halves(self) -> list[MetricsOrder]:
         """Return what to try where nobody outlives this."""
@@ -38,18 +43,25 @@ def sum_up(desk: Desk, order: MetricsOrder) -> Summed:
     calendar = trading.load(run.calendar, run.session)
     key = (run.id, run.owner)
     with app.transaction() as db:
-        around = desk.kept("metrics", key, partial(Around.load, db, calendar, run.session))
+        load = partial(Around.load, db, calendar, run.session, np.array(order.wanted, np.intp))
+        around = desk.kept("metrics", key, load)
         tickers = instrument_store.of(db, order.ids)
     return part_metrics.sum_up(app, run, around, tickers)
 
 
 def share_out(
-    app: App, run: Run, workers: Workers, parts: Sequence[Sequence[Instrument]]
+    app: App,
+    run: Run,
+    workers: Workers,
+    parts: Sequence[Sequence[Instrument]],
+    wanted: NDArray[np.intp],
 ) -> tuple[list[Summed], list[Sequence[Instrument]]]:
     """Let workers sum up parts; return what they add, and the parts that none has summed up."""
     instruments: Mapping[int, Instrument] = {one.id: one for part in parts for one in part}
+    places = tuple(wanted.tolist())
     orders = [
-        MetricsOrder(run=run.for_others(), ids=tuple(one.id for one in part)) for part in parts
+        MetricsOrder(run=run.for_others(), ids=tuple(one.id for one in part), wanted=places)
+        for part in parts
     ]
     added: dict[tuple[int, ...], Summed] = {}
     rest: list[Sequence[Instrument]] = []

@@ -7,14 +7,15 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from jobs.app import App
-from jobs.daily import groups, totals
+from jobs.daily import groups, kept_sums, totals
+from jobs.daily.kept_sums import ALL, GROUPS, KeptSums
 from jobs.daily.losses import WINDOWS
 from jobs.daily.metric_orders import share_out
 from jobs.daily.part_metrics import Around, Summed, load, sum_up, within
 from jobs.isolation import isolate
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import Instrument, Kind, Run, Sessions
-from stockbatch.store import archives, bars, group_metrics, runs
+from stockbatch.store import archives, bars, bi, group_metrics, runs, sums
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 
@@ -42,34 +43,47 @@ def update_metrics(
             # Nothing is to be summed up. By a clock that is ahead, this session may be months off,
             # and its metrics would be the newest for as long.
             return
-        around = Around.load(db, calendar, run.session)
+        window = calendar.window(run.session, max(WINDOWS))
+        members = kept_sums.members_of(instruments, bi.groups.members(db))
+        kept = KeptSums.load(db, calendar.code, window, members)
+        around = Around.load(db, calendar, run.session, kept.wanted)
     of_all: totals.Sums = {}
     of_groups: totals.Sums = {}
+    notes: list[int] = []
 
     def add(more: Summed) -> None:
         totals.add(of_all, more.of_all)
         totals.add(of_groups, more.of_groups)
+        notes.extend(more.notes)
 
     parts: list[Sequence[Instrument]] = [
         instruments[i : i + AT_ONCE] for i in range(0, len(instruments), AT_ONCE)
     ]
     if shared and len(parts) > 1:
-        added, parts = share_out(app, run, shared, parts)
+        added, parts = share_out(app, run, shared, parts, kept.wanted)
         for one in added:
             add(one)
-    isolate(
+    left_out = isolate(
         f"{run.calendar} {run.session} metrics",
         lambda part: add(sum_up(app, run, around, part)),
         parts,
     )
-    # Of demonstration tickers alone there is no total: it would be one of nothing.
-    if any(not instrument.demo for instrument in instruments):
-        found = around.within(totals.whole(of_all, len(around.sessions), 0))
-        summed = around.within(groups.of_groups(of_groups, around.members))
-        with app.transaction() as db:
-            runs.lock(db, run)
+    of_all = kept.with_those(ALL, of_all)
+    of_groups = kept.with_those(GROUPS, of_groups)
+    found = around.within(totals.whole(of_all, len(window), 0))
+    summed = around.within(groups.of_groups(of_groups, around.members))
+    with app.transaction() as db:
+        runs.lock(db, run)
+        # Of demonstration tickers alone there is no total: it would be one of nothing.
+        if any(not instrument.demo for instrument in instruments):
             metric_store.save(db, run.calendar, run.session, found)
             group_metrics.save(db, run.calendar, run.session, summed)
+        if kept.is_newest:
+            sums.settle(db, notes)
+            if left_out or around.kept < len(around.sessions):
+                sums.forget(db, run.calendar)
+            else:
+                kept.save(db, run.calendar, run.session, of_all, of_groups)
 
 
 def update_history(app: App, run: Run, calendar: TradingCalendar, first: date) -> None:

@@ -1,6 +1,6 @@
 """Metrics of a part of the tickers: stored for each, and summed up for all and for their groups."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import product
@@ -11,17 +11,33 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from jobs.app import App
-from jobs.daily import groups, totals
-from jobs.daily.losses import BASELINES, WINDOWS, Averages, ByKind, Losses, made, of_chosen, rows
+from jobs.daily import carried, groups, totals
+from jobs.daily.losses import (
+    BASELINES,
+    WINDOWS,
+    Averages,
+    Bools,
+    ByKind,
+    Losses,
+    columns,
+    made,
+    of_chosen,
+)
 from stockbatch import metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
-from stockbatch.market.sessions import TradingCalendar
+from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import Floats, Instrument, Kind, Run, Sessions
-from stockbatch.store import archives, bi, group_metrics, runs
+from stockbatch.store import archives, bi, group_metrics, runs, sums, ticker_metrics
 from stockbatch.store import metrics as metric_store
 from stockbatch.store.metrics import Row
+from stockbatch.store.sums import Notes
+from stockbatch.store.ticker_metrics import Columns, Known, Table
 
 Windowed = TypeVar("Windowed", Row, group_metrics.Row)
+
+LONGEST = max(WINDOWS)
+MOST = 0.5
+"""Share of tickers that must be carried on, or be left alone, for it to pay to tell them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +45,32 @@ class Around:
     """What all parts of the tickers have in common."""
 
     sessions: Sessions
-    """The longest window, up to the run's session."""
+    """The longest window, up to the run's session, and the session before it."""
     members: groups.Groups
     kept: int
-    """Of so many of the last sessions forecasts are still there."""
+    """Of so many of these sessions forecasts are still there."""
+    wanted: NDArray[np.intp]
+    """Places in the window of the sessions that sums are wanted of."""
 
     @classmethod
-    def load(cls, db: Session, calendar: TradingCalendar, session: date) -> Self:
+    def load(
+        cls, db: Session, calendar: TradingCalendar, session: date, wanted: NDArray[np.intp]
+    ) -> Self:
         """Load it as of a session."""
-        window = calendar.window(session, max(WINDOWS))
-        kept = archives.kept(db, calendar.code, window)
-        return cls(sessions=window, members=bi.groups.members(db), kept=kept)
+        sessions = calendar.window(session, LONGEST + 1)
+        kept = archives.kept(db, calendar.code, sessions)
+        members = bi.groups.members(db)
+        return cls(sessions=sessions, members=members, kept=kept, wanted=wanted)
+
+    @property
+    def window(self) -> Sessions:
+        """The longest window."""
+        return self.sessions[1:]
+
+    @property
+    def changing(self) -> list[int]:
+        """Places, in `sessions`, of what comes into a window or leaves one."""
+        return [*(len(self.sessions) - 1 - window for window in WINDOWS), len(self.sessions) - 1]
 
     def within(self, rows: Iterable[Windowed]) -> list[Windowed]:
         """Return the rows of windows of which no forecast is gone."""
@@ -48,24 +79,122 @@ class Around:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summed:
-    """What a part of the tickers adds to all, and to the groups."""
+    """What a part of the tickers adds to all, and to the groups, in the sessions wanted."""
 
     of_all: totals.Sums
     of_groups: totals.Sums
+    notes: tuple[int, ...]
+    """Notes that are settled once this is stored."""
 
 
 def sum_up(app: App, run: Run, around: Around, part: Sequence[Instrument]) -> Summed:
     """Store the metrics of some tickers, and return what they add to all."""
-    losses = load(app, part, around.sessions)
-    found = around.within(_of_tickers(losses, [instrument.id for instrument in part]))
+    with app.transaction() as db:
+        known = ticker_metrics.load(db, part)
+        notes = sums.noted(db, part)
+    stay, go_on = _of_use(around, part, known, notes)
+    if len(around.wanted) == len(around.window) or np.mean(stay | go_on) < MOST:
+        of_window = load(app, part, around.window)
+        table, losses = _of_tickers(of_window, len(part)), _at(of_window, around.wanted)
+        stay = np.zeros(len(part), bool)
+    else:
+        table, losses = _look_at_few(app, around, part, known.table, stay, go_on)
+    changed = {
+        key: {name: values[~stay] for name, values in of_key.items()}
+        for key, of_key in table.items()
+        if key[2] <= around.kept
+    }
     with app.transaction() as db:
         runs.share(db, run, part)
-        metric_store.save(db, run.calendar, run.session, found)
+        ticker_metrics.save(db, run.calendar, run.session, _those(part, ~stay), changed)
     counts = [not instrument.demo for instrument in part]
-    return Summed(
-        of_all=totals.sum_up(losses, counts, [len(around.sessions)]),
-        of_groups=groups.sum_up_groups(losses, part, around.members),
+    of_all = totals.sum_up(losses, counts, ())
+    of_groups = groups.sum_up_groups(losses, part, around.members)
+    totals.add(of_all, totals.count_better(table, counts))
+    totals.add(of_groups, groups.count_tickers(table, part, around.members))
+    return Summed(of_all=of_all, of_groups=of_groups, notes=_settled(around, known, notes))
+
+
+def _of_use(
+    around: Around, part: Sequence[Instrument], known: Known, notes: Notes
+) -> tuple[Bools, Bools]:
+    """Tell which tickers' metrics are those of the session, and which can be carried on to it."""
+    before, session = around.sessions[-2:]
+    is_due = carried.due([one.id for one in part], as_date(session))
+    noted = np.isin(notes.sessions, around.window)
+    earlier, any_noted = np.zeros((2, len(part)), bool)
+    any_noted[notes.ticker[noted]] = True
+    earlier[notes.ticker[noted & (notes.sessions != session)]] = True
+    stay = (known.through == session) & ~any_noted
+    go_on = (known.through == before) & ~earlier & ~is_due
+    return stay, go_on & (around.kept == len(around.sessions))
+
+
+def _settled(around: Around, known: Known, notes: Notes) -> tuple[int, ...]:
+    """Return the notes that nothing is left to do for; of what came meanwhile sums are wanted yet.
+
+    Nor of tickers of which a later session was summed up: theirs are left as they are.
+    """
+    wanted = np.isin(notes.sessions, around.window[around.wanted])
+    done = wanted | ~np.isin(notes.sessions, around.window)
+    done &= ~(known.through[notes.ticker] > around.window[-1])
+    return tuple(notes.ids[done].tolist())
+
+
+def _look_at_few(
+    app: App,
+    around: Around,
+    part: Sequence[Instrument],
+    known: Table,
+    stay: Bools,
+    go_on: Bools,
+) -> tuple[Table, ByKind]:
+    """Return the metrics of all tickers, and the losses of the sessions wanted.
+
+    Of most tickers nothing is read but what changes their sums.
+    """
+    places = np.unique([*around.changing, *(around.wanted + 1)])
+    losses = load(app, part, around.sessions[places])
+    *left, came = np.searchsorted(places, around.changing).tolist()
+    moved, right = carried.carry_on(
+        known, losses, came, dict(zip(WINDOWS, left, strict=True)), len(part)
     )
+    anew = ~(stay | (go_on & right))
+    counted = _of_tickers(load(app, _those(part, anew), around.window), int(anew.sum()))
+    table = _joined([(known, stay), (moved, go_on & right), (_spread(counted, anew), anew)])
+    return table, _at(losses, np.searchsorted(places, around.wanted + 1))
+
+
+def _at(losses: ByKind, places: NDArray[np.intp]) -> ByKind:
+    return {
+        key: {name: values[:, places] for name, values in of_one.items()}
+        for key, of_one in losses.items()
+    }
+
+
+def _those(part: Sequence[Instrument], chosen: Bools) -> list[Instrument]:
+    return [one for one, is_one in zip(part, chosen, strict=True) if is_one]
+
+
+def _spread(table: Table, of: Bools) -> Table:
+    """Return a table of some tickers as one of all."""
+    places = np.cumsum(of) - 1
+    return {
+        key: {name: values[places] for name, values in of_key.items()}
+        for key, of_key in table.items()
+        if of.any()
+    }
+
+
+def _joined(parts: Sequence[tuple[Table, Bools]]) -> Table:
+    """Return one table of several, each of which counts for its tickers."""
+    joined: dict[tuple[str, Kind, int], dict[str, Floats]] = {}
+    for table, mine in parts:
+        for key, of_key in table.items():
+            into = joined.setdefault(key, ticker_metrics.nothing(len(mine)))
+            for name, values in of_key.items():
+                into[name][mine] = values[mine]
+    return joined
 
 
 def within(kept: int, rows: Iterable[Windowed]) -> list[Windowed]:
@@ -96,17 +225,20 @@ def _losses(forecasts: Mapping[str, Floats]) -> Losses:
     )
 
 
-def _of_tickers(losses: ByKind, ids: Sequence[int]) -> Iterator[Row]:
-    """Yield the metrics of every ticker."""
+def _of_tickers(losses: ByKind, tickers: int) -> Table:
+    """Return the metrics of every ticker, from the losses of the longest window."""
+    table: dict[tuple[str, Kind, int], Columns] = {}
     for kind, window in product(dict.fromkeys(kind for _, kind in losses), WINDOWS):
-        lately = _lately(losses, kind, window)
+        lately = _lately(losses, kind, window) if tickers else {}
         averages = {method: metrics.averages(of_one) for method, of_one in lately.items()}
-        compared = {
-            (method, baseline): _of_both(method, baseline, lately, averages)
-            for method, baseline in product(lately, BASELINES)
-            if baseline in lately
-        }
-        yield from rows(ids, kind, window, averages, compared)
+        for method, of_one in averages.items():
+            compared = {
+                baseline: _of_both(method, baseline, lately, averages)
+                for baseline in BASELINES
+                if baseline in lately
+            }
+            table[method, kind, window] = columns(of_one, compared)
+    return table
 
 
 def _lately(losses: ByKind, kind: Kind, window: int) -> Mapping[str, Losses]:

@@ -14,6 +14,7 @@ from stockbatch import metrics
 from stockbatch.methods import registry
 from stockbatch.records import LSTM, QUANTILE_BASELINE, Floats, Kind
 from stockbatch.store.metrics import Row
+from stockbatch.store.ticker_metrics import Columns, Table
 
 Sums = dict[tuple[str, str, Kind], dict[str, Floats]]
 """By a method, another one and their kind: by name, the sums of the first one's losses over those
@@ -21,6 +22,8 @@ forecasts that both made. Both may be the same. Arrays (2, groups, sessions): su
 """
 BOTH = "pinball of both"
 """Sums of pinball losses where both methods have one, which forecasts of points have not."""
+ROUNDING = 1e-12
+"""Skill that is none: sums carried on from night to night differ in their last bits."""
 BETTER = "tickers better"
 """In place of sums (2, ends, windows): tickers of which the first lost less, and all of both."""
 
@@ -61,7 +64,8 @@ def pinball_of_both(sums: Sums, method: str, other: str, kind: Kind) -> tuple[Fl
 def sum_up(losses: ByKind, counts: Sequence[bool], ends: Sequence[int]) -> Sums:
     """Return the sums of the tickers that count, as one group.
 
-    Windows end before each of `ends`, which are places in the sessions.
+    Windows end before each of `ends`, which are places in the sessions; without any it is not told
+    of how many tickers a method was better.
     """
     members = np.array([counts], dtype=np.float64)
     compared = (*BASELINES, *registry.rivals(), LSTM)
@@ -83,10 +87,30 @@ def _of_pair(
         sums = {name: by_session(values, members) for name, values in chosen.items()}
     if "pinball" in own and "pinball" in others:
         sums[BOTH] = by_session(where_both(own["pinball"], others["pinball"]), members)
-        if other == QUANTILE_BASELINE != method:
+        if ends and other == QUANTILE_BASELINE != method:
             mine = members[0] == 1
             sums[BETTER] = _better(own["pinball"][mine], others["pinball"][mine], ends)
     return sums
+
+
+def count_better(table: Table, counts: Sequence[bool]) -> Sums:
+    """Return of how many tickers that count a method lost less than the rolling quantiles."""
+    sums: Sums = {}
+    for method, kind in dict.fromkeys((method, kind) for method, kind, _ in table):
+        if method == QUANTILE_BASELINE:
+            continue
+        of_windows = [table.get((method, kind, window)) for window in WINDOWS]
+        numbers = [(0, 0) if one is None else _of_better(one, counts) for one in of_windows]
+        better = np.array(numbers, dtype=np.float64).T[:, None]
+        if better.any():
+            sums[method, QUANTILE_BASELINE, kind] = {BETTER: better}
+    return sums
+
+
+def _of_better(of_tickers: Columns, counts: Sequence[bool]) -> tuple[int, int]:
+    mine = np.array(counts, dtype=bool)
+    both = ~np.isnan(of_tickers["pinball_baseline"]) & (of_tickers["n_pinball"] > 0) & mine
+    return int((both & (of_tickers["pinball_skill"] > ROUNDING)).sum()), int(both.sum())
 
 
 def _better(own: Floats, others: Floats, ends: Sequence[int]) -> Floats:
@@ -115,7 +139,7 @@ def of_all(sums: Sums, end: int) -> Iterator[Row]:
             for method, baseline in averages
             if baseline in BASELINES
         }
-        for row in rows([None], kind, window, own, compared):
+        for row in rows(kind, window, own, compared):
             if row.metric in metrics.RETURN_METRICS:
                 yield row
 
@@ -154,7 +178,7 @@ def leaderboard(sums: Sums, end: int, number: int) -> Iterator[Row]:
                 found["share_better"] = better / tickers if tickers else np.nan
             for metric, value in found.items() if n else ():
                 known = None if np.isnan(value) else float(value)
-                yield Row(None, method, kind, window, metric, n, known, None, None)
+                yield Row(method, kind, window, metric, n, known, None, None)
 
 
 def _compared(

@@ -12,7 +12,6 @@ import pandas as pd
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 VERMILION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#6E6E6E"
 
-Layers = alt.LayerChart
 Look = dict[str, tuple[str, list[int]]]
 """Names of series with their colour and dash."""
 
@@ -35,6 +34,17 @@ MOST_WORDS = 8
 """Marks that have a word each: more would touch, on a phone."""
 PRICE = ",.7~r"
 """Digits and not decimals, so that none of a coin's are lost."""
+
+
+class Layers(alt.LayerChart):
+    """Charts on top of each other. That they follow Vega-Lite's schema is checked by tests alone.
+
+    Altair would check it on every visit of a page, which takes it longer than all else.
+    """
+
+    def to_dict(self, validate: bool = False, **how: Any) -> dict[str, Any]:
+        """Return the specification. Raises SchemaValidationError where `validate` finds a fault."""
+        return super().to_dict(validate, **how)
 
 
 def line(
@@ -223,7 +233,7 @@ def session_axis(field: str = "session") -> alt.X:
 
 def together(layers: Sequence[alt.Chart], title: str, *subtitle: str) -> Layers:
     """Return charts on top of each other, under a title."""
-    return alt.LayerChart(layer=list(layers), title=title_of(title, *subtitle))
+    return Layers(layer=list(layers), title=title_of(title, *subtitle))
 
 
 def title_of(title: str, *subtitle: str) -> alt.TitleParams:

@@ -211,12 +211,19 @@ INSERT INTO stockbatch.archives (calendar, month, part, first_session, through_s
 VALUES (:calendar, :month, :part, :first_session, :through_session, :methods,
     :forecasts, :scores, :bytes, :folder)
 """)
+# No window reaches so far back that it had to be summed up anew.
+_SUMMED = """(
+    SELECT DISTINCT f.instrument_id, f.target_session
+    FROM archivable AS a JOIN stockbatch.forecasts AS f ON f.id = a.id
+) AS gone
+WHERE unsummed.instrument_id = gone.instrument_id AND unsummed.session = gone.target_session"""
 _DROP = {
-    table: text(f"DELETE FROM stockbatch.{table} USING archivable WHERE {column} = archivable.id")
-    for table, column in (
-        ("unscored", "forecast_id"),
-        ("scores", "forecast_id"),
-        ("forecasts", "forecasts.id"),
+    table: text(f"DELETE FROM stockbatch.{table} USING {gone}")
+    for table, gone in (
+        ("unscored", "archivable WHERE forecast_id = archivable.id"),
+        ("scores", "archivable WHERE forecast_id = archivable.id"),
+        ("unsummed", _SUMMED),
+        ("forecasts", "archivable WHERE forecasts.id = archivable.id"),
     )
 }
 

@@ -56,16 +56,15 @@ _METRICS = """
 SELECT m.calendar, m.method, m.kind, m.window_sessions, m.metric, m.n, m.value, m.skill,
     m.through_session, (
         SELECT count(*) FROM stockbatch.metrics AS h
-        WHERE h.instrument_id IS NULL
-            AND (h.calendar, h.method, h.kind, h.window_sessions, h.metric)
+        WHERE (h.calendar, h.method, h.kind, h.window_sessions, h.metric)
             = (m.calendar, m.method, m.kind, m.window_sessions, m.metric)
     ) AS sessions
 FROM stockbatch.metrics AS m JOIN (
     SELECT calendar, max(m.through_session) AS newest
     FROM stockbatch.metrics AS m JOIN last USING (calendar)
-    WHERE m.instrument_id IS NULL GROUP BY calendar
+    GROUP BY calendar
 ) AS of_calendar ON of_calendar.calendar = m.calendar AND of_calendar.newest = m.through_session
-WHERE m.instrument_id IS NULL AND (m.metric LIKE 'coverage%' OR m.skill IS NOT NULL)
+WHERE m.metric LIKE 'coverage%' OR m.skill IS NOT NULL
 """
 
 # Late is who has no live forecast by the same method beside the late one: a run that was repeated

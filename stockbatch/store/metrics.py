@@ -27,24 +27,29 @@ FIELDS = (
 # Method and kind come as their places in the lists asked for: `matrix` carries numbers only. Scores
 # are looked up one by one (OFFSET 0 keeps the planner from anything else): to join them it would
 # read all there are, for every part of the tickers.
-_SCORED = f"""
+_FEW = 20
+"""Sessions that are looked up one by one; of more all is read from the first to the last."""
+_SCORED = """
 SELECT f.instrument_id, f.target_session - date '1970-01-01' AS day,
     array_position(%(methods)s::text[], f.method) AS method,
     array_position(%(kinds)s::text[], f.kind) AS kind,
     f.id AS forecast_id, s.revision,
     f.close, s.actual_close, f.log_return, s.actual_log_return, f.origin_close,
-    f.probability_of_rise, {", ".join(QUANTILE_COLUMNS)}
+    f.probability_of_rise, {quantiles}
 FROM stockbatch.forecasts AS f
 CROSS JOIN LATERAL (
     SELECT revision, actual_close, actual_log_return FROM stockbatch.scores
     WHERE forecast_id = f.id AND status <> %(no_session)s OFFSET 0
 ) AS s
 WHERE f.instrument_id = ANY(%(ids)s)
-    AND f.target_session BETWEEN %(first)s AND %(last)s AND f.horizon = 1
+    AND f.target_session {these} AND f.horizon = 1
 """
+_THESE, _BETWEEN = (
+    _SCORED.format(quantiles=", ".join(QUANTILE_COLUMNS), these=these)
+    for these in ("= ANY(%(sessions)s)", "BETWEEN %(first)s AND %(last)s")
+)
 
 _COLUMNS = (
-    ("instrument_id", "int4"),
     ("method", "text"),
     ("kind", "text"),
     ("window_sessions", "int4"),
@@ -57,10 +62,8 @@ _COLUMNS = (
 
 
 class Row(NamedTuple):
-    """A metric of one ticker, or of all of a calendar, over one window; None: unknown."""
+    """A metric of all tickers of a calendar over one window; None: unknown."""
 
-    instrument_id: int | None
-    """None for all."""
     method: str
     kind: str
     window_sessions: int
@@ -83,9 +86,10 @@ def scored(
     ids = [instrument.id for instrument in instruments]
     rows = matrix(
         db,
-        _SCORED,
+        _THESE if len(sessions) <= _FEW else _BETWEEN,
         {
             "ids": ids,
+            "sessions": sessions.tolist(),
             "first": sessions[0].item(),
             "last": sessions[-1].item(),
             "methods": methods,
@@ -108,34 +112,20 @@ def scored(
     return answer
 
 
-def save(db: Session, calendar: str, through: date, rows: Iterable[Row]) -> None:
-    """Store metrics of the windows ending at `through`.
+# What is the same is left alone.
+_SAVE = text("""
+INSERT INTO stockbatch.metrics AS m
+    (calendar, through_session, method, kind, window_sessions, metric, n, value, baseline, skill)
+SELECT :calendar, :through, s.* FROM staged_metrics AS s
+ON CONFLICT (calendar, method, kind, window_sessions, metric, through_session) DO UPDATE SET
+    n = excluded.n, value = excluded.value, baseline = excluded.baseline, skill = excluded.skill,
+    updated_at = clock_timestamp()
+WHERE (m.n, m.value, m.baseline, m.skill) IS DISTINCT FROM
+    (excluded.n, excluded.value, excluded.baseline, excluded.skill)
+""")
 
-    A row of an instrument replaces an older one, never a newer one.
-    """
+
+def save(db: Session, calendar: str, through: date, rows: Iterable[Row]) -> None:
+    """Store metrics of a calendar in the windows ending at `through`."""
     stage(db, "staged_metrics", _COLUMNS, rows)
-    # Two unique indexes, of instruments and of ALL: an upsert can name but one of them. What is the
-    # same is left alone, or every night would write the metrics of every ticker anew.
-    for target, keys in (
-        ("instrument_id IS NOT NULL", "instrument_id, method, kind, window_sessions, metric"),
-        (
-            "instrument_id IS NULL",
-            "calendar, method, kind, window_sessions, metric, through_session",
-        ),
-    ):
-        db.execute(
-            text(
-                "INSERT INTO stockbatch.metrics AS m (calendar, through_session, instrument_id,"
-                " method, kind, window_sessions, metric, n, value, baseline, skill)"
-                f" SELECT :calendar, :through, s.* FROM staged_metrics AS s WHERE {target}"
-                f" ON CONFLICT ({keys}) WHERE {target} DO UPDATE SET"
-                " through_session = excluded.through_session, n = excluded.n,"
-                " value = excluded.value, baseline = excluded.baseline, skill = excluded.skill,"
-                " updated_at = clock_timestamp()"
-                " WHERE m.through_session <= excluded.through_session"
-                " AND (m.through_session, m.n, m.value, m.baseline, m.skill) IS DISTINCT FROM"
-                " (excluded.through_session, excluded.n, excluded.value, excluded.baseline,"
-                " excluded.skill)"
-            ),
-            {"calendar": calendar, "through": through},
-        )
+    db.execute(_SAVE, {"calendar": calendar, "through": through})

@@ -39,10 +39,12 @@ WHERE f.kind = :backtest AND (cast(:before AS date) IS NULL OR f.target_session 
 """
 _DROP_SCORES = f"DELETE FROM stockbatch.scores WHERE forecast_id IN ({_DOOMED})"
 _DROP_FORECASTS = f"DELETE FROM stockbatch.forecasts WHERE id IN ({_DOOMED})"
-_DROP_METRICS = """
-DELETE FROM stockbatch.metrics
-WHERE kind = :backtest AND (cast(:before AS date) IS NULL OR through_session < :before)
-"""
+_DROP_METRICS = (
+    f"DELETE FROM stockbatch.{table}"
+    " WHERE kind = :backtest AND (cast(:before AS date) IS NULL OR through_session < :before)"
+    for table in ("metrics", "ticker_metrics")
+)
+_DROPS = (_DROP_SCORES, _DROP_FORECASTS, *_DROP_METRICS)
 
 _OWNED = text("""
 SELECT quote_ident(c.relname) FROM pg_class AS c
@@ -82,14 +84,14 @@ def drop_backtests(db: Session, before: date | None) -> Dropped:
     Their scores go with them, and the metrics of backtests through sessions before that date. Only
     the owner may.
     """
-    scores, forecasts, metrics = (
+    scores, forecasts, *metrics = (
         db.scalar(
             text(f"WITH gone AS ({query} RETURNING 1) SELECT count(*) FROM gone"),
             {"before": before, "backtest": Kind.BACKTEST},
         )
-        for query in (_DROP_SCORES, _DROP_FORECASTS, _DROP_METRICS)
+        for query in _DROPS
     )
-    return Dropped(forecasts=forecasts, scores=scores, metrics=metrics)
+    return Dropped(forecasts=forecasts, scores=scores, metrics=sum(metrics))
 
 
 def tables_to_vacuum(db: Session) -> list[str]:

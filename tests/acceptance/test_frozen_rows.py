@@ -52,9 +52,9 @@ QUERIES = {
         FROM stockbatch.scores AS s JOIN stockbatch.forecasts AS f ON f.id = forecast_id
         JOIN stockbatch.instruments AS i ON i.id = instrument_id""",
     "metrics": """
-        SELECT coalesce(ticker, 'ALL') AS ticker, method, kind, through_session, metric, n,
-            value, baseline, skill
-        FROM stockbatch.metrics LEFT JOIN stockbatch.instruments AS i ON i.id = instrument_id
+        SELECT coalesce(ticker, 'ALL') AS ticker, method, kind, session AS through_session, metric,
+            n, value, baseline, skill_pct / 100 AS skill
+        FROM bi.accuracy
         WHERE window_sessions = 20
             AND metric IN ('mae', 'directional_accuracy', 'pinball', 'coverage_80')""",
     "issues": """

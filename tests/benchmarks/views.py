@@ -26,6 +26,7 @@ from stockbatch.market import sessions
 from stockbatch.store import bi
 from stockbatch.store.bulk import cursor_of
 from stockbatch.store.calendar import extend
+from stockbatch.store.ticker_metrics import COUNTS, NUMBERS
 
 BARS, FORECASTS = 1260, 250
 """Sessions of each."""
@@ -109,15 +110,10 @@ FILL = (
     FROM stockbatch.forecasts WHERE target_session < (SELECT max(session) FROM numbered)
     """,
     """
-    INSERT INTO stockbatch.metrics (instrument_id, calendar, method, kind, window_sessions,
-        through_session, metric, n, value, baseline, skill)
-    SELECT w.instrument_id, 'XNYS', method, 'backtest', size, w.session, metric, size, 0.9, 1, 0.1
-    FROM (
-        SELECT i.id AS instrument_id, (SELECT max(session) FROM stockbatch.runs) AS session
-        FROM stockbatch.instruments AS i
-        UNION ALL
-        SELECT NULL, session FROM stockbatch.runs
-    ) AS w
+    INSERT INTO stockbatch.metrics (calendar, method, kind, window_sessions, through_session,
+        metric, n, value, baseline, skill)
+    SELECT 'XNYS', method, 'backtest', size, session, metric, size, 0.9, 1, 0.1
+    FROM stockbatch.runs
     CROSS JOIN unnest(ARRAY['combined', 'lstm', 'naive', 'rolling_quantile', 'ewma', 'garch'])
         AS method
     CROSS JOIN unnest(ARRAY[20, 60, 250]) AS size
@@ -125,6 +121,16 @@ FILL = (
         'rmse_return', 'bias_return', 'directional_accuracy', 'pinball', 'coverage_50',
         'coverage_80', 'coverage_90', 'coverage_95', 'width_80', 'width_95', 'winkler_80',
         'winkler_95', 'skill_vs_ewma', 'skill_vs_rolling_quantile']) AS metric
+    """,
+    f"""
+    INSERT INTO stockbatch.ticker_metrics (instrument_id, calendar, method, kind, window_sessions,
+        through_session, {", ".join((*COUNTS, *NUMBERS))})
+    SELECT i.id, 'XNYS', method, 'backtest', size, (SELECT max(session) FROM stockbatch.runs),
+        {", ".join("size" for _ in COUNTS)}, {", ".join("0.9" for _ in NUMBERS)}
+    FROM stockbatch.instruments AS i
+    CROSS JOIN unnest(ARRAY['combined', 'lstm', 'naive', 'rolling_quantile', 'ewma', 'garch'])
+        AS method
+    CROSS JOIN unnest(ARRAY[20, 60, 250]) AS size
     """,
     """
     INSERT INTO stockbatch.models (method, kind, calendar, demo, instrument_id, first_session,

@@ -1,6 +1,7 @@
 """The notebooks run on what the demonstration leaves behind."""
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 
@@ -13,6 +14,7 @@ from tests.support.places import ROOT
 
 FOLDER = ROOT / "deployment" / "notebooks"
 NOTEBOOKS = sorted(file.stem for file in FOLDER.glob("*.ipynb"))
+FEWER_EPOCHS = "EPOCHS, BATCH = 20, 8", "EPOCHS, BATCH = 2, 32"
 SMALL = {"UNITS": 4, "EPOCHS": 2, "BASE_EPOCHS": 2}
 SHORT = SMALL | {"LOOKBACK": 5, "SCORED_STEPS": 20, "HISTORY_SESSIONS": 100, "MINIMUM_HISTORY": 60}
 SHORT |= {"STOPPING_SESSIONS": 15, "COMPARISON_SESSIONS": 10}
@@ -24,6 +26,8 @@ def execute(tmp_path):
 
     def run(name):
         notebook = read(name)
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(*FEWER_EPOCHS)
         place = {"metadata": {"path": str(tmp_path)}}
         NotebookClient(notebook, timeout=120, kernel_name="python3", resources=place).execute()
         shown = [
@@ -82,7 +86,7 @@ def test_no_outputs_are_stored(name):
 def test_any_watchlist_will_do(execute, name):
     texts, plots = execute(name)
     assert any("AAA" in text or "pinball" in text for text in texts)
-    assert plots == {"bi-schema": 1}.get(name, 2)
+    assert plots == {"bi-schema": 1, "tutorial": 4}.get(name, 2)
 
 
 @pytest.mark.slow
@@ -123,3 +127,29 @@ def test_the_schema_is_read(execute):
     assert "late" in texts[3]
     assert "2018-12-31" in texts[4]
     assert plots == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("of_the_demonstration")
+def test_the_tutorial_is_no_better_than_it_is(execute, demonstration):
+    texts, plots = execute("tutorial")
+    engine = database.engine(Settings(home=demonstration.home), role="reader", create=False)
+    rows = fetch(
+        engine,
+        "SELECT close FROM bi.price_and_forecast WHERE ticker = '^GSPC' AND close IS NOT NULL"
+        " ORDER BY session DESC LIMIT 253",
+    )
+    engine.dispose()
+    closes = np.array([row["close"] for row in rows])
+    naive = f"{np.abs(np.diff(closes)).mean():.6f}"
+    compared = next(text for text in texts if "verdict" in text)
+    assert compared.split()[4:7] == ["naive", naive, "difference"]
+    learned = next(text for text in texts if "chooses" in text)
+    flattered, chosen, of_naive = (float(line.split()[-1]) for line in learned.splitlines()[:3])
+    assert flattered <= chosen
+    assert f"{of_naive:.6f}" == naive
+    changes = next(text for text in texts if "this program" in text)
+    by_scaler, by_features = (float(line.split()[-1]) for line in changes.splitlines()[:2])
+    assert by_scaler > 0.1
+    assert by_features == 0
+    assert plots == 4

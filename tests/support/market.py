@@ -173,6 +173,14 @@ def outcomes(engine: Engine, day: date = ORIGIN) -> dict[str, tuple[Action, Reas
     return {row["ticker"]: (Action(row["action"]), Reason(row["reason"])) for row in rows}
 
 
+METRICS = """
+SELECT coalesce(ticker, 'ALL') AS ticker, calendar, method, kind, window_sessions, metric,
+    session AS through_session, n, value, baseline, skill_pct / 100 AS skill
+FROM bi.accuracy
+"""
+"""A row per metric: of tickers those of now, of a calendar (ALL) one per session."""
+
+
 def fetch(engine: Engine, query: str, **parameters: Any) -> list[dict[str, Any]]:
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(text(query), parameters).mappings()]

@@ -37,7 +37,7 @@ from stockbatch.store import archives, forecasts, instruments, runs
 from tests.support.disk import small_disk
 from tests.support.evenings import once
 from tests.support.ledger import forecast_of
-from tests.support.market import CODE, Market, dump, end_leases, fetch, run, session
+from tests.support.market import CODE, METRICS, Market, dump, end_leases, fetch, run, session
 from tests.support.places import ROOT
 
 FIRST, LAST = session(-24), session(20)
@@ -449,11 +449,7 @@ def test_a_session_that_only_files_name_keeps_its_instants(archived, change):
                    {"d": JUNE})  # fmt: skip
 
 
-METRICS = (
-    "SELECT instrument_id, calendar, method, kind, window_sessions, metric, through_session, n,"
-    " value, baseline, skill FROM stockbatch.metrics"
-)
-HISTORY = f"{METRICS} WHERE instrument_id IS NULL ORDER BY 1, 2, 3, 4, 5, 6, 7"
+HISTORY = f"{METRICS} WHERE ticker IS NULL ORDER BY 1, 2, 3, 4, 5, 6, 7"
 
 
 def test_metrics_go_on_as_if_nothing_had_been_taken(make_app, market, begun, tmp_path, monkeypatch):

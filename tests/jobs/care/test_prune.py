@@ -154,7 +154,7 @@ def test_backtests_go_when_asked_for_and_can_be_made_again(app):
     gone = prune.prune_backtests(app, None)
     assert gone.forecasts > 0
     assert fetch(app.engine, kinds) == made[1:]
-    assert fetch(app.engine, "SELECT * FROM stockbatch.metrics WHERE kind = 'backtest'") == []
+    assert fetch(app.engine, "SELECT * FROM bi.accuracy WHERE kind = 'backtest'") == []
     assert fetch(app.engine, "SELECT * FROM stockbatch.forecasts ORDER BY id") == real
     list(backtest(app, CODE, ORIGIN, session(4)))
     assert fetch(app.engine, kinds) == made

@@ -15,6 +15,7 @@ from stockbatch.exceptions import DatabaseUnavailable, NoFit, TrainingFailed
 from stockbatch.methods import registry
 from stockbatch.methods.base import Given, Method, Scope, Stated
 from stockbatch.records import Action, ActionKind, Check, CorporateAction, Finding, Reason, Severity
+from stockbatch.store import ticker_metrics
 from tests.support.market import (
     ORIGIN,
     Market,
@@ -216,28 +217,28 @@ def test_a_forecast_whose_score_and_metrics_are_beyond_numbers(app, change):
     scored = "SELECT count(DISTINCT instrument_id) AS n FROM stockbatch.scores JOIN"
     scored += " stockbatch.forecasts AS f ON f.id = forecast_id"
     assert fetch(app.engine, scored) == [{"n": len(OTHERS)}]
-    total = "SELECT n FROM stockbatch.metrics WHERE instrument_id IS NULL AND method = 'naive'"
+    total = "SELECT n FROM stockbatch.metrics WHERE method = 'naive'"
     total += " AND window_sessions = 20 AND metric = 'mae_return'"
     assert fetch(app.engine, total) == [{"n": len(OTHERS)}]
 
 
 def test_metrics_that_no_table_takes(app, monkeypatch):
-    from jobs.daily import part_metrics
-
     run(app)
     id_ = id_of(app)
-    made = part_metrics._of_tickers
+    saved = ticker_metrics.save
 
-    def wild(losses, ids):
-        for row in made(losses, ids):
-            yield row._replace(value=np.inf) if row.instrument_id == id_ else row
+    def wild(db, calendar, through, part, table):
+        for columns in table.values():
+            columns["mae"][[one.id == id_ for one in part]] = np.inf
+        saved(db, calendar, through, part, table)
 
-    monkeypatch.setattr(part_metrics, "_of_tickers", wild)
+    monkeypatch.setattr(ticker_metrics, "save", wild)
     run(app, session(1))
     assert_others_done(app, session(1), outcomes(app.engine, session(1))[OTHERS[0]])
-    rows = fetch(app.engine, "SELECT DISTINCT instrument_id FROM stockbatch.metrics")
-    assert len(rows) == len(OTHERS) + 1  # and over all
+    rows = fetch(app.engine, "SELECT DISTINCT instrument_id FROM stockbatch.ticker_metrics")
+    assert len(rows) == len(OTHERS)
     assert {"instrument_id": id_} not in rows
+    assert fetch(app.engine, "SELECT * FROM stockbatch.sums") == []  # of some tickers only
 
 
 # ---- forecast

@@ -1,13 +1,16 @@
 """Plots: what is computed for them, and whether everyone can tell their colours apart."""
 
+import inspect
 from datetime import date
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+from altair.utils.schemapi import SchemaValidationError
 
 from jobs.pictures import charts, drawing
+from jobs.pictures.drawing import Layers
 from jobs.pictures.frames import awaited
 
 # Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.
@@ -314,6 +317,40 @@ def test_tickers_are_compared_by_their_change_since_the_first_session_of_all():
     assert changes == [[0.0] * 5, pytest.approx([0.0, 10.0, 20.0, 0.0, -10.0])]
     ends = [[row["close_high_80"] for row in rows] for _, rows in layers_of(made, "rule")]
     assert ends == [[pytest.approx(3.0)], [pytest.approx(106.0)]]
+
+
+def one_of_each():
+    """Return a chart of every kind that has layers, by the name of what draws it."""
+    data, told = with_the_next(), events(report("2024-01-05", "2024-01-05"))
+    sizes = pd.DataFrame({"session": data["session"], "method": ["lstm", "naive"] * 5})
+    sizes = sizes.assign(kind="live", error_pct=1.0, absolute_error_pct=1.0)
+    curve = pd.DataFrame(
+        {"epoch": [1, 2], "training_loss": [0.3, 0.2], "session": sizes["session"][0]}
+    )
+    curve = curve.assign(validation_loss=0.3, is_best_epoch=[False, True], model_kind="base")
+    board = pd.DataFrame({"method": ["lstm"], "coverage_80_pct": [79.0], "coverage_95_pct": [96.0]})
+    skill = {"skill_vs_rolling_quantile_pct": 1.0, "skill_vs_rolling_quantile_error_pct": 0.2}
+    return {
+        "price": price(data, told),
+        "compared": charts.compared({"AAA": data}),
+        "predicted_and_actual": charts.predicted_and_actual(data, told),
+        "error": charts.error(sizes),
+        "losses": charts.losses(curve.assign(initial_validation_loss=0.4)),
+        "skill": charts.skill(board.assign(**skill)),
+        "coverage": charts.coverage(board),
+    }
+
+
+def test_charts_follow_the_schema():
+    made = one_of_each()
+    drawn = dict(inspect.getmembers(charts, inspect.isfunction))
+    layered = {name for name, draw in drawn.items() if draw.__annotations__["return"] is Layers}
+    assert set(made) == layered - {"together"}
+    for chart in made.values():
+        assert chart.to_dict(validate=True) == chart.to_dict()
+        chart.layer[0].encoding.x = "no axis"
+        with pytest.raises(SchemaValidationError):
+            chart.to_dict(validate=True)
 
 
 @pytest.mark.parametrize("draw", [price, charts.predicted_and_actual])

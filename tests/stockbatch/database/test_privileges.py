@@ -51,9 +51,12 @@ WRITER = {
     "scores": ADD,
     "sessions": CHANGE,
     "sources": ADD,
+    "sums": CHANGE,
+    "ticker_metrics": CHANGE,
     "split_ratios": READ,
     "training_curves": ADD,
     "unscored": ADD | {"DELETE"},
+    "unsummed": ADD | {"DELETE"},
 }
 """What the jobs may do to whole tables of schema stockbatch."""
 CHANGEABLE = {

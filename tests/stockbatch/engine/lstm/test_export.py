@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -24,10 +25,12 @@ def test_an_exported_file_needs_nothing_but_keras(tmp_path):
         "import sys, keras, numpy; model = keras.models.load_model('model.keras');"
         "numpy.save('outputs.npy', model.predict(numpy.load('inputs.npy'), verbose=0));"
         "assert not [name for name in sys.modules if name.startswith('stockbatch')];"
-        "print(*{type(layer).__module__.split('.')[0] for layer in model.layers})"
+        "print(*{type(layer).__module__.split('.')[0] for layer in model.layers});"
+        "print(keras.backend.backend())"
     )
     command = [sys.executable, "-I", "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == ["keras"], done.stderr
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    assert done.stdout.split() == ["keras", backend], done.stderr
     expected = forward.quantiles(weights, inputs[None])
     assert_allclose(np.load(tmp_path / "outputs.npy"), expected[0], atol=1e-5)
