@@ -125,9 +125,11 @@ def _all(
 def _market(app: App, run: Run, calendar: TradingCalendar, sessions: Sessions) -> Market:
     """Return what all tickers did, summed up first; methods new to the database are named there."""
     with app.transaction() as db:
+        sums = market.summed_up(db, calendar, sessions)  # nobody has to wait meanwhile
+    with app.transaction() as db:
         runs.lock(db, run)
         methods.add_missing(db, registry.described())
-        market.update(db, calendar, sessions)
+        market.save(db, calendar, sums)
         return market.load(db, run.calendar, sessions)
 
 

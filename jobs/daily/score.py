@@ -132,7 +132,7 @@ def _columns(
     actual_log_return: Floats,
     masked: Bools,
     pending: Bools,
-) -> dict[str, Sequence[Any]]:
+) -> dict[str, Any]:
     """Return the columns of the scores; a masked one states no numbers, a pending one is left out.
 
     Where a forecast states no quantiles (NaN), the losses of the quantiles are unknown.
@@ -148,11 +148,10 @@ def _columns(
     )
     numbers = {"actual_close": actual_close, "actual_log_return": actual_log_return, **losses}
     kept = ~pending
-    columns: dict[str, Sequence[Any]] = {
-        name: np.where(masked, np.nan, values)[kept].tolist() for name, values in numbers.items()
+    columns: dict[str, Any] = {
+        name: np.where(masked, np.nan, values)[kept] for name, values in numbers.items()
     }
-    for name in ("forecast_id", "revision"):
-        columns[name] = forecasts[name][kept].tolist()
+    columns |= {name: forecasts[name][kept] for name in ("forecast_id", "revision")}
     columns["status"] = [
         ScoreStatus.MASKED if hidden else ScoreStatus.SCORED for hidden in masked[kept].tolist()
     ]

@@ -3,6 +3,7 @@
 Everything at step t is known at the close of session t and depends on the last REACH bars only.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,15 +99,17 @@ def compute(panel: Panel, jumps: Jumps, market: Market | None = None) -> Feature
     # A path of returns in place of prices: splits and dividends leave no step in it.
     path = np.cumsum(_settled(returns, known, released), axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN stands for what is unknown
-        inputs = _inputs(panel, returns, gaps, spread, scale, path, present, known)
+        own = _inputs(panel, returns, gaps, spread, scale, path, known)
         around = _market_inputs(scale, market)
-    # Unknown inputs are 0, which is the middle of each; the input `known` tells the two apart.
-    inputs[~known, :FROM_RETURN] = 0
-    inputs[~present] = 0
-    inputs = np.concatenate([inputs, around], axis=-1)
-    inputs = np.nan_to_num(np.clip(inputs, -LIMIT, LIMIT), nan=0.0)
+        inputs = np.empty((*scale.shape, len(NAMES)), np.float32)
+        # Unknown inputs are 0, which is the middle of each; the input `known` tells the two apart.
+        for place, column in enumerate(own):
+            told = known if place < FROM_RETURN else present
+            inputs[..., place] = _cut_off(np.where(told, column, 0.0))
+        for place, column in enumerate(around, len(NAMES) - MARKET_INPUTS):
+            inputs[..., place] = _cut_off(column)
     return Features(
-        inputs=inputs.astype(np.float32),
+        inputs=inputs,
         returns=np.where(known | released, returns, np.nan),
         scale=scale,
         present=present,
@@ -136,18 +139,26 @@ def windows(array: NDArray[Any], lookback: int, scored: int, fill: Any = 0) -> N
 
 def decaying_sum(values: Floats, decay: float, sessions: int) -> Floats:
     """Return the sums of (T, S) over the last `sessions`, with weights falling by `decay`."""
-    result = np.empty_like(values)
+    # Sessions first, so that what a step takes lies together in memory.
+    result = values.T.copy()
     # What falls out of the window is taken away again, so that nothing older is remembered: a step
     # then is the same however long the series before it.
-    forgotten = decay**sessions
-    state = np.zeros(len(values))
-    for step in range(values.shape[1]):
-        state = state * decay + values[:, step]
+    forgotten = decay**sessions * result
+    for step in range(1, len(result)):
+        state = result[step]
+        state += result[step - 1] * decay
         if step >= sessions:
             # Rounding may leave a little less than nothing.
-            state = np.maximum(state - forgotten * values[:, step - sessions], 0.0)
-        result[:, step] = state
-    return result
+            state -= forgotten[step - sessions]
+            np.maximum(state, 0.0, out=state)
+    return np.ascontiguousarray(result.T)
+
+
+def _cut_off(column: Floats) -> Floats:
+    """Return an input as the network gets it: within LIMIT, 0 where it is unknown."""
+    within = np.clip(column, -LIMIT, LIMIT)
+    within[np.isnan(within)] = 0.0
+    return within
 
 
 def _inputs(
@@ -157,10 +168,9 @@ def _inputs(
     spread: Floats,
     scale: Floats,
     path: Floats,
-    present: Bools,
     known: Bools,
-) -> Floats:
-    """Return the inputs before they are cut off, NaN where unknown.
+) -> Iterator[Floats]:
+    """Yield the inputs, one by one, before they are cut off, NaN where unknown.
 
     All are ratios of a kind, returns to volatility or volatility to its mean, so that one network
     may learn from tickers of any price and any temper. What a session did is measured by the
@@ -168,33 +178,29 @@ def _inputs(
     """
     # A session is measured by what was known before it.
     before = _shifted(scale, np.nan)
+    yield returns / before
+    yield gaps / before
+    yield np.abs(returns) / before - MEAN_MOVE
+    yield np.log(np.maximum(spread / before, SMALLEST_RANGE) / np.sqrt(RANGE_VARIANCE))
     location = (2 * panel.close - panel.high - panel.low) / (panel.high - panel.low)
+    yield np.where(panel.high > panel.low, location, 0.0)
+    present = np.isfinite(panel.close)
+    for sessions in MEAN_WINDOWS:
+        yield (path - _trailing_mean(path, present, sessions)) / (scale * np.sqrt(sessions))
     logarithm = np.log(scale)
-    columns = [
-        returns / before,
-        gaps / before,
-        np.abs(returns) / before - MEAN_MOVE,
-        np.log(np.maximum(spread / before, SMALLEST_RANGE) / np.sqrt(RANGE_VARIANCE)),
-        np.where(panel.high > panel.low, location, 0.0),
-        *(
-            (path - _trailing_mean(path, present, sessions)) / (scale * np.sqrt(sessions))
-            for sessions in MEAN_WINDOWS
-        ),
-        logarithm - _trailing_mean(logarithm, np.isfinite(scale), VOLATILITY_WINDOW),
-        logarithm - np.log(USUAL_VOLATILITY),
-        known.astype(np.float64),
-    ]
-    return np.stack(columns, axis=-1)
+    yield logarithm - _trailing_mean(logarithm, np.isfinite(scale), VOLATILITY_WINDOW)
+    yield logarithm - np.log(USUAL_VOLATILITY)
+    yield known.astype(np.float64)
 
 
-def _market_inputs(scale: Floats, market: Market | None) -> Floats:
-    """Return what the whole market did, of shape (tickers, sessions, 3), NaN where unknown.
+def _market_inputs(scale: Floats, market: Market | None) -> list[Floats]:
+    """Return what the whole market did, shapes (1 or tickers, sessions), NaN where unknown.
 
     Only the size of its moves is told, never their direction: the same few hundred market returns
     in every ticker's windows are learned by heart.
     """
     if market is None:
-        return np.full((*scale.shape, MARKET_INPUTS), np.nan)
+        return [np.full_like(scale, np.nan)] * MARKET_INPUTS
     moves = market.absolute_return[None]
     known = np.isfinite(moves)
     weight, total = _decayed(known.astype(np.float64), np.where(known, moves, 0.0))
@@ -206,8 +212,7 @@ def _market_inputs(scale: Floats, market: Market | None) -> Floats:
     change = logarithm - _trailing_mean(logarithm, np.isfinite(level), VOLATILITY_WINDOW)
     move = moves / _shifted(level, np.nan) - 1
     relative = np.log(scale) - logarithm + np.log(USUAL_MOVE)
-    columns = np.broadcast_arrays(move, change, relative)
-    return np.stack(columns, axis=-1)
+    return [move, change, relative]
 
 
 def _volatility(returns: Floats, spread: Floats, known: Bools, released: Bools) -> Floats:

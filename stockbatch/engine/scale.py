@@ -41,6 +41,8 @@ USUAL_REACTION, USUAL_AFTER = 2.0, 1.6
 SMALLEST_REACTION = 0.2
 REACH = LEVEL_SESSIONS + HABIT_SESSIONS + 2
 """Sessions up to and including step t that step t depends on."""
+REACH_OF_BARS = LEVEL_SESSIONS + max(HORIZONS) - 1
+"""The same without events."""
 
 GROUPS: Mapping[MoveReason, tuple[str, ...]] = {
     MoveReason.OWN_MOVES: tuple(f"own_{sessions}" for sessions in HORIZONS),
@@ -85,7 +87,8 @@ class ScaleInputs:
 def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs:
     """Return the inputs of the last `steps` of a material, those of reports only with `events`."""
     sessions = len(material.panel.sessions)
-    some = slice(max(sessions - steps - REACH + 1, 0), None)
+    reach = REACH if events else REACH_OF_BARS
+    some = slice(max(sessions - steps - reach + 1, 0), None)
     panel, market, reports = material.panel, material.market, material.reports
     returns = material.features.returns[:, some]
     spread = np.log(panel.high[:, some] / panel.low[:, some])
@@ -93,17 +96,20 @@ def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs
     ranged = np.where(np.isfinite(spread), spread**2 / RANGE_VARIANCE, returns**2)
     variance = (returns**2 + ranged) / 2
     usual = _level(variance)
-    moves = np.clip(returns / usual, -LARGEST_MOVE, LARGEST_MOVE)
+    # Beside the level nothing looks back further than the longest horizon.
+    recent = slice(-(steps + max(HORIZONS) - 1), None)
+    level = usual[:, recent]
+    moves = np.clip(returns[:, recent] / level, -LARGEST_MOVE, LARGEST_MOVE)
     market_sizes, market_moves = _of_market(
         market.absolute_return[None, some], market.median_return[None, some]
     )
     columns = [
-        *(_relative(variance, sessions, usual**2) for sessions in HORIZONS),
-        np.log(usual / USUAL_LEVEL),
+        *(_relative(variance[:, recent], sessions, level**2) for sessions in HORIZONS),
+        np.log(level / USUAL_LEVEL),
         *market_sizes,
         *_signed(moves),
         *market_moves,
-        *_turnover(panel.close[:, some] * panel.volume[:, some]),
+        *_turnover(panel.close[:, recent] * panel.volume[:, recent]),
     ]
     if events:
         columns += _of_reports(reports, some, np.abs(returns), usual)
@@ -222,12 +228,14 @@ def _mean(values: Floats, sessions: int) -> Floats:
 def _sums(values: Floats, sessions: int) -> tuple[Floats, Floats]:
     """Return the sums of the known values among the last `sessions`, and how many there are."""
     known = np.isfinite(values)
-    total, count = np.zeros_like(values), np.zeros_like(values)
-    filled = np.where(known, values, 0.0)
+    # Sessions first, so that what is added at a time lies together in memory.
+    filled = np.ascontiguousarray(np.where(known, values, 0.0).T)
+    total = np.zeros_like(filled)
     # Each window is added up afresh, oldest first: a step is the same to the last bit however long
     # the series before it.
-    for lag in range(min(sessions, values.shape[1]) - 1, -1, -1):
-        end = values.shape[1] - lag
-        total[:, lag:] += filled[:, :end]
-        count[:, lag:] += known[:, :end]
-    return total, count
+    for lag in range(min(sessions, len(filled)) - 1, -1, -1):
+        total[lag:] += filled[: len(filled) - lag]
+    # Whole numbers are exact, however they are added up.
+    count = np.cumsum(known, axis=1, dtype=np.float64)
+    count[:, sessions:] -= count[:, :-sessions].copy()
+    return np.ascontiguousarray(total.T), count

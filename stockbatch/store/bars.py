@@ -31,7 +31,7 @@ from stockbatch.records import (
     StoredBars,
 )
 from stockbatch.store import sources
-from stockbatch.store.bulk import days, matrix, rows_of, stage_arrays
+from stockbatch.store.bulk import among, by_one_process, days, matrix, rows_of, stage_arrays
 from stockbatch.store.text import storable
 
 PRICES = ("open", "high", "low", "close")
@@ -237,7 +237,7 @@ def _restatements(db: Session, instrument_ids: Sequence[int]) -> dict[int, list[
     """Return the restatements that hold, by instrument id."""
     found = db.execute(
         select(CorporateActionRow).where(
-            CorporateActionRow.instrument_id.in_(instrument_ids),
+            among(CorporateActionRow.instrument_id, instrument_ids),
             CorporateActionRow.kind == ActionKind.RESTATEMENT,
             CorporateActionRow.retracted_at.is_(None),
         )
@@ -253,7 +253,7 @@ def states(db: Session, instrument_ids: Sequence[int], session: date) -> dict[in
     """Return the state of the bars of `session` by instrument id, where there is a bar."""
     found = db.execute(
         select(BarRow.instrument_id, BarRow.state).where(
-            BarRow.instrument_id.in_(instrument_ids), BarRow.session == session
+            among(BarRow.instrument_id, instrument_ids), BarRow.session == session
         )
     )
     return {row.instrument_id: BarState(row.state) for row in found}
@@ -264,7 +264,7 @@ def providers(db: Session, instrument_ids: Sequence[int], session: date) -> dict
     found = db.execute(
         select(BarRow.instrument_id, SourceRow.specification)
         .join(SourceRow, SourceRow.id == BarRow.source_id)
-        .where(BarRow.instrument_id.in_(instrument_ids), BarRow.session == session)
+        .where(among(BarRow.instrument_id, instrument_ids), BarRow.session == session)
     )
     return {row.instrument_id: row.specification for row in found}
 
@@ -289,7 +289,7 @@ def last_sessions(db: Session, instrument_ids: Sequence[int], through: date) -> 
 def span(db: Session, instrument_ids: Sequence[int]) -> tuple[date, date] | None:
     """Return the first and the last session with a bar that is used; None where there is none."""
     query = select(func.min(BarRow.session), func.max(BarRow.session)).where(
-        BarRow.instrument_id.in_(instrument_ids), BarRow.state != BarState.QUARANTINED
+        among(BarRow.instrument_id, instrument_ids), BarRow.state != BarState.QUARANTINED
     )
     first, last = db.execute(query).one()
     return None if first is None else (first, last)
@@ -317,6 +317,7 @@ _FOUND = f"SELECT {_PLACE} FROM stockbatch.data_issues WHERE {_WITHIN} AND check
 
 def load_panel(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Panel:
     """Load the usable bars and the actions of `instruments` on `sessions` and nothing later."""
+    by_one_process(db)
     shape = (len(instruments), len(sessions))
     traded = np.full((len(TRADED), *shape), np.nan)
     values, (row, column) = _placed(

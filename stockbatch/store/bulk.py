@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, literal, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from stockbatch.database import errors
 from stockbatch.records import Floats, Sessions
 
-_FIXED = {"int2": ">i2", "int4": ">i4", "date": ">i4", "float8": ">f8"}
+_FIXED = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "date": ">i4", "float8": ">f8"}
 """Types whose binary form has one width, as NumPy writes it; date counts days from 2000-01-01."""
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _SLICE = 50_000
 """Rows put together at a time."""
-_PACKED: dict[str, str] = {}
-"""How the columns of a query are packed, which stays the same: the server is asked once."""
+_PACKED: dict[str, tuple[str, int]] = {}
+"""How the rows of a query are packed, and how many columns they have, which stays the same: the
+server is asked once."""
 
 
 def stage(
@@ -88,22 +89,34 @@ def _make(db: Session, name: str, columns: Sequence[tuple[str, str]]) -> None:
 def matrix(db: Session, query: str, parameters: dict[str, Any]) -> Floats:
     """Return the rows of `query`, all of whose columns are numbers, as an array (rows, columns).
 
-    NULL becomes NaN. The server packs every column into one value, which needs no Python object
-    per row or number; a value holds 1 GB, 134 million rows.
+    NULL becomes NaN. The server packs all rows into one value, which needs no Python object per row
+    or number; a value holds 1 GB, 134 million numbers.
     """
     with cursor_of(db, binary=True) as cursor:
         if query not in _PACKED:
             # Asked for no row, because only the server knows how the columns are called.
             cursor.execute(f"SELECT * FROM ({query}) AS q LIMIT 0", parameters)
-            _PACKED[query] = ", ".join(
-                f"string_agg(float8send(coalesce({column.name}::float8, 'NaN')), ''::bytea)"
-                for column in cursor.description or ()
-            )
-        cursor.execute(f"SELECT {_PACKED[query]} FROM ({query}) AS q", parameters)
-        columns = cursor.fetchone() or ()
-    return np.stack(
-        [np.frombuffer(column or b"", ">f8") for column in columns], axis=1, dtype=float
-    )
+            names = [column.name for column in cursor.description or ()]
+            row = " || ".join(f"float8send(coalesce({name}::float8, 'NaN'))" for name in names)
+            _PACKED[query] = f"string_agg({row}, ''::bytea)", len(names)
+        packed, width = _PACKED[query]
+        cursor.execute(f"SELECT {packed} FROM ({query}) AS q", parameters)
+        (rows,) = cursor.fetchone() or (None,)
+    return np.frombuffer(rows or b"", ">f8").reshape(-1, width).astype(float)
+
+
+def by_one_process(db: Session) -> None:
+    """Let the server answer what this transaction asks without processes beside its own.
+
+    Of a chunk of tickers starting them costs as much as all they would do, and where chunks are
+    loaded side by side there is no core left for them.
+    """
+    db.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
+
+
+def among(column: InstrumentedAttribute[Any], ids: Iterable[int]) -> ColumnElement[bool]:
+    """Return the condition that a column is one of `ids`: one parameter, however many they are."""
+    return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def rows_of(ids: Sequence[int], wanted: NDArray[Any]) -> NDArray[np.intp]:

@@ -22,7 +22,7 @@ from stockbatch.records import (
     Run,
     Sessions,
 )
-from stockbatch.store.bulk import days, matrix, rows_of, stage
+from stockbatch.store.bulk import by_one_process, days, matrix, rows_of, stage
 from stockbatch.store.preference import KIND_FIRST
 
 _COLUMNS = (
@@ -115,6 +115,7 @@ def past_quantiles(
     are made up for. Of several forecasts of one session, live goes before late and late before
     backtest.
     """
+    by_one_process(db)
     ids = [instrument.id for instrument in instruments]
     span = {"first": sessions[0].item(), "last": sessions[-1].item()}
     rows = matrix(db, _PAST, {"ids": ids, "method": method, **span})

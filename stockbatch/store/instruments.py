@@ -18,6 +18,7 @@ from stockbatch.exceptions import (
 )
 from stockbatch.market.sessions import DEFAULT_CALENDAR
 from stockbatch.records import GroupKind, Instrument, Listing, PriceBasis, Source
+from stockbatch.store.bulk import among
 from stockbatch.text import printable, quoted, wrong_name, wrong_symbol
 
 
@@ -200,7 +201,7 @@ def find(db: Session, tickers: Sequence[str]) -> list[Instrument]:
 
 def of(db: Session, ids: Sequence[int]) -> list[Instrument]:
     """Return the instruments of these ids, in their order, without their fallbacks."""
-    rows = db.scalars(select(InstrumentRow).where(InstrumentRow.id.in_(ids)))
+    rows = db.scalars(select(InstrumentRow).where(among(InstrumentRow.id, ids)))
     found = {row.id: _record(row, ()) for row in rows}
     return [found[id_] for id_ in ids]
 

@@ -1,6 +1,9 @@
 """What all tickers of a calendar did together."""
 
+from collections.abc import Sequence
+from datetime import date
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +104,23 @@ ON CONFLICT (calendar, session) DO UPDATE SET
 """)
 
 
+class Sums(NamedTuple):
+    """What is to be stored of some sessions in a row, one element of each list per session."""
+
+    sessions: list[date]
+    tickers: list[int]
+    sizes: list[float | None]
+    moves: list[float | None]
+    digests: list[int]
+
+
 def update(db: Session, calendar: TradingCalendar, sessions: Sessions) -> None:
-    """Sum up those of `sessions` that are not summed up yet, or were from other bars or tickers.
+    """Sum up those of `sessions` that are not summed up yet, or were from other bars or tickers."""
+    save(db, calendar, summed_up(db, calendar, sessions))
+
+
+def summed_up(db: Session, calendar: TradingCalendar, sessions: Sessions) -> list[Sums]:
+    """Return what is new of `sessions`, which takes long and writes nothing.
 
     Each is made of its own bars and those of the session before: nothing later is read. Its tickers
     are those that were watched when it closed; before the calendar's first run, those of today.
@@ -114,22 +132,28 @@ def update(db: Session, calendar: TradingCalendar, sessions: Sessions) -> None:
     stored = _by_session(matrix(db, _STORED, {**among, **span}), sessions)
     changed = (traded | ~np.isnan(stored)) & (digests != stored)
     changed[0] = False  # it is only there to be the one before
+    found = []
     for begin, end in _stretches(changed):
         days_read = slice(begin - 1, end)
         span = {"first": sessions[begin - 1].item(), "last": sessions[end - 1].item()}
         prices = matrix(db, _PRICES, {**among, **span})
         tickers, sizes, moves = _moves(prices, sessions[days_read], ids, watched[:, days_read])
-        db.execute(
-            _SAVE,
-            {
-                "calendar": calendar.code,
-                "sessions": sessions[begin:end].tolist(),
-                "tickers": tickers.tolist(),
-                "sizes": [None if np.isnan(size) else size for size in sizes.tolist()],
-                "moves": [None if np.isnan(move) else move for move in moves.tolist()],
-                "digests": digests[begin:end].astype(int).tolist(),
-            },
+        found.append(
+            Sums(
+                sessions=sessions[begin:end].tolist(),
+                tickers=tickers.tolist(),
+                sizes=[None if np.isnan(size) else size for size in sizes.tolist()],
+                moves=[None if np.isnan(move) else move for move in moves.tolist()],
+                digests=digests[begin:end].astype(int).tolist(),
+            )
         )
+    return found
+
+
+def save(db: Session, calendar: TradingCalendar, found: Sequence[Sums]) -> None:
+    """Store what `summed_up` has found."""
+    for sums in found:
+        db.execute(_SAVE, {"calendar": calendar.code, **sums._asdict()})
 
 
 def _watched(

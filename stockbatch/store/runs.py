@@ -23,7 +23,7 @@ from stockbatch.records import (
     Trigger,
 )
 from stockbatch.store import lease
-from stockbatch.store.bulk import days, matrix
+from stockbatch.store.bulk import among, days, matrix
 from stockbatch.store.lease import Lease
 from stockbatch.store.text import storable
 
@@ -386,7 +386,7 @@ def final_outcomes(
         select(OutcomeRow).where(
             OutcomeRow.is_final,
             OutcomeRow.session == session,
-            OutcomeRow.instrument_id.in_([instrument.id for instrument in instruments]),
+            among(OutcomeRow.instrument_id, [instrument.id for instrument in instruments]),
         )
     )
     return {

@@ -1,9 +1,11 @@
 """Scores: what became of the forecasts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -18,7 +20,7 @@ from stockbatch.records import (
     Run,
     ScoreStatus,
 )
-from stockbatch.store.bulk import matrix, stage
+from stockbatch.store.bulk import matrix, stage_arrays
 from stockbatch.store.preference import KIND_FIRST
 
 LOSSES = (
@@ -31,6 +33,7 @@ LOSSES = (
     "winkler_80",
     "winkler_95",
 )
+NUMBERS = ("actual_close", "actual_log_return", *LOSSES)
 HITS = ("direction_hit", "inside_50", "inside_80", "inside_90", "inside_95", "inside_98")
 
 PENDING = (
@@ -190,31 +193,38 @@ def never_held(db: Session, calendar: str, targets: Iterable[date], through: dat
     return set(db.scalars(_NEVER_HELD, given))
 
 
-_COLUMNS = (
+_STAGED = (
     ("forecast_id", "int8"),
     ("revision", "int4"),
-    ("status", "text"),
-    ("actual_close", "float8"),
-    ("actual_log_return", "float8"),
-    *((loss, "float8") for loss in LOSSES),
-    *((hit, "bool") for hit in HITS),
-    ("run_id", "int8"),
+    ("status", "int2"),
+    *((number, "float8") for number in NUMBERS),
+    *((hit, "float8") for hit in HITS),
 )
-_NAMES = ", ".join(column for column, _ in _COLUMNS)
+_STATUSES = list(ScoreStatus)
+"""What `status` numbers in a staged score, from 1: arrays hold no words, nor anything unknown."""
+_ADD = text(f"""
+INSERT INTO stockbatch.scores
+    (forecast_id, revision, status, {", ".join(NUMBERS)}, {", ".join(HITS)}, run_id)
+SELECT forecast_id, revision, (cast(:statuses AS text[]))[status],
+    {", ".join(f"nullif({number}, 'NaN')" for number in NUMBERS)},
+    {", ".join(f"nullif({hit}, 'NaN') = 1" for hit in HITS)}, :run_id
+FROM staged_scores ON CONFLICT DO NOTHING
+""")
 
 
-def add(db: Session, scores: Mapping[str, Sequence[Any]], run: Run) -> int:
+def add(db: Session, scores: Mapping[str, Sequence[Any] | NDArray[Any]], run: Run) -> int:
     """Record scores, given as one sequence per column, and return how many were new.
 
     Columns left out, and NaN, mean unknown; hits are numbers, 1 for true.
     """
-    stage(db, "staged_scores", _COLUMNS, _rows(scores, run))
-    result: Any = db.execute(
-        text(
-            f"INSERT INTO stockbatch.scores ({_NAMES}) SELECT {_NAMES} FROM staged_scores"
-            " ON CONFLICT DO NOTHING"
-        )
+    numbers = {status: number for number, status in enumerate(_STATUSES, 1)}
+    arrays = {name: np.asarray(column) for name, column in scores.items() if name != "status"}
+    arrays["status"] = np.array([numbers[status] for status in scores["status"]], np.int16)
+    unknown = np.full(len(arrays["status"]), np.nan)
+    stage_arrays(
+        db, "staged_scores", _STAGED, {name: arrays.get(name, unknown) for name, _ in _STAGED}
     )
+    result: Any = db.execute(_ADD, {"statuses": _STATUSES, "run_id": run.id})
     return int(result.rowcount)
 
 
@@ -236,23 +246,6 @@ WHERE note.id = ANY(cast(:notes AS int8[])) AND f.id = note.forecast_id AND EXIS
 def settle(db: Session, notes: Sequence[int]) -> None:
     """Take away the notes of forecasts that are scored by the bars there are."""
     db.execute(_SETTLE, {"notes": list(notes)})
-
-
-def _rows(scores: Mapping[str, Sequence[Any]], run: Run) -> Iterator[tuple[Any, ...]]:
-    count = len(scores["forecast_id"])
-    columns = [scores.get(name, (None,) * count) for name, _ in _COLUMNS[:-1]]
-    kinds = [kind for _, kind in _COLUMNS[:-1]]
-    for row in zip(*columns, strict=True):
-        yield *(_value(v, kind) for v, kind in zip(row, kinds, strict=True)), run.id
-
-
-def _value(value: Any, kind: str) -> Any:
-    # NaN is not equal to itself, and the tables refuse it: unknown is NULL.
-    if value is None or value != value:
-        return None
-    if kind == "text":
-        return str(value)
-    return float(value) if kind == "float8" else bool(value) if kind == "bool" else int(value)
 
 
 # Losses are put in units of the volatility, as validation's are. Of each target one forecast

@@ -117,6 +117,18 @@ def test_volatility_is_that_of_the_returns():
     assert np.isnan(found.scale[:, : MINIMUM_SAMPLES + 2]).all()
 
 
+def test_a_decaying_sum_is_that_of_a_plain_loop_to_the_last_bit():
+    values = np.random.default_rng(0).random((3, 60)) * [[1.0], [0.0], [1e-9]]
+    found = features.decaying_sum(values, 0.94, 25)
+    for row in range(3):
+        state = 0.0
+        for step, value in enumerate(values[row].tolist()):
+            state = state * 0.94 + value
+            if step >= 25:
+                state = max(state - 0.94**25 * float(values[row, step - 25]), 0.0)
+            assert found[row, step] == state
+
+
 def test_targets_are_the_next_return_over_the_volatility_before_it():
     found = compute(make_panel())
     z = features.targets(found)

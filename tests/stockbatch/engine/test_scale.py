@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockbatch.engine import material, scale
-from stockbatch.engine.scale import OF_BARS, OF_EVENTS, REACH, scale_inputs
+from stockbatch.engine.scale import OF_BARS, OF_EVENTS, REACH, REACH_OF_BARS, scale_inputs
 from stockbatch.records import Instrument, Market, Reports, cut
 from tests.stockbatch.engine.test_features import make_panel
 
@@ -138,14 +138,31 @@ def test_a_habit_is_made_of_eight_reports_of_two_years():
     assert scale._habit(came, reaction, 0, 2.0)[0, -1] == 0  # too long ago
 
 
-def test_only_the_reach_counts():
+@pytest.mark.parametrize(("events", "reach"), [(True, REACH), (False, REACH_OF_BARS)])
+def test_only_the_reach_counts(events, reach):
     panel = make_panel(1100)
     columns = [*range(50, 1100, 63)]
-    whole = scale_inputs(prepared(panel, reports_on(columns, 1100)), 1100, events=True)
-    last = scale_inputs(prepared(panel, reports_on(columns, 1100)), 5, events=True)
+    whole = scale_inputs(prepared(panel, reports_on(columns, 1100)), 1100, events=events)
+    last = scale_inputs(prepared(panel, reports_on(columns, 1100)), 5, events=events)
     np.testing.assert_array_equal(last.inputs, whole.inputs[:, -5:])
     np.testing.assert_array_equal(last.level, whole.level[:, -5:])
-    assert REACH < 1100
+    assert reach < 1100
+
+
+@pytest.mark.parametrize("sessions", [1, 7, 250])
+def test_sums_are_those_of_a_plain_loop_to_the_last_bit(sessions):
+    rng = np.random.default_rng(sessions)
+    values = np.where(rng.random((3, 120)) < 0.1, np.nan, rng.normal(0, 1e-4, (3, 120)))
+    values[2] = np.nan
+    total, count = scale._sums(values, sessions)
+    for row in range(3):
+        for step in range(120):
+            window = values[row, max(step - sessions + 1, 0) : step + 1].tolist()
+            known = [value for value in window if value == value]
+            plain = 0.0
+            for value in known:
+                plain += value
+            assert (total[row, step], count[row, step]) == (plain, len(known))
 
 
 @settings(max_examples=15)

@@ -5,8 +5,9 @@ from datetime import date
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from stockbatch.database.tables import InstrumentRow
 from stockbatch.exceptions import (
     AccessDenied,
     DatabaseBusy,
@@ -16,8 +17,16 @@ from stockbatch.exceptions import (
     DatabaseSlow,
     DatabaseUnavailable,
 )
-from stockbatch.store.bulk import cursor_of, matrix, stage, stage_arrays
+from stockbatch.store.bulk import (
+    among,
+    by_one_process,
+    cursor_of,
+    matrix,
+    stage,
+    stage_arrays,
+)
 from tests.support.disk import small_disk
+from tests.support.ledger import listed
 
 QUERY = """
 SELECT i AS whole, i / 3.0::float8 AS broken, CASE WHEN mod(i, 4) > 0 THEN -i END AS sometimes,
@@ -72,10 +81,12 @@ def test_staged_arrays_are_read_back_as_they_were(db, monkeypatch):
     arrays = {
         "small": rng.integers(-30_000, 30_000, count),
         "whole": rng.integers(-(2**31), 2**31, count),
+        "large": rng.integers(-(2**63), 2**63, count),
         "day": days,
         "number": np.where(rng.random(count) < 0.1, np.nan, rng.normal(0, 1e9, count)),
     }
-    columns = (("small", "int2"), ("whole", "int4"), ("day", "date"), ("number", "float8"))
+    kinds = ("int2", "int4", "int8", "date", "float8")
+    columns = tuple(zip(arrays, kinds, strict=True))
     for size in (count, 0, 1):
         stage_arrays(db, "staged", columns, {n: a[:size] for n, a in arrays.items()})
         found = db.execute(text("SELECT * FROM staged")).all()
@@ -182,3 +193,20 @@ def test_what_ends_a_copy_is_the_same_class_as_anywhere_else(own_db, state, kind
         copy.write("1\n" * 100_000)
     own_db.rollback()
     assert own_db.scalar(text("SELECT count(*) FROM public.kept")) == 0
+
+
+def test_ids_are_one_parameter_however_many_they_are(db):
+    one, two = listed(db, "AAA", "BBB")
+    most = 2**16  # parameters that a statement of PostgreSQL may have
+    ids = [two.id, one.id, *range(-most, 0)]
+    found = db.scalars(select(InstrumentRow.ticker).where(among(InstrumentRow.id, ids)))
+    assert sorted(found) == ["AAA", "BBB"]
+    assert not db.scalars(select(InstrumentRow.id).where(among(InstrumentRow.id, []))).all()
+
+
+def test_other_processes_of_the_server_help_with_the_next_transaction_again(own_db):
+    before = own_db.scalar(text("SHOW max_parallel_workers_per_gather"))
+    by_one_process(own_db)
+    assert own_db.scalar(text("SHOW max_parallel_workers_per_gather")) == "0"
+    own_db.commit()
+    assert own_db.scalar(text("SHOW max_parallel_workers_per_gather")) == before != "0"

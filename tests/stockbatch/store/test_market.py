@@ -46,6 +46,14 @@ def test_the_median_move_of_a_session_is_known_from_the_second_on(db):
     assert stored(db) == before, "what is known is left alone"
 
 
+def test_what_was_summed_up_is_stored_by_saving_it(db):
+    five(db)
+    found = market.summed_up(db, calendar(), WINDOW)
+    assert not stored(db)
+    market.save(db, calendar(), found)
+    np.testing.assert_allclose(summed_up(db), [np.nan, *MOVES])
+
+
 @pytest.mark.parametrize("sessions", [1, 2, 100])
 def test_so_many_sessions_at_a_time_change_no_number(db, monkeypatch, sessions):
     monkeypatch.setattr(market, "AT_ONCE", sessions)

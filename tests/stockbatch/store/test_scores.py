@@ -175,13 +175,19 @@ def test_what_is_unknown_is_null_and_hits_are_booleans(db, one):
         {"status": "no_session"},
         {"error": float("inf")},
         {"actual_close": float("-inf")},
-        {"status": "guessed"},
     ],
 )
 def test_the_table_refuses_what_is_no_score(db, one, numbers):
     (forecast_id,) = made(db, forecast_of(one))
     with pytest.raises(IntegrityError, match=r"scores_[a-z]+_check"):
         scores.add(db, row_of(forecast_id, **numbers), opened(db))
+
+
+def test_the_table_knows_every_status_there_is(db, one):
+    (forecast_id,) = made(db, forecast_of(one))
+    scores.add(db, row_of(forecast_id), opened(db))
+    with pytest.raises(IntegrityError, match=r"scores_[a-z]+_check"):
+        db.execute(text("UPDATE stockbatch.scores SET status = 'guessed'"))
 
 
 def test_a_forecast_that_never_got_a_bar_is_told_until_it_has_a_score(db, one):
