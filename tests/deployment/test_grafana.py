@@ -17,10 +17,11 @@ from jobs import watchlist
 from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.methods import har
-from stockbatch.records import Alert, Condition, Event, GroupKind, Timing
-from stockbatch.store import alerts, events, instruments, labels, metrics
+from stockbatch.records import Alert, Condition, Event, GroupKind, NewsItem, Timing
+from stockbatch.store import alerts, events, instruments, labels, news
 from tests.support import grafana
 from tests.support.grafana import DASHBOARDS, expand, loaded, rows, types, values_of
+from tests.support.ledger import measured
 from tests.support.market import CODE, Market, run, session
 from tests.support.places import ROOT
 
@@ -61,6 +62,17 @@ def reader(make_lasting_app, tmp_path_factory):
         soon = Event(symbol="CCC", date=session(2), timing=Timing.BEFORE_OPEN)
         watched = instruments.find(db, ["AAA", "CCC"])
         events.record(db, watched, [report, soon], "import", app.clock())
+        told = [(session(-30), "One"), *((session(1), title) for title in ("Two", "Three", "Four"))]
+        items = [
+            NewsItem(
+                symbol="AAA",
+                published_at=datetime.combine(day, time(15), tzinfo=UTC),
+                title=title,
+                source="feed",
+            )
+            for day, title in told
+        ]
+        news.record(db, watched, items, datetime.combine(session(2), time(9), tzinfo=UTC))
         labels.put(db, GroupKind.WATCHLIST, "Our 'own'", [watched[0].id])
     engine = database.engine(app.settings, role="reader")
     with engine.connect() as connection:
@@ -239,8 +251,8 @@ def test_a_dashboard_opens_on_the_best_kind_there_is(reader):
 def test_live_comes_before_late_before_backtest(db):
     (variable,) = (v for v in loaded("market")["templating"]["list"] if v["name"] == "kind")
     for kind in ("backtest", "late", "live"):
-        made = (None, "lstm", kind, 20, "mae_return", 20, 0.9, 1.0, 0.1)
-        metrics.save(db, CODE, session(), [made])
+        told = {"mae_return": (20, 0.9, 1.0, 0.1)}
+        measured(db, None, session(), told, kind=kind)
         found = db.scalars(text(variable["query"])).all()
         assert found[0] == kind
     assert found == ["live", "late", "backtest"]

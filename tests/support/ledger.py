@@ -1,6 +1,6 @@
 """The rows that tests of the store begin with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from stockbatch.records import (
     Bars,
     Forecast,
     Instrument,
+    Kind,
     Listing,
     ModelKind,
     Outcome,
@@ -23,8 +24,10 @@ from stockbatch.records import (
     Run,
     TrainedModel,
 )
-from stockbatch.store import bars, instruments, runs
+from stockbatch.store import bars, instruments, runs, ticker_metrics
+from stockbatch.store import metrics as metric_store
 from stockbatch.store.calendar import extend
+from stockbatch.store.metrics import Row
 from tests.support.market import CODE, ORIGIN, calendar, session
 
 FUTURE, PAST = datetime(2100, 1, 1, tzinfo=UTC), datetime(2024, 6, 4, 13, 30, tzinfo=UTC)
@@ -134,3 +137,30 @@ def model_of(ticker: str | None, last: date = ORIGIN, **changes: Any) -> Trained
 
 def outcome_of(instrument: Instrument, action: Any, reason: Any, message: str = "") -> Outcome:
     return Outcome(instrument_id=instrument.id, action=action, reason=reason, message=message)
+
+
+def measured(
+    db: Session,
+    instrument: Instrument | None,
+    through: date,
+    metrics: Mapping[str, Sequence[float | None]],
+    *,
+    method: str = "lstm",
+    kind: Kind = Kind.LATE,
+    window: int = 20,
+) -> None:
+    """Store metrics, (n, value, baseline, skill) by name, of a ticker or of all of its calendar."""
+    if instrument is None:
+        made = [Row(method, kind, window, name, *told) for name, told in metrics.items()]
+        metric_store.save(db, CODE, through, made)
+        return
+    columns = ticker_metrics.nothing(1)
+    for name, told in metrics.items():
+        numbers = [np.array([np.nan if number is None else number]) for number in told]
+        places = (ticker_metrics.count_of(name), name, f"{name}_baseline", f"{name}_skill")
+        columns |= {
+            place: number for place, number in zip(places, numbers, strict=True) if place in columns
+        }
+    columns["n"] = np.array([max(one[0] or 0 for one in metrics.values())], float)
+    table = {(method, kind, window): columns}
+    ticker_metrics.save(db, CODE, through, [instrument], table)

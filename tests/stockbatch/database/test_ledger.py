@@ -323,5 +323,5 @@ def test_every_table_that_is_only_added_to_is_stamped(engine):
         )
     assert {row["name"].removeprefix("stockbatch.") for row in stamped} == {
         *("api_tokens", "bar_revisions", "decisions", "events", "headlines", "methods", "models"),
-        *("outcomes", "promotions", "renames", "scores"),
+        *("news", "outcomes", "promotions", "renames", "scores"),
     }

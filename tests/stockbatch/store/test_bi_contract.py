@@ -12,12 +12,13 @@ from sqlalchemy import text
 from jobs.commands import database as database_command
 from stockbatch.market.overlap import restated_by_split
 from stockbatch.records import LSTM, Action, BarState, CorporateAction, Finding, Reason, Severity
-from stockbatch.store import bars, bi, forecasts, metrics, runs
+from stockbatch.store import bars, bi, forecasts, runs
 from tests.support.ledger import (
     QUANTILES,
     bars_of,
     forecast_of,
     listed,
+    measured,
     opened,
     outcome_of,
     rows,
@@ -91,12 +92,10 @@ def test_one_package_reads_the_views():
 
 
 def test_coverage_stands_beside_what_it_should_be(db, one):
-    common = ("lstm", "late", 20)
-    made = [(one.id, *common, f"coverage_{p}", 20, share, None, None) for p, share in
-            ((50, 0.55), (80, 0.75), (90, 0.9), (95, 1.0), (98, 0.97))]  # fmt: skip
-    made += [(None, *common, "coverage_80", 40, 0.81, None, None)]
-    made += [(one.id, *common, "pinball", 20, 0.1, None, None)]
-    metrics.save(db, "XNYS", TARGET, made)
+    shares = {50: 0.55, 80: 0.75, 90: 0.9, 95: 1.0, 98: 0.97}
+    told = {f"coverage_{percent}": (20, share, None, None) for percent, share in shares.items()}
+    measured(db, one, TARGET, told | {"pinball": (20, 0.1, None, None)})
+    measured(db, None, TARGET, {"coverage_80": (40, 0.81, None, None)})
     query = "SELECT * FROM bi.interval_coverage ORDER BY scope DESC, interval_pct"
     shown = rows(db, query)
     numbers = [

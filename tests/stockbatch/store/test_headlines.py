@@ -8,10 +8,10 @@ from sqlalchemy.exc import ProgrammingError
 
 from stockbatch.exceptions import AccessDenied, UnsuitableHeadline
 from stockbatch.methods import registry
-from stockbatch.store import bi, forecasts, headlines, metrics
+from stockbatch.store import bi, forecasts, headlines
 from stockbatch.store import methods as method_store
-from tests.support.ledger import bars_of, forecast_of, naive_of, opened, rows, store
-from tests.support.market import CODE, NOW, ORIGIN, session
+from tests.support.ledger import bars_of, forecast_of, measured, naive_of, opened, rows, store
+from tests.support.market import NOW, ORIGIN, session
 
 TARGET, AFTER = session(1), session(2)
 CLOSES = {"combined": 101.0, "lstm": 102.0, "rolling_quantile": 103.0, "ewma": 104.0}
@@ -117,25 +117,22 @@ def test_history_is_not_relabelled(db, one, first):
         db.execute(text(add), {"first": first})
 
 
-def measured(db, instrument_id, through, *methods, skill=0.1):
+def measure(db, instrument, through, *methods, skill=0.1):
     """Store a pinball loss and a coverage of some methods."""
-    of_one = [
-        metrics.Row(instrument_id, method, "late", 250, metric, 9, 0.5, 1.0, skill)
-        for method in methods
-        for metric in ("pinball", "coverage_80")
-    ]
-    metrics.save(db, CODE, through, of_one)
+    told = dict.fromkeys(("pinball", "coverage_80"), (9, 0.5, 1.0, skill))
+    for method in methods:
+        measured(db, instrument, through, told, method=method, window=250)
 
 
 def test_accuracy_is_that_of_the_first_method_measured(db, one):
-    for scope in (one.id, None):
-        measured(db, scope, TARGET, "lstm", "rolling_quantile", "ewma")
+    for scope in (one, None):
+        measure(db, scope, TARGET, "lstm", "rolling_quantile", "ewma")
     query = "SELECT DISTINCT scope, method FROM bi.{} WHERE is_headline ORDER BY scope"
     for view in ("accuracy", "interval_coverage"):
         found = [(row["scope"], row["method"]) for row in rows(db, query.format(view))]
         assert found == [("calendar", "lstm"), ("ticker", "lstm")]  # no blank while it is new
-    for scope in (one.id, None):
-        measured(db, scope, AFTER, "combined", "lstm", "rolling_quantile")
+    for scope in (one, None):
+        measure(db, scope, AFTER, "combined", "lstm", "rolling_quantile")
     (of_ticker,) = bi.accuracy.by_ticker(db, "late", 250).rows()
     assert of_ticker["method"] == "combined"
     query = (
@@ -147,19 +144,19 @@ def test_accuracy_is_that_of_the_first_method_measured(db, one):
 
 
 def test_metrics_of_a_method_that_ended_are_those_of_the_past(db, one):
-    measured(db, one.id, TARGET, "combined")
-    measured(db, one.id, AFTER, "lstm")
+    measure(db, one, TARGET, "combined")
+    measure(db, one, AFTER, "lstm")
     (of_ticker,) = bi.accuracy.by_ticker(db, "late", 250).rows()
     assert of_ticker["method"] == "lstm"
 
 
 def test_a_skill_is_shown_while_the_headline_has_none(db, one):
     issue(db, *made(one, *METHODS))
-    measured(db, one.id, TARGET, "rolling_quantile", skill=0.0)
-    measured(db, one.id, TARGET, "lstm", skill=0.02)
+    measure(db, one, TARGET, "rolling_quantile", skill=0.0)
+    measure(db, one, TARGET, "lstm", skill=0.02)
     (row,) = bi.forecasts.latest_with_skill(db).rows()
     assert (row["method"], row["skill_method"], row["skill_pct"]) == ("combined", "lstm", 2)
-    measured(db, one.id, AFTER, "combined", skill=0.03)
+    measure(db, one, AFTER, "combined", skill=0.03)
     (row,) = bi.forecasts.latest_with_skill(db).rows()
     assert (row["skill_method"], row["skill_pct"]) == ("combined", pytest.approx(3))
 

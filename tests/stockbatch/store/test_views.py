@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from stockbatch import database
 from stockbatch.exceptions import AccessDenied
+from stockbatch.metrics import METRICS
 from stockbatch.records import (
     LSTM,
     Action,
@@ -25,6 +26,7 @@ from tests.support.ledger import (
     forecast_of,
     in_time,
     listed,
+    measured,
     model_of,
     naive_of,
     opened,
@@ -354,10 +356,10 @@ def test_prices_and_forecasts_are_restated_for_later_splits(db, one):
 
 
 def test_accuracy_is_the_metrics_of_tickers_and_calendars(db, one):
-    common = ("lstm", "late", 20, "pinball", 20)
-    made = [(one.id, *common, 0.9, 1.0, 0.1), (None, *common, 0.8, None, None)]
-    metrics.save(db, "XNYS", TARGET, made)
-    shown = rows(db, "SELECT * FROM bi.accuracy ORDER BY scope DESC")
+    measured(db, one, TARGET, {"pinball": (20, 0.9, 1.0, 0.1)})
+    measured(db, None, TARGET, {"pinball": (20, 0.8, None, None)})
+    query = "SELECT * FROM bi.accuracy WHERE metric = 'pinball' ORDER BY scope DESC"
+    shown = rows(db, query)
     assert [(row["scope"], row["ticker"], row["currency"]) for row in shown] == [
         ("ticker", "AAA", "USD"),
         ("calendar", None, None),
@@ -381,16 +383,15 @@ def test_every_metric_states_its_unit(db, one):
         "mape": 2 * ("percent",),
         "coverage_98": 2 * ("share",),
         "directional_accuracy": 2 * ("share",),
-        "skill_vs_har_error": 2 * ("share",),
-        "dm_p_value": 2 * ("probability",),
-        "dm_statistic": 2 * ("standard errors",),
+        "skill_vs_har_error": ("share",),
+        "dm_p_value": ("probability",),
+        "dm_statistic": ("standard errors",),
         "mase": 2 * ("errors of the naive forecast",),
     }
-    common = ("lstm", "late", 20)
-    made = [
-        (id_, *common, metric, 20, 0.5, None, None) for metric in units for id_ in (one.id, None)
-    ]
-    metrics.save(db, "XNYS", TARGET, made)
+    told = dict.fromkeys(units, (20, 0.5, None, None))
+    measured(db, None, TARGET, told)
+    of_tickers = {metric: one for metric, one in told.items() if metric in METRICS}
+    measured(db, one, TARGET, of_tickers)
     shown = rows(db, "SELECT metric, unit FROM bi.accuracy ORDER BY scope DESC")
     assert {
         metric: tuple(row["unit"] for row in shown if row["metric"] == metric) for metric in units
@@ -398,10 +399,10 @@ def test_every_metric_states_its_unit(db, one):
 
 
 def test_the_leaderboard_is_what_was_summed_up_over_all_tickers(db, one):
-    def rows_of(method, window, instrument_id=None, **values):
+    def rows_of(method, window, **values):
         for metric, value in values.items():
             skill = 0.5 if metric == "mae_return" else None
-            yield instrument_id, method, "live", window, metric, 7, value, None, skill
+            yield method, "live", window, metric, 7, value, None, skill
 
     numbers = {"pinball": 0.1, "coverage_80": 0.81, "coverage_95": 0.96, "mae_return": 0.2}
     numbers |= {"skill_vs_rolling_quantile": 0.01, "skill_vs_rolling_quantile_error": 0.002}
@@ -409,7 +410,7 @@ def test_the_leaderboard_is_what_was_summed_up_over_all_tickers(db, one):
     numbers |= {"skill_vs_har": 0.04, "skill_vs_har_error": 0.005, "skill_vs_garch": -0.01}
     made = [*rows_of("lstm", 20, **numbers), *rows_of("lstm", 60, mae_return=0.3)]
     made += rows_of("ewma", 20, dm_statistic=2.5, dm_p_value=0.01)
-    made += rows_of("garch", 20, one.id, pinball=9.0)
+    measured(db, one, TARGET, {"pinball": (7, 9.0, None, None)}, method="garch")
     metrics.save(db, "XNYS", ORIGIN, rows_of("lstm", 20, pinball=0.3))
     metrics.save(db, "XNYS", TARGET, made)
     metrics.save(db, "XLON", TARGET, rows_of("lstm", 20, pinball=0.4))
