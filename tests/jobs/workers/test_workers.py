@@ -273,7 +273,9 @@ def cluster(shared, tmp_path):
 
 def _environment(settings):
     """Return the variables by which a process has these settings."""
-    given = settings.model_dump(mode="json", exclude={"model", "alert_urls", "exchanges"})
+    given = settings.model_dump(
+        mode="json", exclude={"model", "alert_urls", "exchanges", "news_sources"}
+    )
     given |= {f"model__{k}": v for k, v in settings.model.model_dump(mode="json").items()}
     given["database_url"] = settings.database_url.get_secret_value()
     given["event_sources"] = "none"
