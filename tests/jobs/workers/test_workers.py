@@ -271,6 +271,10 @@ def cluster(shared, tmp_path):
         yield one, two
 
 
+NEWS = {"news_sources", "news_feeds"}
+"""Settings that a variable cannot have empty."""
+
+
 def _environment(settings):
     """Return the variables by which a process has these settings."""
     given = settings.model_dump(
@@ -335,6 +339,7 @@ def doctor(settings):
         text=True,
         check=False,
     )
+    assert done.stdout, done.stderr
     (said,) = [one for one in json.loads(done.stdout) if one["check"] == "cluster"]
     return said["state"], said["message"]
 
