@@ -277,9 +277,8 @@ NEWS = {"news_sources", "news_feeds"}
 
 def _environment(settings):
     """Return the variables by which a process has these settings."""
-    given = settings.model_dump(
-        mode="json", exclude={"model", "alert_urls", "exchanges", "news_sources"}
-    )
+    aside = {"model", "alert_urls", "exchanges", *NEWS}
+    given = settings.model_dump(mode="json", exclude=aside)
     given |= {f"model__{k}": v for k, v in settings.model.model_dump(mode="json").items()}
     given["database_url"] = settings.database_url.get_secret_value()
     given["event_sources"] = "none"
