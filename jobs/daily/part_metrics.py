@@ -121,7 +121,8 @@ def _of_use(
     """Tell which tickers' metrics are those of the session, and which can be carried on to it."""
     before, session = around.sessions[-2:]
     is_due = carried.due([one.id for one in part], as_date(session))
-    noted = np.isin(notes.sessions, around.window)
+    # What leaves the longest window counts as well: its losses are taken off a sum.
+    noted = np.isin(notes.sessions, around.sessions)
     earlier, any_noted = np.zeros((2, len(part)), bool)
     any_noted[notes.ticker[noted]] = True
     earlier[notes.ticker[noted & (notes.sessions != session)]] = True

@@ -5,8 +5,9 @@
 
 prints wall time and the largest process of: adding all tickers, the first session (bars loaded,
 every model trained), the same again (nothing to do), and the next session (models reused). Of a
-made-up market also a session after a year of forecasts has been filled in by SQL. Its five years
-are in files of 500 tickers; the bars of a night come in a file with the ten newest sessions.
+made-up market also two sessions after a year of forecasts has been filled in by SQL, the first of
+which sums all of it up, and the next goes on from that. Its five years are in files of 500 tickers;
+the bars of a night come in a file with the ten newest sessions.
 """
 
 import argparse
@@ -124,7 +125,12 @@ def of_made_up(steps: Steps, home: Path, tickers: int, *, history: bool) -> None
     run = ("run", "--session")
     steps.run("first session", *run, f"{first}", "--provider", f"csv:{made.history}")
     steps.run("the same again", *run, f"{first}")
-    for offset, name in ((1, "next session"), (2, "the one after a year of history")):
+    names = (
+        "next session",
+        "the one after a year was filled in",
+        "the next after a year of history",
+    )
+    for offset, name in enumerate(names, 1):
         if offset == 2:
             if not history:
                 break

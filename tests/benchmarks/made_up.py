@@ -187,6 +187,9 @@ def add_history(engine: Engine) -> int:
             for query in (_SHIFTS, _RUNS, _OUTCOMES, forecasts, scores):
                 known = {name: value for name, value in about.items() if f":{name}" in query}
                 connection.execute(text(query), known)
+        # None of it was noted: what was summed up before is not carried on.
+        for table in ("sums", "ticker_metrics"):
+            connection.execute(text(f"DELETE FROM stockbatch.{table}"))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
         return int(connection.scalar(text("SELECT count(*) FROM stockbatch.forecasts")) or 0)

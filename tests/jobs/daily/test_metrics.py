@@ -17,7 +17,8 @@ from sqlalchemy import text
 
 from jobs import watchlist
 from jobs.app import App
-from jobs.daily import carried, part_metrics
+from jobs.daily import carried, groups, kept_sums, part_metrics, totals
+from jobs.daily import metrics as metrics_job
 from jobs.daily.kept_sums import KeptSums
 from jobs.daily.losses import WINDOWS
 from jobs.daily.metrics import update_metrics
@@ -434,6 +435,20 @@ def test_a_restated_bar_makes_its_ticker_and_its_session_anew(app, summed_up, ni
     assert nightly(DAYS[51]) == [(4, 5), (1, 250)]  # the same session again
     assert nightly(DAYS[52]) == [(4, 4)]
     assert_as_from_nothing(app, nightly, DAYS[52])
+
+
+def test_a_bar_restated_of_the_session_that_leaves_the_window_makes_its_ticker_anew(
+    app, summed_up, nightly, monkeypatch
+):
+    for module in (carried, kept_sums, part_metrics, totals, groups, metrics_job):
+        if hasattr(module, "WINDOWS"):
+            monkeypatch.setattr(module, "WINDOWS", (5, 10, 20))
+    monkeypatch.setattr(part_metrics, "LONGEST", 20)
+    forget_all(app)
+    nightly(DAYS[40])
+    restate(app, summed_up, "AAA", DAYS[21])
+    assert nightly(DAYS[41]) == [(4, 4), (1, 20)]
+    assert_as_from_nothing(app, nightly, DAYS[41])
 
 
 def test_nights_left_out_are_made_up_for(app, nightly):
