@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
+from curl_cffi import CurlOpt
 from curl_cffi import requests as http
 
 from stockbatch.events.base import SourceSetup
@@ -24,7 +25,7 @@ PLACE = "{ticker}"
 
 
 class Feeds:
-    """Feeds of RSS or Atom; `timeout` is in seconds."""
+    """Feeds of RSS or Atom; `timeout` is in seconds, of a whole answer."""
 
     def __init__(self, setup: SourceSetup, *, timeout: float = 30.0, rate: float = RATE) -> None:
         try:
@@ -33,7 +34,8 @@ class Feeds:
             raise MissingExtra(what="the source feeds", extra="news") from None
         self._parse = feedparser.parse
         self._feeds = setup.settings.news_feeds
-        self._session: Any = http.Session()
+        # Of a stream, the timeout of a request bounds only how long nothing comes.
+        self._session: Any = http.Session(curl_options={CurlOpt.TIMEOUT_MS: int(timeout * 1000)})
         self._bucket = TokenBucket(rate, waiting=setup.waiting)
         self._timeout = timeout
 

@@ -1,5 +1,9 @@
 """Feeds from a loopback server."""
 
+import socket
+import threading
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -116,6 +120,49 @@ def test_more_than_a_feed_can_be_is_not_read_to_its_end(ask, replies, monkeypatc
     replies["/AAA.xml"] = Reply(RSS + " " * 1000)
     (bad,) = ask("AAA")
     assert type(bad) is BadAnswer
+
+
+@contextmanager
+def trickling(start):
+    """Serve `start`, then a byte each twentieth of a second for ten seconds; yield the port."""
+    over = threading.Event()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(start)
+            for _ in range(200):
+                if over.wait(0.05):
+                    return
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\nName: "]
+)
+def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path, start):
+    with trickling(start) as port:
+        feed = f"http://127.0.0.1:{port}/{{ticker}}"
+        source = Feeds(
+            SourceSetup(settings=Settings(home=tmp_path, news_feeds=(feed,))), timeout=0.5
+        )
+        begun = time.monotonic()
+        (bad,) = source.news([NewsRequest(symbol="AAA")])
+        source.close()
+    assert time.monotonic() - begun < 5
+    assert type(bad) is ProviderUnavailable
+    assert "imed out" in str(bad)
 
 
 @pytest.mark.parametrize(
