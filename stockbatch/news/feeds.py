@@ -15,6 +15,7 @@ from stockbatch.exceptions import BadAnswer, MissingExtra, ProviderUnavailable, 
 from stockbatch.news.base import Answer, NewsKind, NewsRequest, NewsSource, in_turn
 from stockbatch.providers.pacing import TokenBucket
 from stockbatch.records import Instrument, NewsItem
+from stockbatch.text import without_secrets
 
 NAME = "feeds"
 RATE = 2.0
@@ -55,14 +56,18 @@ class Feeds:
         # As a stream: a text would be opened where it names a file or an address.
         found = self._parse(BytesIO(self._body(ticker, url)))
         if not found.entries and not found.get("version"):
-            raise BadAnswer(provider=NAME, ticker=ticker, reason=f"{url} is no RSS or Atom feed")
+            raise BadAnswer(
+                provider=NAME,
+                ticker=ticker,
+                reason=f"{without_secrets(url)} is no RSS or Atom feed",
+            )
         told = [_item(ticker, entry) for entry in found.entries]
         return [item for item in told if item is not None]
 
     def _body(self, ticker: str, url: str) -> bytes:
         """Return what a URL answers with; raises a ProviderError."""
         self._bucket.take()
-        told = {"provider": NAME, "ticker": ticker}
+        told, shown = {"provider": NAME, "ticker": ticker}, without_secrets(url)
         try:
             answer = self._session.get(
                 url, timeout=self._timeout, allow_redirects=False, stream=True
@@ -72,19 +77,19 @@ class Feeds:
                 for part in answer.iter_content():
                     body += part
                     if len(body) > LARGEST:
-                        reason = f"{url} has more than {LARGEST // 2**20} MiB"
+                        reason = f"{shown} has more than {LARGEST // 2**20} MiB"
                         raise BadAnswer(**told, reason=reason)
             finally:
                 answer.close()
         except OSError as error:
-            reason = f"{url}: {type(error).__name__}: {error}".partition("\n")[0][:300]
+            reason = f"{shown}: {type(error).__name__}: {error}".partition("\n")[0][:300]
             raise ProviderUnavailable(**told, reason=reason) from None
         if answer.status_code == 429:
             raise RateLimited(**told)
         if answer.status_code != 200:
             moved = answer.headers.get("Location")
-            hint = f", it has moved to {moved[:200]}" if moved else ""
-            reason = f"{url}: HTTP status {answer.status_code}{hint}"
+            hint = f", it has moved to {without_secrets(moved)[:200]}" if moved else ""
+            reason = f"{shown}: HTTP status {answer.status_code}{hint}"
             raise ProviderUnavailable(**told, reason=reason)
         return body
 
