@@ -265,7 +265,7 @@ def refresh(app: App, tickers: Sequence[str] | None = None) -> list[Refreshed]:
     for name, kind in kinds.items():
         fed: dict[str, list[Instrument]] = {}
         for one in chosen:
-            if symbol := kind.symbol(one):
+            if symbol := kind.symbol(one, app.settings):
                 fed.setdefault(symbol, []).append(one)
         if fed:
             summary = Refreshed(source=name, asked=sum(map(len, fed.values())))
@@ -275,6 +275,17 @@ def refresh(app: App, tickers: Sequence[str] | None = None) -> list[Refreshed]:
             log.info("%s", summary)
             done.append(summary)
     return done
+
+
+def strangers(app: App) -> list[str]:
+    """Return the tickers that the settings name for a source and the watchlist lacks.
+
+    Raises UnknownNewsSource and BrokenProvider.
+    """
+    kinds = map(registry.kind, app.settings.news_sources)
+    named = {ticker for kind in kinds for ticker in kind.named(app.settings)}
+    with app.transaction() as db:
+        return sorted(named - {one.ticker for one in instruments.active(db)})
 
 
 def _answers(

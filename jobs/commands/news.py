@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,15 +49,19 @@ def _tell(imported: Imported) -> None:
     outside = f", {done.outside} beyond the calendar" if done.outside else ""
     context.say(f"{done.new} added, {done.same} known already{outside}")
     if imported.unknown:
-        names = list(imported.unknown)
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        named = printable(f"{', '.join(names[:NAMED])}{more}")
+        named = _some(list(imported.unknown))
         lines = sum(imported.unknown.values())
         context.warn(f"{counted(lines, 'line')} left out, not on the watchlist: {named}")
     for failure in imported.failures:
         context.warn(f"error: {failure}")
     if imported.failures:
         raise typer.Exit(imported.failures[0].exit_code)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are more."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return printable(f"{', '.join(names[:NAMED])}{more}")
 
 
 def _score(app: App) -> None:
@@ -112,9 +117,12 @@ def refresh(tickers: options.Tickers = None) -> None:
         context.require("the news source feeds", "feedparser", extra="news")
     with running(settings, create=False) as app:
         done = job.refresh(app, tickers)
+        strangers = job.strangers(app)
         _score(app)
     for one in done:
         context.answer(one)
+    if strangers:
+        context.warn(f"not on the watchlist, and named in the settings: {_some(strangers)}")
     if not done:
         typer.echo(f"none of the tickers is one that {', '.join(settings.news_sources)} covers")
     elif not any(one.answered for one in done):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from curl_cffi import CurlOpt
 from curl_cffi import requests as http
 
+from stockbatch.config import Settings
 from stockbatch.events.base import SourceSetup
 from stockbatch.exceptions import BadAnswer, MissingExtra, ProviderUnavailable, RateLimited
 from stockbatch.news.base import Answer, NewsKind, NewsRequest, NewsSource, in_turn
@@ -97,13 +98,18 @@ class Feeds:
 def urls_of(feeds: Sequence[str], ticker: str) -> list[str]:
     """Return the addresses of a ticker's feeds: those of all tickers, and its own."""
     found = []
-    for feed in feeds:
-        owner, equals, own = feed.partition("=")
-        if equals and "://" not in owner:
-            found += [own] if owner == ticker else []
-        else:
-            found.append(feed.replace(PLACE, quote(ticker, safe="")))
+    for owner, url in map(_owned, feeds):
+        if owner is None:
+            found.append(url.replace(PLACE, quote(ticker, safe="")))
+        elif owner == ticker:
+            found.append(url)
     return found
+
+
+def _owned(feed: str) -> tuple[str | None, str]:
+    """Return the ticker that a feed is of, None where it is one of all, and its address."""
+    owner, equals, url = feed.partition("=")
+    return (owner, url) if equals and "://" not in owner else (None, feed)
 
 
 def _item(ticker: str, entry: Any) -> NewsItem | None:
@@ -125,8 +131,14 @@ def _make(setup: SourceSetup) -> NewsSource:
     return Feeds(setup)
 
 
-def _symbol(instrument: Instrument) -> str | None:
-    return None if instrument.demo else instrument.ticker
+def _symbol(instrument: Instrument, settings: Settings) -> str | None:
+    ticker = instrument.ticker
+    return ticker if not instrument.demo and urls_of(settings.news_feeds, ticker) else None
 
 
-KIND = NewsKind(make=_make, symbol=_symbol)
+def _named(settings: Settings) -> list[str]:
+    owners = (_owned(feed)[0] for feed in settings.news_feeds)
+    return [owner for owner in owners if owner is not None]
+
+
+KIND = NewsKind(make=_make, symbol=_symbol, named=_named)

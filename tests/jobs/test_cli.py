@@ -534,6 +534,10 @@ def test_news_are_imported_scored_and_listed(fresh, market, tmp_path):
     answer = fresh("--set", "news_sources=nobody", "config", "check")
     assert "nobody is not a source of news: news_sources names some of yahoo" in answer.out
     says(fresh("news", "refresh"), 2, "yahoo, alpha_vantage and feeds are there to be asked")
+    feeds = ("--set", "news_sources=feeds", "--set", "news_feeds=NOPE=http://127.0.0.1:1/")
+    answer = fresh(*feeds, "news", "refresh")
+    assert answer.err == "not on the watchlist, and named in the settings: NOPE\n"
+    assert answer.out == "none of the tickers is one that feeds covers\n"
 
 
 # ---- runs

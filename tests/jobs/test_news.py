@@ -263,7 +263,7 @@ class Source:
 
 @pytest.fixture
 def source(app):
-    set_to(app, news_sources=("feeds",))
+    set_to(app, news_sources=("feeds",), news_feeds=("http://127.0.0.1:1/{ticker}",))
     app.news_sources["feeds"] = Source()
     return app.news_sources["feeds"]
 
@@ -305,8 +305,27 @@ def test_a_source_that_nobody_has(app):
         news.refresh(app)
 
 
-def test_a_feed_is_asked_as_the_settings_say(app):
-    set_to(app, news_sources=("feeds",), news_feeds=())
+@pytest.mark.parametrize(
+    ("feeds", "asked", "strangers"),
+    [
+        (("http://127.0.0.1:1/{ticker}",), ["AAA", "BBB", "CCC"], []),
+        (("BBB=http://127.0.0.1:1/", "NOPE=http://127.0.0.1:1/"), ["BBB"], ["NOPE"]),
+        (
+            ("http://127.0.0.1:1/{ticker}", "NOPE=http://127.0.0.1:1/"),
+            ["AAA", "BBB", "CCC"],
+            ["NOPE"],
+        ),
+    ],
+)
+def test_of_feeds_are_asked_tickers_that_have_one(app, source, feeds, asked, strangers):
+    set_to(app, news_feeds=feeds)
     (one,) = news.refresh(app)
-    assert (one.asked, one.answered, one.new) == (3, 3, 0)
+    assert (source.asked, one.asked, one.answered) == (asked, len(asked), len(asked))
+    assert news.strangers(app) == strangers
+
+
+@pytest.mark.parametrize("feeds", [(), ("NOPE=http://127.0.0.1:1/",)])
+def test_where_no_ticker_has_a_feed_nobody_is_asked(app, feeds):
+    set_to(app, news_sources=("feeds",), news_feeds=feeds)
+    assert news.refresh(app) == []
     assert registry.kind("feeds").make.__module__ == Feeds.__module__
