@@ -25,8 +25,8 @@ from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
 from stockbatch.providers.csv.provider import CsvFiles
-from stockbatch.records import LSTM, Event, Timing
-from stockbatch.store import events, models
+from stockbatch.records import LSTM, Event, NewsItem, Timing
+from stockbatch.store import events, instruments, models, news
 from stockbatch.store import forecasts as forecast_store
 from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
@@ -1177,10 +1177,15 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_model(traded, tmp_path, u
 def test_prune_says_what_it_dropped(stockbatch, use, app):
     run(app)
     use(app.settings)
+    old = datetime(2010, 1, 4, tzinfo=UTC)
+    with app.transaction() as db:
+        item = NewsItem(symbol="AAA", published_at=old, title="Old", source="x")
+        news.record(db, instruments.find(db, ["AAA"]), [item], NOW)
     answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.splitlines() == [
         "backtests: 0 forecasts, 0 scores and 0 metrics deleted",
+        "news: 1 item deleted",
         "XNYS: weights of 0 retired models dropped, 0.0 MiB",
     ]
     answer = stockbatch("prune", "--before", "2024-06-01")
