@@ -15,6 +15,7 @@ from stockbatch.text import counted, printable
 if TYPE_CHECKING:
     from jobs.app import App
     from jobs.news import Imported
+    from stockbatch.exceptions import StockbatchError
 
 news = typer.Typer(
     name="news", no_args_is_help=True, help="What is written about tickers, and how it sounds."
@@ -39,8 +40,10 @@ def import_(
 
     with running(context.settings()) as app:
         imported = job.import_(app, file)
-        _score(app)
+        problem = _score(app)
     _tell(imported)
+    if problem:
+        raise typer.Exit(problem.exit_code)
 
 
 def _tell(imported: Imported) -> None:
@@ -64,11 +67,14 @@ def _some(names: Sequence[str]) -> str:
     return printable(f"{', '.join(names[:NAMED])}{more}")
 
 
-def _score(app: App) -> None:
+def _score(app: App) -> StockbatchError | None:
+    """Score what has no score; return, having said it, why that cannot be done."""
     from jobs import news as job
 
-    if problem := job.try_to_score(app):
+    problem = job.try_to_score(app)
+    if problem:
         context.warn(f"kept without a score: {problem}")
+    return problem
 
 
 @news.command("list")
@@ -103,7 +109,8 @@ def list_(
 def refresh(tickers: options.Tickers = None) -> None:
     """Ask the sources of the setting `news_sources` for the last news, of all or of some.
 
-    Ends with status 4 if a source was asked and none answered.
+    Ends with status 4 if a source was asked and none answered, and with an error if what has no
+    score cannot be scored.
     """
     from jobs import news as job
     from jobs.app import running
@@ -118,7 +125,7 @@ def refresh(tickers: options.Tickers = None) -> None:
     with running(settings, create=False) as app:
         done = job.refresh(app, tickers)
         strangers = job.strangers(app)
-        _score(app)
+        problem = _score(app)
     for one in done:
         context.answer(one)
     if strangers:
@@ -127,3 +134,5 @@ def refresh(tickers: options.Tickers = None) -> None:
         typer.echo(f"none of the tickers is one that {', '.join(settings.news_sources)} covers")
     elif not any(one.answered for one in done):
         raise typer.Exit(ProviderError.exit_code)
+    if problem:
+        raise typer.Exit(problem.exit_code)

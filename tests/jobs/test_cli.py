@@ -540,6 +540,20 @@ def test_news_are_imported_scored_and_listed(fresh, market, tmp_path):
     assert answer.out == "none of the tickers is one that feeds covers\n"
 
 
+def test_news_that_nobody_can_score_are_kept_and_end_with_an_error(fresh, market, tmp_path):
+    fresh("tickers", "add", "AAA", "--provider", market.specification)
+    file = tmp_path / "news.csv"
+    file.write_text("symbol,published_at,title\nAAA,2024-08-01,A great day\n")
+    nobody = ("--set", "news_scorer=nobody")
+    answer = fresh(*nobody, "news", "import", file)
+    assert (answer.status, answer.out) == (2, "1 added, 0 known already\n")
+    assert answer.err.startswith("kept without a score: nobody is not a scorer: news_scorer is")
+    feeds = ("--set", "news_sources=feeds", "--set", "news_feeds=NOPE=http://127.0.0.1:1/")
+    assert fresh(*nobody, *feeds, "news", "refresh").status == 2
+    assert fresh("news", "import", file) == Answer(0, "0 added, 1 known already\n", "")
+    assert fresh(*nobody, "news", "import", file).status == 0
+
+
 # ---- runs
 
 
