@@ -5,10 +5,11 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from jobs.refresh import source_setup
 from stockbatch.exceptions import BadAnswer, BadFile, StockbatchError
 from stockbatch.news import registry
 from stockbatch.news.base import Answer, FetchedNews, NewsKind, NewsRequest, number
-from stockbatch.providers.csv.lines import read_rows, refuse, text_lines
+from stockbatch.providers.csv.lines import refuse, text_lines
 from stockbatch.providers.yahoo.exchanges import of_american_class
 from stockbatch.records import Instrument, NewsItem
 from stockbatch.store import instruments, news
@@ -41,6 +42,8 @@ CALLED: dict[str, tuple[str, ...]] = {
 """What files call a column, best name first."""
 NEEDED = ("symbol", "published_at", "title")
 DELIMITERS = ",;\t|"
+END = "\0"
+"""A line after the last, which no file has: an open quote takes it in."""
 LONGEST_CELL = 2**20
 """Characters of a cell, as many as a line may have; of a title the beginning is kept."""
 
@@ -59,7 +62,7 @@ def import_(app: App, file: Path) -> Imported:
 
     Every line is an item of a ticker of the watchlist, a failure, or unknown. What was over when it
     is imported is history: it counts since it was published. Raises UnreadableFile, and BadFile
-    where there are no headings.
+    where there are no headings, a line is too long, or a quote is not closed.
     """
     seen_at = app.clock()
     with app.transaction() as db:
@@ -161,16 +164,34 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
     before = csv.field_size_limit(LONGEST_CELL)
     try:
         for delimiter in DELIMITERS:
-            with closing(read_rows(file, delimiter)) as found:
-                rows = list(found)
-            headings = [_plain(cell) for cell in rows[0][1]] if rows else []
-            columns = _chosen({name: at for at, name in reversed(list(enumerate(headings)))})
-            if set(NEEDED) <= columns.keys():
-                return rows, columns
+            with closing(_rows(file, delimiter)) as found:
+                first = next(found, (1, []))
+                headings = [_plain(cell) for cell in first[1]]
+                columns = _chosen({name: at for at, name in reversed(list(enumerate(headings)))})
+                if set(NEEDED) <= columns.keys():
+                    return [first, *found], columns
     finally:
         csv.field_size_limit(before)
     reason = "the first line has no headings such as symbol, published_at and title"
     raise _refused(file, 1, 1, reason)
+
+
+def _rows(file: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the line it ends on; raises BadFile."""
+    with closing(text_lines(file)) as lines:
+        reader = csv.reader(chain(lines, [END]), delimiter=delimiter, skipinitialspace=True)
+        over = 0
+        try:
+            for row in reader:
+                if row and row[-1].endswith(END):
+                    if row != [END]:
+                        raise _refused(file, over + 1, 1, "a quote in this news item is not closed")
+                elif any(cell.strip() for cell in row):
+                    yield reader.line_num, row
+                over = reader.line_num
+        except csv.Error:
+            reason = f"a cell of this news item has more than {LONGEST_CELL:,} characters"
+            raise _refused(file, over + 1, 1, f"{reason}: is a quote not closed?") from None
 
 
 def _plain(heading: str) -> str:
@@ -265,7 +286,7 @@ def refresh(app: App, tickers: Sequence[str] | None = None) -> list[Refreshed]:
     for name, kind in kinds.items():
         fed: dict[str, list[Instrument]] = {}
         for one in chosen:
-            if symbol := kind.symbol(one):
+            if symbol := kind.symbol(one, app.settings):
                 fed.setdefault(symbol, []).append(one)
         if fed:
             summary = Refreshed(source=name, asked=sum(map(len, fed.values())))
@@ -275,6 +296,17 @@ def refresh(app: App, tickers: Sequence[str] | None = None) -> list[Refreshed]:
             log.info("%s", summary)
             done.append(summary)
     return done
+
+
+def strangers(app: App) -> list[str]:
+    """Return the tickers that the settings name for a source and the watchlist lacks.
+
+    Raises UnknownNewsSource and BrokenProvider.
+    """
+    kinds = map(registry.kind, app.settings.news_sources)
+    named = {ticker for kind in kinds for ticker in kind.named(app.settings)}
+    with app.transaction() as db:
+        return sorted(named - {one.ticker for one in instruments.active(db)})
 
 
 def _answers(

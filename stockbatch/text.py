@@ -92,3 +92,12 @@ def counted(number: int, noun: str) -> str:
 def quoted(text: str) -> str:
     """Return a text as a message quotes it, however long it is."""
     return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL as a message names it: who asks, and what with, may be secret.
+
+    >>> without_secrets("https://me:s3cr3t@example.com/news?key=s3cr3t")
+    'https://…@example.com/news'
+    """
+    return re.sub("[?#].*", "", re.sub("//[^/]*@", "//…@", url), flags=re.DOTALL)

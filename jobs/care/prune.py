@@ -35,21 +35,31 @@ class Pruned:
 
 
 def prune(app: App) -> Iterator[Pruned]:
-    """Drop old news and, exchange by exchange, the weights of retired models; vacuum.
+    """Drop, exchange by exchange, the weights of retired models; vacuum.
 
     Raises ClocksApart, and at the end RunInProgress where that kept an exchange from being tidied.
     """
     with app.transaction() as db:
         codes = retention.calendars(db)
-        old = app.clock() - timedelta(days=app.settings.keep_news_days)
-        if gone := retention.drop_news(db, old):
-            log.info("%s published before %s deleted", counted(gone, "news item"), old.date())
     with one_by_one() as each:
         for code in codes:
             app.checkpoint()
             with each():
                 yield prune_calendar(app, code)
         vacuum(app)
+
+
+def prune_news(app: App) -> int:
+    """Delete news published longer ago than `keep_news_days`; return how many.
+
+    Raises ClocksApart.
+    """
+    app.require_one_time()
+    old = app.clock() - timedelta(days=app.settings.keep_news_days)
+    with app.transaction() as db:
+        gone = retention.drop_news(db, old)
+    log.info("%s published before %s deleted", counted(gone, "news item"), old.date())
+    return gone
 
 
 def prune_calendar(app: App, code: str) -> Pruned:

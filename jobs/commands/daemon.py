@@ -49,6 +49,7 @@ def daemon(
 
     def tidy(app: App) -> None:
         alerts.review_commits(app)
+        prune.prune_news(app)
         prune.vacuum(app)
 
     care = Care(

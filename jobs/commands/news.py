@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from stockbatch.text import counted, printable
 if TYPE_CHECKING:
     from jobs.app import App
     from jobs.news import Imported
+    from stockbatch.exceptions import StockbatchError
 
 news = typer.Typer(
     name="news", no_args_is_help=True, help="What is written about tickers, and how it sounds."
@@ -38,8 +40,10 @@ def import_(
 
     with running(context.settings()) as app:
         imported = job.import_(app, file)
-        _score(app)
+        problem = _score(app)
     _tell(imported)
+    if problem:
+        raise typer.Exit(problem.exit_code)
 
 
 def _tell(imported: Imported) -> None:
@@ -48,9 +52,7 @@ def _tell(imported: Imported) -> None:
     outside = f", {done.outside} beyond the calendar" if done.outside else ""
     context.say(f"{done.new} added, {done.same} known already{outside}")
     if imported.unknown:
-        names = list(imported.unknown)
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        named = printable(f"{', '.join(names[:NAMED])}{more}")
+        named = _some(list(imported.unknown))
         lines = sum(imported.unknown.values())
         context.warn(f"{counted(lines, 'line')} left out, not on the watchlist: {named}")
     for failure in imported.failures:
@@ -59,11 +61,20 @@ def _tell(imported: Imported) -> None:
         raise typer.Exit(imported.failures[0].exit_code)
 
 
-def _score(app: App) -> None:
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are more."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return printable(f"{', '.join(names[:NAMED])}{more}")
+
+
+def _score(app: App) -> StockbatchError | None:
+    """Score what has no score; return, having said it, why that cannot be done."""
     from jobs import news as job
 
-    if problem := job.try_to_score(app):
+    problem = job.try_to_score(app)
+    if problem:
         context.warn(f"kept without a score: {problem}")
+    return problem
 
 
 @news.command("list")
@@ -98,7 +109,8 @@ def list_(
 def refresh(tickers: options.Tickers = None) -> None:
     """Ask the sources of the setting `news_sources` for the last news, of all or of some.
 
-    Ends with status 4 if a source was asked and none answered.
+    Ends with status 4 if a source was asked and none answered, and with an error if what has no
+    score cannot be scored.
     """
     from jobs import news as job
     from jobs.app import running
@@ -112,10 +124,15 @@ def refresh(tickers: options.Tickers = None) -> None:
         context.require("the news source feeds", "feedparser", extra="news")
     with running(settings, create=False) as app:
         done = job.refresh(app, tickers)
-        _score(app)
+        strangers = job.strangers(app)
+        problem = _score(app)
     for one in done:
         context.answer(one)
+    if strangers:
+        context.warn(f"not on the watchlist, and named in the settings: {_some(strangers)}")
     if not done:
         typer.echo(f"none of the tickers is one that {', '.join(settings.news_sources)} covers")
     elif not any(one.answered for one in done):
         raise typer.Exit(ProviderError.exit_code)
+    if problem:
+        raise typer.Exit(problem.exit_code)

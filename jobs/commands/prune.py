@@ -25,7 +25,9 @@ def prune(
         typer.Option(metavar="FOLDER", help="Move baselines' forecasts of long ago to files here."),
     ] = None,
 ) -> None:
-    """Drop the weights of retired models (`keep_retired_models` stay), and vacuum.
+    """Drop old news (`keep_news_days`) and weights of retired models (`keep_retired_models` stay).
+
+    Then vacuum.
 
     Forecasts and scores stay; those of backtests can be made again, and go if asked for. Of the
     methods that are there to be compared with, those that no metric reads any more can be moved to
@@ -47,6 +49,7 @@ def prune(
             )
         if archive is not None:
             _archive(app, archive.absolute())
+        context.say(f"news: {counted(job.prune_news(app), 'item')} deleted")
         for pruned in job.prune(app):
             context.say(pruned)
 

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stockbatch.config.address import LOOPBACK, Address
 from stockbatch.exceptions import ConfigurationError
+from stockbatch.text import without_secrets
 
 PREFIX = "STOCKBATCH_"
 WEEK = 7 * 24 * 60
@@ -303,12 +304,15 @@ class Settings(BaseSettings):
     @classmethod
     def _addresses(cls, feeds: tuple[str, ...]) -> tuple[str, ...]:
         for feed in feeds:
+            shown = without_secrets(feed)
             owner, equals, url = feed.partition("=")
             own = bool(equals) and "://" not in owner
             if not (url if own else feed).startswith(("http://", "https://")):
-                raise ValueError(f"{feed!r} is no URL such as https://…, nor TICKER=URL")
+                raise ValueError(f"{shown!r} is no URL such as https://…, nor TICKER=URL")
             if not own and "{ticker}" not in feed:
-                raise ValueError(f"{feed!r} names no ticker: write {{ticker}} in it, or TICKER=URL")
+                raise ValueError(
+                    f"{shown!r} names no ticker: write {{ticker}} in it, or TICKER=URL"
+                )
         return feeds
 
     @field_validator("api_address", "monitoring_address", mode="after")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from stockbatch.config import Settings
 from stockbatch.events.alpha_vantage import LeftOver
 from stockbatch.events.base import SourceSetup, american_symbol, now, symbol_at
 from stockbatch.exceptions import BadAnswer
@@ -95,7 +96,7 @@ def _make(setup: SourceSetup) -> NewsSource:
     return AlphaVantageNews(setup, table)
 
 
-def _symbol(instrument: Instrument) -> str | None:
+def _symbol(instrument: Instrument, _settings: Settings) -> str | None:
     return symbol_at(NAME, instrument) or american_symbol(instrument)
 
 

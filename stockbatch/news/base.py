@@ -1,10 +1,11 @@
 """What a source of news is, what its package says of it, and what most sources need."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stockbatch.config import Settings
 from stockbatch.events.base import Patience, SourceSetup
 from stockbatch.exceptions import ProviderError
 from stockbatch.records import Instrument, NewsItem
@@ -41,6 +42,10 @@ class NewsSource(Protocol):
         ...
 
 
+def _nobody(_settings: Settings) -> Collection[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewsKind:
     """What a package offers: how a source is made, and what it can be asked.
@@ -50,8 +55,10 @@ class NewsKind:
 
     make: Callable[[SourceSetup], NewsSource]
     """Makes a source that reads and asks nothing before it is used."""
-    symbol: Callable[[Instrument], str | None]
+    symbol: Callable[[Instrument, Settings], str | None]
     """Returns what it calls a ticker; None where it is not to be asked about it."""
+    named: Callable[[Settings], Collection[str]] = _nobody
+    """Returns the tickers that the settings name for it, which belong on the watchlist."""
     provider: str = ""
     """The provider of bars with which it shares a quota."""
 

@@ -7,13 +7,16 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
+from curl_cffi import CurlOpt
 from curl_cffi import requests as http
 
+from stockbatch.config import Settings
 from stockbatch.events.base import SourceSetup
 from stockbatch.exceptions import BadAnswer, MissingExtra, ProviderUnavailable, RateLimited
 from stockbatch.news.base import Answer, NewsKind, NewsRequest, NewsSource, in_turn
 from stockbatch.providers.pacing import TokenBucket
 from stockbatch.records import Instrument, NewsItem
+from stockbatch.text import without_secrets
 
 NAME = "feeds"
 RATE = 2.0
@@ -24,7 +27,7 @@ PLACE = "{ticker}"
 
 
 class Feeds:
-    """Feeds of RSS or Atom; `timeout` is in seconds."""
+    """Feeds of RSS or Atom; `timeout` is in seconds, of a whole answer."""
 
     def __init__(self, setup: SourceSetup, *, timeout: float = 30.0, rate: float = RATE) -> None:
         try:
@@ -33,7 +36,8 @@ class Feeds:
             raise MissingExtra(what="the source feeds", extra="news") from None
         self._parse = feedparser.parse
         self._feeds = setup.settings.news_feeds
-        self._session: Any = http.Session()
+        # Of a stream, the timeout of a request bounds only how long nothing comes.
+        self._session: Any = http.Session(curl_options={CurlOpt.TIMEOUT_MS: int(timeout * 1000)})
         self._bucket = TokenBucket(rate, waiting=setup.waiting)
         self._timeout = timeout
 
@@ -53,14 +57,18 @@ class Feeds:
         # As a stream: a text would be opened where it names a file or an address.
         found = self._parse(BytesIO(self._body(ticker, url)))
         if not found.entries and not found.get("version"):
-            raise BadAnswer(provider=NAME, ticker=ticker, reason=f"{url} is no RSS or Atom feed")
+            raise BadAnswer(
+                provider=NAME,
+                ticker=ticker,
+                reason=f"{without_secrets(url)} is no RSS or Atom feed",
+            )
         told = [_item(ticker, entry) for entry in found.entries]
         return [item for item in told if item is not None]
 
     def _body(self, ticker: str, url: str) -> bytes:
         """Return what a URL answers with; raises a ProviderError."""
         self._bucket.take()
-        told = {"provider": NAME, "ticker": ticker}
+        told, shown = {"provider": NAME, "ticker": ticker}, without_secrets(url)
         try:
             answer = self._session.get(
                 url, timeout=self._timeout, allow_redirects=False, stream=True
@@ -70,19 +78,19 @@ class Feeds:
                 for part in answer.iter_content():
                     body += part
                     if len(body) > LARGEST:
-                        reason = f"{url} has more than {LARGEST // 2**20} MiB"
+                        reason = f"{shown} has more than {LARGEST // 2**20} MiB"
                         raise BadAnswer(**told, reason=reason)
             finally:
                 answer.close()
         except OSError as error:
-            reason = f"{url}: {type(error).__name__}: {error}".partition("\n")[0][:300]
+            reason = f"{shown}: {type(error).__name__}: {error}".partition("\n")[0][:300]
             raise ProviderUnavailable(**told, reason=reason) from None
         if answer.status_code == 429:
             raise RateLimited(**told)
         if answer.status_code != 200:
             moved = answer.headers.get("Location")
-            hint = f", it has moved to {moved[:200]}" if moved else ""
-            reason = f"{url}: HTTP status {answer.status_code}{hint}"
+            hint = f", it has moved to {without_secrets(moved)[:200]}" if moved else ""
+            reason = f"{shown}: HTTP status {answer.status_code}{hint}"
             raise ProviderUnavailable(**told, reason=reason)
         return body
 
@@ -90,13 +98,18 @@ class Feeds:
 def urls_of(feeds: Sequence[str], ticker: str) -> list[str]:
     """Return the addresses of a ticker's feeds: those of all tickers, and its own."""
     found = []
-    for feed in feeds:
-        owner, equals, own = feed.partition("=")
-        if equals and "://" not in owner:
-            found += [own] if owner == ticker else []
-        else:
-            found.append(feed.replace(PLACE, quote(ticker, safe="")))
+    for owner, url in map(_owned, feeds):
+        if owner is None:
+            found.append(url.replace(PLACE, quote(ticker, safe="")))
+        elif owner == ticker:
+            found.append(url)
     return found
+
+
+def _owned(feed: str) -> tuple[str | None, str]:
+    """Return the ticker that a feed is of, None where it is one of all, and its address."""
+    owner, equals, url = feed.partition("=")
+    return (owner, url) if equals and "://" not in owner else (None, feed)
 
 
 def _item(ticker: str, entry: Any) -> NewsItem | None:
@@ -118,8 +131,14 @@ def _make(setup: SourceSetup) -> NewsSource:
     return Feeds(setup)
 
 
-def _symbol(instrument: Instrument) -> str | None:
-    return None if instrument.demo else instrument.ticker
+def _symbol(instrument: Instrument, settings: Settings) -> str | None:
+    ticker = instrument.ticker
+    return ticker if not instrument.demo and urls_of(settings.news_feeds, ticker) else None
 
 
-KIND = NewsKind(make=_make, symbol=_symbol)
+def _named(settings: Settings) -> list[str]:
+    owners = (_owned(feed)[0] for feed in settings.news_feeds)
+    return [owner for owner in owners if owner is not None]
+
+
+KIND = NewsKind(make=_make, symbol=_symbol, named=_named)

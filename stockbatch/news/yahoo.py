@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from threading import Event as Stopped
 from typing import Any
 
+from stockbatch.config import Settings
 from stockbatch.events.base import SourceSetup, symbol_at
 from stockbatch.exceptions import ProviderError
 from stockbatch.news.base import Answer, NewsKind, NewsRequest, NewsSource, in_turn
 from stockbatch.providers import registry
 from stockbatch.providers.yahoo.exchanges import PROVIDER
 from stockbatch.providers.yahoo.settings import YahooSettings
-from stockbatch.records import NewsItem
+from stockbatch.records import Instrument, NewsItem
 
 NAME = "yahoo"
 MOST = 50
@@ -102,4 +102,8 @@ def _make(setup: SourceSetup) -> NewsSource:
     return YahooNews(setup, PacedSession(bucket))
 
 
-KIND = NewsKind(make=_make, symbol=partial(symbol_at, PROVIDER), provider=PROVIDER)
+def _symbol(instrument: Instrument, _settings: Settings) -> str | None:
+    return symbol_at(PROVIDER, instrument)
+
+
+KIND = NewsKind(make=_make, symbol=_symbol, provider=PROVIDER)

@@ -78,7 +78,8 @@ def _row(
 ) -> dict[str, object]:
     title = storable(plain(item.title, LONGEST_TITLE))
     url = _url(item.url)
-    named = url or f"{published_at.isoformat()} {title}"
+    # As its source dates it: what is ahead of now would else be another item at each import.
+    named = url or f"{item.published_at.isoformat()} {title}"
     session = calendar.closing_after(published_at)
     return {
         "published_at": published_at,

@@ -25,8 +25,8 @@ from stockbatch.engine import features, inference
 from stockbatch.exceptions import RateLimited
 from stockbatch.market import sessions
 from stockbatch.providers.csv.provider import CsvFiles
-from stockbatch.records import LSTM, Event, Timing
-from stockbatch.store import events, models
+from stockbatch.records import LSTM, Event, NewsItem, Timing
+from stockbatch.store import events, instruments, models, news
 from stockbatch.store import forecasts as forecast_store
 from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
@@ -534,6 +534,24 @@ def test_news_are_imported_scored_and_listed(fresh, market, tmp_path):
     answer = fresh("--set", "news_sources=nobody", "config", "check")
     assert "nobody is not a source of news: news_sources names some of yahoo" in answer.out
     says(fresh("news", "refresh"), 2, "yahoo, alpha_vantage and feeds are there to be asked")
+    feeds = ("--set", "news_sources=feeds", "--set", "news_feeds=NOPE=http://127.0.0.1:1/")
+    answer = fresh(*feeds, "news", "refresh")
+    assert answer.err == "not on the watchlist, and named in the settings: NOPE\n"
+    assert answer.out == "none of the tickers is one that feeds covers\n"
+
+
+def test_news_that_nobody_can_score_are_kept_and_end_with_an_error(fresh, market, tmp_path):
+    fresh("tickers", "add", "AAA", "--provider", market.specification)
+    file = tmp_path / "news.csv"
+    file.write_text("symbol,published_at,title\nAAA,2024-08-01,A great day\n")
+    nobody = ("--set", "news_scorer=nobody")
+    answer = fresh(*nobody, "news", "import", file)
+    assert (answer.status, answer.out) == (2, "1 added, 0 known already\n")
+    assert answer.err.startswith("kept without a score: nobody is not a scorer: news_scorer is")
+    feeds = ("--set", "news_sources=feeds", "--set", "news_feeds=NOPE=http://127.0.0.1:1/")
+    assert fresh(*nobody, *feeds, "news", "refresh").status == 2
+    assert fresh("news", "import", file) == Answer(0, "0 added, 1 known already\n", "")
+    assert fresh(*nobody, "news", "import", file).status == 0
 
 
 # ---- runs
@@ -1173,10 +1191,15 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_model(traded, tmp_path, u
 def test_prune_says_what_it_dropped(stockbatch, use, app):
     run(app)
     use(app.settings)
+    old = datetime(2010, 1, 4, tzinfo=UTC)
+    with app.transaction() as db:
+        item = NewsItem(symbol="AAA", published_at=old, title="Old", source="x")
+        news.record(db, instruments.find(db, ["AAA"]), [item], NOW)
     answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.splitlines() == [
         "backtests: 0 forecasts, 0 scores and 0 metrics deleted",
+        "news: 1 item deleted",
         "XNYS: weights of 0 retired models dropped, 0.0 MiB",
     ]
     answer = stockbatch("prune", "--before", "2024-06-01")

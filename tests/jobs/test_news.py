@@ -147,6 +147,37 @@ def test_a_bad_line_of_json(app, importing, line, words):
     assert len(str(failure)) < 2000
 
 
+GOOD = "AAA,2024-08-01,x,,,,\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            f'{HEAD}{GOOD}AAA,2024-08-01,"y,,,,\n{GOOD}',
+            "line 3, column 1: a quote in this news item",
+        ),
+        (f'{HEAD}{GOOD}AAA,2024-08-01,"y', "line 3, column 1: a quote in this news item"),
+        (
+            f'{HEAD}{GOOD}AAA,2024-08-01,"y\n{GOOD * 60_000}',
+            "line 3, column 1: a cell of this news",
+        ),
+        (f"{HEAD}{GOOD}AAA,2024-08-01,{'m' * 2**21},,,,\n", "no row of bars or news has"),
+        ('{"title": "x"}\n{"title": "' + "m" * 2**21, "no row of bars or news has"),
+    ],
+)
+def test_of_a_file_whose_lines_nobody_can_tell_apart_nothing_is_kept(app, importing, text, words):
+    with pytest.raises(BadFile, match=words):
+        importing(text)
+    assert kept(app) == []
+
+
+def test_a_quote_within_a_title_is_none_of_the_file(app, importing):
+    text = 'symbol\tdate\ttitle\nAAA\t2024-08-01\tThe 5" disk, "so called\n'
+    assert importing(text).recorded.new == 1
+    assert kept(app, "title") == [('The 5" disk, "so called',)]
+
+
 def test_unknown_symbols_and_days_beyond_the_calendar_are_told(app, importing):
     done = importing(f"{HEAD}ZZZ,2024-08-01,x,,,,\nZZZ,no date,x,,,,\nAAA,1066-10-14,x,,,,\n")
     assert done.unknown == {"ZZZ": 2}
@@ -263,7 +294,7 @@ class Source:
 
 @pytest.fixture
 def source(app):
-    set_to(app, news_sources=("feeds",))
+    set_to(app, news_sources=("feeds",), news_feeds=("http://127.0.0.1:1/{ticker}",))
     app.news_sources["feeds"] = Source()
     return app.news_sources["feeds"]
 
@@ -305,8 +336,27 @@ def test_a_source_that_nobody_has(app):
         news.refresh(app)
 
 
-def test_a_feed_is_asked_as_the_settings_say(app):
-    set_to(app, news_sources=("feeds",), news_feeds=())
+@pytest.mark.parametrize(
+    ("feeds", "asked", "strangers"),
+    [
+        (("http://127.0.0.1:1/{ticker}",), ["AAA", "BBB", "CCC"], []),
+        (("BBB=http://127.0.0.1:1/", "NOPE=http://127.0.0.1:1/"), ["BBB"], ["NOPE"]),
+        (
+            ("http://127.0.0.1:1/{ticker}", "NOPE=http://127.0.0.1:1/"),
+            ["AAA", "BBB", "CCC"],
+            ["NOPE"],
+        ),
+    ],
+)
+def test_of_feeds_are_asked_tickers_that_have_one(app, source, feeds, asked, strangers):
+    set_to(app, news_feeds=feeds)
     (one,) = news.refresh(app)
-    assert (one.asked, one.answered, one.new) == (3, 3, 0)
+    assert (source.asked, one.asked, one.answered) == (asked, len(asked), len(asked))
+    assert news.strangers(app) == strangers
+
+
+@pytest.mark.parametrize("feeds", [(), ("NOPE=http://127.0.0.1:1/",)])
+def test_where_no_ticker_has_a_feed_nobody_is_asked(app, feeds):
+    set_to(app, news_sources=("feeds",), news_feeds=feeds)
+    assert news.refresh(app) == []
     assert registry.kind("feeds").make.__module__ == Feeds.__module__

@@ -90,12 +90,15 @@ class _Guard(io.RawIOBase):
         end = max(block.rfind(b"\n"), block.rfind(b"\r"))
         self._of_line = len(block) - end - 1 + (self._of_line if end < 0 else 0)
         if self._of_line > LONGEST_LINE:
-            self._refuse(f"this line has more than {LONGEST_LINE:,} bytes: no row of bars has")
+            self._refuse(
+                f"this line has more than {LONGEST_LINE:,} bytes: no row of bars or news has"
+            )
         if self._read > self._largest:
             self._refuse(f"there are more than {self._largest / 2**20:,.0f} MiB: split the file")
         if self._expected is not None and self._read > self._expected:
             self._refuse(
-                f"it unpacks to more than {TIMES} times its size, as no bars do: unpack it yourself"
+                f"it unpacks to more than {TIMES} times its size, as no bars or news do: unpack it"
+                " yourself"
             )
 
     def _refuse(self, reason: str) -> None:

@@ -129,8 +129,9 @@ def test_old_news_go_after_the_days_that_are_set(app):
             for age in (29, 31)
         ]
         news.record(db, watched, told, NOW)
-    list(prune.prune(app))
+    assert prune.prune_news(app) == 1
     assert fetch(app.engine, "SELECT title FROM stockbatch.news") == [{"title": "29"}]
+    assert prune.prune_news(app) == 0
 
 
 def test_a_run_under_way_is_not_disturbed(app):

@@ -174,4 +174,4 @@ def test_without_a_key_nobody_is_asked(make, vantage):
 
 def test_american_shares_are_asked_about_whoever_feeds_them():
     one = Instrument(id=1, ticker="BRK.B", symbol="brk", provider="csv:/b.csv", calendar="XNYS")
-    assert registry.kind("alpha_vantage").symbol(one) == "BRK-B"
+    assert registry.kind("alpha_vantage").symbol(one, Settings()) == "BRK-B"

@@ -1,13 +1,17 @@
 """Feeds from a loopback server."""
 
+import socket
+import threading
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import ValidationError
 
-from stockbatch.config import Settings
+from stockbatch.config import Settings, load
 from stockbatch.events.base import SourceSetup
-from stockbatch.exceptions import BadAnswer, ProviderUnavailable, RateLimited
+from stockbatch.exceptions import BadAnswer, ConfigurationError, ProviderUnavailable, RateLimited
 from stockbatch.news import feeds as feeds_module
 from stockbatch.news.base import NewsRequest
 from stockbatch.news.feeds import Feeds, urls_of
@@ -102,6 +106,27 @@ def test_what_is_no_feed_is_an_error_of_its_ticker(ask, replies, reply, kind, wo
     assert words in str(bad)
 
 
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply("not here", 404), "/BAD.xml: HTTP status 404"),
+        (Reply("<html><p>sorry</p></html>"), "/BAD.xml is no RSS or Atom feed"),
+        (Reply("x" * 2000), "/BAD.xml has more than 0 MiB"),
+        (None, "/BAD.xml: ConnectionError: "),
+    ],
+)
+def test_no_error_tells_what_is_secret_in_an_address(tmp_path, monkeypatch, reply, words):
+    monkeypatch.setattr(feeds_module, "LARGEST", 1000)
+    with serving(lambda path: reply) as port:
+        where = f"127.0.0.1:{port if reply else 1}"
+        feed = f"http://me:s3cr3t@{where}/{{ticker}}.xml?apikey=s3cr3t"
+        source = Feeds(SourceSetup(settings=Settings(home=tmp_path, news_feeds=(feed,))))
+        (bad,) = source.news([NewsRequest(symbol="BAD")])
+        source.close()
+    assert f"http://…@{where}{words}" in str(bad)
+    assert "s3cr3t" not in str(bad)
+
+
 def test_a_bomb_of_entities_is_harmless(ask, replies):
     layers = "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(9))
     text = f'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a0 "x">{layers}]>'
@@ -118,9 +143,59 @@ def test_more_than_a_feed_can_be_is_not_read_to_its_end(ask, replies, monkeypatc
     assert type(bad) is BadAnswer
 
 
+@contextmanager
+def trickling(start):
+    """Serve `start`, then a byte each twentieth of a second for ten seconds; yield the port."""
+    over = threading.Event()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(start)
+            for _ in range(200):
+                if over.wait(0.05):
+                    return
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\nName: "]
+)
+def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path, start):
+    with trickling(start) as port:
+        feed = f"http://127.0.0.1:{port}/{{ticker}}"
+        source = Feeds(
+            SourceSetup(settings=Settings(home=tmp_path, news_feeds=(feed,))), timeout=0.5
+        )
+        begun = time.monotonic()
+        (bad,) = source.news([NewsRequest(symbol="AAA")])
+        source.close()
+    assert time.monotonic() - begun < 5
+    assert type(bad) is ProviderUnavailable
+    assert "imed out" in str(bad)
+
+
 @pytest.mark.parametrize(
     "feed", ["https://e.com/all.xml", "ftp://e.com/{ticker}", "AAA=e.com", "{ticker}"]
 )
 def test_a_feed_of_nobody_is_refused(tmp_path, feed):
     with pytest.raises(ValidationError, match=r"URL|ticker"):
         Settings(home=tmp_path, news_feeds=(feed,))
+
+
+def test_nor_does_what_refuses_an_address(tmp_path):
+    with pytest.raises(ConfigurationError) as refused:
+        load(home=tmp_path, news_feeds=("https://me:s3cr3t@e.com/all.xml?key=s3cr3t",))
+    assert "https://…@e.com/all.xml' names no ticker" in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)

@@ -63,6 +63,12 @@ class TestRecord:
         told = [item(close()), item(close()), item(close() + MINUTE), item(close(), "Other")]
         assert news.record(db, [one], told, LONG_AFTER) == (3, 1, 0)
 
+    def test_what_is_dated_ahead_is_one_item_however_often_it_comes(self, db, one):
+        ahead = item(close(1))
+        assert news.record(db, [one], [ahead], close()) == (1, 0, 0)
+        assert news.record(db, [one], [ahead], close() + MINUTE) == (0, 1, 0)
+        assert kept(db, "published_at, seen_at") == [(close(), close())]
+
     @pytest.mark.parametrize(
         "url",
         [
