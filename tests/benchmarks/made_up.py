@@ -187,6 +187,8 @@ def add_history(engine: Engine) -> int:
             for query in (_SHIFTS, _RUNS, _OUTCOMES, forecasts, scores):
                 known = {name: value for name, value in about.items() if f":{name}" in query}
                 connection.execute(text(query), known)
+                # Who joins millions of rows must know that they are: else each looks through all.
+                connection.execute(text("ANALYZE stockbatch.forecasts, stockbatch.scores"))
         # None of it was noted: what was summed up before is not carried on.
         for table in ("sums", "ticker_metrics"):
             connection.execute(text(f"DELETE FROM stockbatch.{table}"))
