@@ -134,7 +134,8 @@ def alembic_config(engine: Engine) -> "Config":
     """Return the configuration with which Alembic's commands work on `engine`."""
     from alembic.config import Config
 
-    configuration = Config()
+    # Alembic takes else what was the output when it was imported, which may be closed by now.
+    configuration = Config(stdout=sys.stdout)
     configuration.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     configuration.attributes["engine"] = engine
     return configuration
