@@ -3,6 +3,7 @@
 Alembic is imported where something is to be migrated: whoever finds the schema in order is spared.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
