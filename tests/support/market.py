@@ -223,9 +223,10 @@ Facts = dict[str, dict[tuple[Any, ...], tuple[float, ...]]]
 def facts(engine: Engine, *without: str) -> Facts:
     """Return what two equal histories share: numbers by all the rest, ids and instants aside.
 
-    Tables `without` which they are equal are left out, and so is when chores were done.
+    Tables `without` which they are equal are left out, and so is when chores were done, and the sums
+    kept for the next night: of the metrics, which they are made for, the last bit is not looked at.
     """
-    left_out = {"chores", *without}
+    left_out = {"chores", "sums", *without}
     tables = {name: rows for name, rows in _tables(engine).items() if name not in left_out}
     tickers = {row["id"]: row["ticker"] for row in tables["instruments"]}
     named = ("instrument_id", "last_session", "configuration", "fingerprint")
