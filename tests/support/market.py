@@ -223,8 +223,8 @@ Facts = dict[str, dict[tuple[Any, ...], tuple[float, ...]]]
 def facts(engine: Engine, *without: str) -> Facts:
     """Return what two equal histories share: numbers by all the rest, ids and instants aside.
 
-    Tables `without` which they are equal are left out, and so is when chores were done, and the sums
-    kept for the next night: of the metrics, which they are made for, the last bit is not looked at.
+    Tables `without` which they are equal are left out, and so is when chores were done. So are the
+    sums kept for the next night: those who add them up differ in the last bit.
     """
     left_out = {"chores", "sums", *without}
     tables = {name: rows for name, rows in _tables(engine).items() if name not in left_out}
