@@ -21,8 +21,11 @@ SHORT |= {"STOPPING_SESSIONS": 15, "COMPARISON_SESSIONS": 10}
 
 
 @pytest.fixture
-def execute(tmp_path):
+def execute(tmp_path, monkeypatch):
     """Run a notebook in a kernel of its own; return the texts and the number of plots it shows."""
+
+    # Streamlit, where it was imported before, has set one that shows nothing in a notebook.
+    monkeypatch.delenv("MPLBACKEND", raising=False)
 
     def run(name):
         notebook = read(name)
