@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from jobs.app import App
 from jobs.isolation import is_of_a_ticker, told
-from jobs.refresh import source_setup
+from jobs.refresh import in_short, source_setup
 from stockbatch.exceptions import BadAnswer, BadFile, StockbatchError
 from stockbatch.news import registry
 from stockbatch.news.base import Answer, FetchedNews, NewsKind, NewsRequest, number
@@ -265,11 +265,7 @@ class Refreshed:
     def __str__(self) -> str:
         asked = counted(self.asked, "ticker")
         said = f"{self.source}: {self.answered} of {asked} answered for; {self.new} news items new"
-        if self.problems:
-            ticker, why = next(iter(self.problems.items()))
-            more = f" and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
-            said += f"; {ticker}{more}: {why}"
-        return said
+        return said + in_short(self.problems)
 
 
 def refresh(app: App, tickers: Sequence[str] | None = None) -> list[Refreshed]:

@@ -73,11 +73,16 @@ class Refreshed:
             f"{self.source}: {self.answered} of {asked} answered for; events:"
             f" {self.new} new, {self.changed} changed, {self.withdrawn} withdrawn"
         )
-        if self.problems:
-            ticker, why = next(iter(self.problems.items()))
-            more = f" and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
-            said += f"; {ticker}{more}: {why}"
-        return said
+        return said + in_short(self.problems)
+
+
+def in_short(problems: Mapping[str, str]) -> str:
+    """Return what is said behind a summary: the first of the problems by ticker, how many more."""
+    if not problems:
+        return ""
+    ticker, why = next(iter(problems.items()))
+    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"; {ticker}{more}: {why}"
 
 
 def is_due(app: App, db: Session, since: datetime) -> bool:

@@ -86,8 +86,7 @@ class KeptSums:
                     of_key[name] = values
                     continue
                 shape = (*values.shape[:2], len(self.sessions))
-                of_key[name] = of_key[name].copy() if name in of_key else np.zeros(shape)
-                of_key[name][:, :, self.wanted] = values
+                of_key.setdefault(name, np.zeros(shape))[:, :, self.wanted] = values
             whole[key] = of_key
         return whole
 

@@ -8,11 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jobs.app import App
 from jobs.daily import part_metrics
-from jobs.daily.part_metrics import Around, Summed
+from jobs.daily.part_metrics import Around, Places, Summed
 from jobs.workers.agreement import halved
 from stockbatch.market import sessions as trading
 from stockbatch.records import Instrument, Run
@@ -43,10 +42,9 @@ def sum_up(desk: Desk, order: MetricsOrder) -> Summed:
     calendar = trading.load(run.calendar, run.session)
     key = (run.id, run.owner)
     with app.transaction() as db:
-        load = partial(Around.load, db, calendar, run.session, np.array(order.wanted, np.intp))
-        around = desk.kept("metrics", key, load)
+        around = desk.kept("metrics", key, partial(Around.load, db, calendar, run.session))
         tickers = instrument_store.of(db, order.ids)
-    return part_metrics.sum_up(app, run, around, tickers)
+    return part_metrics.sum_up(app, run, around, np.array(order.wanted, np.intp), tickers)
 
 
 def share_out(
@@ -54,7 +52,7 @@ def share_out(
     run: Run,
     workers: Workers,
     parts: Sequence[Sequence[Instrument]],
-    wanted: NDArray[np.intp],
+    wanted: Places,
 ) -> tuple[list[Summed], list[Sequence[Instrument]]]:
     """Let workers sum up parts; return what they add, and the parts that none has summed up."""
     instruments: Mapping[int, Instrument] = {one.id: one for part in parts for one in part}

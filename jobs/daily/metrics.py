@@ -15,7 +15,7 @@ from jobs.daily.part_metrics import Around, Summed, load, sum_up, within
 from jobs.isolation import isolate
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.records import Instrument, Kind, Run, Sessions
-from stockbatch.store import archives, bars, bi, group_metrics, runs, sums
+from stockbatch.store import archives, bars, group_metrics, runs, sums
 from stockbatch.store import instruments as instrument_store
 from stockbatch.store import metrics as metric_store
 
@@ -43,10 +43,9 @@ def update_metrics(
             # Nothing is to be summed up. By a clock that is ahead, this session may be months off,
             # and its metrics would be the newest for as long.
             return
-        window = calendar.window(run.session, max(WINDOWS))
-        members = kept_sums.members_of(instruments, bi.groups.members(db))
-        kept = KeptSums.load(db, calendar.code, window, members)
-        around = Around.load(db, calendar, run.session, kept.wanted)
+        around = Around.load(db, calendar, run.session)
+        members = kept_sums.members_of(instruments, around.members)
+        kept = KeptSums.load(db, calendar.code, around.window, members)
     of_all: totals.Sums = {}
     of_groups: totals.Sums = {}
     notes: list[int] = []
@@ -65,12 +64,12 @@ def update_metrics(
             add(one)
     left_out = isolate(
         f"{run.calendar} {run.session} metrics",
-        lambda part: add(sum_up(app, run, around, part)),
+        lambda part: add(sum_up(app, run, around, kept.wanted, part)),
         parts,
     )
     of_all = kept.with_those(ALL, of_all)
     of_groups = kept.with_those(GROUPS, of_groups)
-    found = around.within(totals.whole(of_all, len(window), 0))
+    found = around.within(totals.whole(of_all, len(around.window), 0))
     summed = around.within(groups.of_groups(of_groups, around.members))
     with app.transaction() as db:
         runs.lock(db, run)

@@ -35,6 +35,8 @@ from stockbatch.store.ticker_metrics import Columns, Known, Table
 
 Windowed = TypeVar("Windowed", Row, group_metrics.Row)
 
+Places = NDArray[np.intp]
+"""Of sessions in a window."""
 LONGEST = max(WINDOWS)
 MOST = 0.5
 """Share of tickers that must be carried on, or be left alone, for it to pay to tell them apart."""
@@ -49,18 +51,13 @@ class Around:
     members: groups.Groups
     kept: int
     """Of so many of these sessions forecasts are still there."""
-    wanted: NDArray[np.intp]
-    """Places in the window of the sessions that sums are wanted of."""
 
     @classmethod
-    def load(
-        cls, db: Session, calendar: TradingCalendar, session: date, wanted: NDArray[np.intp]
-    ) -> Self:
+    def load(cls, db: Session, calendar: TradingCalendar, session: date) -> Self:
         """Load it as of a session."""
         sessions = calendar.window(session, LONGEST + 1)
         kept = archives.kept(db, calendar.code, sessions)
-        members = bi.groups.members(db)
-        return cls(sessions=sessions, members=members, kept=kept, wanted=wanted)
+        return cls(sessions=sessions, members=bi.groups.members(db), kept=kept)
 
     @property
     def window(self) -> Sessions:
@@ -79,7 +76,7 @@ class Around:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summed:
-    """What a part of the tickers adds to all, and to the groups, in the sessions wanted."""
+    """What a part of the tickers adds to all, and to the groups, in the sessions wanted of it."""
 
     of_all: totals.Sums
     of_groups: totals.Sums
@@ -87,18 +84,23 @@ class Summed:
     """Notes that are settled once this is stored."""
 
 
-def sum_up(app: App, run: Run, around: Around, part: Sequence[Instrument]) -> Summed:
-    """Store the metrics of some tickers, and return what they add to all."""
+def sum_up(
+    app: App, run: Run, around: Around, wanted: Places, part: Sequence[Instrument]
+) -> Summed:
+    """Store the metrics of some tickers, and return what they add to all.
+
+    Sums are wanted of sessions by their places in the window.
+    """
     with app.transaction() as db:
         known = ticker_metrics.load(db, part)
         notes = sums.noted(db, part)
     stay, go_on = _of_use(around, part, known, notes)
-    if len(around.wanted) == len(around.window) or np.mean(stay | go_on) < MOST:
+    if len(wanted) == len(around.window) or np.mean(stay | go_on) < MOST:
         of_window = load(app, part, around.window)
-        table, losses = _of_tickers(of_window, len(part)), _at(of_window, around.wanted)
+        table, losses = _of_tickers(of_window, len(part)), _at(of_window, wanted)
         stay = np.zeros(len(part), bool)
     else:
-        table, losses = _look_at_few(app, around, part, known.table, stay, go_on)
+        table, losses = _look_at_few(app, around, wanted, part, known.table, stay, go_on)
     changed = {
         key: {name: values[~stay] for name, values in of_key.items()}
         for key, of_key in table.items()
@@ -112,7 +114,7 @@ def sum_up(app: App, run: Run, around: Around, part: Sequence[Instrument]) -> Su
     of_groups = groups.sum_up_groups(losses, part, around.members)
     totals.add(of_all, totals.count_better(table, counts))
     totals.add(of_groups, groups.count_tickers(table, part, around.members))
-    return Summed(of_all=of_all, of_groups=of_groups, notes=_settled(around, known, notes))
+    return Summed(of_all=of_all, of_groups=of_groups, notes=_settled(around, wanted, known, notes))
 
 
 def _of_use(
@@ -131,13 +133,12 @@ def _of_use(
     return stay, go_on & (around.kept == len(around.sessions))
 
 
-def _settled(around: Around, known: Known, notes: Notes) -> tuple[int, ...]:
+def _settled(around: Around, wanted: Places, known: Known, notes: Notes) -> tuple[int, ...]:
     """Return the notes that nothing is left to do for; of what came meanwhile sums are wanted yet.
 
     Nor of tickers of which a later session was summed up: theirs are left as they are.
     """
-    wanted = np.isin(notes.sessions, around.window[around.wanted])
-    done = wanted | ~np.isin(notes.sessions, around.window)
+    done = np.isin(notes.sessions, around.window[wanted]) | ~np.isin(notes.sessions, around.window)
     done &= ~(known.through[notes.ticker] > around.window[-1])
     return tuple(notes.ids[done].tolist())
 
@@ -145,6 +146,7 @@ def _settled(around: Around, known: Known, notes: Notes) -> tuple[int, ...]:
 def _look_at_few(
     app: App,
     around: Around,
+    wanted: Places,
     part: Sequence[Instrument],
     known: Table,
     stay: Bools,
@@ -154,7 +156,7 @@ def _look_at_few(
 
     Of most tickers nothing is read but what changes their sums.
     """
-    places = np.unique([*around.changing, *(around.wanted + 1)])
+    places = np.unique([*around.changing, *(wanted + 1)])
     losses = load(app, part, around.sessions[places])
     *left, came = np.searchsorted(places, around.changing).tolist()
     moved, right = carried.carry_on(
@@ -163,10 +165,10 @@ def _look_at_few(
     anew = ~(stay | (go_on & right))
     counted = _of_tickers(load(app, _those(part, anew), around.window), int(anew.sum()))
     table = _joined([(known, stay), (moved, go_on & right), (_spread(counted, anew), anew)])
-    return table, _at(losses, np.searchsorted(places, around.wanted + 1))
+    return table, _at(losses, np.searchsorted(places, wanted + 1))
 
 
-def _at(losses: ByKind, places: NDArray[np.intp]) -> ByKind:
+def _at(losses: ByKind, places: Places) -> ByKind:
     return {
         key: {name: values[:, places] for name, values in of_one.items()}
         for key, of_one in losses.items()
@@ -266,7 +268,7 @@ def _of_both(
     return own, others
 
 
-def _of_those(losses: Losses, chosen: NDArray[np.bool_], averages: Averages) -> Averages:
+def _of_those(losses: Losses, chosen: Bools, averages: Averages) -> Averages:
     """Return the metrics of the chosen forecasts; `averages` are those of all."""
     of_them = of_chosen(losses, chosen)
     return averages if of_them is losses else metrics.averages(of_them)

@@ -6,10 +6,11 @@ None is imported before it is needed.
 
 from collections.abc import Iterable
 from contextlib import closing
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from stockbatch.events.base import EventSource, SourceKind, SourceSetup
-from stockbatch.exceptions import BrokenProvider, StockbatchError, UnknownSource
+from stockbatch.exceptions import StockbatchError, UnknownSource
+from stockbatch.providers import packages
 from stockbatch.records import Instrument
 
 GROUP = "stockbatch.events"
@@ -26,12 +27,9 @@ def kind(name: str) -> SourceKind:
     entry = _entries().get(name)
     if entry is None:
         raise UnknownSource(source=name or "''", known=known())
-    try:
-        found = entry.load()
-    except Exception as error:  # an import runs whatever is in somebody's module
-        raise _broken(entry, f"{type(error).__name__}: {error}") from error
+    found = packages.load(entry)
     if not isinstance(found, SourceKind):
-        raise _broken(entry, f"{entry.value} is no SourceKind")
+        raise packages.broken(entry, f"{entry.value} is no SourceKind")
     return found
 
 
@@ -44,7 +42,7 @@ def covered(name: str, watchlist: Iterable[Instrument]) -> list[tuple[str, Instr
     try:
         named = [(symbol(instrument), instrument) for instrument in watchlist]
     except Exception as error:  # somebody's code, as an import is
-        raise _broken(_entries()[name], f"{type(error).__name__}: {error}") from error
+        raise packages.broken(_entries()[name], error) from error
     return [(called, instrument) for called, instrument in named if called]
 
 
@@ -67,7 +65,7 @@ def state(name: str, setup: SourceSetup) -> str:
     except StockbatchError:
         raise
     except Exception as error:  # somebody's code, as an import is
-        raise _broken(_entries()[name], f"{type(error).__name__}: {error}") from error
+        raise packages.broken(_entries()[name], error) from error
 
 
 def known() -> str:
@@ -76,14 +74,5 @@ def known() -> str:
     return f"{', '.join(others)} and {last}"
 
 
-def _broken(entry: EntryPoint, reason: str) -> BrokenProvider:
-    package = entry.dist.name if entry.dist else "stockbatch"
-    return BrokenProvider(provider=entry.name, package=package, reason=reason)
-
-
 def _entries() -> dict[str, EntryPoint]:
-    """Return the entry points by name, ours first."""
-    entries = {entry.name: entry for entry in OURS}
-    for entry in entry_points(group=GROUP):
-        entries.setdefault(entry.name, entry)
-    return entries
+    return packages.by_name(OURS, GROUP)

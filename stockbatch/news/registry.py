@@ -5,12 +5,12 @@ Another package adds one by an entry point: of the group `stockbatch.news` a New
 is needed.
 """
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib.metadata import EntryPoint
 
-from stockbatch.exceptions import BrokenProvider, StockbatchError, UnknownNewsSource, UnknownScorer
+from stockbatch.exceptions import StockbatchError, UnknownNewsSource, UnknownScorer
 from stockbatch.news.base import NewsKind
 from stockbatch.news.scoring import Scorer
+from stockbatch.providers import packages
 
 GROUP, SCORERS = "stockbatch.news", "stockbatch.scorers"
 OURS = (
@@ -28,9 +28,9 @@ def kind(name: str) -> NewsKind:
     entries = _entries(GROUP)
     if name not in entries:
         raise UnknownNewsSource(source=name, known=", ".join(entries))
-    found = _loaded(entries[name])
+    found = packages.load(entries[name])
     if not isinstance(found, NewsKind):
-        raise _broken(entries[name], f"{entries[name].value} is no NewsKind")
+        raise packages.broken(entries[name], f"{entries[name].value} is no NewsKind")
     return found
 
 
@@ -43,31 +43,15 @@ def scorer(specification: str) -> Scorer:
     entries = _entries(SCORERS)
     if name not in entries:
         raise UnknownScorer(scorer=specification, known=", ".join(entries))
-    make = _loaded(entries[name])
+    make = packages.load(entries[name])
     try:
         found: Scorer = make(option)
     except StockbatchError:
         raise
     except Exception as error:  # somebody's code, as an import is
-        raise _broken(entries[name], f"{type(error).__name__}: {error}") from error
+        raise packages.broken(entries[name], error) from error
     return found
 
 
-def _loaded(entry: EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except Exception as error:  # an import runs whatever is in somebody's module
-        raise _broken(entry, f"{type(error).__name__}: {error}") from error
-
-
-def _broken(entry: EntryPoint, reason: str) -> BrokenProvider:
-    package = entry.dist.name if entry.dist else "stockbatch"
-    return BrokenProvider(provider=entry.name, package=package, reason=reason)
-
-
 def _entries(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name, ours first."""
-    entries = {entry.name: entry for entry in OURS if entry.group == group}
-    for entry in entry_points(group=group):
-        entries.setdefault(entry.name, entry)
-    return entries
+    return packages.by_name((entry for entry in OURS if entry.group == group), group)

@@ -7,7 +7,7 @@ ProviderKind. None is imported before it is needed, and one that cannot be keeps
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache, partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from stockbatch.exceptions import (
     ConfigurationError,
     UnknownProvider,
 )
-from stockbatch.providers import options
+from stockbatch.providers import options, packages
 from stockbatch.providers.base import BarProvider, ProviderKind, ProviderSettings, Quota, Setup
 
 GROUP = "stockbatch.providers"
@@ -123,24 +123,14 @@ def broken() -> list[BrokenProvider]:
 
 @cache  # reading what every installed package says of itself takes long
 def _entries() -> dict[str, EntryPoint]:
-    """Return the entry points by name, ours first."""
-    entries = {entry.name: entry for entry in OURS}
-    for entry in entry_points(group=GROUP):
-        entries.setdefault(entry.name, entry)
-    return entries
+    return packages.by_name(OURS, GROUP)
 
 
 def _kind(entry: EntryPoint) -> ProviderKind:
     """Import what an entry point names; raises BrokenProvider."""
-    package = entry.dist.name if entry.dist else "stockbatch"
-    try:
-        kind = entry.load()
-    except Exception as error:  # an import runs whatever is in somebody's module
-        reason = f"{type(error).__name__}: {error}"
-        raise BrokenProvider(provider=entry.name, package=package, reason=reason) from error
+    kind = packages.load(entry)
     if not isinstance(kind, ProviderKind):
-        reason = f"{entry.value} is no ProviderKind"
-        raise BrokenProvider(provider=entry.name, package=package, reason=reason)
+        raise packages.broken(entry, f"{entry.value} is no ProviderKind")
     return kind
 
 
