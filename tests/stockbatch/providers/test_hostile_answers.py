@@ -245,6 +245,9 @@ def test_no_number_of_a_file_is_misread(tmp_path_factory, rows, delimiter):
         table = read(path)
     except BadFile as error:
         line, column = error.values["line"], error.values["column"]
+        if line - 2 == len(rows):  # no row says anything
+            assert all(math.isnan(number(cell)) for cells in rows for cell in cells)
+            return
         cell = rows[line - 2][("open", "high", "low", "close").index(column)]
         assert commas or "," in cell or cell == "x"
         return
