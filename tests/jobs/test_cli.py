@@ -58,6 +58,7 @@ COMMANDS = (
     *(("models", name) for name in ("list", "show", "promote", "rollback")),
     *(("models", name) for name in ("export", "inputs")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
+    *(("teams", name) for name in ("add", "list", "url", "remove")),
     *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary", "backup", "restore")),
     *(("config", name) for name in ("show", "check", "template")),
 )
