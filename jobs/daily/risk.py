@@ -182,27 +182,21 @@ def _of_exposure(values: Floats) -> Floats:
 
 def _of_tickers(around: _Around, part: Sequence[Instrument], ways: Ways) -> Iterator[RiskForecast]:
     made = risk.distribution(ways)
-    for row, one in enumerate(part):
-        if one.id in around.forecast:
-            subject = Subject(SubjectKind.TICKER, None, one.id)
-            yield _forecast(around, subject, made, row, _too_few(made, row))
+    for row in np.flatnonzero(np.isfinite(made.quantiles[:, 0])).tolist():
+        yield _forecast(around, Subject(SubjectKind.TICKER, None, part[row].id), made, row)
 
 
 def _of_groups(around: _Around, sums: Sums) -> Iterator[RiskForecast]:
+    """Yield what is simulated of groups of which enough members are forecast."""
     forecast = [
-        [m.id for m in of_one if m.id in around.forecast] for of_one in around.groups.values()
+        [m.id for m in group if m.id in around.forecast] for group in around.groups.values()
     ]
-    made = risk.distribution(
-        sums.of_groups(np.array([max(len(ids), 1) for ids in forecast], float))
-    )
+    made = risk.distribution(sums.of_groups(np.array(list(map(len, forecast)), float)))
     for row, ((kind, name), ids) in enumerate(zip(around.groups, forecast, strict=True)):
-        of_all = len(around.groups[kind, name])
-        few = len(ids) < risk.LEAST_OF_A_GROUP * of_all or not ids
-        reason = f"only {len(ids)} of {counted(of_all, 'ticker')} are forecast" if few else ""
-        equal = [1 / len(ids)] * len(ids) if ids else []
-        yield _forecast(
-            around, Subject(kind, name), made, row, reason or _too_few(made, row), ids, equal
-        )
+        enough = len(ids) >= risk.LEAST_OF_A_GROUP * len(around.groups[kind, name])
+        if enough and np.isfinite(made.quantiles[row, 0]):
+            equal = [1 / len(ids)] * len(ids)
+            yield _forecast(around, Subject(kind, name), made, row, members=ids, weights=equal)
 
 
 def _of_portfolios(around: _Around, sums: Sums) -> Iterator[RiskForecast]:
@@ -217,10 +211,10 @@ def _of_portfolios(around: _Around, sums: Sums) -> Iterator[RiskForecast]:
             Subject(SubjectKind.PORTFOLIO, one.name),
             made,
             row,
-            _lacking(around, one) or _too_few(made, row, "that all its tickers have"),
-            ids,
-            _of_exposure(values).tolist() if whole else None,
-            float(np.abs(values).sum()) if whole else None,
+            reason=_lacking(around, one) or _too_few(made, row),
+            members=ids,
+            weights=_of_exposure(values).tolist() if whole else None,
+            exposure=float(np.abs(values).sum()) if whole else None,
         )
 
 
@@ -240,14 +234,13 @@ def _lacking(around: _Around, portfolio: _Portfolio) -> str:
     return ""
 
 
-def _too_few(made: Distribution, row: int, which: str = "") -> str:
+def _too_few(made: Distribution, row: int) -> str:
     """Return why there are too few sessions to simulate from; empty: there are enough."""
     sessions = int(made.sessions[row])
     if sessions >= risk.FEWEST:
         return ""
-    return " ".join(
-        filter(None, (counted(sessions, "past session"), which, f"known, {risk.FEWEST} are needed"))
-    )
+    known = counted(sessions, "past session")
+    return f"{known} known of all its tickers, and {risk.FEWEST} are needed"
 
 
 def _forecast(
@@ -255,7 +248,8 @@ def _forecast(
     subject: Subject,
     made: Distribution,
     row: int,
-    reason: str,
+    *,
+    reason: str = "",
     members: Sequence[int] | None = None,
     weights: Sequence[float] | None = None,
     exposure: float | None = None,

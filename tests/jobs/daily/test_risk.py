@@ -185,7 +185,7 @@ def test_too_little_history_is_said(app, hold, monkeypatch):
     hold(HELD)
     run(app)
     found = of_portfolio(app, session(1))
-    assert found["reason"] == "130 past sessions that all its tickers have known, 250 are needed"
+    assert found["reason"] == "130 past sessions known of all its tickers, and 250 are needed"
     assert fetch(app.engine, "SELECT * FROM bi.risk") == []
 
 
