@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs import portfolios, watchlist
 from jobs.daily import risk as step
+from jobs.replay.backtest import backtest
 from stockbatch import database, metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods import risk
@@ -294,6 +295,37 @@ def test_where_nothing_is_forecast_nothing_is_told(app, monkeypatch):
     monkeypatch.setattr(step.risk_store, "forecast", lambda *_: set())
     run(app)
     assert fetch(app.engine, "SELECT * FROM stockbatch.risk_forecasts") == []
+
+
+def test_a_backtest_tells_what_the_nights_would_have_told(app, market, hold, monkeypatch):
+    monkeypatch.setattr(step, "SESSIONS_AT_ONCE", 2)
+    hold(HELD, session(1))
+    market.drop("BBB", session(2))
+    list(backtest(app, CODE, ORIGIN, session(4)))
+    for offset in range(5):
+        run(app, session(offset))
+    query = (
+        "SELECT session, subject, level_pct, value_at_risk_pct, expected_shortfall_pct, exposure,"
+        " score_status, actual_return_pct, is_breach, members, simulations FROM bi.risk"
+        " WHERE kind = '{}' AND session < :last ORDER BY session, subject, level_pct"
+    )
+    late, past = (
+        fetch(app.engine, query.format(kind), last=session(4)) for kind in ("late", "backtest")
+    )
+    assert len(past) == len(late) == 3 * (4 * 3 - 1 + 1)
+    for one, other in zip(past, late, strict=True):
+        for column, value in one.items():
+            if isinstance(value, float):
+                assert value == pytest.approx(other[column], rel=1e-9), column
+            else:
+                assert value == other[column], (column, one, other)
+    reasons = fetch(
+        app.engine,
+        "SELECT session FROM bi.portfolio_forecasts WHERE kind = 'backtest' AND reason IS NOT NULL",
+    )
+    assert [row["session"] for row in reasons] == [session(3)]
+    kinds = fetch(app.engine, "SELECT DISTINCT kind FROM bi.risk_backtests ORDER BY kind")
+    assert [row["kind"] for row in kinds] == ["backtest", "late"]
 
 
 def test_quantiles_are_of_the_levels_of_forecasts():
