@@ -45,7 +45,9 @@ def tell_risk(app: App, run: Run, calendar: TradingCalendar) -> int:
     """
     score_risk(app, run, calendar)
     sum_up_risk(app, run, calendar)
-    return _tell_from(app, run, calendar, [run.session], Kind.LIVE)
+    with app.transaction() as db:
+        method = headlines.of(db, calendar.next(run.session))
+    return _tell_from(app, run, calendar, [run.session], method, Kind.LIVE)
 
 
 def tell_past_risk(app: App, run: Run, calendar: TradingCalendar, origins: Sessions) -> int:
@@ -53,21 +55,28 @@ def tell_past_risk(app: App, run: Run, calendar: TradingCalendar, origins: Sessi
 
     From the forecasts that there are of them, by the headline of now.
     """
+    with app.transaction() as db:
+        method = headlines.order(db)[0]
     told = 0
     for start in range(0, len(origins), SESSIONS_AT_ONCE):
+        app.checkpoint()
         part = [as_date(origin) for origin in origins[start : start + SESSIONS_AT_ONCE]]
-        told += _tell_from(app, run, calendar, part, Kind.BACKTEST)
+        told += _tell_from(app, run, calendar, part, method, Kind.BACKTEST)
     score_risk(app, run, calendar, calendar.next(as_date(origins[0])))
     sum_up_risk(app, run, calendar)
     return told
 
 
 def _tell_from(
-    app: App, run: Run, calendar: TradingCalendar, origins: Sequence[date], kind: Kind
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    origins: Sequence[date],
+    method: str,
+    kind: Kind,
 ) -> int:
     """Tell the risk of the sessions after some origins in a row; return how much of it is new."""
     with app.transaction() as db:
-        method = headlines.of(db, calendar.next(origins[-1]))
         runs.lock(db, run)
         widths.update(db, calendar.code, method)
     with app.transaction() as db:
