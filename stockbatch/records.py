@@ -190,6 +190,13 @@ LABELS = (GroupKind.TAG, GroupKind.WATCHLIST)
 """Kinds of groups of which a ticker may be in any number."""
 
 
+class SubjectKind(StrEnum):
+    """What risk is told of, beside the groups of GroupKind."""
+
+    TICKER = "ticker"
+    PORTFOLIO = "portfolio"
+
+
 class ScoreStatus(StrEnum):
     """What became of a forecast; a masked one's return is not to be trusted."""
 

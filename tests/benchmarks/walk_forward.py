@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stockbatch import metrics
 from stockbatch.config import Settings
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
@@ -80,6 +81,8 @@ class Walk:
     """Whether the ticker had left its base."""
     shrinkage: Floats
     dissimilarity: Floats
+    half_widths: Floats
+    """Half the 80 % width of the combination before calibration, (tickers, sessions)."""
     bases: list[TrainedModel] = field(default_factory=list)
     trained: list[TrainedModel] = field(default_factory=list)
     """Every ticker model, whether it came into use or not."""
@@ -242,6 +245,7 @@ def walk(
         own=np.zeros(shape, np.bool_),
         shrinkage=np.full(shape, np.nan),
         dissimilarity=np.full(shape, np.nan),
+        half_widths=np.full(shape, np.nan),
     )
     models = _Models()
     for start, stop in _blocks(first, last, settings):
@@ -359,6 +363,8 @@ def _forecast(
     for name, calibration in ((ALONE, alone), (CALIBRATED, network)):
         result.quantiles[name][:, targets] = calibration.quantiles
         result.points[name][:, targets] = calibration.log_return
+    low, high = metrics.interval(stated[COMBINED].uncalibrated(), 80)
+    result.half_widths[:, targets] = (high - low) / 2
     result.shrinkage[:, targets] = network.shrinkage
     result.dissimilarity[:, targets] = network.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
@@ -396,4 +402,5 @@ def _only(whole: Walk, test: slice) -> Walk:
         own=whole.own[:, test],
         shrinkage=whole.shrinkage[:, test],
         dissimilarity=whole.dissimilarity[:, test],
+        half_widths=whole.half_widths[:, test],
     )
