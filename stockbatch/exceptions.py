@@ -45,6 +45,7 @@ StockbatchError
 │   ├── BadSymbol
 │   ├── BadName
 │   ├── UnknownGroup
+│   ├── UnknownPortfolio
 │   ├── NoInstruments
 │   ├── TooFewBars
 │   └── NothingToReport
@@ -334,6 +335,10 @@ class BadName(InstrumentError):
 
 class UnknownGroup(InstrumentError):
     """There is no group {group}{hint}: 'stockbatch tickers groups' lists them"""
+
+
+class UnknownPortfolio(InstrumentError):
+    """There is no portfolio {portfolio}: 'stockbatch portfolios list' shows them"""
 
 
 class NoInstruments(InstrumentError):
