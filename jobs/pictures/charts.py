@@ -22,6 +22,7 @@ from jobs.pictures.drawing import (
     candles,
     colours_of,
     day,
+    day_wide,
     event_marks,
     fan,
     legend,
@@ -334,8 +335,8 @@ def risk(data: pd.DataFrame) -> Layers:
         tip("actual_result", "profit or loss", "+,.2f"),
     ]
     base = alt.Chart(data).encode(x=session_axis())
-    bars = base.mark_bar(color=SKY, opacity=0.7).encode(
-        x=session_axis("yearmonthdate(session)"), y=returns, tooltip=read
+    bars = base.mark_bar(size=day_wide(data), color=SKY, opacity=0.7).encode(
+        y=returns, tooltip=read
     )
     limit = base.mark_line(
         color=VERMILION, strokeDash=[4, 2], point=alt.OverlayMarkDef(size=12, color=VERMILION)

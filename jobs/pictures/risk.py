@@ -16,6 +16,7 @@ ABOUT = (
     "of each ticker were held."
 )
 PLOTTED_LEVEL = max(OFTEN)
+UNTOLD = "its risk has not been told yet"
 EXPECTED, EARLY = "as expected", "too early to tell"
 MANY, FEW = "too many breaches", "too few breaches"
 CLUSTERED, LARGER = "breaches in clusters", "larger losses than told"
@@ -87,8 +88,8 @@ PORTFOLIOS: Columns = {
     "interval": BAR,
     "exposure": amount("exposure", about="What is held and what is owed, added up.", wide=True),
     "currency": text("in", wide=True, once=True),
+    "kind": text("kind", wide=True, once=True),
     "reason": text("why there is no forecast", prose=True, wide=True),
-    **MADE,
 }
 GROUPS: Columns = {
     "subject": text("group"),
@@ -142,11 +143,14 @@ TOLD: Columns = {
 }
 
 
-def with_interval(data: pd.DataFrame) -> pd.DataFrame:
-    """Return forecasts of portfolios with the ends of their intervals as one value, `interval`."""
+def rows_of(data: pd.DataFrame) -> pd.DataFrame:
+    """Return forecasts of portfolios with what PORTFOLIOS needs beside their own columns."""
     ends = [f"return_{end}_pct" for end in ("low_95", "low_80", "high_80", "high_95")]
     rows = [tuple(row) for row in data[ends].to_numpy(float)]
-    return data.assign(interval=pd.Series(rows, index=data.index, dtype=object))
+    return data.assign(
+        interval=pd.Series(rows, index=data.index, dtype=object),
+        reason=data["reason"].where(data["session"].notna(), UNTOLD),
+    )
 
 
 def by_level(row: Row) -> pd.DataFrame:

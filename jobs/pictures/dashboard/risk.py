@@ -54,7 +54,7 @@ def _portfolios(data: pd.DataFrame) -> None:
         return
     names = list(data["portfolio"])
     if len(names) > 1:
-        listing(risk.with_interval(data), risk.PORTFOLIOS, file="portfolios", link=_portfolio_page)
+        listing(risk.rows_of(data), risk.PORTFOLIOS, file="portfolios", link=_portfolio_page)
     asked = st.query_params.get("portfolio")
     if asked and asked not in names:
         st.warning("There is no portfolio of the name in the address.")
@@ -185,4 +185,5 @@ def _how_well() -> None:
     for name, rows in parts.items():
         if len(rows):
             st.markdown(f"**{name}**")
-            listing(rows, risk.TOLD, file=f"risk-told-of-{name.lower()}")
+            link = page_of if name == "Tickers" else None
+            listing(rows, risk.TOLD, file=f"risk-told-of-{name.lower()}", link=link)

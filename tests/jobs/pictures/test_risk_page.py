@@ -54,6 +54,11 @@ def test_a_portfolio_comes_first_with_its_levels_in_percent_and_money(open_page,
     assert [row["portfolio"] for row in portfolios] == ["Ours", HOSTILE, "New"]
     assert portfolios[0]["value at risk, 5\N{NO-BREAK SPACE}%"] == "2.00 %"
     assert portfolios[0]["shortfall, 1\N{NO-BREAK SPACE}%"] == "3.60 %"
+    assert [row["why there is no forecast"] for row in portfolios] == [
+        "",
+        "there is no forecast of <CCC>",
+        risk.UNTOLD,
+    ]
     assert figures(app)["Exposure"] == "10,000.00 USD"
     assert figures(app)["80 % interval"] == "−1.2 to +1.3 %"
     assert figures(app)["95 % interval"] == "−2.4 to +2.5 %"
