@@ -30,7 +30,7 @@ CALLED: dict[str, tuple[str, ...]] = {
     "from": ("from", "from day", "date", "since"),
 }
 """What files call a column, best name first."""
-QUANTITY = re.compile(r"[+-]?\d{1,12}(\.\d{1,12})?")
+QUANTITY = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,12})?")
 """No separators: 1,000 is one in some countries and a thousand in others."""
 NAMED = 5
 """Tickers that a reason names."""

@@ -301,6 +301,7 @@ class MoveReason(StrEnum):
     """Which way its own price and the market went."""
     TURNOVER = "turnover"
     REPORTS = "reports"
+    NEWS = "news"
     LSTM = "lstm"
     """What the network adds."""
     CALIBRATION = "calibration"

@@ -19,13 +19,15 @@ WAITING = 20
 """Sessions that a forecast waits for the bars of what it is made of."""
 
 
-def score_risk(app: App, run: Run, calendar: TradingCalendar) -> int:
+def score_risk(app: App, run: Run, calendar: TradingCalendar, first: date | None = None) -> int:
     """Score the risk told of sessions up to the run's; return the number of scores.
+
+    They begin with `first`, by default the last WAITING ones.
 
     What came of each ticker is told by its own scores. A portfolio waits until all of its tickers
     have one, a group until half have.
     """
-    first = as_date(calendar.window(run.session, WAITING)[0])
+    first = first or as_date(calendar.window(run.session, WAITING)[0])
     with app.transaction() as db:
         pending = risk.pending(db, calendar.code, first, run.session)
         ids = {member for one in pending for member in one.members}

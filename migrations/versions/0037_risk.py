@@ -1,7 +1,7 @@
 """Keep portfolios, how far they, groups and tickers may fall, and how well that was told.
 
 Revision ID: 0037
-Revises: 0035
+Revises: 0036
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0037"
-down_revision = "0035"
+down_revision = "0036"
 branch_labels = None
 depends_on = None
 

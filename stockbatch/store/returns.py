@@ -42,7 +42,7 @@ class Returns(NamedTuple):
     log_returns: Floats
     """Dividends included, (tickers, sessions), NaN where unknown or not to be trusted."""
     has_bar: NDArray[np.bool_]
-    """Whether the last session has a usable bar, (tickers,)."""
+    """Whether there is a usable bar, (tickers, sessions)."""
 
 
 def load(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Returns:
@@ -76,4 +76,4 @@ def load(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> 
     returns[row, column] = np.nan
     back = (values[:, 0] == 1) & (column + 1 < shape[1])  # the way back is none either
     returns[row[back], column[back] + 1] = np.nan
-    return Returns(returns, np.isfinite(close[:, -1]))
+    return Returns(returns, np.isfinite(close))
