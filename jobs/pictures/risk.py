@@ -153,6 +153,15 @@ def rows_of(data: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def silent(data: pd.DataFrame) -> list[str]:
+    """Return a sentence on each portfolio without a forecast."""
+    return [
+        f"No forecast of {row['portfolio']}: {row['reason']}."
+        for row in rows_of(data).to_dict("records")
+        if not pd.isna(row["reason"])
+    ]
+
+
 def by_level(row: Row) -> pd.DataFrame:
     """Return a row per level of what was told of one ticker, group or portfolio."""
     return pd.DataFrame(
