@@ -1,4 +1,4 @@
-"""Model and report for Power BI and the data sources for Tableau name what schema `bi` has.
+"""Model and report for Power BI, and the guide for Tableau, name what schema `bi` has.
 
 Neither program is at hand here. Microsoft's own library reads and writes the model's files as they
 are (see deployment/powerbi/README.md); the tests below read them by their indentation.
@@ -8,12 +8,10 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from xml.etree import ElementTree
 
 import pytest
 
 from deployment.powerbi import build as powerbi
-from deployment.tableau import build as tableau
 from stockbatch.store.bi import dictionary
 from tests.support.places import ROOT
 
@@ -27,15 +25,6 @@ POWERBI_TYPES = {
     "double precision": "double",
     "date": "dateTime",
     "timestamp with time zone": "dateTime",
-}
-TABLEAU_TYPES = {
-    "text": "string",
-    "boolean": "boolean",
-    "integer": "integer",
-    "bigint": "integer",
-    "double precision": "real",
-    "date": "date",
-    "timestamp with time zone": "datetime",
 }
 
 
@@ -109,10 +98,9 @@ def columns_of(table):
     return table.of("column")
 
 
-def test_files_are_those_that_the_programs_write():
-    for builder in (powerbi, tableau):
-        for path, content in builder.files().items():
-            assert (builder.FOLDER / path).read_text(encoding="utf-8") == content, path
+def test_files_are_those_that_the_program_writes():
+    for path, content in powerbi.files().items():
+        assert (powerbi.FOLDER / path).read_text(encoding="utf-8") == content, path
     in_model = {str(file.relative_to(MODEL)) for file in MODEL.rglob("*.tmdl")}
     assert in_model == powerbi.files().keys()
     report = {
@@ -120,8 +108,6 @@ def test_files_are_those_that_the_programs_write():
         for file in REPORT.rglob("*.json")
     }
     assert report == powerbi.report_files()
-    sources = {file.name for file in tableau.FOLDER.glob("*.tds")}
-    assert sources == tableau.files().keys()
 
 
 def test_every_table_is_loaded_from_columns_that_a_view_has(model, bi):
@@ -436,23 +422,16 @@ def test_the_theme_is_where_the_report_looks_for_it():
 # ---- Tableau
 
 
-def test_tableau_sources_have_the_columns_of_their_view(bi):
-    for file in tableau.FOLDER.glob("*.tds"):
-        root = ElementTree.parse(file).getroot()
-        (relation,) = root.iter("relation")
-        view = file.stem
-        assert (relation.get("table"), relation.get("type")) == (f"[bi].[{view}]", "table")
-        (named,) = root.iter("named-connection")
-        assert relation.get("connection") == named.get("name")
-        assert named.find("connection").get("class") == "postgres"
-        fields = {field.get("name").strip("[]"): field for field in root.findall("column")}
-        stored = {n: f for n, f in fields.items() if f.find("calculation") is None}
-        assert {n: f.get("datatype") for n, f in stored.items()} == {
-            name: TABLEAU_TYPES[kind] for name, kind in bi[view].items()
-        }
-        for name, of_one in fields.items():
-            calculation = of_one.find("calculation")
-            if calculation is not None:
-                used = set(re.findall(r"\[(\w+)\]", calculation.get("formula")))
-                assert used
-                assert used <= bi[view].keys(), name
+def test_the_guide_for_tableau_names_views_and_columns_that_there_are(bi):
+    guide = (DEPLOYMENT / "tableau" / "README.md").read_text(encoding="utf-8")
+    views = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|.*\| (`.*) \|$", guide, re.MULTILINE)))
+    columns = {column for view in bi.values() for column in view}
+    assert len(set(views) - columns) > 12
+    assert set(views) <= bi.keys() | columns
+    used = set(
+        re.findall(r"\[(\w+)\]", "".join(re.findall(r"```text\n(.*?)```", guide, re.DOTALL)))
+    )
+    assert {"method", "kind", "inside_80"} <= used
+    assert used | set(re.findall(r"`(inside_\d+|direction_hit)`", guide)) <= (
+        bi["forecast_history"].keys()
+    )
