@@ -38,7 +38,7 @@ def part(of: int, number: int = 1) -> int:
 
 def report() -> dict[str, Json]:
     """Return the content of every file that is JSON, by its path below the report's folder."""
-    pages = [overview(), ticker(), accuracy()]
+    pages = [overview(), ticker(), accuracy(), risk()]
     made: dict[str, Json] = {
         "definition/report.json": {
             "$schema": f"{SCHEMAS}/report/1.0.0/schema.json",
@@ -385,6 +385,112 @@ def tickers() -> Visual:
             "Accuracy[is_headline]": "true",
             "Accuracy[window_sessions]": "60L",
         },
+        width=WIDTH,
+        height=300,
+    )
+
+
+# ---- risk
+
+
+def risk() -> Page:
+    return Page(
+        name="risk",
+        title="Risk",
+        rows=[
+            [
+                slicer("Risk[subject_kind]", "Of a", is_one=True, width=part(4)),
+                slicer("Risk[subject]", "Name", is_one=True, width=part(4)),
+                slicer("Risk[level_pct]", "Level, %", is_one=True, width=part(4)),
+                slicer(
+                    "Risk[kind]",
+                    "Forecasts",
+                    is_one=True,
+                    order=("Risk[kind]", "Descending"),
+                    width=part(4),
+                ),
+            ],
+            [losses_told(), exposures()],
+            [may_lose()],
+            [told()],
+            [notice(f"Losses are above 0, in percent of the gross exposure. {NOTICE}")],
+        ],
+    )
+
+
+def losses_told() -> Visual:
+    return chart(
+        "lineChart",
+        "Value at risk, expected shortfall, and the return that came",
+        "Sessions[session]",
+        [f"Risk[{name}]" for name in ("Value at risk", "Expected shortfall", "Actual result")],
+        width=part(2),
+        height=300,
+    )
+
+
+def exposures() -> Visual:
+    columns = {
+        "portfolio": "Portfolio",
+        "quantity": "Quantity",
+        "close": "Last close",
+        "value": "Value",
+        "exposure_pct": "Of the exposure",
+        "currency": "Currency",
+    }
+    return table(
+        "What portfolios hold",
+        ["Instruments[ticker]", *(f"Portfolios[{name}]" for name in columns)],
+        names={f"Portfolios[{name}]": words for name, words in columns.items()},
+        order=("Portfolios[portfolio]", "Ascending"),
+        width=part(2),
+        height=300,
+    )
+
+
+def may_lose() -> Visual:
+    columns = {
+        "subject_kind": "Of a",
+        "subject": "Name",
+        "level_pct": "Level, %",
+        "value_at_risk_pct": "Value at risk",
+        "expected_shortfall_pct": "Expected shortfall",
+        "value_at_risk": "In the currency",
+        "currency": "Currency",
+        "members": "Members",
+        "kind": "Forecasts",
+    }
+    return table(
+        "How much may be lost in sessions to come, the largest share first",
+        ["Sessions[session]", *(f"Risk[{name}]" for name in columns)],
+        names={f"Risk[{name}]": words for name, words in columns.items()},
+        order=("Risk[value_at_risk_pct]", "Descending"),
+        only={"Risk[score_status]": "'open'"},
+        ignores=("Risk[subject_kind]", "Risk[subject]", "Risk[kind]"),
+        width=WIDTH,
+        height=300,
+    )
+
+
+def told() -> Visual:
+    columns = {
+        "subject_kind": "Of a",
+        "subject": "Name",
+        "kind": "Forecasts",
+        "level_pct": "Level, %",
+        "sessions": "Sessions",
+        "breaches": "Breaches",
+        "breach_pct": "Breaches, %",
+        "kupiec_p": "Kupiec p",
+        "christoffersen_p": "Christoffersen p",
+        "z2": "Z2",
+    }
+    return table(
+        "How well it was told, in the last 250 sessions: a small p says that the level is wrong",
+        [f"Risk backtests[{name}]" for name in columns],
+        names={f"Risk backtests[{name}]": words for name, words in columns.items()},
+        order=("Risk backtests[kupiec_p]", "Ascending"),
+        only={"Risk backtests[window_sessions]": "250L"},
         width=WIDTH,
         height=300,
     )

@@ -191,7 +191,7 @@ def check_dax(model, dax):
 
 def test_what_grows_is_refreshed_by_month_where_updated_at_says_so(model, bi):
     refreshed = {name for name, table in model.items() if "refreshPolicy" in table.text}
-    assert refreshed == {"Reasons", "Forecasts", "Prices", "Outcomes", "Training"}
+    assert refreshed == {"Reasons", "Forecasts", "Prices", "Outcomes", "Risk", "Training"}
     for name in refreshed:
         (policy,) = [c for c in model[name].children if c.line == "refreshPolicy"]
         partition = model[name].of("partition")[name]
