@@ -12,6 +12,7 @@ import yaml
 from deployment.superset.accuracy import accuracy
 from deployment.superset.datasets import DATASETS, Json, identity
 from deployment.superset.overview import overview
+from deployment.superset.risk import risk
 from deployment.superset.ticker import ticker
 
 FOLDER = Path(__file__).parent / "export"
@@ -28,7 +29,7 @@ DATABASE: Json = {
     "uuid": identity("database", "stockbatch"),
     "version": "1.0.0",
 }
-DASHBOARDS = (overview, ticker, accuracy)
+DASHBOARDS = (overview, ticker, accuracy, risk)
 METADATA = {"version": "1.0.0", "type": "Dashboard", "timestamp": "2026-01-01T00:00:00+00:00"}
 
 

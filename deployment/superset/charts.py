@@ -182,11 +182,12 @@ def summary(
     *,
     order: str,
     ascending: bool = False,
+    params: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Chart:
     """Return a row per group, with numbers: SQL and format of each by its name."""
     asked = {name: metric(name, sql) for name, (sql, _) in metrics.items()}
-    params = {
+    given = {
         "query_mode": "aggregate",
         "groupby": list(by),
         "metrics": list(asked.values()),
@@ -194,13 +195,14 @@ def summary(
         "order_desc": not ascending,
         "column_config": {name: _formatted(form) for name, (_, form) in metrics.items()},
         **TABLE,
+        **(params or {}),
     }
     query = {
         "columns": list(by),
         "metrics": list(asked.values()),
         "orderby": [[asked[order], ascending]],
     }
-    return Chart(title=title, kind="table", dataset=dataset, params=params, query=query, **more)
+    return Chart(title=title, kind="table", dataset=dataset, params=given, query=query, **more)
 
 
 def marked(column: str, operator: str, value: float, code: str) -> Json:
@@ -219,7 +221,14 @@ def _form(column: str) -> str:
         return SIGNED
     if column.endswith("_pct") or column == "move_ratio":
         return PERCENTAGE
-    return MONEY if PRICE.search(column) else ""
+    if PRICE.search(column) or column in (
+        "exposure",
+        "expected_shortfall",
+        "value",
+        "value_at_risk",
+    ):
+        return MONEY
+    return ""
 
 
 def _formatted(form: str) -> Json:

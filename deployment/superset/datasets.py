@@ -23,6 +23,7 @@ NAMES = {
     "deviation_pct": "off by, points",
     "dm_p_value": "DM p value",
     "event_date": "its day",
+    "exposure_pct": "of the exposure %",
     "expected_move_pct": "expected move ± %",
     "forecast_close": "forecast",
     "is_current": "current",
@@ -35,6 +36,8 @@ NAMES = {
     "probability_of_move_5_pct": "P(beyond 5 %) %",
     "probability_of_rise_pct": "P(rise) %",
     "share_better_pct": "tickers better %",
+    "subject": "name",
+    "subject_kind": "of a",
     "skill_vs_ewma_pct": "skill vs EWMA %",
     "skill_vs_garch_pct": "skill vs GARCH %",
     "skill_vs_har_pct": "skill vs HAR %",
@@ -108,6 +111,7 @@ def _query(sql: str) -> str:
     return dedent(sql).strip()
 
 
+AGO = Column("", "", "sessions_ago", "bigint", "1: the newest session, 2: the one before")
 SECTOR = "coalesce(i.sector, 'no sector') AS sector"
 """A filter on it would lose the tickers without one."""
 
@@ -142,7 +146,7 @@ PRICES = Dataset(
         SELECT *, row_number() OVER (PARTITION BY ticker ORDER BY session DESC) AS sessions_ago
         FROM bi.price_and_forecast
     """),
-    more=(Column("", "", "sessions_ago", "bigint", "1: the newest session, 2: the one before"),),
+    more=(AGO,),
 )
 SHOWN = Dataset(
     name="shown_forecasts",
@@ -195,7 +199,34 @@ TICKERS = Dataset(
     """),
     more=(of("interval_coverage", "coverage_pct"), of("interval_coverage", "deviation_pct")),
 )
+RISK = Dataset(
+    name="risk",
+    view="risk",
+    sql=_query("""
+        SELECT *, subject_kind || ': ' || subject AS whole_name, dense_rank() OVER (
+            PARTITION BY subject_kind, subject ORDER BY session DESC
+        ) AS sessions_ago
+        FROM bi.risk
+    """),
+    more=(Column("", "", "whole_name", "text", "the subject with its kind"), AGO),
+)
+NEXT_RISK = Dataset(
+    name="next_risk",
+    view="risk",
+    sql=_query("""
+        SELECT r.*
+        FROM bi.risk AS r
+        JOIN (
+            SELECT calendar, max(session) AS session
+            FROM bi.risk
+            GROUP BY calendar
+        ) AS newest USING (calendar, session)
+    """),
+)
+RISK_BACKTESTS = Dataset(name="risk_backtests", view="risk_backtests")
+PORTFOLIOS = Dataset(name="portfolios", view="portfolios")
 DATASETS = (
     *(NEXT_SESSION, EVENTS_AHEAD, FRESHNESS, PRICES, SHOWN, LOSSES),
     *(ACCURACY, COVERAGE, LEADERBOARD, TICKERS),
+    *(RISK, NEXT_RISK, RISK_BACKTESTS, PORTFOLIOS),
 )

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time
 import pytest
 from sqlalchemy import text
 
-from jobs import watchlist
+from jobs import portfolios, watchlist
 from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.methods import har
@@ -22,6 +22,10 @@ def reader(make_lasting_app, tmp_path_factory):
     market.multiply("CCC", 0.6, session(-20), date.max)
     market.split("BBB", 4, session(-40))
     app = make_lasting_app(market)
+    statement = tmp_path_factory.mktemp("portfolios") / "own.csv"
+    lines = [f"Own,{ticker},10,{session(-30)}" for ticker in ("AAA", "BBB")]
+    statement.write_text("\n".join(["portfolio,ticker,quantity,from", *lines]))
+    assert portfolios.import_(app, statement).failures == ()
     watchlist.tag(app, ["AAA", "CCC"], [(GroupKind.SECTOR, "Energy"), (GroupKind.TAG, "value")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(har, "FEWEST_SAMPLES", 100)  # three tickers have fewer than it asks for

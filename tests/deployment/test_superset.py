@@ -27,7 +27,13 @@ CHARTS = [
 ]
 UNKNOWN = {"mean of 200"}
 """The market of the tests is younger."""
-MAY_BE_EMPTY = {"Why a move is other than usual, the most unusual first"}
+MAY_BE_EMPTY = {
+    "Why a move is other than usual, the most unusual first",
+    # Of fewer than 250 sessions no risk is told; .ci/superset has more, and lets none be empty.
+    "Next session, the largest value at risk first",
+    "Value at risk, shortfall and the loss that came, %",
+    "How well it was told, in the last 250 sessions",
+}
 
 
 def written(folder):
@@ -135,7 +141,7 @@ def test_a_chart_is_filled(reader, dashboard, chart):
     assert set(params.get("column_config", {})) <= set(names)
     assert {one["column"] for one in params.get("conditional_formatting", ())} <= set(names)
     for n, name in enumerate(names):
-        if name in dashboard.colours.keys() - UNKNOWN:
+        if found and name in dashboard.colours.keys() - UNKNOWN:
             assert any(row[n] is not None for row in found), name
 
 
