@@ -128,50 +128,52 @@ def _check(
         for id_, (line, _) in lines.items():
             first, one = first or by_id[id_], by_id[id_]
             if (one.calendar, one.currency) != (first.calendar, first.currency):
-                reason = (
-                    f"{_told(one)}, {_told(first)}: a portfolio has one exchange calendar and one"
-                    " currency"
-                )
-                portfolio.failures.append(line.refuse("ticker", reason))
+                reason = f"{_told(one)}, {_told(first)}: a portfolio has one exchange calendar"
+                portfolio.failures.append(line.refuse("ticker", f"{reason} and one currency"))
+    if not portfolio.failures and (bad := _left_out(portfolio, before, by_id)):
+        portfolio.failures.append(bad)
+
+
+def _left_out(
+    portfolio: _Portfolio,
+    before: Mapping[date, Mapping[int, float]],
+    by_id: Mapping[int, Instrument],
+) -> BadFile | None:
+    """Return the first statement that says nothing of what is held then; None: there is none."""
     held: dict[int, date] = {}
     for day in sorted({*before, *portfolio.days}):
-        said = {id_: quantity for id_, (_, quantity) in portfolio.days.get(day, {}).items()}
-        # What was stated of the same day before is there until it is said to be gone.
+        lines = portfolio.days.get(day, {})
         old = before.get(day, {})
-        stated = said if day in portfolio.days else old
+        stated = {id_: quantity for id_, (_, quantity) in lines.items()} or old
+        # What was stated of the same day before is there until it is said to be gone.
         held |= {id_: day for id_, quantity in old.items() if quantity and id_ not in held}
         lacking = {id_: since for id_, since in held.items() if id_ not in stated}
-        if lacking and day in portfolio.days:
-            line = next(iter(portfolio.days[day].values()))[0]
-            reason = f"{_those(lacking, by_id)} not in the statement of {day}"
-            portfolio.failures.append(line.refuse("from", _ask(reason)))
-        elif lacking:
-            since = next(iter(lacking.values()))
-            line = next(line for id_, (line, _) in portfolio.days[since].items() if id_ in lacking)
-            reason = f"{_those(lacking, by_id)} not in the later statement of {day}"
-            portfolio.failures.append(line.refuse("ticker", _ask(reason)))
-        if portfolio.failures:
-            return
+        if lacking and lines:
+            line, _ = next(iter(lines.values()))
+            return line.refuse("from", _ask(lacking, by_id, f"the statement of {day}"))
+        if lacking:
+            id_, since = next(iter(lacking.items()))
+            line, _ = portfolio.days[since][id_]
+            return line.refuse("ticker", _ask(lacking, by_id, f"the later statement of {day}"))
         held = {
-            id_: held.get(id_, day) if id_ not in said else day
+            id_: day if id_ in lines else held.get(id_, day)
             for id_, quantity in stated.items()
             if quantity
         }
+    return None
 
 
 def _told(one: Instrument) -> str:
     return f"{one.ticker} trades on {one.calendar} in {one.currency or 'an unknown currency'}"
 
 
-def _those(lacking: Mapping[int, date], by_id: Mapping[int, Instrument]) -> str:
-    """Return which tickers are held, since when, as the beginning of a sentence."""
+def _ask(lacking: Mapping[int, date], by_id: Mapping[int, Instrument], statement: str) -> str:
+    """Return which tickers are held, since when, and in what statement they are lacking."""
     names = [f"{by_id[id_].ticker} (from {since} on)" for id_, since in lacking.items()]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more} {'are' if len(names) > 1 else 'is'} held, and"
-
-
-def _ask(reason: str) -> str:
-    return f"{reason}: give a line with the quantity, 0 if none is held any more"
+    held = f"{', '.join(names[:NAMED])}{more} {'are' if len(names) > 1 else 'is'} held"
+    ask = "give a line with the quantity, 0 if none is held any more"
+    return f"{held}, and not in {statement}: {ask}"
 
 
 # ---- a file

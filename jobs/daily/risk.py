@@ -17,13 +17,11 @@ from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods import risk
 from stockbatch.methods.risk import Distribution, Sums, Ways
 from stockbatch.records import Floats, GroupKind, Instrument, Kind, Run, Sessions, SubjectKind
-from stockbatch.store import bi, headlines, holdings, instruments, returns, runs
+from stockbatch.store import bi, headlines, holdings, instruments, returns, runs, widths
 from stockbatch.store import risk as risk_store
-from stockbatch.store import widths as width_store
 from stockbatch.store.holdings import Position
 from stockbatch.store.returns import Returns
 from stockbatch.store.risk import RiskForecast, Subject
-from stockbatch.store.widths import Widths
 from stockbatch.text import counted
 
 log = logging.getLogger(__name__)
@@ -47,7 +45,9 @@ def tell_risk(app: App, run: Run, calendar: TradingCalendar) -> int:
     """
     score_risk(app, run, calendar)
     sum_up_risk(app, run, calendar)
-    return _tell_from(app, run, calendar, [run.session], Kind.LIVE)
+    with app.transaction() as db:
+        method = headlines.of(db, calendar.next(run.session))
+    return _tell_from(app, run, calendar, [run.session], method, Kind.LIVE)
 
 
 def tell_past_risk(app: App, run: Run, calendar: TradingCalendar, origins: Sessions) -> int:
@@ -55,28 +55,35 @@ def tell_past_risk(app: App, run: Run, calendar: TradingCalendar, origins: Sessi
 
     From the forecasts that there are of them, by the headline of now.
     """
+    with app.transaction() as db:
+        method = headlines.order(db)[0]
     told = 0
     for start in range(0, len(origins), SESSIONS_AT_ONCE):
+        app.checkpoint()
         part = [as_date(origin) for origin in origins[start : start + SESSIONS_AT_ONCE]]
-        told += _tell_from(app, run, calendar, part, Kind.BACKTEST)
+        told += _tell_from(app, run, calendar, part, method, Kind.BACKTEST)
     score_risk(app, run, calendar, calendar.next(as_date(origins[0])))
     sum_up_risk(app, run, calendar)
     return told
 
 
 def _tell_from(
-    app: App, run: Run, calendar: TradingCalendar, origins: Sequence[date], kind: Kind
+    app: App,
+    run: Run,
+    calendar: TradingCalendar,
+    origins: Sequence[date],
+    method: str,
+    kind: Kind,
 ) -> int:
     """Tell the risk of the sessions after some origins in a row; return how much of it is new."""
     with app.transaction() as db:
-        method = headlines.of(db, calendar.next(origins[-1]))
         runs.lock(db, run)
-        width_store.update(db, calendar.code, method)
+        widths.update(db, calendar.code, method)
     with app.transaction() as db:
         around = _Around.load(db, calendar, origins, method)
-    for part, found, widths in _parts(app, around):
+    for part, found in _parts(app, around):
         for night in around.nights:
-            _add(around, night, part, found, widths)
+            _add(around, night, part, found)
     told = 0
     for night in around.nights:
         _finish(around, night)
@@ -136,8 +143,8 @@ class _Around:
     method: str
     sessions: Sessions
     """Up to the last origin."""
-    widths: Widths
-    """Of these, and of the session after."""
+    widths: Floats
+    """Half those stated of these and of the session after, (tickers, sessions + 1)."""
     nights: Sequence[_Night]
 
     @classmethod
@@ -157,7 +164,7 @@ class _Around:
             groups=groups,
             method=method,
             sessions=sessions,
-            widths=Widths(db, calendar.code, method, np.append(sessions, after)),
+            widths=widths.load(db, calendar.code, method, watched, np.append(sessions, after)),
             nights=[night for night in nights if night.forecast],
         )
 
@@ -198,20 +205,21 @@ def _groups(
     return {key: of_one for key, of_one in members.items() if of_one}
 
 
-def _parts(app: App, around: _Around) -> Iterator[tuple[slice, Returns, Floats]]:
-    """Yield the places of some tickers, their returns, and half the widths stated of them."""
+def _parts(app: App, around: _Around) -> Iterator[tuple[slice, Returns]]:
+    """Yield the places of some tickers, and their returns."""
     for start in range(0, len(around.tickers) if around.nights else 0, AT_ONCE):
         app.checkpoint()
         part = slice(start, start + AT_ONCE)
         with app.transaction() as db:
             found = returns.load(db, around.tickers[part], around.sessions)
-        yield part, found, around.widths.of(around.tickers[part])
+        yield part, found
 
 
-def _add(around: _Around, night: _Night, part: slice, found: Returns, widths: Floats) -> None:
+def _add(around: _Around, night: _Night, part: slice, found: Returns) -> None:
     """Tell of some tickers, and add them to the groups and portfolios they are in."""
     until = around.until(night)
-    ways = risk.outcomes(found.log_returns[:, until], widths[:, until.start : until.stop + 1])
+    stated = around.widths[part, until.start : until.stop + 1]
+    ways = risk.outcomes(found.log_returns[:, until], stated)
     ids = [one.id for one in around.tickers[part]]
     forecast = found.has_bar[:, until.stop - 1] & np.array([id_ in night.forecast for id_ in ids])
     ways = Ways(*(np.where(forecast[:, None], way, np.nan) for way in ways))

@@ -59,33 +59,25 @@ def update(db: Session, calendar: str, method: str) -> None:
     db.execute(_UPDATE, {"calendar": calendar, "method": method})
 
 
-class Widths:
-    """What a method has stated of all tickers of a calendar, session by session."""
-
-    def __init__(self, db: Session, calendar: str, method: str, sessions: Sessions) -> None:
-        span = {"first": sessions[0].item(), "last": sessions[-1].item()}
-        self._count = len(sessions)
-        with cursor_of(db, binary=True) as cursor:
-            cursor.execute(_LOAD, {"calendar": calendar, "method": method, **span})
-            found = cursor.fetchall()
-        days = np.array([day for day, _, _ in found], "datetime64[D]")
-        places, known = columns(sessions, days)
-        self._by_session = [
-            (int(place), _elements(ids, ">i4"), _elements(halves, ">f8"))
-            for place, is_known, (_, ids, halves) in zip(places, known, found, strict=True)
-            if is_known
-        ]
-
-    def of(self, instruments: Sequence[Instrument]) -> Floats:
-        """Return those of some tickers, (tickers, sessions), NaN where none is stated."""
-        ids = np.array([one.id for one in instruments])
-        order = np.argsort(ids)
-        halves = np.full((len(ids), self._count), np.nan)
-        for place, stated, widths in self._by_session:
-            at = np.searchsorted(ids, stated, sorter=order).clip(max=len(ids) - 1)
-            mine = ids[order[at]] == stated
-            halves[order[at[mine]], place] = widths[mine]
-        return halves
+def load(
+    db: Session, calendar: str, method: str, instruments: Sequence[Instrument], sessions: Sessions
+) -> Floats:
+    """Return what a method stated of tickers, (tickers, sessions), NaN where it stated nothing."""
+    span = {"first": sessions[0].item(), "last": sessions[-1].item()}
+    with cursor_of(db, binary=True) as cursor:
+        cursor.execute(_LOAD, {"calendar": calendar, "method": method, **span})
+        found = cursor.fetchall()
+    ids = np.array([instrument.id for instrument in instruments], np.int64)
+    order = np.argsort(ids)
+    halves = np.full((len(sessions), len(ids)), np.nan)
+    places, known = columns(sessions, np.array([day for day, _, _ in found], "datetime64[D]"))
+    for place, is_known, (_, stated, widths) in zip(places, known, found, strict=True):
+        if is_known and len(ids):
+            wanted = _elements(stated, ">i4")
+            at = np.searchsorted(ids, wanted, sorter=order).clip(max=len(ids) - 1)
+            mine = ids[order[at]] == wanted
+            halves[place, order[at[mine]]] = _elements(widths, ">f8")[mine]
+    return halves.T
 
 
 def _elements(sent: bytes, kind: str) -> NDArray[np.float64]:

@@ -245,7 +245,7 @@ def test_widths_follow_the_ledger(app):
     with app.transaction() as db:
         watched = instruments.active(db, CODE)
         widths.update(db, CODE, COMBINED)  # nothing is new
-        found = widths.Widths(db, CODE, COMBINED, sessions).of(watched[::-1])
+        found = widths.load(db, CODE, COMBINED, watched[::-1], sessions)
         raw = forecasts.past_quantiles(db, watched[::-1], sessions, COMBINED)
     low, high = metrics.interval(raw, 80)
     assert np.isfinite(found).sum() == 9
