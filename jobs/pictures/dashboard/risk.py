@@ -21,6 +21,7 @@ from stockbatch.store.bi.risk import LEVELS
 from stockbatch.text import counted
 
 EVERYTHING = "all tickers"
+PORTFOLIOS, GROUPS, TICKERS = "Portfolios", "Groups", "Tickers"
 PLOTTED = 250
 
 
@@ -44,7 +45,7 @@ def show() -> None:
 
 def _portfolios(data: pd.DataFrame) -> None:
     """Show all portfolios beside each other, and all of one."""
-    st.subheader("Portfolios")
+    st.subheader(PORTFOLIOS)
     if data.empty:
         nothing(
             "There is no portfolio.",
@@ -115,7 +116,7 @@ def _history(name: str, data: pd.DataFrame) -> None:
 
 def _groups(data: pd.DataFrame) -> None:
     if not data.empty:
-        st.subheader("Groups")
+        st.subheader(GROUPS)
         listing(data, risk.GROUPS, file="risk-of-groups")
 
 
@@ -123,7 +124,7 @@ def _tickers(data: pd.DataFrame) -> None:
     """Show the tickers that the visitor looks for, the largest shortfall first."""
     if data.empty:
         return
-    st.subheader(f"Tickers, session {data['session'].max():%Y-%m-%d}")
+    st.subheader(f"{TICKERS}, session {data['session'].max():%Y-%m-%d}")
     if data["is_demo"].all():
         st.warning(DEMONSTRATION)
     elif not data["is_current"].astype(bool).any():
@@ -165,25 +166,26 @@ def _how_well() -> None:
         )
     st.caption(KINDS[kind])
     data = read(bi.risk.backtests, kind, window)
-    data = risk.judged(data[data["level_pct"] == level])
-    data = data.sort_values("kupiec_p", na_position="last", kind="stable")
-    is_ticker = data["subject_kind"] == SubjectKind.TICKER
-    tickers = data[is_ticker]
-    parts = {
-        "Portfolios": data[data["subject_kind"] == SubjectKind.PORTFOLIO],
-        "Groups": data[~is_ticker & (data["subject_kind"] != SubjectKind.PORTFOLIO)],
-        "Tickers": own_or_demo(tickers) if len(tickers) else tickers,
-    }
-    counts = {
-        f"{name} as expected": f"{(rows['verdict'] == risk.EXPECTED).sum()} of {len(rows)}"
-        for name, rows in parts.items()
-        if len(rows)
-    }
-    figures(counts)
+    parts = _parts(risk.judged(data[data["level_pct"] == level]))
+    figures(
+        {
+            f"{name} as expected": f"{(rows['verdict'] == risk.EXPECTED).sum()} of {len(rows)}"
+            for name, rows in parts.items()
+        }
+    )
     with st.expander("What the words mean"):
         st.markdown(risk.VERDICTS)
     for name, rows in parts.items():
-        if len(rows):
-            st.markdown(f"**{name}**")
-            link = page_of if name == "Tickers" else None
-            listing(rows, risk.TOLD, file=f"risk-told-of-{name.lower()}", link=link)
+        st.markdown(f"**{name}**")
+        link = page_of if name == TICKERS else None
+        listing(rows, risk.TOLD, file=f"risk-told-of-{name.lower()}", link=link)
+
+
+def _parts(data: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of portfolios, groups and tickers, the least probable of each first."""
+    data = data.sort_values("kupiec_p", na_position="last", kind="stable")
+    of = data["subject_kind"].map({SubjectKind.PORTFOLIO: PORTFOLIOS, SubjectKind.TICKER: TICKERS})
+    of = of.fillna(GROUPS)
+    parts = {name: data[of == name] for name in (PORTFOLIOS, GROUPS, TICKERS)}
+    parts[TICKERS] = own_or_demo(parts[TICKERS])
+    return {name: rows for name, rows in parts.items() if len(rows)}
