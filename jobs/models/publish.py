@@ -33,10 +33,12 @@ CHAMPION = "champion"
 MODEL_TAG, WEIGHTS_TAG = "stockbatch.model", "stockbatch.weights_sha256"
 FILES_TAG = "stockbatch.files"
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
-LOSSES = (*("initial_loss", "comparison_loss", "base_loss", "champion_loss", "gain", "gain_error"),)
+LOSSES = ("initial_loss", "comparison_loss", "base_loss", "champion_loss", "gain", "gain_error")
 """What is one number of a training, beside its curves."""
 FACTS = ("first_session", "last_session", "seed", "tickers", "best_epoch")
-TOLD = (*("kind", "calendar", "ticker", "parent_id", "fingerprint", "reason", "verdict", "demo"),)
+"""What becomes a parameter, beside the settings of the network."""
+TOLD = ("kind", "calendar", "ticker", "parent_id", "fingerprint", "reason", "verdict", "demo")
+"""What becomes a tag."""
 MOST_METRICS, PAGE = 1000, 1000
 """In one request."""
 Key = tuple[str, str]
