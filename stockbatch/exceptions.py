@@ -87,6 +87,7 @@ StockbatchError
 │   ├── NoFit
 │   ├── TrainingFailed
 │   ├── TrainingOverdue
+│   ├── NotPublished
 │   └── UnsuitableHeadline
 ├── WorkerError
 │   ├── UnsuitableWorker
@@ -536,6 +537,11 @@ class TrainingFailed(ModelError):
 
 class TrainingOverdue(ModelError):
     """Training was ended because the forecasts were due"""
+
+
+class NotPublished(ModelError):
+    """{url} did not take all models: {reason}; what it has taken stays, the same command goes on
+    from there"""
 
 
 class UnsuitableHeadline(ModelError):
