@@ -32,6 +32,7 @@ from jobs.commands.headline import headline
 from jobs.commands.history import backfill, retry, runs
 from jobs.commands.models import models
 from jobs.commands.news import news
+from jobs.commands.portfolios import portfolios
 from jobs.commands.providers import providers
 from jobs.commands.prune import prune
 from jobs.commands.quality import quality
@@ -50,7 +51,10 @@ UNEXPECTED = 70
 
 PANELS: dict[str, tuple[Any, ...]] = {
     "Forecasts": (demo, run, status, forecasts, accuracy, runs, doctor),
-    "Watchlist and bars": (tickers, watchlists, events, news, providers, fetch, quality),
+    "Watchlist and bars": (
+        *(tickers, watchlists, portfolios, events, news),
+        *(providers, fetch, quality),
+    ),
     "By itself": (daemon, schedule, pause, resume, retry, backfill, alerts, cluster),
     "For others to see": (dashboard, report, export, api, tokens, teams),
     "Models": (models, headline, backtest, tune),

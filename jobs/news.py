@@ -48,11 +48,21 @@ LONGEST_CELL = 2**20
 """Characters of a cell, as many as a line may have; of a title the beginning is kept."""
 
 
+@dataclass(slots=True)
+class Contents:
+    """What the lines of a file are: items, failures, or of symbols that nobody knows."""
+
+    items: list[NewsItem] = field(default_factory=list)
+    failures: list[BadFile] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+    """Lines by symbol."""
+
+
 class Imported(NamedTuple):
     """What became of the lines of a file."""
 
     recorded: Recorded
-    failures: tuple[BadFile, ...]
+    failures: Sequence[BadFile]
     unknown: Mapping[str, int]
     """Lines by a symbol that is not on the watchlist."""
 
@@ -67,8 +77,27 @@ def import_(app: App, file: Path) -> Imported:
     seen_at = app.clock()
     with app.transaction() as db:
         watched = instruments.active(db)
-    names = _names(watched)
-    items, failures, unknown = list[NewsItem](), list[BadFile](), Counter[str]()
+    found = read(file, _names(watched), seen_at)
+    with app.transaction() as db:
+        recorded = news.record(db, watched, found.items, seen_at, history=True)
+    return Imported(recorded, found.failures, found.unknown)
+
+
+def _names(watched: Sequence[Instrument]) -> dict[str, str]:
+    """Return tickers by what they may be called: their own names go before their providers'."""
+    return {i.symbol: i.ticker for i in watched} | {i.ticker: i.ticker for i in watched}
+
+
+# ---- a file
+
+
+def read(file: Path, names: Mapping[str, str], seen_at: datetime) -> Contents:
+    """Return what is in a file, `names` being tickers by what they may be called.
+
+    Raises UnreadableFile, and BadFile where there are no headings, a line is too long, or a quote
+    is not closed.
+    """
+    found = Contents()
     for line in _lines(file):
         try:
             if isinstance(line, BadFile):
@@ -79,22 +108,12 @@ def import_(app: App, file: Path) -> Imported:
             ticker = names.get(symbol) or names.get(symbol.upper())
             ticker = ticker or names.get(of_american_class(symbol.upper(), sure=True) or "")
             if ticker is None:
-                unknown[symbol[:64]] += 1
+                found.unknown[symbol[:64]] += 1
             else:
-                items.append(_item(line, ticker, seen_at))
+                found.items.append(_item(line, ticker, seen_at))
         except BadFile as error:
-            failures.append(error)
-    with app.transaction() as db:
-        recorded = news.record(db, watched, items, seen_at, history=True)
-    return Imported(recorded, tuple(failures), unknown)
-
-
-def _names(watched: Sequence[Instrument]) -> dict[str, str]:
-    """Return tickers by what they may be called: their own names go before their providers'."""
-    return {i.symbol: i.ticker for i in watched} | {i.ticker: i.ticker for i in watched}
-
-
-# ---- a file
+            found.failures.append(error)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ StockbatchError
 │   ├── BadSymbol
 │   ├── BadName
 │   ├── UnknownGroup
+│   ├── UnknownPortfolio
 │   ├── NoInstruments
 │   ├── TooFewBars
 │   └── NothingToReport
@@ -360,6 +361,10 @@ class BadName(InstrumentError):
 
 class UnknownGroup(InstrumentError):
     """There is no group {group}{hint}: 'stockbatch tickers groups' lists them"""
+
+
+class UnknownPortfolio(InstrumentError):
+    """There is no portfolio {portfolio}: 'stockbatch portfolios list' shows them"""
 
 
 class NoInstruments(InstrumentError):

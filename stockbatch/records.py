@@ -190,6 +190,13 @@ LABELS = (GroupKind.TAG, GroupKind.WATCHLIST)
 """Kinds of groups of which a ticker may be in any number."""
 
 
+class SubjectKind(StrEnum):
+    """What risk is told of, beside the groups of GroupKind."""
+
+    TICKER = "ticker"
+    PORTFOLIO = "portfolio"
+
+
 class ScoreStatus(StrEnum):
     """What became of a forecast; a masked one's return is not to be trusted."""
 
@@ -294,6 +301,7 @@ class MoveReason(StrEnum):
     """Which way its own price and the market went."""
     TURNOVER = "turnover"
     REPORTS = "reports"
+    NEWS = "news"
     LSTM = "lstm"
     """What the network adds."""
     CALIBRATION = "calibration"

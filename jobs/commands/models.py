@@ -58,7 +58,8 @@ def list_(
         number("gain on base", _gain),
     ]
     known = [row._asdict() for row in rows]
-    tables.show(counted(len(known), "model"), columns, known, NAMES, layout, wide=wide)
+    title = f"{counted(len(known), 'model')} of {network}"
+    tables.show(title, columns, known, NAMES, layout, wide=wide)
 
 
 def _used(row: Row) -> str | None:

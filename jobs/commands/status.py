@@ -24,6 +24,7 @@ def status(layout: options.Format = "table", wide: options.Wide = False) -> None
     settings = context.settings()
     with running(settings, create=False) as app, app.transaction() as db:
         facts = [("database", database.redacted(app.engine.url)), *totals(db).items()]
+        facts.append(("network", settings.model.network))
         facts.append(("events", refresh.freshness(db, settings, app.clock())))
         good = accuracy.summary(accuracy.found(db, None, accuracy.WINDOW))
         facts += [("accuracy", one) for one in good]

@@ -18,6 +18,7 @@ from jobs.daily.forecast import make_forecasts
 from jobs.daily.hold import hold_forecasts
 from jobs.daily.ledger import carry_out
 from jobs.daily.metrics import update_metrics
+from jobs.daily.risk import tell_risk
 from jobs.daily.score import score_forecasts
 from jobs.isolation import isolate, told
 from stockbatch.market import sessions
@@ -172,6 +173,9 @@ def _take_steps(app: App, job: _DailyJob, run: Run) -> bool:
                     shared=shared,
                 )
                 log.info("%s: forecasts made for %d tickers", name, len(instruments))
+        with _step(app, run, "risk"):
+            told = tell_risk(app, run, calendar)
+            log.info("%s: risk told of %d tickers, groups and portfolios", name, told)
         with _step(app, run, "metrics"):
             update_metrics(app, run, calendar, shared)
     return True

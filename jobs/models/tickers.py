@@ -29,7 +29,7 @@ from stockbatch.records import (
     TrainedModel,
     Verdict,
 )
-from stockbatch.store import bars, events, forecasts, models, promotions, scores
+from stockbatch.store import bars, events, forecasts, models, news, promotions, scores
 
 LAST_TRY = 3
 """From this try of a run on, what fails for all tickers is done without, and the run ends."""
@@ -85,7 +85,7 @@ class Trained:
 def load_material(
     app: App, run: Run, tickers: Sequence[Instrument], sessions: Sessions, market: Market
 ) -> Material:
-    """Load bars and what was known of reports, as the run knew it, where it is one."""
+    """Load bars and what was known of reports and news, as the run knew it, where it is one."""
     # By the sessions, not by the clock: that may have been set back meanwhile.
     calendar = trading.load(run.calendar, trading.as_date(sessions[-1]))
     with app.transaction() as db:
@@ -98,7 +98,10 @@ def load_material(
             app.settings.events_assumed_sessions,
             as_run=run.id is not None,
         )
-    return prepare(tickers, panel, market, reports)
+        told = None
+        if app.settings.model.news:
+            told = news.load(db, tickers, sessions, calendar, as_run=run.id is not None)
+    return prepare(tickers, panel, market, reports, told)
 
 
 def load(

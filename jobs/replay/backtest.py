@@ -18,6 +18,7 @@ from jobs.app import App
 from jobs.daily.choice import require_bars
 from jobs.daily.fetch import fetch_bars
 from jobs.daily.metrics import AT_ONCE, update_history, update_metrics
+from jobs.daily.risk import tell_past_risk
 from jobs.daily.score import score_forecasts
 from jobs.isolation import isolate
 from jobs.models.base import loading, train_base
@@ -88,6 +89,8 @@ def backtest(
             lambda part: score_forecasts(app, closing, calendar, part),
             (chosen[start : start + AT_ONCE] for start in range(0, len(chosen), AT_ONCE)),
         )
+        app.on_event("backtest: risk")
+        tell_past_risk(app, closing, calendar, origins)
         update_history(app, closing, calendar, calendar.next(first))
         update_metrics(app, closing, calendar)
 

@@ -48,7 +48,7 @@ def expanded(path: Path) -> Path:
     return found
 
 
-_LATER = ("optimizer", "weight_decay", "loss")
+_LATER = ("optimizer", "weight_decay", "loss", "news")
 """Engine settings there were none of when models were first stored."""
 
 
@@ -101,6 +101,9 @@ class ModelSettings(BaseModel):
     )
     loss: Literal["pinball", "smoothed_pinball"] = Field(
         "pinball", description="what training makes small; the pinball loss stops and compares"
+    )
+    news: bool = Field(
+        False, description="whether har_events, and so combined, looks at news of tickers"
     )
 
     def for_base(self) -> "ModelSettings":

@@ -34,6 +34,10 @@ OLDEST_SERVER = 15
 STATEMENT_TIMEOUT = {"owner": "0", "writer": "10min", "reader": "60s", "api": "30s"}
 IDLE_TIMEOUT = {"owner": "0", "writer": "5min", "reader": "0", "api": "0"}
 """In a transaction: whoever is suspended in one holds what the next has to write no longer."""
+PLANS = {"api": "auto"} | dict.fromkeys(("owner", "writer", "reader"), "force_custom_plan")
+"""From its eleventh time on a question may be answered by a plan for any values. Where all bars are
+final, such a plan takes those that are not quarantined for none: a second became a quarter of an
+hour. Of one ticker, asked for a thousand times a second, it is planning that takes longest."""
 LOCK_TIMEOUT = "10s"
 KEEPALIVES = {"idle": "30", "interval": "10", "count": "3"}
 """Seconds, seconds and number: a machine or a network that is gone is noticed within a minute, by
@@ -157,6 +161,7 @@ def _prepare(connection: psycopg.Connection[Any], role: Role, address: URL) -> N
         **_PINNED,
         "statement_timeout": STATEMENT_TIMEOUT[role],
         "idle_in_transaction_session_timeout": IDLE_TIMEOUT[role],
+        "plan_cache_mode": PLANS[role],
     }
     connection.execute(_CONFIGURE, [list(values), list(values.values())])
     # Once, when the connection is made: every transaction on it then has that role.

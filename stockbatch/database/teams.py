@@ -60,6 +60,9 @@ SHOWN = {
     "next_session_forecast": _OWN,
     "outcomes": _OWN,
     "price_and_forecast": _OWN,
+    # Of a group or portfolio there is no ticker.
+    "risk": _OWN,
+    "risk_backtests": _OWN,
     "sentiment": _OWN,
     "sessions": _OF_CALENDAR,
     "splits": _OWN,
@@ -70,6 +73,8 @@ WITHHELD = {
     "alerts": "their subjects and messages name any ticker",
     "archives": "folders are for whoever runs the jobs",
     "group_accuracy": "sums up, as of the last run, tickers that need not be the team's",
+    "portfolio_forecasts": "reasons name any ticker",
+    "portfolios": "what somebody holds is for those who hold it",
     "run_history": "messages name any ticker",
 }
 """By view of `bi`: why no team sees it."""

@@ -14,7 +14,7 @@ from stockbatch.engine.features import Features
 from stockbatch.market.adjustments import moves
 from stockbatch.market.jumps import jump_findings, jumps
 from stockbatch.market.sessions import as_date
-from stockbatch.records import Finding, Instrument, Market, Panel, Reports, cut
+from stockbatch.records import Finding, Instrument, Market, News, Panel, Reports, cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class Material:
     features: Features
     market: Market
     reports: Reports
+    news: News | None
+    """None: nobody asks for it."""
     jumped: NDArray[np.bool_]
     """True for returns too large to be trusted at once, (tickers, sessions)."""
     findings: tuple[tuple[Finding, ...], ...]
@@ -43,6 +45,7 @@ class Material:
             cut(self.panel, slice(sessions)),
             cut(self.market, slice(sessions)),
             cut(self.reports, slice(sessions)),
+            self.news and cut(self.news, slice(sessions)),
         )
 
     def cut(self, sessions: slice) -> "Material":
@@ -53,6 +56,7 @@ class Material:
             features=cut(self.features, sessions),
             market=cut(self.market, sessions),
             reports=cut(self.reports, sessions),
+            news=self.news and cut(self.news, sessions),
             jumped=self.jumped[:, sessions].copy(),
         )
 
@@ -82,10 +86,11 @@ def prepare(
     panel: Panel,
     market: Market,
     reports: Reports | None = None,
+    news: News | None = None,
 ) -> Material:
     """Derive returns, masks and features from a panel that ends at the origin.
 
-    `market` and `reports` are of the same sessions; without the latter nothing is known of any.
+    `market`, `reports` and `news` are of the same sessions; of what is not given nothing is known.
     """
     moved = moves(panel)
     found = jumps(moved, panel.confirmed)
@@ -95,6 +100,7 @@ def prepare(
         features=features.compute(panel, found, market),
         market=market,
         reports=reports or Reports.unknown(*panel.close.shape),
+        news=news,
         jumped=found.masked | found.released,
         findings=jump_findings(moved, panel.sessions, panel.confirmed),
     )

@@ -1,8 +1,8 @@
 """What tells the size of the next session's move: inputs of the log-linear model (NumPy only).
 
 Sizes are logarithms relative to the ticker's own level of the last year, so that one model serves
-shares of any temper. Everything at step t is known at the close of session t, and reports as they
-were known then.
+shares of any temper. Everything at step t is known at the close of session t, and reports and news
+as they were known then.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stockbatch.engine.features import MINIMUM_SAMPLES, RANGE_VARIANCE, SMALLEST_VOLATILITY
 from stockbatch.engine.material import Material
 from stockbatch.engine.weights import Singles
-from stockbatch.records import Floats, MoveReason, Reports
+from stockbatch.records import Floats, MoveReason, News, Reports
 
 HORIZONS = (1, 5, 22, 66)
 """Sessions over which sizes are averaged: a day, a week, a month and a quarter. The first three are
@@ -39,6 +39,10 @@ REACTIONS, HABIT_SESSIONS = 8, 520
 USUAL_REACTION, USUAL_AFTER = 2.0, 1.6
 """Mean reaction on a report's date and on the session after, in levels, of those without habit."""
 SMALLEST_REACTION = 0.2
+USUAL_NEWS, FEWEST_NEWS = 60, 20
+"""Sessions before that make a ticker's usual news; so many of them, and scores, are needed."""
+SPARSE = 0.5
+"""Items added to both sides of a ratio, so that a session without news has a logarithm."""
 REACH = LEVEL_SESSIONS + HABIT_SESSIONS + 2
 """Sessions up to and including step t that step t depends on."""
 REACH_OF_BARS = LEVEL_SESSIONS + max(HORIZONS) - 1
@@ -66,12 +70,18 @@ GROUPS: Mapping[MoveReason, tuple[str, ...]] = {
         "report_expected",
         "reports_covered",
     ),
+    MoveReason.NEWS: (
+        *(f"news_items_{sessions}" for sessions in HORIZONS[:2]),
+        *(f"news_score_{sessions}" for sessions in HORIZONS[:2]),
+    ),
 }
-"""The inputs, in the order of the last axis, by what they tell of; those of reports come last."""
-OF_EVENTS = GROUPS[MoveReason.REPORTS]
-OF_BARS = tuple(chain.from_iterable(GROUPS.values()))[: -len(OF_EVENTS)]
-REPORTED = slice(len(OF_BARS), -1)
-"""Places of those that are 0 where no report is near."""
+"""The inputs, in the order of the last axis, by what they tell of; a model may go without the last
+two groups, or without the last."""
+OF_EVENTS, OF_NEWS = GROUPS[MoveReason.REPORTS], GROUPS[MoveReason.NEWS]
+OF_BARS = tuple(chain.from_iterable(GROUPS.values()))[: -len(OF_EVENTS + OF_NEWS)]
+ALL = (*OF_BARS, *OF_EVENTS, *OF_NEWS)
+NEARBY = [ALL.index(name) for name in ALL[len(OF_BARS) :] if name != "reports_covered"]
+"""Places of those that are 0 where no report is near, and where news is as usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +89,18 @@ class ScaleInputs:
     """What the size of the next move follows from, arrays starting with (tickers, sessions)."""
 
     inputs: Singles
-    """With a last axis in the order of OF_BARS and, with events, OF_EVENTS; NaN where unknown."""
+    """With a last axis in the order of ALL, as far as is asked for; NaN where unknown."""
     level: Floats
     """Usual size of a return over the last year; NaN where too little is known."""
 
 
-def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs:
-    """Return the inputs of the last `steps` of a material, those of reports only with `events`."""
+def scale_inputs(
+    material: Material, steps: int, *, events: bool, news: bool = False
+) -> ScaleInputs:
+    """Return the inputs of the last `steps` of a material.
+
+    Those of reports only with `events`, those of news only with `events` and `news`.
+    """
     sessions = len(material.panel.sessions)
     reach = REACH if events else REACH_OF_BARS
     some = slice(max(sessions - steps - reach + 1, 0), None)
@@ -113,6 +128,8 @@ def scale_inputs(material: Material, steps: int, *, events: bool) -> ScaleInputs
     ]
     if events:
         columns += _of_reports(reports, some, np.abs(returns), usual)
+    if events and news:
+        columns += _of_news(material.news, some, usual.shape)
     # As single precision, like what a network sees: the market's are the same for all tickers.
     inputs = np.empty((len(returns), min(steps, sessions), len(columns)), np.float32)
     for place, column in enumerate(columns):
@@ -217,6 +234,40 @@ def _habit(came: NDArray[np.bool_], reaction: Floats, delay: int, usual: float) 
         means = (total[known] - total[first])[some] / (known - first)[some]
         habit[row, some] = np.log(means / usual)
     return habit
+
+
+def _of_news(news: News | None, some: slice, shape: tuple[int, ...]) -> list[Floats]:
+    """Return how many items there were and how they sounded, against the ticker's usual ones.
+
+    NaN where there have been too few to tell what is usual.
+    """
+    if news is None:
+        return [np.full(shape, np.nan)] * len(OF_NEWS)
+    items, scored, total = news.items[:, some], news.scored[:, some], news.total[:, some]
+    before, scored_before, total_before = (
+        np.pad(_sums(one, USUAL_NEWS)[0], [(0, 0), (1, 0)])[:, :-1]
+        for one in (items, scored, total)
+    )
+    age = _age(items)
+    often = np.divide(before, age, out=np.full(shape, np.nan), where=age >= FEWEST_NEWS)
+    enough = scored_before >= FEWEST_NEWS
+    usual = np.divide(total_before, scored_before, out=np.full(shape, np.nan), where=enough)
+    volumes, scores = [], []
+    for sessions in HORIZONS[:2]:
+        lately = _mean(items, sessions)
+        volumes.append(np.log((lately + SPARSE) / (often + SPARSE)))
+        # The mean of all but nothing is pulled to what is usual, as if one more item had said so.
+        sums, counts = (_sums(one, sessions)[0] for one in (total, scored))
+        scores.append((sums - counts * usual) / (counts + 1))
+    return volumes + scores
+
+
+def _age(items: Floats) -> Floats:
+    """Return how many sessions before each the first item of the last USUAL_NEWS was, 0: none."""
+    age = np.zeros(items.shape)
+    for lag in range(1, min(USUAL_NEWS, items.shape[1] - 1) + 1):
+        age[:, lag:][items[:, :-lag] > 0] = lag
+    return age
 
 
 def _mean(values: Floats, sessions: int) -> Floats:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stockbatch.config import ModelSettings
 from stockbatch.engine.material import Material
-from stockbatch.engine.scale import LARGEST, REPORTED, by_reason, scale_inputs
+from stockbatch.engine.scale import ALL, LARGEST, NEARBY, by_reason, scale_inputs
 from stockbatch.engine.weights import Singles
 from stockbatch.methods.base import PAST, Given, Method, Parameters, Scope, Stated
 from stockbatch.records import HAR, HAR_EVENTS, QUANTILES, Floats
@@ -98,7 +98,8 @@ class HarEvents(Har):
     name = HAR_EVENTS
     title = "HAR with reports"
     sentence = (
-        "HAR that knows when companies report, and how much their own reports have moved them."
+        "HAR that knows when companies report, and how much their own reports have moved them; and"
+        " what news there is, where that is asked for."
     )
     needs_past = (HAR_EVENTS,)
     is_baseline = False
@@ -120,7 +121,7 @@ def _samples(material: Material, settings: ModelSettings, *, events: bool) -> Sa
     count = len(material.panel.sessions)
     end = max(count - 1 - settings.comparison_sessions, 1)
     begin = max(end - settings.history_sessions, 0)
-    known = scale_inputs(material, count - begin, events=events)
+    known = scale_inputs(material, count - begin, events=events, news=settings.news)
     origins = slice(0, end - begin)
     returns = material.features.returns[:, begin + 1 : end + 1]
     targets = returns / known.level[:, origins]
@@ -142,7 +143,8 @@ def _targets(material: Material, origins: int) -> NDArray[np.int64]:
 def fit(inputs: Singles, targets: Singles) -> dict[str, Singles]:
     """Return the parameters with the least pinball loss of `targets` (N,), given `inputs` (N, K).
 
-    Inputs are standardised; what is unknown counts as their mean.
+    Inputs are standardised; what is unknown counts as their mean, and one that nobody knows is none
+    of them.
     """
     from scipy.optimize import minimize  # slow to import, and forecasts need none
 
@@ -151,8 +153,9 @@ def fit(inputs: Singles, targets: Singles) -> dict[str, Singles]:
     mean = held.mean(axis=0, dtype=np.float64).filled(0.0)
     deviation = held.std(axis=0, dtype=np.float64).filled(0.0)
     deviation = np.where(deviation > 0, deviation, 1.0)
-    standard = np.where(unknown, 0, (inputs - mean) / deviation).astype(np.float32)
-    start = np.concatenate([np.zeros(inputs.shape[1]), np.quantile(targets, QUANTILES)])
+    known = ~unknown.all(axis=0)
+    standard = np.where(unknown, 0, (inputs - mean) / deviation).astype(np.float32)[:, known]
+    start = np.concatenate([np.zeros(standard.shape[1]), np.quantile(targets, QUANTILES)])
     penalty = PENALTY + PENALTY_OF_FEW / len(targets)
     found = minimize(
         _loss,
@@ -162,9 +165,11 @@ def fit(inputs: Singles, targets: Singles) -> dict[str, Singles]:
         method="L-BFGS-B",
         options={"maxiter": STEPS},
     )
-    coefficients, shape = np.split(found.x, [inputs.shape[1]])
+    slopes, shape = np.split(found.x, [standard.shape[1]])
+    coefficients = np.zeros(inputs.shape[1], np.float32)
+    coefficients[known] = slopes
     return {
-        COEFFICIENTS: coefficients.astype(np.float32),
+        COEFFICIENTS: coefficients,
         MEAN: mean.astype(np.float32),
         DEVIATION: deviation.astype(np.float32),
         # Two levels may have crossed where samples are few.
@@ -199,19 +204,22 @@ class Scales(NamedTuple):
     scale: Floats
     """NaN where there is no bar, or no level."""
     event_scale: Floats
-    """The factor in it that events make; 1 where no report is near."""
+    """The factor in it that events and news make; 1 where none is near."""
     terms: Floats
     """The logarithm of the scale over the level, input by input; 0: the input is at its mean."""
 
 
 def scales(parameters: Parameters, material: Material, origins: int, *, events: bool) -> Scales:
     """Return the scales of the last origins; in front NaN where the material has fewer sessions."""
-    known = scale_inputs(material, origins, events=events)
+    # Fitted before news was asked for, it goes without.
+    news = len(parameters[COEFFICIENTS]) == len(ALL)
+    known = scale_inputs(material, origins, events=events, news=news)
     unknown = np.isnan(known.inputs)
     standard = np.where(unknown, 0, (known.inputs - parameters[MEAN]) / parameters[DEVIATION])
     logarithm = np.einsum("tsk,k->ts", standard, parameters[COEFFICIENTS])
     slope = parameters[COEFFICIENTS] / parameters[DEVIATION]
-    near = np.einsum("tsk,k->ts", known.inputs[..., REPORTED], slope[REPORTED])
+    nearby = [place for place in NEARBY if place < len(slope)]
+    near = np.einsum("tsk,k->ts", np.nan_to_num(known.inputs[..., nearby]), slope[nearby])
     scale = known.level * np.exp(np.clip(logarithm, -LARGEST, LARGEST))
     scale[~material.features.present[:, -origins:]] = np.nan
     terms = standard.astype(np.float64) * parameters[COEFFICIENTS]

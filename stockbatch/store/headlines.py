@@ -18,6 +18,11 @@ WHERE from_session <= (SELECT coalesce(max(target_session), 'infinity') FROM sto
 ORDER BY from_session DESC, id DESC
 LIMIT 1
 """)
+_OF = text("""
+SELECT method FROM stockbatch.headlines WHERE from_session <= :session
+ORDER BY from_session DESC, id DESC
+LIMIT 1
+""")
 _NEWEST = text("SELECT max(target_session) FROM stockbatch.forecasts")
 _ADD = text("INSERT INTO stockbatch.headlines (from_session, method) VALUES (:first, :method)")
 
@@ -25,6 +30,11 @@ _ADD = text("INSERT INTO stockbatch.headlines (from_session, method) VALUES (:fi
 def order(db: Session) -> list[str]:
     """Return the methods of which the first that has something is shown now, best first."""
     return list(dict.fromkeys((db.scalars(_NOW).one(), LSTM, QUANTILE_BASELINE)))
+
+
+def of(db: Session, session: date) -> str:
+    """Return the method shown first of a target session."""
+    return str(db.scalars(_OF, {"session": session}).one())
 
 
 def change(db: Session, method: str, first: date | None) -> date:

@@ -7,15 +7,19 @@ deviation before the first test session; standard errors are clustered by sessio
 
 import argparse
 import csv
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jobs.news import read as read_news
 from stockbatch import metrics
 from stockbatch.config import ModelSettings, Settings
 from stockbatch.engine.material import Material
@@ -23,8 +27,9 @@ from stockbatch.engine.network import NETWORKS
 from stockbatch.engine.training import TrainingProcess
 from stockbatch.exceptions import StockbatchError
 from stockbatch.methods.distribution import probability_above
+from stockbatch.news.registry import scorer
 from stockbatch.providers.registry import create
-from stockbatch.records import MEDIAN, QUANTILES, Floats, Verdict
+from stockbatch.records import MEDIAN, QUANTILES, Floats, News, Panel, Verdict
 from tests.support import places
 
 from .walk_forward import (
@@ -42,6 +47,7 @@ from .walk_forward import (
     dated,
     prepare,
     read,
+    told,
     walk,
 )
 
@@ -95,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         moved=options.moved,
         projected=options.projected,
     )
-    whole = prepare(instruments, panel, known)
+    news = _news(Path(options.news), panel, options.calendar, settings) if options.news else None
+    whole = prepare(instruments, panel, known, news)
     first, last = _window(panel.sessions, options)
     if not settings.model.minimum_history <= first <= last:
         print("The test window is empty or leaves too little history", file=sys.stderr)
@@ -114,26 +121,41 @@ def _walked(
     options: argparse.Namespace,
     complete: Any,
 ) -> Iterator[str]:
-    """Walk with each network that is asked for; yield the lines of each, and of all compared."""
+    """Walk with each network that is asked for; yield the lines of each, and of all compared.
+
+    With news, walk without it first.
+    """
     spread = _spread(whole.features.returns[:, :first])
     rows = complete | (not options.complete)
     costs: dict[str, float] = {}
     losses: dict[str, Floats] = {}
-    for network in options.networks or [settings.model.network]:
-        model = settings.model.model_copy(update={"network": network})
+    networks = options.networks or [settings.model.network]
+    for network, news in product(networks, (False, True) if whole.news else (False,)):
+        model = settings.model.model_copy(update={"network": network, "news": news})
         own = settings.model_copy(update={"model": model})
-        begun = time.perf_counter()
+        begun = _processor_seconds()
         with TrainingProcess(options.threads) as trainer:
             result = walk(whole, first, last, own, trainer, with_garch=options.garch)
-        costs[network] = time.perf_counter() - begun
+        costs.setdefault(network, _processor_seconds() - begun)
         actual = np.where(rows[:, None] & (spread > 0)[:, None], result.actual, np.nan)
-        for name, method in ((network, CALIBRATED), (f"combined with {network}", COMBINATION)):
+        for name, method in (
+            (network, CALIBRATED),
+            (f"combined with {network}", COMBINATION),
+            (f"{REPORTS} beside {network}", REPORTS),
+        ):
             lost = metrics.pinball_losses(result.quantiles[method], actual)
-            losses[name] = lost / spread[:, None]
+            losses[f"{name} and news" if news else name] = lost / spread[:, None]
         yield f"{options.data}, {result.sessions[0]} to {result.sessions[-1]}, {network},"
-        yield f"changed: {' '.join(options.set) or 'nothing'}"
+        yield f"changed: {' '.join(options.set) or 'nothing'}{', with news' if news else ''}"
         yield from report(result, spread, rows, _regimes(whole, result))
+    yield from _about_news(losses)
     yield from _about_networks(losses, costs)
+
+
+def _processor_seconds() -> float:
+    """Return what this process and those it has ended have used: other programs do not count."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def report(
@@ -218,14 +240,28 @@ def _about_pairs(losses: dict[str, Floats], regimes: Mapping[str, Any]) -> list[
     return [*lines, ""]
 
 
+def _about_news(losses: Mapping[str, Floats]) -> list[str]:
+    """Return what forecasts that know news gain over the same without, paired."""
+    lines = []
+    for name, lost in losses.items():
+        with_news = losses.get(f"{name} and news")
+        if with_news is None or name in NETWORKS:  # a network knows none
+            continue
+        both = np.isfinite(lost) & np.isfinite(with_news)
+        pair = (np.where(both, one, np.nan) for one in (with_news, lost))
+        lines.append(f"  {name}: {_skill(*pair)}")
+    return ["gains of news, paired:", *lines, ""] if lines else []
+
+
 def _about_networks(losses: dict[str, Floats], costs: Mapping[str, float]) -> list[str]:
     """Return what calibrated networks, and each combined with HAR, gain over the first of them."""
     if len(costs) < 2:
         return []
     first, *_ = costs
-    known = np.all([np.isfinite(lost) for lost in losses.values()], axis=0)
-    same = {name: np.where(known, lost, np.nan) for name, lost in losses.items()}
-    lines = [f"networks, gains over {first} paired:"]
+    names = [name for one in costs for name in (one, f"combined with {one}")]
+    known = np.all([np.isfinite(losses[name]) for name in names], axis=0)
+    same = {name: np.where(known, losses[name], np.nan) for name in names}
+    lines = [f"networks, gains over {first} paired, seconds of processors:"]
     for name, lost in same.items():
         over = first if name in costs else f"combined with {first}"
         test = metrics.diebold_mariano(same[over], lost) if name != over else None
@@ -383,6 +419,18 @@ def _about_trust(result: Walk, known: Any, losses: dict[str, Floats]) -> list[st
     return lines
 
 
+def _news(path: Path, panel: Panel, code: str, settings: Settings) -> News:
+    """Return what sessions knew of the news of a file, scored where it comes without a score."""
+    found = read_news(path, {ticker: ticker for ticker in panel.tickers}, datetime.now(UTC))
+    for failure in found.failures:
+        print(failure, file=sys.stderr)
+    lacking = [item.title for item in found.items if item.score is None]
+    scores = iter(scorer(settings.news_scorer).scores(lacking) if lacking else ())
+    items = [i if i.score is not None else replace(i, score=next(scores)) for i in found.items]
+    print(f"{len(items)} items of news, {sum(found.unknown.values())} of other tickers")
+    return told(panel, code, items)
+
+
 def _spread(returns: Floats) -> Floats:
     """Return the standard deviation of each row, NaN where no two returns are known."""
     rows = [row[np.isfinite(row)] for row in returns]
@@ -411,6 +459,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--missing", type=float, default=0, help="share of dates left out")
     parser.add_argument("--moved", type=float, default=0, help="share of dates a session off")
     parser.add_argument("--projected", action="store_true", help="no date is known ahead")
+    parser.add_argument("--news", help="file of news: forecasts with and without it")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--garch", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stockbatch import metrics
 from stockbatch.config import Settings
 from stockbatch.engine import learning, material
 from stockbatch.engine.material import Material
@@ -17,6 +18,7 @@ from stockbatch.engine.training import Trainer
 from stockbatch.exceptions import NoFit, ProviderError
 from stockbatch.market import quality, sessions
 from stockbatch.market.adjustments import total_log_returns
+from stockbatch.market.news import Items, counted
 from stockbatch.market.rhythm import QUARTER, YEAR
 from stockbatch.methods import crowd, registry
 from stockbatch.methods.base import PAST, Given, Parameters, Scope, Stated
@@ -36,6 +38,8 @@ from stockbatch.records import (
     Instrument,
     Market,
     ModelKind,
+    News,
+    NewsItem,
     Panel,
     Reason,
     Reports,
@@ -77,6 +81,8 @@ class Walk:
     """Whether the ticker had left its base."""
     shrinkage: Floats
     dissimilarity: Floats
+    half_widths: Floats
+    """Half the 80 % width of the combination before calibration, (tickers, sessions)."""
     bases: list[TrainedModel] = field(default_factory=list)
     trained: list[TrainedModel] = field(default_factory=list)
     """Every ticker model, whether it came into use or not."""
@@ -175,8 +181,28 @@ def dated(
     return Reports(due=due, came=came, lingering=came, covered=covered, expected=expected)
 
 
+def told(panel: Panel, code: str, items: Sequence[NewsItem]) -> News:
+    """Return what each session knew of news that counts since it was published."""
+    calendar = sessions.load(code, panel.sessions[-1].item())
+    row_of = {ticker: row for row, ticker in enumerate(panel.tickers)}
+    items = [item for item in items if calendar.holds(item.published_at.date())]
+    scores = [np.nan if item.score is None else item.score for item in items]
+    closing = [np.datetime64(calendar.closing_after(item.published_at)) for item in items]
+    known = Items(
+        row=np.array([row_of[item.symbol] for item in items], np.intp),
+        session=np.array(closing, panel.sessions.dtype),
+        assumed=np.ones(len(items), np.bool_),
+        seen_at=np.zeros(len(items)),
+        score=np.array(scores),
+    )
+    return counted(known, panel.sessions, np.zeros(len(panel.sessions)), len(panel.tickers))
+
+
 def prepare(
-    instruments: Sequence[Instrument], panel: Panel, reports: Reports | None = None
+    instruments: Sequence[Instrument],
+    panel: Panel,
+    reports: Reports | None = None,
+    news: News | None = None,
 ) -> Material:
     """Return the material of all sessions; every one of its columns knows nothing later."""
     sizes, moves = np.full((2, len(panel.sessions)), np.nan)
@@ -185,7 +211,7 @@ def prepare(
         if len(known) >= FEWEST:
             sizes[column], moves[column] = np.median(np.abs(known)), np.median(known)
     market = Market(sessions=panel.sessions, absolute_return=sizes, median_return=moves)
-    return material.prepare(instruments, panel, market, reports)
+    return material.prepare(instruments, panel, market, reports, news)
 
 
 def until(whole: Material, column: int, settings: Settings) -> Material:
@@ -219,6 +245,7 @@ def walk(
         own=np.zeros(shape, np.bool_),
         shrinkage=np.full(shape, np.nan),
         dissimilarity=np.full(shape, np.nan),
+        half_widths=np.full(shape, np.nan),
     )
     models = _Models()
     for start, stop in _blocks(first, last, settings):
@@ -336,6 +363,8 @@ def _forecast(
     for name, calibration in ((ALONE, alone), (CALIBRATED, network)):
         result.quantiles[name][:, targets] = calibration.quantiles
         result.points[name][:, targets] = calibration.log_return
+    low, high = metrics.interval(stated[COMBINED].uncalibrated(), 80)
+    result.half_widths[:, targets] = (high - low) / 2
     result.shrinkage[:, targets] = network.shrinkage
     result.dissimilarity[:, targets] = network.dissimilarity
     result.own[[row for row, m in models.own.items() if m.kind is ModelKind.TICKER], targets] = True
@@ -373,4 +402,5 @@ def _only(whole: Walk, test: slice) -> Walk:
         own=whole.own[:, test],
         shrinkage=whole.shrinkage[:, test],
         dissimilarity=whole.dissimilarity[:, test],
+        half_widths=whole.half_widths[:, test],
     )

@@ -224,10 +224,11 @@ def test_modules_that_are_run_exist(page):
     assert [m for m in named if not (ROOT / m.replace(".", "/")).with_suffix(".py").exists()] == []
 
 
-def test_statements_of_the_guide_to_sql_run_as_the_reader(db):
-    statements = ";".join(blocks(FOLDER / "sql.md", "sql")).split(";")
+@pytest.mark.parametrize(("page", "count"), [("sql.md", 6), ("risk.md", 3)])
+def test_statements_of_a_guide_run_as_the_reader(db, page, count):
+    statements = ";".join(blocks(FOLDER / page, "sql")).split(";")
     asked = [one for one in statements if re.search(r"\bFROM bi\.", one)]
-    assert len(asked) == 6
+    assert len(asked) == count
     connection = db.connection()
     connection.exec_driver_sql("SET LOCAL ROLE stockbatch_reader")
     for statement in asked:

@@ -55,6 +55,7 @@ COMMANDS = (
     *(("tickers", "list"), *(("watchlists", name) for name in ("add", "remove", "delete", "list"))),
     *(("events", name) for name in ("import", "list")),
     *(("news", name) for name in ("import", "list", "refresh")),
+    *(("portfolios", name) for name in ("import", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback")),
     *(("models", name) for name in ("export", "inputs", "publish")),
     *(("tokens", name) for name in ("add", "list", "revoke")),

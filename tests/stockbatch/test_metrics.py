@@ -8,7 +8,7 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.stats import binom, chi2, chi2_contingency, ttest_1samp
+from scipy.stats import binom, chi2, chi2_contingency, norm, ttest_1samp
 
 from stockbatch import metrics
 from stockbatch.methods.distribution import probability_above
@@ -398,6 +398,46 @@ def test_christoffersen_is_the_g_test_of_neighbouring_sessions():
     assert_allclose(p, [*expected, np.nan, 1])
     assert p[0] > 0.1
     assert p[1] < 1e-9
+
+
+def test_z2_is_what_its_definition_says():
+    """Of Acerbi and Székely, session by session: losses are positive there."""
+    random = np.random.default_rng(3)
+    actual = 0.01 * random.standard_t(4, (3, 250))
+    quantile, shortfall = np.full((2, 3, 250), -0.02) * np.array([[[1.0]], [[1.4]]])
+    actual[1, 5:20] = np.nan
+    actual[2] = np.nan
+    for level in (0.05, 0.025):
+        found = metrics.acerbi_szekely(metrics.shortfall_ratios(actual, quantile, shortfall), level)
+        for row in (0, 1):
+            total, n = 0.0, 0
+            for x, var, es in zip(actual[row], -quantile[row], -shortfall[row], strict=True):
+                if not math.isnan(x):
+                    n += 1
+                    total += x * (x + var < 0) / (level * es)
+            assert found[row] == pytest.approx(total / n + 1)
+        assert math.isnan(found[2])
+
+
+def test_z2_is_0_where_both_are_right_and_below_where_they_are_not():
+    random = np.random.default_rng(4)
+    actual = random.standard_normal((4000, 250))
+    level, quantile = 0.025, norm.ppf(0.025)
+    shortfall = -norm.pdf(quantile) / level
+    found, wrong = (
+        metrics.acerbi_szekely(metrics.shortfall_ratios(x, quantile, shortfall), level)
+        for x in (actual, 1.3 * actual)
+    )
+    assert abs(found.mean()) < 0.02
+    assert 0.03 < np.mean(found < -0.7) < 0.07  # their critical value for one in twenty
+    assert np.mean(wrong < -0.7) > 0.8
+
+
+def test_where_no_loss_was_expected_there_is_no_ratio():
+    found = metrics.shortfall_ratios(
+        np.array([-0.1, 0.1, -0.1, np.nan]), np.array([0.0, 0.0, -0.2, 0.0]), np.zeros(4)
+    )
+    assert_array_equal(found, [np.nan, 0, 0, np.nan])
 
 
 def test_tests_of_misses_reject_a_twentieth_of_what_is_right():

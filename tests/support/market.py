@@ -233,13 +233,22 @@ def facts(engine: Engine, *without: str) -> Facts:
     models = {row["id"]: tuple(row[name] for name in named) for row in tables["models"]}
     named = ("instrument_id", "target_session", "method", "kind", "fingerprint")
     forecasts = {row["id"]: tuple(row[name] for name in named) for row in tables["forecasts"]}
+    named = ("kind", "name", "calendar")
+    subjects = {
+        row["id"]: (*(row[name] for name in named), tickers.get(row["instrument_id"]))
+        for row in tables["risk_subjects"]
+    }
+    named = ("subject_id", "target_session", "kind", "fingerprint")
+    risk = {row["id"]: tuple(row[name] for name in named) for row in tables["risk_forecasts"]}
     meanings: dict[str, dict[Any, Any]] = {
         "instrument_id": tickers,
         "model_id": models,
         "parent_id": models,
         "forecast_id": forecasts,
+        "subject_id": subjects,
+        "risk_forecast_id": risk,
     }
-    aside = {"id", "run_id", "owner", "seconds", "tries"}
+    aside = {"id", "run_id", "owner", "seconds", "tries", "through_forecast"}
     result: Facts = {}
     for name, rows in tables.items():
         result[name] = {}

@@ -20,7 +20,9 @@ from stockbatch.store.bi import (
     instruments,
     models,
     news,
+    portfolios,
     prices,
+    risk,
     runs,
     splits,
 )
@@ -40,7 +42,9 @@ __all__ = [
     "instruments",
     "models",
     "news",
+    "portfolios",
     "prices",
+    "risk",
     "runs",
     "splits",
 ]

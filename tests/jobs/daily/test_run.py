@@ -733,6 +733,7 @@ def test_the_log_has_a_line_per_step(app, caplog):
         "XNYS 2024-06-03: bars fetched, 0 problems",
         "XNYS 2024-06-03: 0 forecasts scored",
         "XNYS 2024-06-03: forecasts made for 3 tickers",
+        "XNYS 2024-06-03: risk told of 0 tickers, groups and portfolios",
     ]
 
 

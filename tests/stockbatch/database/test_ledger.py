@@ -322,6 +322,7 @@ def test_every_table_that_is_only_added_to_is_stamped(engine):
             "SELECT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgname = 'stamp'",
         )
     assert {row["name"].removeprefix("stockbatch.") for row in stamped} == {
-        *("api_tokens", "bar_revisions", "decisions", "events", "headlines", "methods", "models"),
-        *("news", "outcomes", "promotions", "renames", "scores"),
+        *("api_tokens", "bar_revisions", "decisions", "events", "headlines", "holdings"),
+        *("methods", "models", "news", "outcomes", "promotions", "renames", "risk_scores"),
+        "scores",
     }

@@ -20,6 +20,7 @@ from stockbatch.exceptions import (
     UnknownTeam,
     UnsuitableLogin,
 )
+from stockbatch.methods import risk
 from stockbatch.records import GroupKind
 from stockbatch.store import labels
 from tests.support.ledger import listed
@@ -69,8 +70,10 @@ def app(make_app_of_own, tmp_path_factory):
     app = make_app_of_own(Market(tmp_path_factory.mktemp("market") / "market.csv"))
     watchlist.tag(app, ["AAA"], [(GroupKind.WATCHLIST, WATCHLIST), (GroupKind.TAG, "one")])
     watchlist.tag(app, ["AAA", "BBB", "CCC"], [(GroupKind.WATCHLIST, "secret")])
-    for offset in range(3):
-        run(app, session(offset))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(risk, "FEWEST", 60)  # of a history that is short
+        for offset in range(3):
+            run(app, session(offset))
     execute(owner_url(app), RECORDED)
     execute(owner_url(app), "ANALYZE")
     return app

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockbatch.engine import material, scale
-from stockbatch.engine.scale import OF_BARS, OF_EVENTS, REACH, REACH_OF_BARS, scale_inputs
-from stockbatch.records import Instrument, Market, Reports, cut
+from stockbatch.engine.scale import ALL, OF_BARS, OF_NEWS, REACH, REACH_OF_BARS, scale_inputs
+from stockbatch.records import Instrument, Market, News, Reports, cut
 from tests.stockbatch.engine.test_features import make_panel
 
 SESSIONS = 400
 
 
-def prepared(panel, reports=None):
+def prepared(panel, reports=None, news=None):
     size = len(panel.sessions)
     random = np.random.default_rng(9)
     market = Market(
@@ -25,7 +25,7 @@ def prepared(panel, reports=None):
         Instrument(id=row, ticker=ticker, symbol=ticker, provider="csv", calendar="XNYS")
         for row, ticker in enumerate(panel.tickers)
     ]
-    return material.prepare(instruments, panel, market, reports)
+    return material.prepare(instruments, panel, market, reports, news)
 
 
 def reports_on(columns, sessions=SESSIONS, *, lingering=True):
@@ -51,7 +51,7 @@ def one():
 
 
 def column(known, name):
-    return known.inputs[..., (OF_BARS + OF_EVENTS).index(name)]
+    return known.inputs[..., ALL.index(name)]
 
 
 def slow_mean(values, session, length):
@@ -187,3 +187,71 @@ def test_nothing_later_is_known(session, seed):
     whole = scale_inputs(prepared(changed, with_dates), SESSIONS - session + 8, events=True)
     # A jump is known as what it was only a session later.
     np.testing.assert_array_equal(before.inputs[:, :8], whole.inputs[:, :8])
+
+
+def news_of(seed, sessions=SESSIONS, often=0.8):
+    """Return news of the second of two tickers, from a session on, some of it without a score."""
+    random = np.random.default_rng(seed)
+    items = np.zeros((2, sessions))
+    items[1, 30:] = random.poisson(often, sessions - 30)
+    scored = random.binomial(items.astype(int), 0.9).astype(float)
+    total = scored * random.uniform(-1, 1, items.shape)
+    return News(items=items, scored=scored, total=total)
+
+
+def slow_news(news, row, session):
+    """Return the four inputs of a ticker at a session, added up item by item."""
+    items, scored, total = (one[row].tolist() for one in (news.items, news.scored, news.total))
+    before = range(max(session - 60, 0), session)
+    dated = [day for day in before if items[day]]
+    age = session - dated[0] if dated else 0
+    often = sum(items[day] for day in before) / age if age >= 20 else np.nan
+    counts = sum(scored[day] for day in before)
+    usual = sum(total[day] for day in before) / counts if counts >= 20 else np.nan
+    volumes, scores = [], []
+    for length in (1, 5):
+        days = range(max(session - length + 1, 0), session + 1)
+        mean = sum(items[day] for day in days) / len(days)
+        volumes.append(np.log((mean + 0.5) / (often + 0.5)))
+        said = sum(scored[day] for day in days)
+        scores.append((sum(total[day] for day in days) - said * usual) / (said + 1))
+    return volumes + scores
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.8, 5.0]))
+def test_news_is_told_against_the_usual(seed, often):
+    news = news_of(seed, often=often)
+    with_news = prepared(make_panel(SESSIONS), None, news)
+    known = scale_inputs(with_news, SESSIONS, events=True, news=True)
+    assert known.inputs.shape[-1] == len(ALL)
+    assert np.isnan(known.inputs[0, :, -len(OF_NEWS) :]).all()  # there never was any
+    for session in range(0, SESSIONS, 7):
+        expected = slow_news(news, 1, session)
+        found = known.inputs[1, session, -len(OF_NEWS) :]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_news_of_later_and_of_long_ago_changes_nothing():
+    whole, panel = news_of(1), make_panel(SESSIONS)
+    upto = slice(300)
+    before = scale_inputs(
+        prepared(cut(panel, upto), None, cut(whole, upto)), 20, events=True, news=True
+    )
+    all_of_it = scale_inputs(prepared(panel, None, whole), SESSIONS, events=True, news=True)
+    np.testing.assert_array_equal(
+        before.inputs[..., -len(OF_NEWS) :], all_of_it.inputs[:, 280:300, -len(OF_NEWS) :]
+    )
+    forgotten = replace(whole, items=whole.items.copy())
+    forgotten.items[:, : SESSIONS - 1 - 60 - 4] = 0
+    last = scale_inputs(prepared(panel, None, forgotten), 1, events=True, news=True)
+    np.testing.assert_array_equal(last.inputs[:, -1], all_of_it.inputs[:, -1])
+
+
+def test_nobody_who_does_not_ask_for_news_gets_it():
+    one = prepared(make_panel(SESSIONS), None, news_of(1))
+    without = scale_inputs(prepared(make_panel(SESSIONS)), 9, events=True)
+    np.testing.assert_array_equal(scale_inputs(one, 9, events=True).inputs, without.inputs)
+    assert scale_inputs(one, 9, events=False, news=True).inputs.shape[-1] == len(OF_BARS)
+    nothing = scale_inputs(prepared(make_panel(SESSIONS)), 9, events=True, news=True)
+    assert np.isnan(nothing.inputs[..., -len(OF_NEWS) :]).all()

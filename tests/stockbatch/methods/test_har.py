@@ -3,13 +3,13 @@ import pytest
 from scipy.stats import norm
 
 from stockbatch.config import ModelSettings
-from stockbatch.engine.scale import OF_BARS
+from stockbatch.engine.scale import ALL, OF_BARS, OF_NEWS
 from stockbatch.methods import har
 from stockbatch.methods.base import PAST, Given
 from stockbatch.methods.har import COEFFICIENTS, DEVIATION, LEARNED, MEAN, SHAPE, Har, HarEvents
-from stockbatch.records import HAR_EVENTS, QUANTILES
+from stockbatch.records import HAR_EVENTS, QUANTILES, MoveReason
 from tests.stockbatch.engine.test_features import make_panel
-from tests.stockbatch.engine.test_scale import prepared, reports_on
+from tests.stockbatch.engine.test_scale import news_of, prepared, reports_on
 
 SETTINGS = ModelSettings(history_sessions=1000)
 SESSIONS = 900
@@ -141,3 +141,64 @@ def test_many_origins_are_like_one_after_the_other(market):
     assert together.reasons.keys() == alone.reasons.keys()
     for reason, terms in alone.reasons.items():
         np.testing.assert_array_equal(together.reasons[reason][:, -1:], terms)
+
+
+# ---- with news
+
+
+WITH_NEWS = SETTINGS.model_copy(update={"news": True})
+
+
+@pytest.fixture(scope="module")
+def announced():
+    """Two random walks; the second moves three times as much after a session with much news."""
+    panel, news = make_panel(SESSIONS), news_of(5, SESSIONS)
+    random = np.random.default_rng(3)
+    busy = np.flatnonzero(random.random(SESSIONS - 2) < 0.1)
+    news.items[1, busy] += 8
+    path = np.ones(SESSIONS)
+    path[busy + 1] = np.exp(random.normal(0, 0.06, len(busy)))
+    for name in ("open", "high", "low", "close"):
+        getattr(panel, name)[1] *= np.cumprod(path)
+    return prepared(panel, None, news), busy
+
+
+def test_much_news_widens_where_it_is_asked_for(announced):
+    material, busy = announced
+    parameters = HarEvents().fit_calendar([material], WITH_NEWS)
+    assert len(parameters[COEFFICIENTS]) == len(ALL)
+    stated = HarEvents().forecast(given(material, parameters, origins=200, past=nothing()))
+    later = np.zeros(SESSIONS, bool)
+    later[busy] = True
+    scale, usual = stated.event_scale[1, -200:], ~later[-200:]
+    assert np.median(scale[~usual]) > 1.4 * np.median(scale[usual])
+    assert (stated.event_scale[0] == 1).all()  # there is no news of the first
+    assert np.median(stated.reasons[MoveReason.NEWS][1][~usual]) > 0.3
+    # At its mean: neither wider nor narrower.
+    assert (stated.reasons[MoveReason.NEWS][0] == 0).all()
+
+
+def test_without_any_news_all_is_as_without_asking(market):
+    asked, plain = (HarEvents().fit_calendar([market], s) for s in (WITH_NEWS, SETTINGS))
+    assert (asked[COEFFICIENTS][-len(OF_NEWS) :] == 0).all()
+    for name in (COEFFICIENTS, MEAN, DEVIATION):
+        np.testing.assert_array_equal(asked[name][: len(ALL) - len(OF_NEWS)], plain[name])
+    first, second = (
+        HarEvents().forecast(given(market, fitted, origins=5)).quantiles
+        for fitted in (asked, plain)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_fit_of_before_goes_on_without_news(announced):
+    material, _ = announced
+    plain = HarEvents().fit_calendar([material], SETTINGS)
+    assert len(plain[COEFFICIENTS]) == len(ALL) - len(OF_NEWS)
+    stated = HarEvents().forecast(given(material, plain, origins=5))
+    assert MoveReason.NEWS not in stated.reasons
+    assert np.isfinite(stated.quantiles).all()
+
+
+def test_bars_alone_know_no_news(announced):
+    material, _ = announced
+    assert len(Har().fit_calendar([material], WITH_NEWS)[COEFFICIENTS]) == len(OF_BARS)

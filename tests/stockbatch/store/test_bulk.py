@@ -210,3 +210,11 @@ def test_other_processes_of_the_server_help_with_the_next_transaction_again(own_
     assert own_db.scalar(text("SHOW max_parallel_workers_per_gather")) == "0"
     own_db.commit()
     assert own_db.scalar(text("SHOW max_parallel_workers_per_gather")) == before != "0"
+
+
+def test_what_is_asked_often_is_planned_for_its_own_values(own_db):
+    for shift in range(15):
+        matrix(own_db, QUERY, {"count": 3, "shift": float(shift)})
+    plans = "SELECT sum(generic_plans), sum(custom_plans) FROM pg_prepared_statements"
+    anyhow, own = own_db.execute(text(plans)).one()
+    assert (anyhow, own) == (0, 10)  # the driver prepares from the sixth time on

@@ -139,7 +139,7 @@ def test_the_reasons_are_those_of_the_forecast_that_is_shown(db, one):
     (row,) = rows(db, "SELECT reason, factor FROM bi.forecast_reasons")
     assert row == {"reason": "lstm", "factor": pytest.approx(1.6)}
     (row,) = rows(db, "SELECT why FROM bi.next_session_forecast")
-    assert row["why"] == "1.6 × usual: the LSTM expects more"
+    assert row["why"] == "1.6 × usual: the network expects more"
 
 
 def test_every_reason_has_its_words_for_more_and_for_less(db, one):
