@@ -41,8 +41,8 @@ USUAL_REACTION, USUAL_AFTER = 2.0, 1.6
 SMALLEST_REACTION = 0.2
 USUAL_NEWS, FEWEST_NEWS = 60, 20
 """Sessions before that make a ticker's usual news; so many of them, and scores, are needed."""
-SPARSE = 0.5
-"""Items added to both sides of a ratio, so that a session without news has a logarithm."""
+SPARSE = 1.0
+"""Items added to what is usual, so that the first one of a ticker that hardly has any is no burst."""
 REACH = LEVEL_SESSIONS + HABIT_SESSIONS + 2
 """Sessions up to and including step t that step t depends on."""
 REACH_OF_BARS = LEVEL_SESSIONS + max(HORIZONS) - 1
@@ -255,7 +255,8 @@ def _of_news(news: News | None, some: slice, shape: tuple[int, ...]) -> list[Flo
     volumes, scores = [], []
     for sessions in HORIZONS[:2]:
         lately = _mean(items, sessions)
-        volumes.append(np.log((lately + SPARSE) / (often + SPARSE)))
+        # No logarithm: that nothing is written says far less than that much is.
+        volumes.append(np.minimum((lately - often) / (often + SPARSE), LARGEST))
         # The mean of all but nothing is pulled to what is usual, as if one more item had said so.
         sums, counts = (_sums(one, sessions)[0] for one in (total, scored))
         scores.append((sums - counts * usual) / (counts + 1))

@@ -24,6 +24,8 @@ FACTOR, SHARE = 1.3, 0.1
 """By how much a move is wider, on what share of days."""
 ITEMS, MORE_ITEMS = 1.0, 5.0
 """Mean number of items of a session, and how many more a wider move is announced by."""
+ITEMS_SCORED = 4.0
+"""The same where scores tell, beside one that there always is: no item says nothing."""
 SCORE, WORSE, SPREAD = 0.05, 0.6, 0.3
 """Mean score of an item, how much worse it is before a wider move, and how much scores differ."""
 SESSIONS, TESTED = 1260, 252
@@ -59,8 +61,10 @@ class Planted:
 
 def _news(rng: np.random.Generator, before: np.ndarray, told: Told) -> News:
     """Return news of which those `before` a wider move are more, or worse."""
-    more = MORE_ITEMS if told == "volume" else 0.0
-    items = rng.poisson(ITEMS + more * before).astype(np.float64)
+    if told == "volume":
+        items = rng.poisson(ITEMS + MORE_ITEMS * before).astype(np.float64)
+    else:
+        items = 1.0 + rng.poisson(ITEMS_SCORED, before.shape)
     mean = SCORE - (WORSE * before if told == "score" else 0.0)
     # The mean of so many scores, each within its bounds.
     deviation = SPREAD / np.sqrt(np.maximum(items, 1))

@@ -212,7 +212,7 @@ def slow_news(news, row, session):
     for length in (1, 5):
         days = range(max(session - length + 1, 0), session + 1)
         mean = sum(items[day] for day in days) / len(days)
-        volumes.append(np.log((mean + 0.5) / (often + 0.5)))
+        volumes.append(min((mean - often) / (often + 1), 3))
         said = sum(scored[day] for day in days)
         scores.append((sum(total[day] for day in days) - said * usual) / (said + 1))
     return volumes + scores
