@@ -42,7 +42,7 @@ SMALLEST_REACTION = 0.2
 USUAL_NEWS, FEWEST_NEWS = 60, 20
 """Sessions before that make a ticker's usual news; so many of them, and scores, are needed."""
 SPARSE = 1.0
-"""Items added to what is usual, so that the first one of a ticker that hardly has any is no burst."""
+"""Items added to the usual, so that the first one of a ticker with hardly any is no burst."""
 REACH = LEVEL_SESSIONS + HABIT_SESSIONS + 2
 """Sessions up to and including step t that step t depends on."""
 REACH_OF_BARS = LEVEL_SESSIONS + max(HORIZONS) - 1
