@@ -33,6 +33,10 @@ StockbatchError
 │   ├── CommittedLate
 │   ├── ClocksApart
 │   ├── UnknownRun
+│   ├── BadTeam
+│   ├── UnknownTeam
+│   ├── UnsuitableLogin
+│   ├── TeamViewsInUse
 │   ├── BackupFailed
 │   ├── RestoreFailed
 │   ├── VerificationFailed
@@ -45,6 +49,7 @@ StockbatchError
 │   ├── BadSymbol
 │   ├── BadName
 │   ├── UnknownGroup
+│   ├── UnknownPortfolio
 │   ├── NoInstruments
 │   ├── TooFewBars
 │   └── NothingToReport
@@ -82,6 +87,7 @@ StockbatchError
 │   ├── NoFit
 │   ├── TrainingFailed
 │   ├── TrainingOverdue
+│   ├── NotPublished
 │   └── UnsuitableHeadline
 ├── WorkerError
 │   ├── UnsuitableWorker
@@ -285,6 +291,27 @@ class UnknownRun(DatabaseError):
     exit_code = 2
 
 
+class BadTeam(DatabaseError):
+    """{name} cannot name a team: {reason}"""
+
+    exit_code = 2
+
+
+class UnknownTeam(DatabaseError):
+    """There is no team {name}: 'stockbatch teams list' shows them"""
+
+    exit_code = 2
+
+
+class UnsuitableLogin(DatabaseError):
+    """{login} cannot be the login of a team: {reason}"""
+
+
+class TeamViewsInUse(DatabaseError):
+    """The views of {schema} have to be made anew, and something else needs them: {reason}; drop
+    that, then try again"""
+
+
 class BackupFailed(DatabaseError):
     """No backup was written to {path}: {reason}"""
 
@@ -334,6 +361,10 @@ class BadName(InstrumentError):
 
 class UnknownGroup(InstrumentError):
     """There is no group {group}{hint}: 'stockbatch tickers groups' lists them"""
+
+
+class UnknownPortfolio(InstrumentError):
+    """There is no portfolio {portfolio}: 'stockbatch portfolios list' shows them"""
 
 
 class NoInstruments(InstrumentError):
@@ -506,6 +537,11 @@ class TrainingFailed(ModelError):
 
 class TrainingOverdue(ModelError):
     """Training was ended because the forecasts were due"""
+
+
+class NotPublished(ModelError):
+    """{url} did not take all models: {reason}; what it has taken stays, the same command goes on
+    from there"""
 
 
 class UnsuitableHeadline(ModelError):

@@ -52,6 +52,7 @@ PAGES = {
     "overview": "",
     "ticker": "ticker?ticker={}",
     "compared": "ticker?ticker={}&compare={}&compare={}",
+    "risk": "risk",
     "accuracy": "accuracy",
     "operations": "operations",
     "how-to-read": "how-to-read",

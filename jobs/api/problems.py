@@ -23,6 +23,7 @@ from stockbatch.exceptions import (
     StockbatchError,
     UnknownGroup,
     UnknownInstrument,
+    UnknownPortfolio,
 )
 from stockbatch.text import counted
 
@@ -32,6 +33,7 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[StockbatchError], int] = {
     UnknownInstrument: 404,
     UnknownGroup: 404,
+    UnknownPortfolio: 404,
     NoModel: 404,
     SessionError: 422,
     BarsRefused: 422,

@@ -11,14 +11,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from jobs.api import schemas
+from jobs.api import risk_schemas, schemas
 from jobs.api.cache import Body
 from jobs.api.problems import documented
 from jobs.api.surroundings import entered, surroundings
 from stockbatch import database
-from stockbatch.records import ForecastOrder, GroupKind
+from stockbatch.records import ForecastOrder, GroupKind, Kind, SubjectKind
 from stockbatch.store import bi, serving
-from stockbatch.text import LONGEST_NAME
+from stockbatch.text import LONGEST_NAME, LONGEST_SYMBOL
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
@@ -26,6 +26,10 @@ open_router = APIRouter(tags=["health"])
 router = APIRouter(prefix="/v1", dependencies=[Depends(entered)], tags=["stored"])
 
 LONGEST_GROUP = LONGEST_NAME + 1 + max(map(len, GroupKind))
+
+LONGEST_PLACE = 4 * LONGEST_NAME
+"""Of a row among those of its session: see `bi.risk.place`."""
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The answer has the ETag named in If-None-Match."}
@@ -35,7 +39,7 @@ READING_ONE = READING | documented(404)
 
 TickerPath = Annotated[schemas.Ticker, Path(description="ticker of the watchlist")]
 After = Annotated[
-    str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="tickers after this one")
+    str, Query(max_length=64, pattern=PRINTABLE, description="tickers after this one")
 ]
 Method = Annotated[
     schemas.Method | None,
@@ -53,13 +57,15 @@ Group = Annotated[
     Query(
         min_length=1,
         max_length=LONGEST_GROUP,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
+        pattern=PRINTABLE,
         description="only of the tickers of a sector, industry, tag, named watchlist or exchange: "
         "its name, or kind:name",
     ),
 ]
 Order = Annotated[ForecastOrder, Query(description="what comes first")]
 Limit = Annotated[int, Query(ge=1, le=500, description="entries of a page")]
+First = Annotated[schemas.Day, Query(alias="from", description="first session")]
+Before = Annotated[schemas.Day, Query(description="sessions before this one")]
 Window = Annotated[int, Query(ge=1, le=100_000, description="sessions looked back at")]
 
 
@@ -111,8 +117,8 @@ async def history(
     request: Request,
     ticker: TickerPath,
     method: Method = None,
-    first: Annotated[schemas.Day, Query(alias="from", description="first session")] = date.min,
-    before: Annotated[schemas.Day, Query(description="sessions before this one")] = date.max,
+    first: First = date.min,
+    before: Before = date.max,
     limit: Limit = 100,
 ) -> Response:
     """Return what was forecast for past sessions and what came, the newest first."""
@@ -130,8 +136,8 @@ async def history(
 async def events(
     request: Request,
     ticker: TickerPath,
-    first: Annotated[schemas.Day, Query(alias="from", description="first session")] = date.min,
-    before: Annotated[schemas.Day, Query(description="sessions before this one")] = date.max,
+    first: First = date.min,
+    before: Before = date.max,
     before_id: Annotated[
         int, Query(ge=0, lt=2**63, description="and, of that one, versions before this")
     ] = 0,
@@ -175,6 +181,115 @@ async def accuracy(request: Request, ticker: TickerPath, window: Window = 250) -
         return schemas.AccuracyList(items=[schemas.Accuracy.model_validate(row) for row in rows])
 
     return await _answer(request, ("accuracy", ticker, window), make)
+
+
+@router.get("/risk", response_model=risk_schemas.RiskPage, responses=READING_ONE)
+async def risk(
+    request: Request,
+    subject_kind: SubjectKind | GroupKind | None = None,
+    subject: Annotated[
+        risk_schemas.Portfolio | None, Query(description="ticker, or name of a group or portfolio")
+    ] = None,
+    ticker: schemas.Ticker | None = None,
+    kind: Kind | None = None,
+    level: Annotated[
+        risk_schemas.Level | None, Query(description="percent of sessions that should lose more")
+    ] = None,
+    first: First = date.min,
+    before: Before = date.max,
+    after: Annotated[
+        str,
+        Query(
+            max_length=LONGEST_PLACE,
+            pattern=PRINTABLE,
+            description="and, of that one, what comes after this: `next_after` of a page",
+        ),
+    ] = "",
+    limit: Limit = 100,
+) -> Response:
+    """Return how much tickers, groups and portfolios may lose, and what came, newest first."""
+    given = {
+        "subject_kind": subject_kind,
+        "subject": subject,
+        "ticker": ticker,
+        "kind": kind,
+        "level_pct": level,
+    }
+    only = {column: value for column, value in given.items() if value is not None}
+
+    def make(db: Session) -> BaseModel:
+        if ticker is not None:
+            bi.instruments.require(db, ticker)
+        rows = bi.risk.page(db, only, first, before, after, limit + 1).rows()
+        items, last = _page(risk_schemas.Risk, rows, limit)
+        following = (last.session, bi.risk.place(last.model_dump())) if last else (None, None)
+        return risk_schemas.RiskPage(items=items, next=following[0], next_after=following[1])
+
+    key = "risk", *given.values(), first, before, after, limit
+    return await _answer(request, key, make)
+
+
+@router.get("/portfolios", response_model=risk_schemas.HoldingPage, responses=READING)
+async def portfolios(
+    request: Request,
+    after: Annotated[
+        str,
+        Query(
+            max_length=LONGEST_NAME,
+            pattern=PRINTABLE,
+            description="this portfolio and those after it",
+        ),
+    ] = "",
+    after_ticker: Annotated[
+        str,
+        Query(
+            max_length=LONGEST_SYMBOL,
+            pattern=PRINTABLE,
+            description="but, of that one, tickers after this",
+        ),
+    ] = "",
+    limit: Limit = 100,
+) -> Response:
+    """Return what all portfolios hold, in the order of portfolios and tickers."""
+
+    def make(db: Session) -> BaseModel:
+        rows = bi.portfolios.page(db, after, after_ticker, limit + 1).rows()
+        items, last = _page(risk_schemas.Holding, rows, limit)
+        following = (last.portfolio, last.ticker) if last else (None, None)
+        return risk_schemas.HoldingPage(items=items, next=following[0], next_ticker=following[1])
+
+    return await _answer(request, ("portfolios", after, after_ticker, limit), make)
+
+
+@router.get(
+    "/portfolios/{portfolio:path}/forecasts",
+    response_model=risk_schemas.PortfolioForecastPage,
+    responses=READING_ONE,
+)
+async def portfolio_forecasts(
+    request: Request,
+    portfolio: Annotated[risk_schemas.Portfolio, Path(description="name of a portfolio")],
+    first: First = date.min,
+    before: Before = date.max,
+    before_kind: Annotated[
+        Kind | None, Query(description="and, of that one, kinds after this: live, late, backtest")
+    ] = None,
+    limit: Limit = 100,
+) -> Response:
+    """Return what was forecast of one portfolio, or why nothing was, and what came."""
+
+    def make(db: Session) -> BaseModel:
+        rows = bi.portfolios.forecasts(
+            db, portfolio, first, before, before_kind or "", limit + 1
+        ).rows()
+        items, last = _page(risk_schemas.PortfolioForecast, rows, limit)
+        following = (last.session, last.kind) if last else (None, None)
+        return risk_schemas.PortfolioForecastPage(
+            items=items, next=following[0], next_kind=following[1]
+        )
+
+    key = "portfolio", portfolio, first, before, before_kind, limit
+    return await _answer(request, key, make)
 
 
 @router.get("/models", response_model=schemas.ModelPage, responses=READING)

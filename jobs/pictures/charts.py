@@ -22,6 +22,7 @@ from jobs.pictures.drawing import (
     candles,
     colours_of,
     day,
+    day_wide,
     event_marks,
     fan,
     legend,
@@ -317,6 +318,38 @@ def coverage(data: pd.DataFrame, names: str = "method", of: str = "") -> Layers:
     )
     said = [*filter(None, [of]), "dashed: what was promised"]
     return together([promised, points], "Were the intervals kept?", *said)
+
+
+def risk(data: pd.DataFrame) -> Layers:
+    """Return the returns of a portfolio beside its value at risk, losses beyond it marked.
+
+    `data` is the rows of one kind and level of `bi.risk.history`.
+    """
+    data = data.assign(limit=-data["value_at_risk_pct"], event=None)
+    data = data.astype({"actual_return_pct": float})
+    returns = alt.Y("actual_return_pct:Q", title="return, %")
+    tips = [
+        tip("actual_return_pct", "return, %", "+,.2f"),
+        tip("value_at_risk_pct", "value at risk, %", ",.2f"),
+        tip("expected_shortfall_pct", "expected shortfall, %", ",.2f"),
+        tip("actual_result", "profit or loss", "+,.2f"),
+    ]
+    base = alt.Chart(data).encode(x=session_axis())
+    bars = base.mark_bar(size=day_wide(data), color=SKY, opacity=0.7).encode(y=returns)
+    dots = alt.OverlayMarkDef(size=12, color=VERMILION)
+    limit = base.mark_line(color=VERMILION, strokeDash=[4, 2], point=dots).encode(y="limit:Q")
+    breaches = (
+        alt.Chart(data[data["is_breach"].fillna(False).astype(bool)])
+        .mark_point(shape="diamond", size=90, filled=True, color=ORANGE, stroke="black", opacity=1)
+        .encode(x=session_axis(), y=returns)
+    )
+    level = data["level_pct"].iloc[0]
+    return together(
+        [bars, limit, breaches, reader(data, tips, "risk")],
+        "Returns against the value at risk",
+        f"dashed: value at risk; {level:g} % of sessions should fall below it",
+        "diamond: one that did",
+    )
 
 
 def outcomes(data: pd.DataFrame) -> alt.Chart:

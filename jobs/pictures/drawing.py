@@ -114,9 +114,7 @@ def candles(data: pd.DataFrame) -> list[alt.Chart]:
     known = data[data["close"].notna()]
     if known.empty:
         return []
-    # A bar has as much room as a day: in pixels only the browser knows how much that is.
-    days = (known["session"].max() - known["session"].min()).days + 4
-    body = alt.ExprRef(f"max(1, 0.7 * width / {days})")
+    body = day_wide(known)
     rises = known["close"] >= known["open"]
     layers = []
     for rows, colour, opacity in ((known[rises], BLUE, 0.3), (known[~rises], VERMILION, 1)):
@@ -128,6 +126,15 @@ def candles(data: pd.DataFrame) -> list[alt.Chart]:
             ).encode(y=price_axis("open"), y2="close:Q"),
         ]
     return layers
+
+
+def day_wide(data: pd.DataFrame) -> alt.ExprRef:
+    """Return how wide the bar of a session is: as much room as a day has.
+
+    In pixels only the browser knows how much that is.
+    """
+    days = (data["session"].max() - data["session"].min()).days + 4
+    return alt.ExprRef(f"max(1, 0.7 * width / {days})")
 
 
 def fan(data: pd.DataFrame) -> list[alt.Chart]:

@@ -7,13 +7,13 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from jobs import files
-from jobs.pictures import charts, headline, paper, web
+from jobs.pictures import charts, headline, paper, risk, web
 from jobs.pictures.document import Document, Part, Table
 from jobs.pictures.frames import awaited, best_first, own_or_demo
 from jobs.pictures.tables import Column, method, titled
 from jobs.words import DEMONSTRATION, DISCLAIMER, KINDS, price
 from stockbatch.exceptions import NothingToReport, UnwritableFile
-from stockbatch.records import ForecastOrder
+from stockbatch.records import ForecastOrder, SubjectKind
 from stockbatch.store import bi
 
 FORMATS = (".html", ".pdf", ".png")
@@ -64,10 +64,12 @@ def _of_ticker(db: Session, ticker: str) -> Document:
     splits = bi.splits.of_ticker(db, ticker).frame()
     errors = bi.forecasts.errors(db, ticker, FORECASTS).frame()
     losses = bi.models.losses(db, ticker).frame()
+    of_risk = _risk_of_ticker(db, ticker)
     best = methods.iloc[0]
     forecast = prices[prices["forecast_close"].notna()].tail(FORECASTS + 1)
     parts: list[Part] = [
         Table(heading="By every method", data=headline.rows_of(methods), columns=METHODS),
+        *of_risk,
         charts.price(prices.tail(PRICES + 1), events, splits),
         charts.predicted_and_actual(forecast, events),
     ]
@@ -83,6 +85,7 @@ def _of_ticker(db: Session, ticker: str) -> Document:
             *([best["why"]] if best["why"] else []),
             headline.point(best),
             *_age(methods),
+            *([risk.ABOUT] if of_risk else []),
             DISCLAIMER,
         ],
         parts=parts,
@@ -100,6 +103,9 @@ def _of_all(db: Session) -> Document:
     parts: list[Part] = [
         Table(heading="Largest expected move first", data=rows, columns=headline.FORECASTS)
     ]
+    portfolios = bi.portfolios.latest(db).frame()
+    of_risk = _risk_of_all(db, portfolios)
+    parts += of_risk
     board = bi.accuracy.leaderboard(db).frame()
     board = board[board["window_sessions"] == WINDOW]
     for (calendar, kind), compared in board.groupby(["calendar", "kind"]):
@@ -110,9 +116,45 @@ def _of_all(db: Session) -> Document:
     return Document(
         title=f"Forecasts of {newest:%Y-%m-%d}",
         figures=headline.of_all(forecasts),
-        lines=[*_age(forecasts), headline.LAST_CLOSE, DISCLAIMER],
+        lines=[
+            *_age(forecasts),
+            *risk.silent(portfolios),
+            headline.LAST_CLOSE,
+            *([risk.ABOUT] if of_risk else []),
+            DISCLAIMER,
+        ],
         parts=parts,
     )
+
+
+def _risk_of_ticker(db: Session, ticker: str) -> list[Part]:
+    """Return what a ticker may lose in the next session, a row per level; nothing if untold."""
+    told = bi.risk.latest(db).frame()
+    return [
+        Table(
+            heading=f"What {row['session']:%Y-%m-%d} may lose, {KINDS[row['kind']]}",
+            data=risk.by_level(row),
+            columns=risk.level_columns(row["currency"]),
+        )
+        for row in told[told["ticker"] == ticker].to_dict("records")
+    ]
+
+
+def _risk_of_all(db: Session, portfolios: pd.DataFrame) -> list[Part]:
+    """Return what portfolios and groups may lose, and how well that was told, kind by kind."""
+    told = bi.risk.latest(db).frame()
+    groups = told[told["subject_kind"] != SubjectKind.TICKER]
+    parts = [
+        Table(heading="Risk of portfolios", data=risk.rows_of(portfolios), columns=risk.PORTFOLIOS),
+        Table(heading="Risk of groups", data=groups, columns=risk.GROUPS),
+    ]
+    for kind in bi.risk.kinds(db).frame()["kind"]:
+        rows = risk.judged(bi.risk.backtests(db, kind, WINDOW).frame())
+        of_level = rows["level_pct"] == risk.PLOTTED_LEVEL
+        rows = rows[of_level & (rows["subject_kind"] != SubjectKind.TICKER)]
+        of = f"{risk.PLOTTED_LEVEL:g} %, last {WINDOW} sessions, {KINDS[kind]}"
+        parts.append(Table(heading=f"How well it was told: {of}", data=rows, columns=risk.TOLD))
+    return [part for part in parts if len(part.data)]
 
 
 def _age(forecasts: pd.DataFrame) -> list[str]:

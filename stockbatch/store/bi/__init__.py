@@ -22,6 +22,7 @@ from stockbatch.store.bi import (
     news,
     portfolios,
     prices,
+    risk,
     runs,
     splits,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "news",
     "portfolios",
     "prices",
+    "risk",
     "runs",
     "splits",
 ]

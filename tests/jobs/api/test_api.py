@@ -6,12 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import httpx2 as httpx
 import hypothesis
-import numpy as np
 import pytest
 import schemathesis
 from schemathesis import GenerationMode
@@ -28,6 +27,7 @@ from stockbatch.config import Address
 from stockbatch.exceptions import ConfigurationError, DatabaseUnavailable, RoleNotAllowed
 from stockbatch.records import Event, GroupKind, Timing
 from stockbatch.store import events, instruments, tokens
+from tests.support.answers import problem, same
 from tests.support.market import (
     NOW,
     ORIGIN,
@@ -114,15 +114,6 @@ def client(api, timer, token):
     return TestClient(api, headers=headers, raise_server_exceptions=False)
 
 
-def problem(answer, status):
-    """Return an error's body after checking that it is a problem of this status."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    body = answer.json()
-    assert (body["status"], body["type"]) == (status, "about:blank")
-    return body
-
-
 def question(market, ticker, last, *, actions=True):
     """Return what a client sends to be told the forecast from `last`."""
     bars = [
@@ -142,17 +133,6 @@ def question(market, ticker, last, *, actions=True):
             if dividend:
                 went_ex.append({"session": f"{day}", "kind": "dividend", "value": dividend})
     return {"ticker": ticker, "bars": bars, "actions": went_ex}
-
-
-def same(found, expected):
-    """Compare an answer with a row of a view: numbers to 1e-9, all else exactly."""
-    for name, value in found.items():
-        if isinstance(value, float) and not isinstance(expected[name], str):
-            np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=0, err_msg=name)
-        elif isinstance(expected[name], datetime):
-            assert datetime.fromisoformat(value) == expected[name]
-        else:
-            assert str(value) == str(expected[name]), name
 
 
 def test_latest_forecasts_are_those_of_the_view(client, stored):
@@ -523,7 +503,11 @@ def test_a_ticker_without_a_model_has_none(make_app, tmp_path):
     ],
 )
 @pytest.mark.parametrize(
-    "path", ["forecasts", "forecasts/AAA", "history/AAA", "events/AAA", "accuracy", "models"]
+    "path",
+    [
+        *("forecasts", "forecasts/AAA", "history/AAA", "events/AAA", "accuracy", "models"),
+        *("risk", "portfolios", "portfolios/Ours/forecasts"),
+    ],
 )
 def test_nobody_gets_in_without_a_token(api, path, headers):
     answer = TestClient(api).get(f"/v1/{path}", headers=headers)
@@ -592,7 +576,7 @@ def test_what_has_not_changed_is_not_sent_again(stored, client, timer):
 def test_the_examples_of_the_guide(client):
     guide = (ROOT / "deployment" / "guides" / "rest-and-files.md").read_text(encoding="utf-8")
     paths = re.findall(r"curl .*'http://127\.0\.0\.1:8765(\S+)'", guide)
-    assert len(paths) == 8
+    assert len(paths) == 10
     for path in paths:
         assert client.get(path.replace("AAPL", "AAA")).status_code == 200, path
 
@@ -618,6 +602,7 @@ PATHS = [
         "/v1/models/{ticker}",
         "/v1/predict",
     ),
+    *("/v1/risk", "/v1/portfolios", "/v1/portfolios/{portfolio}/forecasts"),
 ]
 
 HAS_NO_INPUT = ("/health", GenerationMode.NEGATIVE)

@@ -59,6 +59,7 @@ TOGETHER = {
     "compared": tuple(colour for colour, _ in charts.COMPARED),
     "losses": (drawing.BLUE, drawing.VERMILION),
     "errors": (drawing.BLUE, drawing.ORANGE, drawing.SKY),
+    "risk": (drawing.SKY, drawing.VERMILION, drawing.ORANGE),
 }
 
 
@@ -338,7 +339,28 @@ def one_of_each():
         "losses": charts.losses(curve.assign(initial_validation_loss=0.4)),
         "skill": charts.skill(board.assign(**skill)),
         "coverage": charts.coverage(board),
+        "risk": charts.risk(told_risk()),
     }
+
+
+def told_risk():
+    """Return a frame as `bi.risk.history` makes it: of four sessions one is a breach, one open."""
+    came = {
+        "actual_return_pct": [0.5, -2.5, None, None],
+        "actual_result": [5.0, -25.0, None, None],
+        "is_breach": [False, True, None, None],
+    }
+    days = pd.date_range("2024-01-02", periods=4, unit="s")
+    told = {"level_pct": 5.0, "value_at_risk_pct": 2.0, "expected_shortfall_pct": 3.0}
+    return pd.DataFrame({"session": days, **came}).assign(**told)
+
+
+def test_breaches_of_the_value_at_risk_are_marked_and_the_line_goes_on():
+    chart = charts.risk(told_risk())
+    assert list(rows_of(chart, 1)["limit"]) == [-2.0] * 4
+    (breach,) = rows_of(chart, 2).to_dict("records")
+    assert (breach["session"][:10], breach["actual_return_pct"]) == ("2024-01-03", -2.5)
+    assert "5 % of sessions should fall below it" in chart.to_dict()["title"]["subtitle"][0]
 
 
 def test_charts_follow_the_schema():

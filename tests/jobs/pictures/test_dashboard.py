@@ -9,8 +9,6 @@ import pytest
 import streamlit
 from sqlalchemy import text
 from sqlalchemy.orm import Session
-from streamlit.components.v2 import manifest_scanner
-from streamlit.testing.v1 import AppTest
 
 from jobs import cli
 from jobs.pictures.dashboard import page as dashboard_page
@@ -24,60 +22,11 @@ from stockbatch.store import alerts, events, forecasts, labels, models, news
 from stockbatch.store.calendar import extend
 from tests.support.ledger import forecast_of, in_time, listed, model_of, naive_of, opened
 from tests.support.market import CODE, NOW, calendar, session
+from tests.support.pages import figures, tables, texts
 from tests.support.places import ROOT
-from tests.support.sheets import sheets
 
-PAGES = ("overview", "ticker", "accuracy", "operations")
+PAGES = ("overview", "ticker", "risk", "accuracy", "operations")
 """Those that read the database."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_chosen(monkeypatch):
-    monkeypatch.setattr(dashboard_page, "_chosen", None)
-
-
-@pytest.fixture
-def open_page(settings, server, monkeypatch):
-    """Open a page of the dashboard on the database of `settings`, as the reader's own login."""
-    name = database.url(settings).database
-    address = database.for_clients(server.url("reader").set(database=name))
-    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", address)
-    monkeypatch.setenv(f"{PREFIX}HOME", str(settings.home))
-    # Streamlit would look for components of other packages in every one installed, at every page.
-    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
-
-    def visited(page, *opened, **query):
-        script = f"""
-            from jobs.pictures.dashboard import {page}
-            from jobs.pictures.dashboard.page import shown
-            shown({page}.show)()
-        """
-        app = AppTest.from_string(re.sub("^ +", "", script, flags=re.MULTILINE))
-        app.query_params.update(query)
-        for key in opened:
-            app.session_state[key] = True
-        app.run(timeout=30)
-        assert not app.exception
-        return app
-
-    yield visited
-    streamlit.cache_data.clear()
-    streamlit.cache_resource.clear()
-
-
-def texts(app):
-    """Return what a page says outside its tables and figures."""
-    boxes = (app.info, app.warning, app.error, app.caption, app.markdown)
-    return "\n".join(box.value for group in boxes for box in group)
-
-
-def tables(app):
-    """Return the tables of a page, each as its rows by their headings."""
-    return [table for box in app.get("html") for table in sheets(box.proto.body)]
-
-
-def figures(app):
-    return {figure.label: figure.value for figure in app.metric}
 
 
 @pytest.fixture

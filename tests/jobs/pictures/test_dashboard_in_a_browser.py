@@ -311,7 +311,7 @@ def test_the_operations_page_shows_runs_and_outcomes(desktop):
     assert sorted(found) == sorted(tuple(row.values()) for row in expected)
 
 
-@pytest.mark.parametrize("page", ["", "ticker", "accuracy", "operations", "how-to-read"])
+@pytest.mark.parametrize("page", ["", "ticker", "risk", "accuracy", "operations", "how-to-read"])
 def test_a_page_fits_a_phone_and_asks_nobody_else(visitor, page):
     browser = visitor.browser
     resize(browser, PHONE)

@@ -17,14 +17,24 @@ from jobs.replay.backtest import backtest
 from jobs.words import price
 from stockbatch import database
 from stockbatch.config import PREFIX
-from stockbatch.records import Event, Timing
+from stockbatch.records import Event, SubjectKind, Timing
 from stockbatch.store import events, instruments
 from stockbatch.store import forecasts as store
 from stockbatch.store.calendar import extend
+from stockbatch.store.risk import Subject
 from tests.support.browser import PHONE, complaints, hosts_asked, prefer, resize
 from tests.support.disk import small_disk
 from tests.support.ledger import forecast_of, listed, opened
 from tests.support.market import CODE, NOW, Market, calendar, run, session
+from tests.support.risks import (
+    hold,
+    measured,
+    of_group,
+    of_portfolio,
+    of_ticker,
+    silent_of,
+    tell,
+)
 from tests.support.sheets import sheets
 
 
@@ -157,7 +167,7 @@ def test_a_page_on_all_tickers_has_them_all(report, filled, browser, tmp_path):
         "SELECT * FROM bi.next_session_forecast WHERE is_headline"
         " ORDER BY expected_move_pct DESC, ticker",
     )
-    (table,) = sheets(page.read_text(encoding="utf-8"))
+    table, *_ = sheets(page.read_text(encoding="utf-8"))
     assert [row["ticker"] for row in table] == [row["ticker"] for row in rows]
     for found, row in zip(table, rows, strict=True):
         assert found["expected move"] == f"± {row['expected_move_pct']:.1f} %"
@@ -224,6 +234,50 @@ def test_a_ticker_is_no_markup_of_a_page(report, settings, engine, tmp_path):
         assert "<script" not in written
         assert "&lt;/table&gt;&lt;script&gt;alert(1)" in written
     assert report(engine.url, hostile, "--out", tmp_path / "report.pdf")[0] == 0
+
+
+def test_risk_is_a_section_of_the_report_on_all_and_of_that_on_a_ticker(report, engine, tmp_path):
+    hostile = "<script>alert(1)</script>"
+    with Session(engine) as db:
+        aaa, bbb = held = listed(db, "AAA", "BBB")
+        store.add(db, [forecast_of(one) for one in held], opened(db), issued_at=NOW)
+        hold(db, "Ours", {aaa: 1.0})
+        hold(db, hostile, {bbb: 1.0})
+        tell(
+            db,
+            *(of_ticker(one) for one in held),
+            of_group("Energy", held, times=0.5),
+            of_portfolio("Ours", [aaa], times=2),
+            silent_of(hostile, "no bar of BBB"),
+        )
+        measured(db, Subject(SubjectKind.PORTFOLIO, "Ours"), breaches=40, kupiec_p=1e-9)
+        db.commit()
+    page = tmp_path / "report.html"
+    assert report(engine.url, "--out", page)[0] == 0
+    written = page.read_text(encoding="utf-8")
+    assert "<script" not in written
+    assert "How well it was told: 5 %, last 250 sessions, late: made after" in written
+    _, portfolios, groups, told = sheets(written)
+    at = "shortfall, 5\N{NO-BREAK SPACE}%"
+    assert [(row["portfolio"], row[at]) for row in portfolios] == [
+        ("Ours", "5.20 %"),
+        (hostile, ""),
+    ]
+    assert portfolios[1]["why there is no forecast"] == "no bar of BBB"
+    assert [(row["group"], row[at]) for row in groups] == [("Energy", "1.30 %")]
+    assert [(row["of"], row["in words"]) for row in told] == [("Ours", "too many breaches")]
+
+    assert report(engine.url, "AAA", "--out", page)[0] == 0
+    levels = sheets(page.read_text(encoding="utf-8"))[1]
+    assert [(row["sessions"], row["expected shortfall"]) for row in levels] == [
+        ("one in 20", "2.60 %"),
+        ("one in 40", "3.10 %"),
+        ("one in 100", "3.60 %"),
+    ]
+    assert report(engine.url, "--out", tmp_path / "report.pdf")[0] == 0
+    said = "".join(one.extract_text() for one in PdfReader(tmp_path / "report.pdf").pages)
+    assert "Risk of portfolios" in said
+    assert f"No forecast of {hostile}: no bar of BBB." in " ".join(said.split())
 
 
 # ---- what cannot be done is said in a line
