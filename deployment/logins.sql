@@ -10,6 +10,8 @@
 --   stockbatch_rest        the REST service: stockbatch_api
 --   stockbatch_dashboard   the built-in dashboard: stockbatch_reader
 --   stockbatch_grafana     Grafana, and the like: stockbatch_reader
+--   stockbatch_team_NAME   for each file team_NAME_password: in no group, reads what 'stockbatch
+--                          teams add NAME' lets it
 \set ON_ERROR_STOP on
 \if :{?secrets}
 \else
@@ -20,9 +22,11 @@
 \set rest `cat :'secrets'/rest_password`
 \set dashboard `cat :'secrets'/dashboard_password`
 \set grafana `cat :'secrets'/grafana_password`
+\set teams `cd :'secrets' && for f in team_*_password; do [ -e "$f" ] && printf '%s %s\n' "${f%_password}" "$(cat "$f")"; done; true`
 
 -- Without a password a login would be open to whoever pg_hba.conf trusts.
-SELECT '' IN (:'owner', :'daemon', :'rest', :'dashboard', :'grafana') AS lacking \gset
+SELECT '' IN (:'owner', :'daemon', :'rest', :'dashboard', :'grafana')
+    OR :'teams' ~ '(?n) $' AS lacking \gset
 \if :lacking
     DO $$ BEGIN RAISE 'a password file is missing or empty'; END $$;
 \endif
@@ -86,6 +90,22 @@ FROM unnest(ARRAY[
     'stockbatch_owner', 'stockbatch_daemon', 'stockbatch_rest', 'stockbatch_dashboard',
     'stockbatch_grafana'
 ]) AS name \gexec
+
+-- A team takes of the connections that are left for people.
+SELECT
+    CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login)
+        THEN format('CREATE ROLE %I', login) END,
+    format('ALTER ROLE %I RESET ALL', login),
+    format('ALTER ROLE %I IN DATABASE stockbatch RESET ALL', login),
+    format('ALTER ROLE %I LOGIN PASSWORD %L CONNECTION LIMIT 5', login, password),
+    format('ALTER ROLE %I SET statement_timeout = ''60s''', login),
+    format('ALTER ROLE %I SET search_path = %I', login, schema),
+    format('ALTER ROLE %I SET default_transaction_read_only = on', login)
+FROM regexp_split_to_table(:'teams', E'\n') AS line,
+    LATERAL (SELECT split_part(line, ' ', 1), substr(line, strpos(line, ' ') + 1))
+        AS of_team (schema, password),
+    LATERAL (SELECT 'stockbatch_' || schema) AS named (login)
+WHERE line <> '' \gexec
 
 -- Large objects are writing that needs no table. Where the administrator is no superuser (most
 -- managed servers), this is left undone, and 'stockbatch doctor' says so.

@@ -3,6 +3,7 @@
 # which the processes connect, and the certificate by which those of a cluster of workers know each
 # other. What is there is kept, so that it can be run again.
 #   secrets.sh FOLDER [HOST:PORT [PARAMETERS]]
+# An empty file team_NAME_password gets a password as well: that of the login of a team.
 # The folder is closed to others. The files in it are readable: containers see them, one by one, as
 # users of their own.
 set -eu
@@ -14,7 +15,8 @@ mkdir -p "$folder"
 chmod 700 "$folder"
 cd "$folder"
 
-for login in postgres owner daemon rest dashboard grafana grafana_admin; do
+teams=$(ls | sed -n 's/^\(team_[a-z0-9_]*\)_password$/\1/p')
+for login in postgres owner daemon rest dashboard grafana grafana_admin $teams; do
     file=${login}_password
     [ -s "$file" ] || head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$file"
 done

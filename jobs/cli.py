@@ -39,6 +39,7 @@ from jobs.commands.quality import quality
 from jobs.commands.report import report
 from jobs.commands.run import run
 from jobs.commands.status import status
+from jobs.commands.teams import teams
 from jobs.commands.tickers import tickers
 from jobs.commands.tokens import tokens
 from jobs.commands.tune import tune
@@ -55,7 +56,7 @@ PANELS: dict[str, tuple[Any, ...]] = {
         *(providers, fetch, quality),
     ),
     "By itself": (daemon, schedule, pause, resume, retry, backfill, alerts, cluster),
-    "For others to see": (dashboard, report, export, api, tokens),
+    "For others to see": (dashboard, report, export, api, tokens, teams),
     "Models": (models, headline, backtest, tune),
     "Database and settings": (db, migrate, prune, config),
 }

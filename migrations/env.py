@@ -12,7 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
 from stockbatch import config, database
-from stockbatch.database import migration
+from stockbatch.database import migration, teams
 from stockbatch.database.tables import Base
 
 
@@ -40,10 +40,14 @@ def migrate(connection: Connection) -> None:
 
 
 def run(engine: Engine) -> None:
-    """Migrate alone, after whoever is at it. Raises MigrationInProgress."""
+    """Migrate alone, after whoever is at it. Raises MigrationInProgress, TeamViewsInUse.
+
+    The views of teams need those of `bi`, which a migration may have to replace.
+    """
     with (
         engine.connect() as guard,
         database.migration_lock(guard),
+        teams.set_aside(engine, changing=database.revision(engine) != database.head()),
         engine.connect() as connection,
     ):
         migrate(connection)

@@ -33,6 +33,10 @@ StockbatchError
 │   ├── CommittedLate
 │   ├── ClocksApart
 │   ├── UnknownRun
+│   ├── BadTeam
+│   ├── UnknownTeam
+│   ├── UnsuitableLogin
+│   ├── TeamViewsInUse
 │   ├── BackupFailed
 │   ├── RestoreFailed
 │   ├── VerificationFailed
@@ -83,6 +87,7 @@ StockbatchError
 │   ├── NoFit
 │   ├── TrainingFailed
 │   ├── TrainingOverdue
+│   ├── NotPublished
 │   └── UnsuitableHeadline
 ├── WorkerError
 │   ├── UnsuitableWorker
@@ -284,6 +289,27 @@ class UnknownRun(DatabaseError):
     """There is no run {run_id}: 'stockbatch runs' shows the last ones"""
 
     exit_code = 2
+
+
+class BadTeam(DatabaseError):
+    """{name} cannot name a team: {reason}"""
+
+    exit_code = 2
+
+
+class UnknownTeam(DatabaseError):
+    """There is no team {name}: 'stockbatch teams list' shows them"""
+
+    exit_code = 2
+
+
+class UnsuitableLogin(DatabaseError):
+    """{login} cannot be the login of a team: {reason}"""
+
+
+class TeamViewsInUse(DatabaseError):
+    """The views of {schema} have to be made anew, and something else needs them: {reason}; drop
+    that, then try again"""
 
 
 class BackupFailed(DatabaseError):
@@ -511,6 +537,11 @@ class TrainingFailed(ModelError):
 
 class TrainingOverdue(ModelError):
     """Training was ended because the forecasts were due"""
+
+
+class NotPublished(ModelError):
+    """{url} did not take all models: {reason}; what it has taken stays, the same command goes on
+    from there"""
 
 
 class UnsuitableHeadline(ModelError):

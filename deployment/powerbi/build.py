@@ -1,20 +1,24 @@
-"""Write the tables of the semantic model: `python -m deployment.powerbi.build` after a change here.
+"""Write the model and the report: `python -m deployment.powerbi.build` after a change here.
 
 A star: every fact points at the tickers, exchanges and sessions it is about, by the columns that
 all views of schema `bi` share; those are hidden in the facts, so that reports slice by the
 dimensions.
 """
 
+import json
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import indent
 
 from deployment import dictionary
 from deployment.powerbi.model import DIMENSIONS, FACTS, Table
+from deployment.powerbi.report import report
 from stockbatch.store.bi.dictionary import Column
 
 FOLDER = Path(__file__).parent / "stockbatch.SemanticModel" / "definition"
+REPORT = Path(__file__).parent / "stockbatch.Report"
 
 TYPES = {
     "date": ("dateTime", "yyyy-mm-dd"),
@@ -219,9 +223,19 @@ def files() -> dict[str, str]:
     return made
 
 
+def report_files() -> dict[str, str]:
+    """Return the text of every file of the report's pages and theme, by its path."""
+    return {
+        path: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        for path, content in report().items()
+    }
+
+
 def main() -> None:
-    for path, content in files().items():
-        file = FOLDER / path
+    shutil.rmtree(REPORT / "definition", ignore_errors=True)  # a visual that is no more
+    model = {FOLDER / path: content for path, content in files().items()}
+    pages = {REPORT / path: content for path, content in report_files().items()}
+    for file, content in (model | pages).items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
 

@@ -298,6 +298,32 @@ ALERTS = (
         form=COUNT,
     ),
 )
+OF_ONE_SUBJECT = one("Risk", "subject_kind", "subject", "level_pct", "kind")
+RISK = (
+    *(
+        Measure(
+            name=name,
+            dax=f"IF({OF_ONE_SUBJECT}, AVERAGE(Risk[{column}]) / 100)",
+            form="0.00%",
+            description=f"{words} of one ticker, group or portfolio, level and kind.",
+        )
+        for name, column, words in (
+            ("Value at risk", "value_at_risk_pct", "Loss that is exceeded so often,"),
+            ("Expected shortfall", "expected_shortfall_pct", "Mean loss beyond value at risk,"),
+        )
+    ),
+    Measure(
+        name="Actual result",
+        dax=f"IF({OF_ONE_SUBJECT}, AVERAGE(Risk[actual_return_pct]) / 100)",
+        form=SIGNED,
+        description="Return that came, of one ticker, group or portfolio, level and kind.",
+    ),
+    Measure(
+        name="Breaches",
+        dax=f"IF({one('Risk', 'level_pct', 'kind')}, {share('Risk', 'is_breach')})",
+        description="Share of sessions whose loss was larger than the value at risk.",
+    ),
+)
 DIMENSIONS = (
     Table(name="Instruments", view="instruments"),
     Table(
@@ -333,6 +359,10 @@ FACTS = (
         where='[scope] = "ticker"',
         measures=COVERAGE,
     ),
+    Table(name="Risk", view="risk", by_month=True, measures=RISK),
+    Table(name="Risk backtests", view="risk_backtests"),
+    Table(name="Portfolios", view="portfolios"),
+    Table(name="Portfolio forecasts", view="portfolio_forecasts"),
     Table(name="Training", view="training_history", by_month=True, measures=TRAINING),
     Table(name="Outcomes", view="outcomes", by_month=True, measures=OUTCOMES),
     Table(name="Runs", view="run_history", measures=RUNS),

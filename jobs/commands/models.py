@@ -138,6 +138,29 @@ def export(
 
 
 @models.command()
+def publish(
+    to: Annotated[str, typer.Option(metavar="URI", help="MLflow server, e.g. http://HOST:5000.")],
+) -> None:
+    """Show every training in MLflow, with the model in use as champion; again: what is new."""
+    from jobs.app import running
+    from stockbatch.config import choose_keras, choose_mlflow
+
+    context.require("'stockbatch models publish'", "mlflow", extra="mlflow")
+    if not to.startswith(("http://", "https://")):
+        raise typer.BadParameter("write the server's address: http://HOST:PORT", param_hint="--to")
+    choose_keras()
+    choose_mlflow()
+    from jobs.models import publish as job
+
+    with context.ending(), running(context.settings(), create=False) as app:
+        added = job.publish(app, to)
+    context.say(
+        f"{counted(added.runs, 'run')} and {counted(added.versions, 'version')} added, "
+        f"{counted(added.champions, 'champion')} changed"
+    )
+
+
+@models.command()
 def inputs(
     ticker: options.Ticker,
     file: Annotated[

@@ -128,7 +128,8 @@ def _of_kind(kind: Kind, subjects: Sequence[int], values: Floats) -> Iterator[Me
                     *common,
                 ]
             )
+            known = numbers.astype(object)
+            known[np.isnan(numbers)] = None
             for row in np.flatnonzero(n).tolist():
-                known = (None if np.isnan(x) else x for x in numbers[row].tolist())
                 key = (subjects[row], kind, window, level)
-                yield Metric(*key, int(n[row]), int(count[row]), *known)
+                yield Metric(*key, int(n[row]), int(count[row]), *known[row])

@@ -59,7 +59,7 @@ class Said:
 
 
 def card(
-    instrument: Instrument,
+    instrument: Instrument | None,
     model: TrainedModel,
     facts: Mapping[str, Any],
     own_first_bar: date,
@@ -69,18 +69,19 @@ def card(
     """Return the card of a model, as it is written to JSON.
 
     `facts` are the stored row of the model, `base` what its base learned from, if it has one, and
-    `said` the last forecasts of the method of its network and of `combined`.
+    `said` the last forecasts of the method of its network and of `combined`. Without an instrument
+    it is that of a base, as all tickers use it.
     """
     settings = ModelSettings.model_validate(model.parameters)
     return {
         "model": {
-            "ticker": instrument.ticker,
-            "calendar": instrument.calendar,
-            "currency": instrument.currency,
+            "ticker": instrument and instrument.ticker,
+            "calendar": facts["calendar"],
+            "currency": instrument and instrument.currency,
             "id": model.id,
             "kind": model.kind.value,
             "network": model.method,
-            "in_use_from": str(facts["in_use_from"]),
+            "in_use_from": facts["in_use_from"] and str(facts["in_use_from"]),
         },
         "inputs": [{"name": name, "formula": text} for name, text in inputs.FORMULAS.items()],
         "symbols": list(inputs.SYMBOLS),
@@ -148,13 +149,15 @@ def _half_80(quantiles: Floats) -> float:
 def markdown(told: Card, name: str) -> str:
     """Return a card as a page to read; the model's files begin with `name`."""
     about, training = told["model"], told["training"]
+    since = about["in_use_from"]
+    used = f"In use from {since}" if since else "Not put into use for any one ticker"
     lines = [
-        f"# Model {about['id']} of {_cell(about['ticker'])}",
+        f"# Model {about['id']} of {_cell(about['ticker'] or about['calendar'])}",
         "",
         f"A network of kind {about['network']} that states quantiles of the next session's return,"
         f" as an ordinary Keras file:"
         f" `python predict.py {name}.keras {name}.csv` feeds it with the example that `stockbatch"
-        f" models inputs` writes. In use from {about['in_use_from']}. Not investment advice.",
+        f" models inputs` writes. {used}. Not investment advice.",
         "",
         f"## Inputs, shape {tuple(told['shape'])}",
         "",
@@ -195,6 +198,8 @@ def _of_base(about: Card, training: Card) -> str:
         return ""
     tickers = counted(base["tickers"], "ticker")
     whose = f"bars of {tickers} from {base['first_bar']} to {base['last_bar']}"
+    if about["ticker"] is None:
+        return f" of {tickers}; it is the base of all"
     if about["kind"] == "base":
         return f" of this ticker; it is the base of all tickers, made of {whose}"
     return f"; it started from a base made of {whose}"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -68,6 +69,15 @@ def export(app: App, ticker: str, file: Path) -> TrainedModel:
     with app.transaction() as db:
         model = models.champion(db, ticker, app.settings.model.network)
         told = _card(db, app, instruments.known(db, ticker), model)
+    write(model, told, file)
+    return model
+
+
+def write(model: TrainedModel, told: Card, file: Path) -> None:
+    """Write a model to `file`, its card beside it, and a script that feeds it.
+
+    Raises UnwritableFile.
+    """
     settings = ModelSettings.model_validate(model.parameters)
     texts = {
         file.with_suffix(".json"): json.dumps(told, indent=2, ensure_ascii=False) + "\n",
@@ -86,7 +96,6 @@ def export(app: App, ticker: str, file: Path) -> TrainedModel:
                 beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UnwritableFile(path=file, reason=error.strerror or error) from None
-    return model
 
 
 def write_inputs(app: App, ticker: str, file: Path) -> Example:
@@ -150,18 +159,28 @@ def _material(
 
 
 def _card(db: Session, app: App, instrument: Instrument, model: TrainedModel) -> Card:
-    material = _material(db, app, instrument, model, model.last_session)
-    held = np.isfinite(material.panel.close[0])
     facts = models.details(db, instrument.ticker, model.method)
+    said = {name: one for name in (model.method, COMBINED) if (one := _said(db, instrument, name))}
+    return card_of_training(db, app, instrument, model, facts, said)
+
+
+def card_of_training(
+    db: Session,
+    app: App,
+    instrument: Instrument | None,
+    model: TrainedModel,
+    facts: Mapping[str, Any],
+    said: Mapping[str, Said],
+) -> Card:
+    """Return the card of a model, in use or not; a base is that of one ticker, or of none."""
+    first_bar = model.first_session
+    if instrument is not None:
+        material = _material(db, app, instrument, model, model.last_session)
+        held = np.isfinite(material.panel.close[0])
+        first_bar = as_date(material.panel.sessions[int(np.argmax(held))])
     base_id = model.id if model.kind is ModelKind.BASE else model.parent_id
-    return card.card(
-        instrument,
-        model,
-        facts,
-        as_date(material.panel.sessions[int(np.argmax(held))]),
-        Learned(*models.learned_from(db, base_id)) if base_id is not None else None,
-        {name: said for name in (model.method, COMBINED) if (said := _said(db, instrument, name))},
-    )
+    base = Learned(*models.learned_from(db, base_id)) if base_id is not None else None
+    return card.card(instrument, model, facts, first_bar, base, said)
 
 
 def _said(db: Session, instrument: Instrument, method: str) -> Said | None:

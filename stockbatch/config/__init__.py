@@ -2,7 +2,13 @@
 
 from stockbatch.config.address import LOOPBACK, Address
 from stockbatch.config.problems import in_words
-from stockbatch.config.process import child_environment, choose_keras, environment, user
+from stockbatch.config.process import (
+    child_environment,
+    choose_keras,
+    choose_mlflow,
+    environment,
+    user,
+)
 from stockbatch.config.schema import (
     PREFIX,
     ExchangeSettings,
@@ -24,6 +30,7 @@ __all__ = [
     "Settings",
     "child_environment",
     "choose_keras",
+    "choose_mlflow",
     "environment",
     "in_words",
     "load",

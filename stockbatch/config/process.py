@@ -21,10 +21,25 @@ KERAS = {
 QUIET = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 """What keeps TensorFlow silent in a process that only writes files of models."""
 
+MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+"""What is not set otherwise; by itself it waits for minutes for a server that is down."""
+
 
 def choose_keras() -> None:
     """Make this process import the Keras that the training child has, and print nothing by it."""
     os.environ.update(KERAS | QUIET)
+
+
+def choose_mlflow() -> None:
+    """Let MLflow tell nobody of this process, print nothing, and soon say that nobody answers."""
+    for name, value in MLFLOW.items():
+        os.environ.setdefault(name, value)
 
 
 def child_environment(threads: int) -> dict[str, str]:

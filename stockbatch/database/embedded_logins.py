@@ -15,6 +15,8 @@ KEEPER = "keeper"
 LOGINS = (SUPERUSER, KEEPER, "writer", "reader", "api")
 FIRST_LOGINS = (SUPERUSER, "writer", "reader")
 """Of every cluster; older ones have no other."""
+TEAMS = "stockbatch_"
+"""What the logins of teams begin with; their schema is called like the rest."""
 RESERVED_CONNECTIONS = 20
 """That nobody gets but the jobs, of 100."""
 
@@ -113,3 +115,18 @@ REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
 REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
 GRANT TEMPORARY ON DATABASE {database} TO stockbatch_writer;
 """
+
+TEAM = """\
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{login}') THEN
+        CREATE ROLE {login};
+    END IF;
+END $$;
+ALTER ROLE {login} RESET ALL;
+ALTER ROLE {login} IN DATABASE {database} RESET ALL;
+ALTER ROLE {login} LOGIN PASSWORD '{password}' CONNECTION LIMIT 5;
+ALTER ROLE {login} SET statement_timeout = '60s';
+ALTER ROLE {login} SET search_path = {schema};
+ALTER ROLE {login} SET default_transaction_read_only = on;
+"""
+"""The login of a team's readers, who see the views of one schema."""

@@ -146,6 +146,30 @@ def stop(home: Path) -> bool:
     raise EmbeddedServerFailed(home=home, reason="it does not stop")
 
 
+def admit(home: Path, login: str) -> None:
+    """Make the login of a team, or give it its password, limits and settings again."""
+    start(home)
+    with _explained(home), _alone(home):
+        server = _read(home.resolve() / "postgres")
+        password = server.passwords.get(login)
+        known = password or secrets.token_hex(16)
+        _administer(server, binaries(), "postgres", _of_team(login, known))
+        if not password:
+            _note(server, {login: known})
+
+
+def dismiss(home: Path, login: str) -> None:
+    """Drop the login of a team, which has no rights any more."""
+    start(home)
+    with _explained(home), _alone(home):
+        server = _read(home.resolve() / "postgres")
+        _administer(server, binaries(), "postgres", f"DROP ROLE IF EXISTS {login}")
+        passwords = {name: word for name, word in server.passwords.items() if name != login}
+        fewer = server.folder / f"pgpass.{secrets.token_hex(4)}"
+        _write_passwords(fewer, server.port, passwords)
+        fewer.replace(server.password_file)
+
+
 @contextmanager
 def _explained(home: Path) -> Iterator[None]:
     try:
@@ -206,10 +230,25 @@ def _settle(server: EmbeddedServer, programs: Path) -> None:
     values = {"database": DATABASE, **server.passwords}
     if KEEPER not in known:
         _administer(server, programs, DATABASE, embedded_logins.HAND_OVER.format(**values))
-    _administer(server, programs, "postgres", embedded_logins.SETTLE.format(**values))
+    settle = embedded_logins.SETTLE.format(**values)
+    for login in server.passwords.keys() - set(embedded_logins.LOGINS):
+        settle += _of_team(login, server.passwords[login])
+    _administer(server, programs, "postgres", settle)
+    _note(server, {login: word for login, word in server.passwords.items() if login not in known})
+
+
+def _of_team(login: str, password: str) -> str:
+    """Return the statements that make the login of a team what it is."""
+    schema = login.removeprefix(embedded_logins.TEAMS)
+    return embedded_logins.TEAM.format(
+        login=login, schema=schema, password=password, database=DATABASE
+    )
+
+
+def _note(server: EmbeddedServer, passwords: Mapping[str, str]) -> None:
+    """Add logins to the password file."""
     with server.password_file.open("a") as lines:
-        for login in server.passwords.keys() - known.keys():
-            lines.write(f"{HOST}:{server.port}:*:{login}:{server.passwords[login]}\n")
+        lines.writelines(_password_line(server.port, *one) for one in passwords.items())
 
 
 def _administer(server: EmbeddedServer, programs: Path, database: str, statements: str) -> None:
@@ -397,7 +436,11 @@ def _read(folder: Path) -> EmbeddedServer:
 
 def _write_passwords(file: Path, port: int, passwords: Mapping[str, str]) -> None:
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as lines:
-        lines.writelines(f"{HOST}:{port}:*:{name}:{word}\n" for name, word in passwords.items())
+        lines.writelines(_password_line(port, *one) for one in passwords.items())
+
+
+def _password_line(port: int, login: str, password: str) -> str:
+    return f"{HOST}:{port}:*:{login}:{password}\n"
 
 
 def _is_held(folder: Path) -> bool:

@@ -80,6 +80,30 @@ WHERE i.ticker = :ticker
 ORDER BY m.last_session DESC, m.id DESC
 """)
 
+# A training is told without its weights, with the last time that it came into use for its ticker.
+_TRAININGS = text("""
+SELECT m.id, m.kind, m.calendar, m.demo, m.instrument_id, i.ticker, m.parent_id, m.first_session,
+    m.last_session, m.fingerprint, m.parameters, m.libraries, m.seed, m.reason, m.verdict,
+    m.tickers, m.best_epoch, m.initial_loss, m.comparison_loss, m.base_loss, m.champion_loss,
+    m.gain, m.gain_error, m.trained_at, m.weights_sha256, m.weights IS NULL AS pruned,
+    c.training_loss AS training_losses, c.validation_loss AS validation_losses
+FROM stockbatch.models AS m
+LEFT JOIN stockbatch.instruments AS i ON i.id = m.instrument_id
+LEFT JOIN stockbatch.training_curves AS c ON c.model_id = m.id
+WHERE m.method = :network
+ORDER BY m.id
+""")
+
+_TRAINED = text("""
+SELECT m.*, i.ticker, (
+    SELECT from_session FROM stockbatch.promotions
+    WHERE instrument_id = m.instrument_id AND model_id = m.id
+    ORDER BY from_session DESC, id DESC LIMIT 1
+) AS in_use_from
+FROM stockbatch.models AS m LEFT JOIN stockbatch.instruments AS i ON i.id = m.instrument_id
+WHERE m.id = :id AND m.weights IS NOT NULL
+""")
+
 _OWN_FIRST_BAR = text("""
 SELECT min(b.session)
 FROM stockbatch.bars AS b
@@ -253,6 +277,20 @@ def champion(db: Session, ticker: str, network: str) -> TrainedModel:
     if not is_known(model.weights):
         raise NoModel(ticker=ticker, when=" of this version of the program")
     return model
+
+
+def trainings(db: Session, network: str) -> Sequence[Any]:
+    """Return what is known of every training of a network, by id, weights aside."""
+    return db.execute(_TRAININGS, {"network": network}).all()
+
+
+def trained(db: Session, model_id: int) -> tuple[TrainedModel, dict[str, Any]] | None:
+    """Return a model and its stored row; None where it was pruned, or is of another version."""
+    row = db.execute(_TRAINED, {"id": model_id}).first()
+    if row is None:
+        return None
+    model = _record(row)
+    return (model, dict(row._mapping)) if is_known(model.weights) else None
 
 
 def learned_from(db: Session, model_id: int) -> tuple[date, date, int]:

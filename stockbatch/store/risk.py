@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from stockbatch.records import POINT_BASELINE, Floats, Kind, Run, ScoreStatus, Sessions
-from stockbatch.store.bulk import cursor_of, matrix, stage
+from stockbatch.store.bulk import cursor_of, days, matrix, stage
 from stockbatch.store.preference import KIND_FIRST
 
 
@@ -207,10 +207,10 @@ class Actual(NamedTuple):
 
 
 def actual(
-    db: Session, instrument_ids: Collection[int], days: Collection[date]
+    db: Session, instrument_ids: Collection[int], targets: Collection[date]
 ) -> dict[tuple[int, date], Actual]:
     """Return what came of tickers in sessions, as far as it is known."""
-    given = {"ids": list(instrument_ids), "days": list(days), "statuses": _STATUSES}
+    given = {"ids": list(instrument_ids), "days": list(targets), "statuses": _STATUSES}
     rows = matrix(db, _ACTUAL, {**given, "baseline": POINT_BASELINE})
     sessions = rows[:, 1].astype("datetime64[D]").tolist()
     return {
@@ -269,27 +269,29 @@ AT_ONCE = 25
 
 
 def scored(db: Session, calendar: str, sessions: Sessions) -> tuple[list[int], dict[Kind, Floats]]:
-    """Return the subjects scored in `sessions`, and by kind the MEASURES of each.
+    """Return all subjects of a calendar, and by kind the MEASURES of each in `sessions`.
 
     These are of shape (10, subjects, sessions), NaN where unknown; of several forecasts of one kind
     and session the newest counts.
     """
-    parts = []
+    query = "SELECT id FROM stockbatch.risk_subjects WHERE calendar = %(calendar)s ORDER BY id"
+    ids = matrix(db, query, {"calendar": calendar})[:, 0]
+    found: dict[Kind, Floats] = {}
     for start in range(0, len(sessions), AT_ONCE):
         part = sessions[start : start + AT_ONCE]
         span = {"first": part[0].item(), "last": part[-1].item()}
-        parts.append(matrix(db, _SCORED, {"calendar": calendar, "kinds": _KINDS, **span}))
-    rows = np.concatenate(parts)
-    rows = rows[np.argsort(rows[:, 2], kind="stable")]  # so that the newest is put in last
-    ids, row = np.unique(rows[:, 0].astype(np.int64), return_inverse=True)
-    column = np.searchsorted(sessions, rows[:, 1].astype(np.int64).astype("datetime64[D]"))
-    found: dict[Kind, Floats] = {}
-    for number, kind in enumerate(_KINDS, 1):
-        mine = rows[:, 3] == number
-        if mine.any():
-            found[kind] = np.full((len(MEASURES), len(ids), len(sessions)), np.nan)
-            found[kind][:, row[mine], column[mine]] = rows[mine, 4:].T
-    return ids.tolist(), found
+        rows = matrix(db, _SCORED, {"calendar": calendar, "kinds": _KINDS, **span})
+        if (np.diff(rows[:, 2]) < 0).any():
+            rows = rows[np.argsort(rows[:, 2])]  # so that the newest is put in last
+        session = np.searchsorted(sessions, days(rows[:, 1]))
+        place = np.searchsorted(ids, rows[:, 0]) * len(sessions) + session
+        for number in np.unique(rows[:, 3]).astype(int).tolist():
+            kind, mine = _KINDS[number - 1], rows[:, 3] == number
+            if kind not in found:
+                found[kind] = np.full((len(MEASURES), len(ids), len(sessions)), np.nan)
+            for of_all, values in zip(found[kind], rows[mine, 4:].T, strict=True):
+                of_all.reshape(-1)[place[mine]] = values
+    return ids.astype(int).tolist(), found
 
 
 class Metric(NamedTuple):

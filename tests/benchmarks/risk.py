@@ -65,8 +65,10 @@ FILL = (
     """,
     """
     INSERT INTO stockbatch.scores
-        (forecast_id, revision, status, actual_close, actual_log_return)
-    SELECT id, 1, 'scored', 101, 0.01 FROM stockbatch.forecasts WHERE target_session = :last
+        (forecast_id, revision, status, actual_close, actual_log_return, error, absolute_error,
+        squared_error, percentage_error, log_return_error)
+    SELECT id, 1, 'scored', 101, 0.01, 1, 1, 1, 1, 0.01
+    FROM stockbatch.forecasts WHERE target_session = :last
     """,
     """
     INSERT INTO stockbatch.stated_widths

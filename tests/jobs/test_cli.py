@@ -57,8 +57,9 @@ COMMANDS = (
     *(("news", name) for name in ("import", "list", "refresh")),
     *(("portfolios", name) for name in ("import", "list")),
     *(("models", name) for name in ("list", "show", "promote", "rollback")),
-    *(("models", name) for name in ("export", "inputs")),
+    *(("models", name) for name in ("export", "inputs", "publish")),
     *(("tokens", name) for name in ("add", "list", "revoke")),
+    *(("teams", name) for name in ("add", "list", "url", "remove")),
     *(("db", name) for name in ("start", "stop", "url", "psql", "dictionary", "backup", "restore")),
     *(("config", name) for name in ("show", "check", "template")),
 )
@@ -281,6 +282,7 @@ def test_an_error_is_one_line_and_an_exit_status(stockbatch, tmp_path, arguments
         ("pyarrow", "export", ["export", "--to", "lake"]),
         ("optuna", "tune", ["tune", "--before", "2024-06-03"]),
         ("apprise", "alerts", ["alerts", "test"]),
+        ("mlflow", "mlflow", ["models", "publish", "--to", "http://127.0.0.1:1"]),
         ("apprise", "alerts", ["daemon"]),
     ],
 )

@@ -10,8 +10,8 @@ from sqlalchemy import make_url, text
 from jobs.app import App
 from stockbatch import database
 from stockbatch.config import Settings
-from stockbatch.database import embedded_server
-from stockbatch.exceptions import AccessDenied, DatabaseUnavailable
+from stockbatch.database import embedded_server, teams
+from stockbatch.exceptions import AccessDenied, DatabaseUnavailable, UnsuitableLogin
 from tests.support import deployed
 from tests.support.market import NOW, Market, PlainTrainer, fetch, run, small, watch
 from tests.support.superuser import superuser
@@ -244,12 +244,48 @@ def test_another_password_takes_effect(server, programs, secrets, tmp_path):
     refused.dispose()
 
 
-@pytest.mark.parametrize("state", ["missing", "empty"])
+def test_a_team_has_a_login_of_its_own(server, programs, secrets, tmp_path):
+    others = {file.name: file.read_text() for file in secrets.glob("*_password")}
+    for name, password in {**others, "team_small_password": "", "team_big_password": ""}.items():
+        (tmp_path / name).write_text(password)
+    script = [deployed.DEPLOYMENT / "secrets.sh", tmp_path]
+    subprocess.run(script, check=True, capture_output=True)
+    passwords = {file.name: file.read_text() for file in tmp_path.glob("team_*")}
+    assert set(map(len, passwords.values())) == {48}
+    own = settings(server, secrets, "owner")
+    daemon = database.engine(settings(server, secrets, "daemon"))
+    with daemon.begin() as connection:
+        connection.execute(text("INSERT INTO stockbatch.labels (kind, name, instrument_id)"
+            " SELECT 'watchlist', 'small', min(id) FROM stockbatch.instruments"))  # fmt: skip
+    daemon.dispose()
+    with pytest.raises(UnsuitableLogin, match=r"a file team_small_password .*/logins\.sql"):
+        teams.add(own, "small", "small")
+    assert make_logins(server, programs, tmp_path)[0] == 0
+    assert make_logins(server, programs, tmp_path)[0] == 0  # once more
+    url = teams.url(own, teams.add(own, "small", "small").name)
+    assert url.password is None
+    reads = database.for_clients(url.set(password=passwords["team_small_password"]))
+    with psycopg.connect(reads) as reader:
+        found = reader.execute("SELECT ticker FROM instruments").fetchall()
+        assert found == [("AAA",)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("SELECT * FROM bi.instruments")
+    teams.remove(own, "small")
+    with pytest.raises(psycopg.OperationalError, match="CONNECT privilege"):
+        psycopg.connect(reads)
+    with psycopg.connect(database.for_clients(server), autocommit=True) as administrator:
+        administrator.execute("DROP ROLE stockbatch_team_small, stockbatch_team_big")
+
+
+@pytest.mark.parametrize("state", ["missing", "empty", "of a team"])
 def test_a_lacking_password_is_noticed(server, programs, tmp_path, state):
     folder = deployed.made_secrets(tmp_path)
     (folder / "grafana_password").unlink()
     if state == "empty":
         (folder / "grafana_password").touch()
+    elif state == "of a team":
+        (folder / "grafana_password").write_text("x")
+        (folder / "team_small_password").touch()
     status, said = make_logins(server, programs, folder)
     assert status == 3
     assert "a password file is missing or empty" in said
