@@ -60,10 +60,10 @@ def _portfolios(data: pd.DataFrame) -> None:
     if asked and asked not in names:
         st.warning("There is no portfolio of the name in the address.")
     place = names.index(asked) if asked in names else 0
-    if len(names) > 1:
-        place = st.selectbox(
-            "Portfolio", range(len(names)), index=place, format_func=lambda one: names[one]
-        )
+    # Here a name is text: elsewhere one that is an address would be made a link.
+    place = st.selectbox(
+        "Portfolio", range(len(names)), index=place, format_func=lambda one: names[one]
+    )
     st.query_params.from_dict({"portfolio": names[place]})
     _portfolio(data.to_dict("records")[place])
 
@@ -75,7 +75,6 @@ def _portfolio_page(row: Row) -> str:
 def _portfolio(row: Row) -> None:
     """Show what the next session may do to one portfolio, what it holds, and what came so far."""
     name = row["portfolio"]
-    st.markdown(f"**{escaped(name)}**")
     if pd.isna(row["session"]):
         nothing("Its risk has not been told yet.", "The next run does: `stockbatch run`.")
     elif not pd.isna(row["reason"]):
@@ -85,7 +84,7 @@ def _portfolio(row: Row) -> None:
         listing(risk.by_level(row), risk.level_columns(row["currency"]), file="portfolio")
         st.caption(escaped(_made(row)))
     with st.expander(f"Holdings: {counted(int(row['tickers']), 'ticker')}"):
-        held = read(bi.portfolios.held)
+        held = read(bi.portfolios.held).astype({"value": float})  # of no close: no type
         held = held[held["portfolio"] == name].sort_values("value", key=abs, ascending=False)
         listing(held, risk.HOLDINGS, file="holdings", link=page_of)
     _history(name, read(bi.risk.history, name, risk.PLOTTED_LEVEL))

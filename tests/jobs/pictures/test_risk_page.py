@@ -91,7 +91,8 @@ def test_a_portfolio_without_a_forecast_says_why_and_is_no_markup(open_page, tol
     app = open_page("risk", portfolio=HOSTILE)
     reason = f"No forecast for {session(1)}: there is no forecast of <CCC>."
     assert escaped(reason) in [box.value for box in app.warning]
-    assert escaped(HOSTILE) in texts(app)
+    assert app.selectbox[0].options == ["Ours", HOSTILE, "New"]
+    assert HOSTILE not in texts(app)
     assert "<b>" not in "".join(box.proto.body for box in app.get("html"))
     assert tables(app)[1][0]["ticker"] == "CCC"
     app = open_page("risk", portfolio="New")
@@ -100,6 +101,17 @@ def test_a_portfolio_without_a_forecast_says_why_and_is_no_markup(open_page, tol
     said = texts(open_page("risk", portfolio="javascript:alert(1)"))
     assert "no portfolio of the name in the address" in said
     assert "javascript" not in said
+
+
+def test_a_portfolio_of_which_nothing_but_its_holdings_is_known_is_shown(open_page, engine):
+    with Session(engine) as db:
+        (aaa,) = listed(db, "AAA")
+        hold(db, "Ours", {aaa: 3.0})
+        db.commit()
+    app = open_page("risk")
+    assert tables(app) == [[{"ticker": "AAA", "quantity": "3"}]]
+    assert "Its risk has not been told yet" in texts(app)
+    assert "The risk of no ticker has been told yet" in texts(app)
 
 
 def test_groups_and_tickers_have_the_largest_shortfall_first(open_page, told):
