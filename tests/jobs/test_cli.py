@@ -1074,7 +1074,7 @@ def table(answer):
 
 def test_models_are_listed_and_shown(reading, traded):
     title, headings, rows = table(reading("models", "list", "--wide"))
-    assert title == "3 models"
+    assert title == "3 models of lstm"
     for word in ("kind", "base", "verdict", "in use from", "comparison loss", "gain on base"):
         assert word in headings
     assert [row.split()[0] for row in rows] == list(TICKERS)

@@ -82,10 +82,12 @@ def test_the_data_dictionary_is_that_of_the_database(settings, monkeypatch, caps
 
 def test_one_package_reads_the_views():
     reader = ROOT / "stockbatch" / "store" / "bi"
+    # Makes views of the views, for those who may not read these.
+    maker = ROOT / "stockbatch" / "database" / "teams.py"
     for folder in ("stockbatch", "jobs"):
         for file in (ROOT / folder).rglob("*.py"):
             asked = re.search(r"\b(FROM|JOIN)\s+bi\.", file.read_text(encoding="utf-8"))
-            assert not asked or file.is_relative_to(reader), file
+            assert not asked or file.is_relative_to(reader) or file == maker, file
 
 
 # ---- rows
