@@ -32,6 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _MARKS = re.compile(r"[!-/:-@\[-`{-~]")
 """All signs of ASCII: a backslash before any of them makes it mean itself."""
+_ADDRESSES = re.compile(r"(?i)(https?(?=:)|www(?=\.)|@(?=\w))")
+"""Where what looks like an address begins: it would be a link whatever is before its signs."""
 
 
 def shown(show: Callable[[], None]) -> Callable[[], None]:
@@ -77,7 +79,9 @@ def _found(question: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 def escaped(text: object) -> str:
     """Return text as Streamlit shows it where it would read Markdown: no link, image or colour."""
-    return _MARKS.sub(r"\\\g<0>", " ".join(printable(str(text)).split()))
+    words = " ".join(printable(str(text)).split())
+    # A word joiner is not seen.
+    return _MARKS.sub(r"\\\g<0>", _ADDRESSES.sub("\\1\u2060", words))
 
 
 def plot(chart: alt.LayerChart | alt.Chart, height: int = 360, rows: int = 0) -> None:

@@ -324,3 +324,13 @@ def test_an_alert_that_is_on_is_said_on_top_of_operations(open_page, fresh):
     streamlit.cache_data.clear()
     (said,) = open_page("operations").error
     assert escaped("it *failed*") in said.value
+
+
+@pytest.mark.parametrize(
+    "text", ["see http://e.example/x", "HTTPS://e.example", "www.e.example", "a@e.example"]
+)
+def test_what_looks_like_an_address_is_none(text):
+    said = escaped(text)
+    # What Markdown makes links of, however its signs are escaped.
+    assert not re.search(r"(?i)https?:|www\.|@\w", said.replace("\\", ""))
+    assert said.replace("\\", "").replace("\u2060", "") == text
