@@ -62,7 +62,7 @@ class Imported(NamedTuple):
     """What became of the lines of a file."""
 
     recorded: Recorded
-    failures: Sequence[BadFile]
+    failures: tuple[BadFile, ...]
     unknown: Mapping[str, int]
     """Lines by a symbol that is not on the watchlist."""
 
@@ -80,7 +80,7 @@ def import_(app: App, file: Path) -> Imported:
     found = read(file, _names(watched), seen_at)
     with app.transaction() as db:
         recorded = news.record(db, watched, found.items, seen_at, history=True)
-    return Imported(recorded, found.failures, found.unknown)
+    return Imported(recorded, tuple(found.failures), found.unknown)
 
 
 def _names(watched: Sequence[Instrument]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from jobs.daily.ledger import carry_out
 from jobs.daily.metrics import update_metrics
 from jobs.daily.risk import tell_risk
 from jobs.daily.score import score_forecasts
-from jobs.isolation import isolate, told
+from jobs.isolation import is_of_a_ticker, isolate, told
 from stockbatch.market import sessions
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.records import Instrument, Outcome, Reason, Run, Trigger
@@ -174,11 +174,21 @@ def _take_steps(app: App, job: _DailyJob, run: Run) -> bool:
                 )
                 log.info("%s: forecasts made for %d tickers", name, len(instruments))
         with _step(app, run, "risk"):
-            told = tell_risk(app, run, calendar)
-            log.info("%s: risk told of %d tickers, groups and portfolios", name, told)
+            _tell_risk(app, run, calendar, name)
         with _step(app, run, "metrics"):
             update_metrics(app, run, calendar, shared)
     return True
+
+
+def _tell_risk(app: App, run: Run, calendar: TradingCalendar, name: str) -> None:
+    """Tell risk; where numbers that nobody thought of spoil it, the run goes on without."""
+    try:
+        count = tell_risk(app, run, calendar)
+        log.info("%s: risk told of %d tickers, groups and portfolios", name, count)
+    except Exception as error:
+        if not is_of_a_ticker(error):
+            raise
+        log.warning("%s risk: %s; none is told", name, told(error))
 
 
 @contextmanager

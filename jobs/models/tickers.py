@@ -98,10 +98,10 @@ def load_material(
             app.settings.events_assumed_sessions,
             as_run=run.id is not None,
         )
-        told = None
+        items = None
         if app.settings.model.news:
-            told = news.load(db, tickers, sessions, calendar, as_run=run.id is not None)
-    return prepare(tickers, panel, market, reports, told)
+            items = news.load(db, tickers, sessions, calendar, as_run=run.id is not None)
+    return prepare(tickers, panel, market, reports, items)
 
 
 def load(

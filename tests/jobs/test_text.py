@@ -55,7 +55,8 @@ def test_markdown_is_text():
     message = "![x](http://evil/x.png) <b> :red[x] $x$ `x` https://evil | # a\n- b"
     shown = escaped(message)
     assert "\n" not in shown
-    assert re.sub(r"\\([^\w\s])", "", shown).isprintable()
+    # But for the word joiners that keep addresses from being links.
+    assert re.sub(r"\\([^\w\s])", "", shown).replace("\u2060", "").isprintable()
     assert not re.search(r"(?<!\\)[!\[\]()<>:$`#|*_.-]", shown)
 
 

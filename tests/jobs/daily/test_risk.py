@@ -331,3 +331,14 @@ def test_a_backtest_tells_what_the_nights_would_have_told(app, market, hold, mon
 def test_quantiles_are_of_the_levels_of_forecasts():
     assert len(QUANTILE_COLUMNS) == len(QUANTILES) == 11
     assert risk.LEVELS == (0.01, 0.025, 0.05)
+
+
+def test_what_spoils_risk_stops_no_run(app, monkeypatch):
+    def fail(*_):
+        raise ValueError("numbers nobody thought of")
+
+    monkeypatch.setattr(step, "score_risk", fail)
+    assert run(app).outcomes
+    assert told(app, "ticker", "AAA", session(1)) == {}
+    (made,) = fetch(app.engine, "SELECT status FROM stockbatch.runs")
+    assert made["status"] == "finished"
