@@ -6,6 +6,7 @@ It is trained, compared, stored as bytes and used to forecast by the functions t
 from dataclasses import replace
 from datetime import date
 
+import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -21,7 +22,6 @@ from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.methods.networks import raw_quantiles
 from stockbatch.records import Instrument, Market, ModelKind, Panel, Reason
-from tests.stockbatch.engine.training.test_local import assert_same
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 SETTINGS = ModelSettings(
@@ -144,8 +144,9 @@ def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
     best = np.nanmin(fitted.validation_loss, axis=1)
     assert (best < 0.7 * fitted.initial_loss).all()
     alone = replace(data, **{name: getattr(data, name)[1:2] for name in data.__dataclass_fields__})
-    for name, array in trainer.fit(network, alone, settings).weights.items():
-        assert_same(array[0], fitted.weights[name][1], name)
+    if keras.backend.backend() == "tensorflow":  # what others round grows in twenty such epochs
+        for name, array in trainer.fit(network, alone, settings).weights.items():
+            assert_array_equal(array[0], fitted.weights[name][1], name)
     every = inference.all_quantiles(fitted.weights, inputs[:, None])
     last = inference.quantiles(fitted.weights, inputs[:, None])
     assert_allclose(last[:, 0], every[:, 0, -1], atol=1e-4)

@@ -18,7 +18,9 @@ def test_the_pinball_loss_of_training_is_that_of_the_metrics():
     quantiles = np.sort(RANDOM.normal(size=(3, 4, 5, LEVELS)), axis=-1).astype(np.float32)
     actual = RANDOM.normal(size=(3, 4, 5)).astype(np.float32)
     actual[0, 0, 0] = quantiles[0, 0, 0, 2]  # neither above nor below
-    found = ops.convert_to_numpy(operations.pinball_losses(quantiles, actual))
+    found = ops.convert_to_numpy(
+        operations.pinball_losses(*map(ops.convert_to_tensor, (quantiles, actual)))
+    )
     assert_allclose(
         found[..., SCORED].mean(axis=-1), metrics.pinball_losses(quantiles, actual), rtol=1e-5
     )
@@ -31,7 +33,9 @@ def test_the_pinball_loss_of_training_is_that_of_the_metrics():
 def test_the_smoothed_loss_is_the_mean_pinball_loss_of_errors_nearby():
     error = np.linspace(-0.3, 0.3, 61).astype(np.float32)
     found = ops.convert_to_numpy(
-        operations.smoothed_pinball_losses(np.zeros((61, LEVELS), np.float32), error)
+        operations.smoothed_pinball_losses(
+            ops.zeros((61, LEVELS), "float32"), ops.convert_to_tensor(error)
+        )
     )
     near = np.linspace(-1, 1, 20_001) * operations.SMOOTHED
     for level, share in enumerate(QUANTILES):
@@ -42,7 +46,7 @@ def test_the_smoothed_loss_is_the_mean_pinball_loss_of_errors_nearby():
 
 def test_quantiles_are_spread_out_alike():
     raw = RANDOM.normal(0, 3, (2, 3, 4, LEVELS)).astype(np.float32)
-    found = ops.convert_to_numpy(operations.never_crossing(raw))
+    found = ops.convert_to_numpy(operations.never_crossing(ops.convert_to_tensor(raw)))
     assert_allclose(found, never_crossing(raw), atol=1e-5)
 
 
