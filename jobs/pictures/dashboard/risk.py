@@ -166,18 +166,19 @@ def _how_well() -> None:
     st.caption(KINDS[kind])
     data = read(bi.risk.backtests, kind, window)
     parts = _parts(risk.judged(data[data["level_pct"] == level]))
-    figures(
-        {
-            f"{name} as expected": f"{(rows['verdict'] == risk.EXPECTED).sum()} of {len(rows)}"
-            for name, rows in parts.items()
-        }
-    )
+    figures({f"{name} as expected": _as_expected(rows) for name, rows in parts.items()})
     with st.expander("What the words mean"):
         st.markdown(risk.VERDICTS)
     for name, rows in parts.items():
         st.markdown(f"**{name}**")
         link = page_of if name == TICKERS else None
         listing(rows, risk.TOLD, file=f"risk-told-of-{name.lower()}", link=link)
+
+
+def _as_expected(rows: pd.DataFrame) -> str:
+    """Return of how many of those that can be told the risk was as expected."""
+    told = rows[rows["verdict"] != risk.EARLY]
+    return f"{(told['verdict'] == risk.EXPECTED).sum()} of {len(told)}" if len(told) else risk.EARLY
 
 
 def _parts(data: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -160,6 +160,7 @@ def test_how_well_it_was_told_is_said_in_words_of_one_kind(open_page, told):
     app = open_page("risk")
     app.button_group[-2].set_value(20).run()
     assert tables(app)[-1][0]["in words"] == "too early to tell"
+    assert figures(app)["Portfolios as expected"] == "too early to tell"
     assert "Christoffersen p" not in tables(app)[-1][0]
     app = open_page("risk")
     app.button_group[-3].set_value(Kind.BACKTEST).run()
