@@ -8,18 +8,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from jobs import symbols
 from jobs.app import App
+from jobs.lines import Line, read_lines
 from stockbatch.exceptions import BadFile
 from stockbatch.market import rhythm
 from stockbatch.market import sessions as trading
 from stockbatch.market.events import timing_at
-from stockbatch.providers.csv.lines import refuse
 from stockbatch.providers.yahoo.exchanges import of_american_class
 from stockbatch.records import Event, EventKind, Instrument, Timing
 from stockbatch.store import events, instruments
 from stockbatch.store.events import Recorded
-from stockbatch.text import counted
 
 IMPORTED = "import"
 """The source of what comes from files."""
@@ -128,36 +126,14 @@ class _Found:
     unknown: Counter[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """The cells of a line by the names of their columns, and how to say what is wrong with one."""
-
-    file: Path
-    number: int
-    cells: Mapping[str, str]
-    places: Mapping[str, int]
-
-    def refuse(self, column: str, reason: str) -> BadFile:
-        """Return the error that a cell is."""
-        try:
-            refuse(self.file, self.number, self.places[column] + 1, reason)
-        except BadFile as error:
-            return error
-
-
 def _read(file: Path, watchlist: _Watchlist, seen_at: datetime) -> _Found:
     """Return the events of a file, what is wrong with other lines, and unknown symbols."""
-    rows, places, width = _table(file)
     found = _Found([], [], Counter())
-    for number, cells in rows:
-        named = {name: cells[at] for name, at in places.items() if at < len(cells)}
-        line = _Line(file, number, named, places)
+    for line in read_lines(file, CALLED, ("symbol", "date")):
         try:
-            if any(cells[width:]):
-                raise line.refuse(
-                    "date", f"there are {len(cells)} cells below {counted(width, 'heading')}"
-                )
-            symbol = named.get("symbol", "")
+            if line.excess:
+                raise line.refuse("date", line.excess)
+            symbol = line.cells.get("symbol", "")
             if not symbol:
                 raise line.refuse("symbol", "there is no symbol")
             name = watchlist.named(symbol)
@@ -170,27 +146,9 @@ def _read(file: Path, watchlist: _Watchlist, seen_at: datetime) -> _Found:
     return found
 
 
-def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int], int]:
-    """Return the rows below the headings, where the columns are, and how many there are."""
-    headings: list[str] = []
-    for delimiter in symbols.DELIMITERS:
-        rows = list(symbols.lines(file, delimiter))
-        headings = [re.sub(r"[\s_-]+", " ", c.lower()) for c in rows[0][1]] if rows else []
-        places = {
-            name: headings.index(way)
-            for name, ways in CALLED.items()
-            for way in reversed(ways)
-            if way in headings
-        }
-        if {"symbol", "date"} <= places.keys():
-            return rows[1:], places, len(headings)
-    reason = "the first line has no headings such as symbol and date"
-    raise BadFile(path=file, line=1, column=1, reason=reason)
-
-
-def _event(line: _Line, symbol: str, calendar: trading.TradingCalendar, seen_at: datetime) -> Event:
+def _event(line: Line, symbol: str, calendar: trading.TradingCalendar, seen_at: datetime) -> Event:
     """Return the event of a line; raises BadFile."""
-    day = _date(line, calendar)
+    day = line.day("date", calendar)
     kind = re.sub(r"[\s-]+", "_", line.cells.get("kind", "").lower()) or str(EventKind.EARNINGS)
     if not KIND.fullmatch(kind):
         reason = f"{kind!r} is no kind of event: write a word of letters, digits and _"
@@ -206,18 +164,7 @@ def _event(line: _Line, symbol: str, calendar: trading.TradingCalendar, seen_at:
     )
 
 
-def _date(line: _Line, calendar: trading.TradingCalendar) -> date:
-    cell = line.cells.get("date", "")
-    try:
-        day = datetime.strptime(cell, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
-    except ValueError:
-        raise line.refuse("date", f"{cell!r} is no date such as 2024-07-25") from None
-    if not calendar.holds(day):
-        raise line.refuse("date", f"{day} is beyond the sessions of {calendar.code}")
-    return day
-
-
-def _timing(line: _Line, calendar: trading.TradingCalendar, day: date) -> Timing:
+def _timing(line: Line, calendar: trading.TradingCalendar, day: date) -> Timing:
     """Return the timing of a line, as written or by its time on the clock of the exchange."""
     words = re.sub(r"[\s_-]+", " ", line.cells.get("timing", "").lower()).strip()
     if words not in TIMINGS:
@@ -235,7 +182,7 @@ def _timing(line: _Line, calendar: trading.TradingCalendar, day: date) -> Timing
         raise line.refuse("time", f"{cell!r} is no time such as 16:05") from None
 
 
-def _known_at(line: _Line, seen_at: datetime) -> datetime | None:
+def _known_at(line: Line, seen_at: datetime) -> datetime | None:
     """Return since when a line says that it was known; of a mere day, the end counts."""
     cell = line.cells.get("known_at", "")
     if cell in NOTHING:

@@ -3,7 +3,6 @@
 import csv
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -11,15 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobs.app import App
 from jobs.isolation import is_of_a_ticker, told
+from jobs.lines import Line, places, refused, without_headings
 from jobs.refresh import in_short, source_setup
 from stockbatch.exceptions import BadAnswer, BadFile, StockbatchError
 from stockbatch.news import registry
 from stockbatch.news.base import Answer, FetchedNews, NewsKind, NewsRequest, number
-from stockbatch.providers.csv.lines import refuse, text_lines
+from stockbatch.providers.csv.lines import text_lines
 from stockbatch.providers.yahoo.exchanges import of_american_class
 from stockbatch.records import Instrument, NewsItem
 from stockbatch.store import instruments, news
@@ -116,35 +116,14 @@ def read(file: Path, names: Mapping[str, str], seen_at: datetime) -> Contents:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """The cells of a line by the names of their columns, and how to say what is wrong with one."""
-
-    file: Path
-    number: int
-    cells: Mapping[str, str]
-    places: Mapping[str, int | str]
-
-    def refuse(self, column: str, reason: str) -> BadFile:
-        """Return the error that a cell is."""
-        return _refused(self.file, self.number, self.places.get(column, column), reason)
-
-
-def _refused(file: Path, line: int, column: int | str, reason: str) -> BadFile:
-    try:
-        refuse(file, line, column, reason)
-    except BadFile as error:
-        return error
-
-
-def _lines(file: Path) -> Iterator[_Line | BadFile]:
+def _lines(file: Path) -> Iterator[Line | BadFile]:
     """Yield the lines of a file that say something, and what is wrong with others."""
     with closing(text_lines(file)) as lines:
         first = next((line.strip() for line in lines if line.strip()), "")
     yield from _of_json(file) if first.startswith("{") else _of_csv(file)
 
 
-def _of_json(file: Path) -> Iterator[_Line | BadFile]:
+def _of_json(file: Path) -> Iterator[Line | BadFile]:
     with closing(text_lines(file)) as lines:
         for number_, text in enumerate(lines, 1):
             if not text.strip():
@@ -154,28 +133,29 @@ def _of_json(file: Path) -> Iterator[_Line | BadFile]:
             except (ValueError, RecursionError):
                 found = None
             if not isinstance(found, dict):
-                yield _refused(file, number_, 1, "it is no JSON object")
+                yield refused(file, number_, 1, "it is no JSON object")
                 continue
-            named = {_plain(key): (key, value) for key, value in found.items()}
-            cells, places, wrong = dict[str, str](), dict[str, int | str](), None
-            for name, (key, value) in _chosen(named).items():
+            pairs = list(found.items())
+            cells, keys, wrong = dict[str, str](), dict[str, int | str](), None
+            for name, at in places(found, CALLED).items():
+                key, value = pairs[at]
                 if isinstance(value, dict | list | bool):
-                    wrong = _refused(file, number_, key, f"{name} is no text and no number")
-                cells[name], places[name] = "" if value is None else str(value).strip(), key
-            yield wrong or _Line(file, number_, cells, places)
+                    wrong = refused(file, number_, key, f"{name} is no text and no number")
+                cells[name], keys[name] = "" if value is None else str(value).strip(), key
+            yield wrong or Line(file, number_, cells, keys)
 
 
-def _of_csv(file: Path) -> Iterator[_Line | BadFile]:
+def _of_csv(file: Path) -> Iterator[Line | BadFile]:
     rows, columns = _table(file)
     width = len(rows[0][1])
-    places: dict[str, int | str] = {name: at + 1 for name, at in columns.items()}
+    ours: dict[str, int | str] = {name: at + 1 for name, at in columns.items()}
     for number_, cells in rows[1:]:
         if any(cell.strip() for cell in cells[width:]):
             reason = f"there are {len(cells)} cells below {counted(width, 'heading')}"
-            yield _refused(file, number_, width + 1, reason)
+            yield refused(file, number_, width + 1, reason)
             continue
         named = {name: cells[at].strip() for name, at in columns.items() if at < len(cells)}
-        yield _Line(file, number_, named, places)
+        yield Line(file, number_, named, ours)
 
 
 def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
@@ -185,14 +165,12 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
         for delimiter in DELIMITERS:
             with closing(_rows(file, delimiter)) as found:
                 first = next(found, (1, []))
-                headings = [_plain(cell) for cell in first[1]]
-                columns = _chosen({name: at for at, name in reversed(list(enumerate(headings)))})
+                columns = places(first[1], CALLED)
                 if set(NEEDED) <= columns.keys():
                     return [first, *found], columns
     finally:
         csv.field_size_limit(before)
-    reason = "the first line has no headings such as symbol, published_at and title"
-    raise _refused(file, 1, 1, reason)
+    raise without_headings(file, NEEDED)
 
 
 def _rows(file: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
@@ -204,27 +182,16 @@ def _rows(file: Path, delimiter: str) -> Generator[tuple[int, list[str]]]:
             for row in reader:
                 if row and row[-1].endswith(END):
                     if row != [END]:
-                        raise _refused(file, over + 1, 1, "a quote in this news item is not closed")
+                        raise refused(file, over + 1, 1, "a quote in this news item is not closed")
                 elif any(cell.strip() for cell in row):
                     yield reader.line_num, row
                 over = reader.line_num
         except csv.Error:
             reason = f"a cell of this news item has more than {LONGEST_CELL:,} characters"
-            raise _refused(file, over + 1, 1, f"{reason}: is a quote not closed?") from None
+            raise refused(file, over + 1, 1, f"{reason}: is a quote not closed?") from None
 
 
-def _plain(heading: str) -> str:
-    return re.sub(r"[\s_-]+", " ", heading.strip(" \ufeff").lower())
-
-
-def _chosen(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands under the best name of each column."""
-    return {
-        name: named[way] for name, ways in CALLED.items() for way in reversed(ways) if way in named
-    }
-
-
-def _item(line: _Line, ticker: str, seen_at: datetime) -> NewsItem:
+def _item(line: Line, ticker: str, seen_at: datetime) -> NewsItem:
     """Return the item of a line; raises BadFile."""
     title, url = line.cells.get("title", ""), line.cells.get("url") or None
     if not title:
@@ -245,7 +212,7 @@ def _item(line: _Line, ticker: str, seen_at: datetime) -> NewsItem:
     )
 
 
-def _instant(line: _Line, seen_at: datetime) -> datetime:
+def _instant(line: Line, seen_at: datetime) -> datetime:
     """Return when an item was published; without a zone in UTC; of a mere day, the end counts."""
     cell = line.cells.get("published_at", "")
     try:
@@ -259,7 +226,7 @@ def _instant(line: _Line, seen_at: datetime) -> datetime:
         raise line.refuse("published_at", reason) from None
 
 
-def _number(line: _Line, column: str, least: float) -> float | None:
+def _number(line: Line, column: str, least: float) -> float | None:
     cell = line.cells.get(column, "")
     found = number(cell, least, 1) if cell else None
     if cell and found is None:

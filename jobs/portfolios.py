@@ -6,22 +6,21 @@ such a statement is refused.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from jobs import symbols
 from jobs.app import App
+from jobs.lines import Line, read_lines
 from stockbatch.exceptions import BadFile, UnknownInstrument
 from stockbatch.market import sessions as trading
-from stockbatch.providers.csv.lines import refuse
 from stockbatch.providers.yahoo.exchanges import of_american_class
 from stockbatch.records import Instrument
 from stockbatch.store import holdings, instruments
 from stockbatch.store.holdings import Holding
-from stockbatch.text import counted, quoted, wrong_name
+from stockbatch.text import quoted, wrong_name
 
 CALLED: dict[str, tuple[str, ...]] = {
     "portfolio": ("portfolio", "account"),
@@ -49,28 +48,11 @@ class Imported(NamedTuple):
     """Portfolios with any bad line: nothing of them is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """The cells of a line by the names of their columns, and how to say what is wrong with one."""
-
-    file: Path
-    number: int
-    cells: Mapping[str, str]
-    places: Mapping[str, int]
-
-    def refuse(self, column: str, reason: object) -> BadFile:
-        """Return the error that a cell is."""
-        try:
-            refuse(self.file, self.number, self.places[column] + 1, str(reason))
-        except BadFile as error:
-            return error
-
-
 @dataclass(slots=True)
 class _Portfolio:
     """What a file says of a portfolio."""
 
-    days: dict[date, dict[int, tuple[_Line, float]]] = field(default_factory=dict)
+    days: dict[date, dict[int, tuple[Line, float]]] = field(default_factory=dict)
     """By day and instrument, where it stands and the quantity."""
     failures: list[BadFile] = field(default_factory=list)
 
@@ -187,7 +169,8 @@ def _read(
     calendars = {i.calendar: trading.load(i.calendar, seen_at.date()) for i in watched}
     portfolios: dict[str, _Portfolio] = {}
     lost: list[BadFile] = []
-    for line, bad in _lines(file):
+    for line in read_lines(file, CALLED, tuple(CALLED)):
+        bad = line.refuse("portfolio", line.excess) if line.excess else None
         name = line.cells.get("portfolio", "")
         if wrong := wrong_name(name):
             reason = f"{quoted(name)} cannot name a portfolio: {wrong}"
@@ -198,49 +181,19 @@ def _read(
             if bad:
                 raise bad
             one = _ticker(line, names)
-            day = _day(line, calendars[one.calendar])
-            lines = portfolio.days.setdefault(day, {})
-            if one.id in lines:
-                number = lines[one.id][0].number
+            day = line.day("from", calendars[one.calendar])
+            stated = portfolio.days.setdefault(day, {})
+            if one.id in stated:
+                number = stated[one.id][0].number
                 reason = f"{one.ticker} is stated of {name} and {day} on line {number} already"
                 raise line.refuse("ticker", reason)
-            lines[one.id] = line, _quantity(line)
+            stated[one.id] = line, _quantity(line)
         except BadFile as error:
             portfolio.failures.append(error)
     return portfolios, lost
 
 
-def _lines(file: Path) -> Iterator[tuple[_Line, BadFile | None]]:
-    """Yield the lines below the headings, and what is wrong with the number of their cells."""
-    rows, places, width = _table(file)
-    for number, cells in rows:
-        named = {name: cells[at] for name, at in places.items() if at < len(cells)}
-        line = _Line(file, number, named, places)
-        bad = None
-        if any(cells[width:]):
-            reason = f"there are {len(cells)} cells below {counted(width, 'heading')}"
-            bad = line.refuse("portfolio", reason)
-        yield line, bad
-
-
-def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int], int]:
-    """Return the rows below the headings, where the columns are, and how many there are."""
-    for delimiter in symbols.DELIMITERS:
-        rows = list(symbols.lines(file, delimiter))
-        headings = [re.sub(r"[\s_-]+", " ", c.lower()) for c in rows[0][1]] if rows else []
-        places = {
-            name: headings.index(way)
-            for name, ways in CALLED.items()
-            for way in reversed(ways)
-            if way in headings
-        }
-        if places.keys() == CALLED.keys():
-            return rows[1:], places, len(headings)
-    reason = "the first line has no headings portfolio, ticker, quantity and from"
-    raise BadFile(path=file, line=1, column=1, reason=reason)
-
-
-def _ticker(line: _Line, names: Mapping[str, Instrument]) -> Instrument:
+def _ticker(line: Line, names: Mapping[str, Instrument]) -> Instrument:
     cell = line.cells.get("ticker", "")
     ways = (cell, cell.upper(), of_american_class(cell.upper(), sure=True) or "")
     one = next((names[way] for way in ways if way in names), None)
@@ -251,18 +204,7 @@ def _ticker(line: _Line, names: Mapping[str, Instrument]) -> Instrument:
     return one
 
 
-def _day(line: _Line, calendar: trading.TradingCalendar) -> date:
-    cell = line.cells.get("from", "")
-    try:
-        day = datetime.strptime(cell, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
-    except ValueError:
-        raise line.refuse("from", f"{quoted(cell)} is no date such as 2024-07-25") from None
-    if not calendar.holds(day):
-        raise line.refuse("from", f"{day} is beyond the sessions of {calendar.code}")
-    return day
-
-
-def _quantity(line: _Line) -> float:
+def _quantity(line: Line) -> float:
     cell = line.cells.get("quantity", "")
     if not QUANTITY.fullmatch(cell):
         raise line.refuse("quantity", f"{quoted(cell)} is no number such as 1000 or -12.5")

@@ -129,14 +129,13 @@ def _of_all(db: Session) -> Document:
 
 def _risk_of_ticker(db: Session, ticker: str) -> list[Part]:
     """Return what a ticker may lose in the next session, a row per level; nothing if untold."""
-    told = bi.risk.latest(db).frame()
     return [
         Table(
             heading=f"What {row['session']:%Y-%m-%d} may lose, {KINDS[row['kind']]}",
             data=risk.by_level(row),
             columns=risk.level_columns(row["currency"]),
         )
-        for row in told[told["ticker"] == ticker].to_dict("records")
+        for row in bi.risk.latest(db, ticker).frame().to_dict("records")
     ]
 
 

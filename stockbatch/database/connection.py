@@ -37,7 +37,7 @@ IDLE_TIMEOUT = {"owner": "0", "writer": "5min", "reader": "0", "api": "0"}
 PLANS = {"api": "auto"} | dict.fromkeys(("owner", "writer", "reader"), "force_custom_plan")
 """From its eleventh time on a question may be answered by a plan for any values. Where all bars are
 final, such a plan takes those that are not quarantined for none: a second became a quarter of an
-hour. Of one ticker, asked for a thousand times a second, it is planning that takes longest."""
+hour. The service asks the same of one ticker after the other, and chooses as PostgreSQL does."""
 LOCK_TIMEOUT = "10s"
 KEEPALIVES = {"idle": "30", "interval": "10", "count": "3"}
 """Seconds, seconds and number: a machine or a network that is gone is noticed within a minute, by

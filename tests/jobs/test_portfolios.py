@@ -168,7 +168,7 @@ def test_a_portfolio_has_one_calendar_and_one_currency(app, importing):
 
 
 def test_files_that_are_none(importing, tmp_path, app):
-    with pytest.raises(BadFile, match="no headings portfolio, ticker, quantity and from"):
+    with pytest.raises(BadFile, match="no headings such as portfolio, ticker, quantity and from"):
         importing("ticker,quantity\nAAA,1\n")
     with pytest.raises(BadFile, match="no headings"):
         importing("")

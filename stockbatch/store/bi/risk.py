@@ -39,6 +39,7 @@ WITH newest AS (
     FROM newest
     JOIN bi.risk AS r ON r.calendar = newest.calendar AND r.session = newest.session
     WHERE subject_kind <> '{SubjectKind.PORTFOLIO}'
+        AND (cast(:ticker AS text) IS NULL OR r.ticker = :ticker)
     ORDER BY subject_kind, subject, r.calendar, level_pct, r.{KIND_FIRST}
 )
 SELECT subject_kind, subject, told.ticker, i.name, told.calendar, told.currency, session,
@@ -81,9 +82,12 @@ _KINDS = f"SELECT DISTINCT kind FROM bi.risk_backtests ORDER BY {KIND_FIRST}"
 _PLACE = """concat_ws('/', subject_kind, subject, calendar, kind, level_pct) COLLATE "C" """
 
 
-def latest(db: Session) -> Answer:
-    """Return what was last told of every ticker and group, the largest expected shortfall first."""
-    return ask(db, _LATEST, most=MOST_TICKERS)
+def latest(db: Session, ticker: str | None = None) -> Answer:
+    """Return what was last told of every ticker and group, the largest expected shortfall first.
+
+    Or of one ticker alone.
+    """
+    return ask(db, _LATEST, ticker=ticker, most=MOST_TICKERS)
 
 
 def history(db: Session, portfolio: str, level: float) -> Answer:

@@ -35,6 +35,14 @@ def test_groups_of_one_name_are_told_apart(db):
     assert found == [("sector", 2), ("tag", 2)]
 
 
+def test_one_ticker_may_be_asked_for_alone(db):
+    aaa, bbb = listed(db, "AAA", "BBB")
+    tell(db, of_ticker(aaa), of_ticker(bbb, times=2), of_group("Energy", [aaa, bbb]))
+    (row,) = bi.risk.latest(db, "BBB").rows()
+    assert (row["ticker"], row["value_at_risk_5_pct"]) == ("BBB", 4.0)
+    assert bi.risk.latest(db, "CCC").rows() == []
+
+
 def test_a_forecast_made_late_goes_before_the_reason_there_was_none_in_time(db):
     (aaa,) = listed(db, "AAA")
     hold(db, "Ours", {aaa: 2.0})
