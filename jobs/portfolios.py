@@ -20,7 +20,7 @@ from stockbatch.providers.yahoo.exchanges import of_american_class
 from stockbatch.records import Instrument
 from stockbatch.store import holdings, instruments
 from stockbatch.store.holdings import Holding
-from stockbatch.text import quoted, wrong_name
+from stockbatch.text import quoted, some_of, wrong_name
 
 CALLED: dict[str, tuple[str, ...]] = {
     "portfolio": ("portfolio", "account"),
@@ -31,8 +31,6 @@ CALLED: dict[str, tuple[str, ...]] = {
 """What files call a column, best name first."""
 QUANTITY = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,12})?")
 """No separators: 1,000 is one in some countries and a thousand in others."""
-NAMED = 5
-"""Tickers that a reason names."""
 
 
 class Imported(NamedTuple):
@@ -152,8 +150,7 @@ def _told(one: Instrument) -> str:
 def _ask(lacking: Mapping[int, date], by_id: Mapping[int, Instrument], statement: str) -> str:
     """Return which tickers are held, since when, and in what statement they are lacking."""
     names = [f"{by_id[id_].ticker} (from {since} on)" for id_, since in lacking.items()]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    held = f"{', '.join(names[:NAMED])}{more} {'are' if len(names) > 1 else 'is'} held"
+    held = f"{some_of(names)} {'are' if len(names) > 1 else 'is'} held"
     ask = "give a line with the quantity, 0 if none is held any more"
     return f"{held}, and not in {statement}: {ask}"
 

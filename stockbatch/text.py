@@ -1,6 +1,7 @@
 """Text: what others wrote, whether it names a ticker or a group of them; numbers and nouns."""
 
 import re
+from collections.abc import Sequence
 
 LONGEST_SYMBOL = 64
 """Characters; REST's paging and the database hold to it as well."""
@@ -87,6 +88,16 @@ def counted(number: int, noun: str) -> str:
     ('1 ticker', '0 named watchlists')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and how many there are more.
+
+    >>> some_of(["A", "B", "C"], 2)
+    'A, B and 1 more'
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def quoted(text: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import words
-from stockbatch.text import counted
+from stockbatch.text import counted, some_of
 
 if TYPE_CHECKING:
     from jobs.commands.tables import Row
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 events = typer.Typer(
     name="events", no_args_is_help=True, help="Report dates and other events that move prices."
 )
-NAMED = 5
-"""Unknown symbols that are named."""
 
 
 @events.command("import")
@@ -46,9 +44,7 @@ def _tell(imported: Imported) -> None:
     done = imported.recorded
     context.say(f"{done.new} added, {done.changed} changed, {done.same} known already")
     if imported.unknown:
-        names = list(imported.unknown)
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        named = f"{', '.join(names[:NAMED])}{more}"
+        named = some_of(list(imported.unknown))
         lines = sum(imported.unknown.values())
         context.warn(f"{counted(lines, 'line')} left out, not on the watchlist: {named}")
     if imported.projected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from jobs.commands import context, options, tables
 from jobs.commands.tables import number, words
-from stockbatch.text import counted, printable
+from stockbatch.text import counted, printable, some_of
 
 if TYPE_CHECKING:
     from jobs.app import App
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 news = typer.Typer(
     name="news", no_args_is_help=True, help="What is written about tickers, and how it sounds."
 )
-NAMED = 5
-"""Unknown symbols that are named."""
 
 
 @news.command("import")
@@ -52,19 +49,13 @@ def _tell(imported: Imported) -> None:
     outside = f", {done.outside} beyond the calendar" if done.outside else ""
     context.say(f"{done.new} added, {done.same} known already{outside}")
     if imported.unknown:
-        named = _some(list(imported.unknown))
+        named = printable(some_of(list(imported.unknown)))
         lines = sum(imported.unknown.values())
         context.warn(f"{counted(lines, 'line')} left out, not on the watchlist: {named}")
     for failure in imported.failures:
         context.warn(f"error: {failure}")
     if imported.failures:
         raise typer.Exit(imported.failures[0].exit_code)
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first names, and how many there are more."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return printable(f"{', '.join(names[:NAMED])}{more}")
 
 
 def _score(app: App) -> StockbatchError | None:
@@ -129,7 +120,8 @@ def refresh(tickers: options.Tickers = None) -> None:
     for one in done:
         context.answer(one)
     if strangers:
-        context.warn(f"not on the watchlist, and named in the settings: {_some(strangers)}")
+        named = printable(some_of(strangers))
+        context.warn(f"not on the watchlist, and named in the settings: {named}")
     if not done:
         typer.echo(f"none of the tickers is one that {', '.join(settings.news_sources)} covers")
     elif not any(one.answered for one in done):

@@ -31,6 +31,7 @@ from stockbatch.exceptions import (
     SchemaTooNew,
 )
 from stockbatch.store import instruments, lease
+from stockbatch.text import some_of
 
 log = logging.getLogger(__name__)
 
@@ -145,9 +146,8 @@ def waits_for(app: App) -> str:
     at, calendar, session = min(exchange.following(now) for exchange in awake)
     said = f"nothing is due; the next session: {calendar} {session}, at {at:%Y-%m-%d %H:%M} UTC"
     if again := agenda.plan(exchanges, now, app.settings).waiting:
-        sessions = ", ".join(f"{one.calendar} {one.session}" for one in again[:NAMED])
-        more = f" and {len(again) - NAMED} more" if len(again) > NAMED else ""
-        said += f"; tried again before: {sessions}{more}"
+        sessions = [f"{one.calendar} {one.session}" for one in again]
+        said += f"; tried again before: {some_of(sessions, NAMED)}"
     return said
 
 

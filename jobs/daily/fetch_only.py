@@ -11,7 +11,7 @@ from jobs.daily.fetch import fetch_bars
 from stockbatch.market import calendars
 from stockbatch.records import Run
 from stockbatch.store import instruments, issues
-from stockbatch.text import counted
+from stockbatch.text import counted, some_of
 
 NAMED, SHOWN = 10, 20
 """Tickers named of those that have the same problem, and problems told."""
@@ -37,15 +37,10 @@ class Fetched:
         by_reason: dict[str, list[str]] = {}
         for ticker, why in self.problems.items():
             by_reason.setdefault(why, []).append(ticker)
-        lines += [f"{_some(of)}: {why}" for why, of in islice(by_reason.items(), SHOWN)]
+        lines += [f"{some_of(of, NAMED)}: {why}" for why, of in islice(by_reason.items(), SHOWN)]
         if rest := sum(map(len, islice(by_reason.values(), SHOWN, None))):
             lines.append(f"and {rest} more, each with another problem")
         return "\n".join([*lines, *self.doubts])
-
-
-def _some(tickers: Sequence[str]) -> str:
-    named, rest = tickers[:NAMED], len(tickers) - NAMED
-    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
 
 
 def fetch_session(

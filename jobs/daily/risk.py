@@ -22,7 +22,7 @@ from stockbatch.store import risk as risk_store
 from stockbatch.store.holdings import Position
 from stockbatch.store.returns import Returns
 from stockbatch.store.risk import RiskForecast, Subject
-from stockbatch.text import counted
+from stockbatch.text import counted, some_of
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,6 @@ SESSIONS_AT_ONCE = 20
 """Sessions of a backtest that are told of while they are."""
 EWMA = "ewma"
 """The method whose scales there are where the headline has not stated enough."""
-NAMED = 5
-"""Tickers that a reason names."""
 
 
 def tell_risk(app: App, run: Run, calendar: TradingCalendar) -> int:
@@ -297,8 +295,7 @@ def _lacking(night: _Night, portfolio: _Portfolio) -> str:
         if p.close is None or p.instrument_id not in night.forecast
     ]
     if without:
-        more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
-        return f"there is no forecast of {', '.join(without[:NAMED])}{more}"
+        return f"there is no forecast of {some_of(without)}"
     currencies = sorted({p.currency or "unknown" for p in portfolio.positions})
     if len(currencies) > 1:
         return f"its tickers have several currencies: {', '.join(currencies)}"
