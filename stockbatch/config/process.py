@@ -17,7 +17,8 @@ KERAS = {
 
 
 # TensorFlow says that oneDNN is on before its log can be told to be quiet. Where nothing is
-# computed it need not be on; in the training child, whose words are not shown, it stays as it is.
+# computed it need not be on; a training child, whose words are not shown, does not inherit this:
+# oneDNN adds up in another order, and weights are to be the same to the last bit.
 QUIET = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 """What keeps TensorFlow silent in a process that only writes files of models."""
 
@@ -45,7 +46,9 @@ def choose_mlflow() -> None:
 def child_environment(threads: int) -> dict[str, str]:
     """Return the environment of a training child: no database, quiet, this many threads."""
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "KERAS_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith((PREFIX, "KERAS_")) and name not in QUIET
     }
     return {
         **inherited,

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from stockbatch.config import ModelSettings
+from stockbatch.config import ModelSettings, child_environment, choose_keras
+from stockbatch.config.process import KERAS, QUIET
 from stockbatch.engine.network import NETWORKS
 from stockbatch.engine.training import TrainingData, TrainingProcess
 from stockbatch.engine.training.local import LocalTrainer
@@ -94,6 +95,18 @@ def test_the_users_own_keras_changes_nothing(tensorflow, tmp_path, monkeypatch):
         with TrainingProcess(1) as process:
             assert_equal(process.fit(LSTM, data, SETTINGS), expected)
     assert json.loads((tmp_path / "keras" / "keras.json").read_text()) == words
+
+
+def test_a_child_of_a_process_that_has_written_models_trains_the_same(tensorflow, monkeypatch):
+    """What keeps TensorFlow silent there would let a child add up in another order."""
+    for name in KERAS | QUIET:
+        monkeypatch.setenv(name, "another")
+    data = make_data()
+    expected = tensorflow.fit(LSTM, data, SETTINGS)
+    choose_keras()
+    assert "TF_ENABLE_ONEDNN_OPTS" not in child_environment(1)
+    with TrainingProcess(1) as process:
+        assert_equal(process.fit(LSTM, data, SETTINGS), expected)
 
 
 def test_the_child_ends_with_its_context():
