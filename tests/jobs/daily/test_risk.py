@@ -14,8 +14,9 @@ from stockbatch import database, metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods import risk
 from stockbatch.records import COMBINED, QUANTILES, GroupKind
-from stockbatch.store import forecasts, instruments, widths
+from stockbatch.store import forecasts, instruments, stated
 from stockbatch.store import risk as risk_store
+from stockbatch.store.stated import Measure
 from tests.support.ledger import in_time
 from tests.support.market import CODE, ORIGIN, calendar, fetch, run, session
 
@@ -224,15 +225,15 @@ def test_the_headlines_widths_scale_where_it_has_stated_enough(app, market, hold
         " FROM stockbatch.forecasts AS f JOIN stockbatch.instruments AS i ON i.id = instrument_id"
         " WHERE method = 'combined'",
     )
-    stated = {(row["ticker"], row["target_session"]): row["w"] for row in rows}
+    said = {(row["ticker"], row["target_session"]): row["w"] for row in rows}
     total, exposure = 0.0, found["exposure"]
     for ticker, quantity in HELD.items():
         prices = closes(market, ticker, session(7))
         days = list(prices)
         returns = np.diff(np.log(list(prices.values())))
         ewma = risk.ewma_scales(np.concatenate([[np.nan], returns])[None])[0]
-        own = [max(stated[ticker, session(n)], ewma[days.index(session(n))]) for n in range(1, 8)]
-        last = max(stated[ticker, session(8)], ewma[-1])
+        own = [max(said[ticker, session(n)], ewma[days.index(session(n))]) for n in range(1, 8)]
+        last = max(said[ticker, session(8)], ewma[-1])
         moves = np.expm1(last * returns[-7:] / own)
         total = total + quantity * prices[session(7)] / exposure * moves
     assert found["median_return_pct"] == pytest.approx(100 * np.median(total))
@@ -244,8 +245,8 @@ def test_widths_follow_the_ledger(app):
     sessions = calendar().window(session(3), 5)
     with app.transaction() as db:
         watched = instruments.active(db, CODE)
-        widths.update(db, CODE, COMBINED)  # nothing is new
-        found = widths.load(db, CODE, COMBINED, watched[::-1], sessions)
+        stated.update(db, CODE, COMBINED, Measure.HALF_WIDTH)  # nothing is new
+        found = stated.half_widths(db, watched[::-1], sessions, COMBINED)
         raw = forecasts.past_quantiles(db, watched[::-1], sessions, COMBINED)
     low, high = metrics.interval(raw, 80)
     assert np.isfinite(found).sum() == 9
