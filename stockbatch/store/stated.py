@@ -20,8 +20,8 @@ from stockbatch.store.bulk import cursor_of
 from stockbatch.store.forecasts import extend
 from stockbatch.store.preference import KIND_FIRST
 
-PART = 128
-"""Tickers in a row, by their ids: about two chunks of them."""
+PART = 64
+"""Tickers in a row, by their ids: about a chunk of them."""
 
 
 class Measure(StrEnum):
@@ -43,33 +43,33 @@ _NUMBERS = {
     ],
 }
 """Of a forecast `f`, in SQL."""
+_ADDED = text("""
+SELECT f.target_session, array_agg(DISTINCT f.instrument_id / :part), max(f.id)
+FROM stockbatch.forecasts AS f
+JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
+WHERE f.id > :through AND f.method = :method AND f.horizon = 1 AND i.calendar = :calendar
+GROUP BY f.target_session
+""")
+_THROUGH = text("""
+SELECT coalesce(max(through_forecast), 0) FROM stockbatch.stated
+WHERE calendar = :calendar AND method = :method AND measure = :measure
+""")
 # A part of a session that anything was added of is taken anew as a whole: of several forecasts of a
 # ticker one counts, and which one that is may have changed.
 _UPDATE = """
-WITH added AS (
-    SELECT f.target_session, f.instrument_id / :part AS part, max(f.id) AS through
+WITH chosen AS (
+    SELECT DISTINCT ON (f.instrument_id) f.instrument_id, ARRAY[{numbers}] AS numbers
     FROM stockbatch.forecasts AS f
     JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
-    WHERE f.id > (
-        SELECT coalesce(max(through_forecast), 0) FROM stockbatch.stated
-        WHERE calendar = :calendar AND method = :method AND measure = :measure
-    ) AND f.method = :method AND f.horizon = 1 AND i.calendar = :calendar
-    GROUP BY 1, 2
-), chosen AS (
-    SELECT DISTINCT ON (f.target_session, f.instrument_id) f.target_session, f.instrument_id,
-        added.part, added.through, ARRAY[{numbers}] AS numbers
-    FROM added
-    JOIN stockbatch.forecasts AS f
-        ON f.target_session = added.target_session AND f.instrument_id / :part = added.part
-    JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
-    WHERE f.method = :method AND f.horizon = 1 AND i.calendar = :calendar
-    ORDER BY f.target_session, f.instrument_id, f.{kind_first}, f.recorded_at DESC, f.id DESC
+    WHERE f.target_session = :session AND f.instrument_id / :part = ANY(cast(:parts AS int[]))
+        AND f.method = :method AND f.horizon = 1 AND i.calendar = :calendar
+    ORDER BY f.instrument_id, f.{kind_first}, f.recorded_at DESC, f.id DESC
 )
 INSERT INTO stockbatch.stated
     (calendar, method, measure, session, part, instrument_ids, numbers, through_forecast)
-SELECT :calendar, :method, :measure, target_session, part, array_agg(instrument_id),
-    array_agg(numbers), max(through)
-FROM chosen GROUP BY target_session, part
+SELECT :calendar, :method, :measure, :session, instrument_id / :part, array_agg(instrument_id),
+    array_agg(numbers), :through
+FROM chosen GROUP BY instrument_id / :part
 ON CONFLICT (calendar, method, measure, session, part) DO UPDATE SET
     instrument_ids = excluded.instrument_ids, numbers = excluded.numbers,
     through_forecast = excluded.through_forecast
@@ -90,7 +90,12 @@ _HEAD, _OF_A_DIMENSION = 12, 8
 def update(db: Session, calendar: str, method: str, measure: Measure) -> None:
     """Take in what was added to the ledger since; who calls has the calendar alone."""
     given = {"calendar": calendar, "method": method, "measure": measure, "part": PART}
-    db.execute(_UPDATES[measure], given)
+    through = db.scalar(_THROUGH, given)
+    # Session by session: only a question with numbers in it is one whose answer PostgreSQL can
+    # expect to be short.
+    for session, parts, newest in db.execute(_ADDED, {**given, "through": through}).all():
+        more = {"session": session, "parts": parts, "through": newest}
+        db.execute(_UPDATES[measure], {**given, **more})
 
 
 def quantiles(

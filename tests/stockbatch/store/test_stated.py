@@ -42,7 +42,7 @@ def drawn(random, instrument, number):
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("part", [1, 3, 128])
+@pytest.mark.parametrize("part", [1, 3, 64])
 def test_it_follows_whatever_is_added(db, monkeypatch, seed, part):
     monkeypatch.setattr(stated, "PART", part)
     random = np.random.default_rng(seed)
