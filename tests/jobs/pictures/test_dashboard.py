@@ -315,7 +315,7 @@ def test_the_ticker_is_in_the_title_and_up_to_four_are_compared(open_page, engin
 
 def test_an_alert_that_is_on_is_said_on_top_of_operations(open_page, fresh):
     db, _ = fresh
-    assert "nothing is wrong" in texts(open_page("operations"))
+    assert "no alert is on" in texts(open_page("operations"))
     alert = Alert(
         condition=Condition.FAILED_RUN, subject=CODE, message="it *failed*", session=session()
     )
