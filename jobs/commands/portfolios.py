@@ -43,9 +43,7 @@ def _tell(imported: Imported) -> None:
     done = imported
     context.say(f"{done.new} added, {done.changed} changed, {done.same} known already")
     if done.new or done.changed:
-        context.say(
-            "the run of the next session tells the risk; 'stockbatch backtest' that of the past"
-        )
+        context.say("the next session's run tells the risk, 'stockbatch backtest' that of the past")
     for failure in imported.failures:
         context.warn(f"error: {failure}")
     if imported.left_out:
