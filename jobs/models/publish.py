@@ -6,6 +6,7 @@ is made anew.
 """
 
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -232,6 +233,8 @@ def _register(
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
     """Raise NotPublished for what the server says or does not say, secrets left out."""
+    # It would warn of each try, where one line says that nobody answers.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
         yield
     except (MlflowException, RequestException) as error:

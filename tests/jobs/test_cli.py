@@ -11,6 +11,7 @@ import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -162,6 +163,16 @@ def test_every_command_has_help(stockbatch, command):
     assert answer.err == ""
     assert max(map(len, answer.out.splitlines())) <= 80
     assert stockbatch(*filter(None, command), "-h").out == answer.out
+
+
+def test_the_terminal_breaks_the_lines_of_help_not_the_source(stockbatch):
+    said = stockbatch("prune", "--help").out
+    _, _, paragraph = said.partition(" Forecasts and scores stay")
+    first, *others = [line.rstrip() for line in paragraph.partition("╭")[0].splitlines()]
+    lines = [f" Forecasts and scores stay{first}", *filter(None, others)]
+    assert len(lines) > 2
+    for line, after in pairwise(lines):
+        assert len(f"{line} {after.split()[0]}") > 80 - 2  # it would not have fitted
 
 
 def test_help_has_commands_in_a_few_groups(stockbatch):

@@ -15,6 +15,7 @@ def test_what_is_held_is_imported_and_listed(app, stockbatch, tmp_path):
     answer = stockbatch("portfolios", "import", str(file))
     assert answer.exit_code == 4
     assert "2 added, 0 changed, 0 known already" in answer.output
+    assert "the next session's run tells the risk" in answer.output
     assert f"error: {file}, line 4, column 2: ZZZ is not on the watchlist" in answer.output
     assert "1 portfolio left as before: Bad" in answer.output
     listed = stockbatch("portfolios", "list").output.splitlines()
