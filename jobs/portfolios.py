@@ -6,9 +6,10 @@ such a statement is refused.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,8 +69,9 @@ def import_(app: App, file: Path) -> Imported:
         held = instruments.of(db, list({one.instrument_id for one in stated}))
         by_id = {one.id: one for one in (*held, *watched)}
         new, changed, same = list[Holding](), list[Holding](), 0
+        statements = {name: _by_day(of_one) for name, of_one in groupby(stated, _portfolio)}
         for name, portfolio in portfolios.items():
-            before = _by_day([one for one in stated if one.portfolio == name])
+            before = statements.get(name, {})
             _check(portfolio, before, by_id)
             for day, lines in portfolio.days.items() if not portfolio.failures else ():
                 known = before.get(day, {})
@@ -86,7 +88,11 @@ def import_(app: App, file: Path) -> Imported:
     return Imported(len(new), len(changed), same, tuple(failures), left_out)
 
 
-def _by_day(stated: Sequence[Holding]) -> dict[date, dict[int, float]]:
+def _portfolio(one: Holding) -> str:
+    return one.portfolio
+
+
+def _by_day(stated: Iterable[Holding]) -> dict[date, dict[int, float]]:
     """Return quantities by day and instrument."""
     days: dict[date, dict[int, float]] = {}
     for one in stated:

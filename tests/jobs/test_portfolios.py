@@ -102,6 +102,21 @@ def test_a_line_of_no_portfolio_is_told(app, importing):
     assert (done.left_out, len(kept(app))) == ((), 1)
 
 
+def test_a_name_keeps_what_would_be_a_comment_in_a_list_of_symbols(app, importing):
+    text = f"ticker,quantity,from,portfolio\nAAA,1,{DAY},Depot #1\nAAA,2,{DAY},Depot #2\n"
+    assert counts(importing(text)) == (2, 0, 0)
+    assert [(name, quantity) for name, _, _, quantity in kept(app)] == [
+        ("Depot #1", 1),
+        ("Depot #2", 2),
+    ]
+
+
+def test_a_column_twice_can_be_read_two_ways(app, importing):
+    with pytest.raises(BadFile, match="line 1, column 3: two columns are called 'quantity'"):
+        importing(f"portfolio,ticker,quantity,Quantity,from\nFund,AAA,1,200,{DAY}\n")
+    assert kept(app) == []
+
+
 def test_a_ticker_twice_of_a_day_can_be_read_two_ways(app, importing):
     done = importing(HEAD + f"Fund,AAA,1,{DAY}\nFund,BBB,1,{DAY}\nFund,aaa,1,{DAY}\n")
     assert reasons(done) == [(4, f"AAA is stated of Fund and {DAY} on line 2 already")]
