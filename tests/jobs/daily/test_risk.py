@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -13,11 +14,13 @@ from jobs.replay.backtest import backtest
 from stockbatch import database, metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods import risk
-from stockbatch.records import COMBINED, QUANTILES, GroupKind
+from stockbatch.providers.frames import Frames
+from stockbatch.records import COMBINED, QUANTILES, GroupKind, PriceBasis
 from stockbatch.store import forecasts, instruments, widths
 from stockbatch.store import risk as risk_store
+from tests.jobs.daily.test_price_basis import feed
 from tests.support.ledger import in_time
-from tests.support.market import CODE, ORIGIN, calendar, fetch, run, session
+from tests.support.market import CODE, COLUMNS, ORIGIN, calendar, fetch, run, session
 
 HELD = {"AAA": 10.0, "BBB": -4.0}
 
@@ -209,6 +212,39 @@ def test_quantities_follow_splits_after_their_statement(app, market, hold):
         ("After", pytest.approx(30)),
         ("Fund", pytest.approx(30)),
     ]
+
+
+@pytest.mark.parametrize("is_restated", [False, True])
+def test_a_past_close_that_a_later_split_is_in_is_of_more_shares(app, market, hold, is_restated):
+    traded = dict(closes(market, "AAA", session(9)))
+    market.split("AAA", 3.0, session(2))
+    frames = {ticker: pd.DataFrame(bars).T for ticker, bars in market.bars.items()}
+    frames = {t: f.rename(columns={"split_coefficient": "split"}) for t, f in frames.items()}
+    frames["AAA"].loc[frames["AAA"].index < session(2), list(COLUMNS[:4])] /= 3
+    feed(app, Frames(frames=frames, price_basis=PriceBasis.SPLIT_ADJUSTED))
+    run(app, session(3))
+    if is_restated:  # what is older than the split was never fetched again
+        engine = database.engine(app.settings, role="owner")
+        with engine.begin() as owner:
+            older = "UPDATE stockbatch.bars SET open = 3 * open, high = 3 * high, low = 3 * low,"
+            older += " close = 3 * close WHERE session < :day AND instrument_id = "
+            one = "(SELECT id FROM stockbatch.instruments WHERE ticker = 'AAA')"
+            owner.execute(text(older + one), {"day": session(2)})
+            owner.execute(
+                text(
+                    "INSERT INTO stockbatch.corporate_actions (instrument_id, session, kind, value,"
+                    f" source_id) SELECT {one}, :day, 'restatement', 3, min(id)"
+                    " FROM stockbatch.sources"
+                ),
+                {"day": session(2)},
+            )
+        engine.dispose()
+    hold({"AAA": 10.0, "BBB": -4.0}, session(-1))
+    list(backtest(app, CODE, ORIGIN, session(3)))
+    for offset in range(4):
+        worth = 10 * traded[session(offset)] + 4 * market.bars["BBB"][session(offset)]["close"]
+        exposure = of_portfolio(app, session(offset + 1))["exposure"]
+        assert exposure == pytest.approx(worth), offset
 
 
 def test_the_headlines_widths_scale_where_it_has_stated_enough(app, market, hold, monkeypatch):
