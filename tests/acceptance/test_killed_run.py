@@ -33,6 +33,7 @@ EVENTS = (
     (1, "forecasts: compute", 2),
     (1, "forecasts: commit", 1),
     (1, "forecasts: commit", 2),
+    (1, "risk", 1),
     (1, "metrics", 1),
     (1, "finish", 1),
 )

@@ -364,6 +364,25 @@ def test_a_backtest_tells_what_the_nights_would_have_told(app, market, hold, mon
     assert [row["kind"] for row in kinds] == ["backtest", "late"]
 
 
+def test_a_backtest_knows_of_a_jump_no_more_than_its_night_did(app, market, hold):
+    hold(HELD)
+    market.multiply("AAA", 2.3, session(2), session(9))  # true, as session(3) says
+    market.multiply("BBB", 2.3, session(4))  # taken back by session(5)
+    for offset in range(6):
+        run(app, session(offset))
+    list(backtest(app, CODE, ORIGIN, session(5)))
+    query = (
+        "SELECT value_at_risk_pct, expected_shortfall_pct, simulations FROM bi.risk"
+        " WHERE kind = '{}' AND session <= :last ORDER BY session, subject, level_pct"
+    )
+    late, past = (
+        [list(row.values()) for row in fetch(app.engine, query.format(kind), last=session(5))]
+        for kind in ("late", "backtest")
+    )
+    assert len(past) == 3 * 5 * 5
+    np.testing.assert_allclose(past, late, rtol=1e-9)
+
+
 def test_quantiles_are_of_the_levels_of_forecasts():
     assert len(QUANTILE_COLUMNS) == len(QUANTILES) == 11
     assert risk.LEVELS == (0.01, 0.025, 0.05)
