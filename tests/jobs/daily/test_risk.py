@@ -179,7 +179,9 @@ def test_a_member_without_a_bar_leaves_a_portfolio_without_a_forecast(app, marke
     assert of_portfolio(app, session(2), "Other")["reason"] is None
     assert told(app, "ticker", "BBB", session(2)) == {}
     assert told(app, "exchange", CODE, session(2))[5.0]["members"] == 2
-    # Nobody knows what came of it either; the group's other members tell.
+    # Nobody knows what came of it either; the group's other members tell, a session later.
+    assert told(app, "exchange", CODE, session(1))[5.0]["score_status"] == "open"
+    run(app, session(2))
     assert of_portfolio(app, session(1))["score_status"] == "open"
     assert told(app, "exchange", CODE, session(1))[5.0]["score_status"] == "scored"
 
@@ -362,6 +364,23 @@ def test_a_backtest_tells_what_the_nights_would_have_told(app, market, hold, mon
     assert [row["session"] for row in reasons] == [session(3)]
     kinds = fetch(app.engine, "SELECT DISTINCT kind FROM bi.risk_backtests ORDER BY kind")
     assert [row["kind"] for row in kinds] == ["backtest", "late"]
+
+
+def test_a_group_waits_for_what_a_jump_of_its_ticker_was(app, market):
+    market.multiply("AAA", 0.4, session(2), session(9))
+    run(app, session(1))
+    run(app, session(2))
+    assert told(app, "exchange", CODE, session(2))[5.0]["score_status"] == "open"
+    run(app, session(3))
+    row = told(app, "exchange", CODE, session(2))[5.0]
+    moves = [
+        closes(market, ticker, session(2))[session(2)]
+        / closes(market, ticker, session(2))[session(1)]
+        - 1
+        for ticker in ("AAA", "BBB", "CCC")
+    ]
+    assert row["actual_return_pct"] == pytest.approx(100 * np.mean(moves))
+    assert row["is_breach"]
 
 
 def test_a_backtest_knows_of_a_jump_no_more_than_its_night_did(app, market, hold):
