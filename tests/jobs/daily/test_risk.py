@@ -15,7 +15,7 @@ from stockbatch import database, metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods import risk
 from stockbatch.providers.frames import Frames
-from stockbatch.records import COMBINED, QUANTILES, GroupKind, PriceBasis
+from stockbatch.records import COMBINED, QUANTILES, GroupKind, Listing, PriceBasis
 from stockbatch.store import forecasts, instruments, widths
 from stockbatch.store import risk as risk_store
 from tests.jobs.daily.test_price_basis import feed
@@ -184,6 +184,17 @@ def test_a_member_without_a_bar_leaves_a_portfolio_without_a_forecast(app, marke
     run(app, session(2))
     assert of_portfolio(app, session(1))["score_status"] == "open"
     assert told(app, "exchange", CODE, session(1))[5.0]["score_status"] == "scored"
+
+
+def test_a_member_that_moved_to_another_exchange_is_still_held(app, market, hold):
+    hold(HELD)
+    with app.transaction() as db:
+        instruments.remove(db, ["BBB"])
+        moved = [Listing(ticker="BBB", symbol="BBB", calendar="XLON")]
+        instruments.add(db, moved, provider=market.specification)
+    run(app)
+    found = of_portfolio(app, session(1))
+    assert (found["reason"], found["members"]) == ("there is no forecast of BBB", 2)
 
 
 def test_too_little_history_is_said(app, hold, monkeypatch):
