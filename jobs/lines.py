@@ -27,6 +27,8 @@ class Line:
     """Columns counted from 1, or keys."""
     excess: str = ""
     """What is wrong with the number of its cells."""
+    delimiter: str = ""
+    """What separates them."""
 
     def refuse(self, column: str, reason: object) -> BadFile:
         """Return the error that a cell is."""
@@ -99,4 +101,4 @@ def read_lines(file: Path, called: Called, needed: Sequence[str]) -> Iterator[Li
     for number, cells in rows[1:]:
         named = {name: cells[at] for name, at in columns.items() if at < len(cells)}
         excess = f"there are {len(cells)} cells below {counted(width, 'heading')}"
-        yield Line(file, number, named, ours, excess if any(cells[width:]) else "")
+        yield Line(file, number, named, ours, excess if any(cells[width:]) else "", delimiter)

@@ -32,6 +32,8 @@ CALLED: dict[str, tuple[str, ...]] = {
 """What files call a column, best name first."""
 QUANTITY = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,12})?")
 """No separators: 1,000 is one in some countries and a thousand in others."""
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+"""What is a thousand where cells are separated by ; because a comma begins decimals."""
 
 
 class Imported(NamedTuple):
@@ -211,4 +213,8 @@ def _quantity(line: Line) -> float:
     cell = line.cells.get("quantity", "")
     if not QUANTITY.fullmatch(cell):
         raise line.refuse("quantity", f"{quoted(cell)} is no number such as 1000 or -12.5")
+    if line.delimiter == ";" and THOUSANDS.fullmatch(cell):
+        plain, exact = cell.replace(".", ""), f"{cell}0"
+        reason = f"{quoted(cell)} can be read two ways: write {plain} or {exact}"
+        raise line.refuse("quantity", reason)
     return float(cell)

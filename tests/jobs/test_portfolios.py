@@ -111,6 +111,17 @@ def test_a_name_keeps_what_would_be_a_comment_in_a_list_of_symbols(app, importin
     ]
 
 
+@pytest.mark.parametrize("quantity", ["1.000", "-12.500"])
+def test_a_thousand_or_three_decimals_can_be_read_two_ways(app, importing, quantity):
+    text = HEAD + f"Fund,AAA,{quantity},{DAY}\n"
+    done = importing(text.replace(",", ";"))
+    plain = quantity.replace(".", "")
+    reason = f"'{quantity}' can be read two ways: write {plain} or {quantity}0"
+    assert reasons(done) == [(2, reason)]
+    assert importing(text.replace(",", ";").replace(quantity, f"{quantity}0")).new == 1
+    assert importing(text).same == 1  # where a comma separates cells, a point begins decimals
+
+
 def test_a_column_twice_can_be_read_two_ways(app, importing):
     with pytest.raises(BadFile, match="line 1, column 3: two columns are called 'quantity'"):
         importing(f"portfolio,ticker,quantity,Quantity,from\nFund,AAA,1,200,{DAY}\n")
