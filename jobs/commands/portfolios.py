@@ -64,7 +64,7 @@ def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     columns = [
         words("portfolio"),
         words("ticker"),
-        number("quantity", lambda row: f"{row['quantity']:,.10g}"),
+        number("quantity", lambda row: f"{row['quantity']:,.15g}"),
         number("close", lambda row: _price(row["close"])),
         number("value", lambda row: _price(row["value"])),
         words("currency"),

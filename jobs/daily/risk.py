@@ -218,7 +218,7 @@ def _add(around: _Around, night: _Night, part: slice, found: Returns) -> None:
     """Tell of some tickers, and add them to the groups and portfolios they are in."""
     until = around.until(night)
     half_widths = around.widths[part, until.start : until.stop + 1]
-    ways = risk.outcomes(found.log_returns[:, until], half_widths)
+    ways = risk.outcomes(found.known_at(until.stop - 1)[:, until], half_widths)
     ids = [one.id for one in around.tickers[part]]
     forecast = found.has_bar[:, until.stop - 1] & np.array([id_ in night.forecast for id_ in ids])
     ways = Ways(*(np.where(forecast[:, None], way, np.nan) for way in ways))

@@ -1212,7 +1212,7 @@ def test_prune_says_what_it_dropped(stockbatch, use, app):
     answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.splitlines() == [
-        "backtests: 0 forecasts, 0 scores and 0 metrics deleted",
+        "backtests: 0 forecasts, 0 scores and 0 metrics deleted; 0 forecasts of risk with them",
         "news: 1 item deleted",
         "XNYS: weights of 0 retired models dropped, 0.0 MiB",
     ]

@@ -259,7 +259,9 @@ def facts(engine: Engine, *without: str) -> Facts:
                 for column, value in row.items()
                 if column not in aside and not isinstance(value, datetime)
             }
-            key = tuple((c, str(v)) for c, v in kept.items() if not isinstance(v, float))
+            key = tuple(
+                (c, str(v)) for c, v in kept.items() if c == "level" or not isinstance(v, float)
+            )
             assert key not in result[name]
             result[name][key] = tuple(v for v in kept.values() if isinstance(v, float))
     return result

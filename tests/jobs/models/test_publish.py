@@ -237,6 +237,28 @@ def test_what_was_broken_off_is_taken_away(app, client, publish):
     assert states == ["deleted", "active"]
 
 
+@pytest.mark.slow
+def test_a_run_that_is_hardly_begun_is_taken_away_too(app, client, publish, monkeypatch):
+    from jobs.models import publish as job
+
+    publish()
+    number = ledger_versions(app)[1][BASE]
+    whole = run_of(client, number)
+    client.delete_run(whole.info.run_id)
+
+    def killed(*_, **__):
+        raise SystemExit  # as the process would end, whatever it is in
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job.MlflowClient, "log_batch", killed)
+        with pytest.raises(SystemExit):
+            publish()
+    publish()
+    left = client.search_runs([whole.info.experiment_id], "attributes.status = 'RUNNING'")
+    assert [one for one in left if one.info.run_name == whole.info.run_name] == []
+    assert run_of(client, number).info.status == "FINISHED"
+
+
 def test_a_server_that_is_down_is_one_line(app, monkeypatch, caplog):
     from jobs.models import publish as job
 
