@@ -846,6 +846,8 @@ def test_the_first_day_of_a_file_that_ends_years_ago_tells_the_truth(fresh, mark
     assert fetch(engine, "SELECT DISTINCT is_ready FROM bi.data_freshness") == [{"is_ready": False}]
     answer = fresh("run", "--session", newest)
     assert (answer.status, answer.err) == (0, "")
+    words = f"0 of 3 tickers have a bar of {last}; nothing has come since {newest}, which was run"
+    assert f"warning: XNYS: {words}" in fresh("status").out.splitlines()
     assert fresh("backtest", "--from", session(-5), "--to", session(2)).status == 0
 
 
