@@ -28,7 +28,7 @@ from stockbatch.store.ticker_metrics import COMPARED, Columns, N, Table, count_o
 
 Sums = Mapping[str, Floats]
 """By loss: the sum, and of how many forecasts, (2, tickers)."""
-ANEW_EVERY = 61
+ANEW_EVERY = 121
 """Days between those on which a ticker is summed up anew: no multiple of a week, so that its days
 are not all of a weekend."""
 OF_QUANTILES = sorted(metrics.DISTRIBUTION_METRICS)
