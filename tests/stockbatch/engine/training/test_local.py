@@ -17,6 +17,7 @@ keras = Later("keras")
 local = Later("stockbatch.engine.training.local")
 TICKERS, SESSIONS, INPUTS = 40, 70, 3
 LEVELS = np.asarray(QUANTILES, np.float32)
+LSTM = NETWORKS["lstm"]
 SETTINGS = ModelSettings(
     units=5,
     lookback=6,
@@ -399,20 +400,20 @@ def test_untrained_networks_state_standard_normal_quantiles(network):
         assert (np.abs(first - second).max() > 0.1) == drawn, name
 
 
-def test_progress_is_told_after_every_epoch(network):
+def test_progress_is_told_after_every_epoch():
     told = []
-    fit(network, slice(0, 20), workers=2, on_epoch=lambda done, total: told.append((done, total)))
+    fit(LSTM, slice(0, 20), workers=2, on_epoch=lambda done, total: told.append((done, total)))
     assert told == [(done, 6) for done in range(1, 7)]
 
 
-def test_chunks_of_the_same_padded_size_share_a_graph(network, monkeypatch):
+def test_chunks_of_the_same_padded_size_share_a_graph(monkeypatch):
     made, stack = [], local.Stack
     monkeypatch.setattr(
         "stockbatch.engine.training.local.Stack", lambda *given: made.append(given) or stack(*given)
     )
     trainer = local.LocalTrainer()
     for tickers in (30, 20, 17):
-        trainer.fit(network, pick(slice(0, tickers)), SETTINGS)
+        trainer.fit(LSTM, pick(slice(0, tickers)), SETTINGS)
     assert len(made) == 1
 
 
