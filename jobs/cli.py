@@ -1,5 +1,6 @@
 """The `stockbatch` command: what a user types, and the one line said when it cannot be done."""
 
+import inspect
 import io
 import logging
 import os
@@ -77,6 +78,19 @@ for panel, commands in PANELS.items():
             app.add_typer(command, rich_help_panel=panel)
         else:
             app.command(rich_help_panel=panel)(command)
+
+
+def _flow(commands: typer.Typer) -> None:
+    """Let the terminal break the lines of every help; all but the first paragraph kept theirs."""
+    for command in commands.registered_commands:
+        words = inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(part.split()) for part in words.split("\n\n"))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _flow(group.typer_instance)
+
+
+_flow(app)
 
 
 def _version(wanted: bool) -> None:

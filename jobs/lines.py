@@ -27,6 +27,8 @@ class Line:
     """Columns counted from 1, or keys."""
     excess: str = ""
     """What is wrong with the number of its cells."""
+    delimiter: str = ""
+    """What separates them."""
 
     def refuse(self, column: str, reason: object) -> BadFile:
         """Return the error that a cell is."""
@@ -54,13 +56,17 @@ def refused(file: Path, line: int, column: int | str, reason: object) -> BadFile
 
 def places(headings: Iterable[str], called: Called) -> dict[str, int]:
     """Return by our names where the best name of each column stands, the first of several."""
-    plain = [re.sub(r"[\s_-]+", " ", heading.strip(" \ufeff").lower()) for heading in headings]
+    plain = [_plain(heading) for heading in headings]
     return {
         name: plain.index(way)
         for name, ways in called.items()
         for way in reversed(ways)
         if way in plain
     }
+
+
+def _plain(heading: str) -> str:
+    return re.sub(r"[\s_-]+", " ", heading.strip(" \ufeff").lower())
 
 
 def without_headings(file: Path, needed: Sequence[str]) -> BadFile:
@@ -73,19 +79,26 @@ def without_headings(file: Path, needed: Sequence[str]) -> BadFile:
 def read_lines(file: Path, called: Called, needed: Sequence[str]) -> Iterator[Line]:
     """Yield the lines below the headings, whatever separates their cells.
 
-    Raises UnreadableFile, and BadFile where there are no headings for what is `needed`.
+    Raises UnreadableFile, and BadFile where there are no headings for what is `needed`, or two of
+    one name.
     """
     for delimiter in symbols.DELIMITERS:
-        rows = list(symbols.lines(file, delimiter))
+        # A name may have a # in it: only lines that begin with one are comments.
+        rows = list(symbols.whole_lines(file, delimiter))
         headings = rows[0][1] if rows else []
         columns = places(headings, called)
         if columns.keys() >= set(needed):
             break
     else:
         raise without_headings(file, needed)
+    plain = [_plain(heading) for heading in headings]
+    for at in columns.values():
+        if plain.count(plain[at]) > 1:
+            reason = f"two columns are called {quoted(headings[at])}: which one counts?"
+            raise refused(file, rows[0][0], at + 1, reason)
     ours: dict[str, int | str] = {name: at + 1 for name, at in columns.items()}
     width = len(headings)
     for number, cells in rows[1:]:
         named = {name: cells[at] for name, at in columns.items() if at < len(cells)}
         excess = f"there are {len(cells)} cells below {counted(width, 'heading')}"
-        yield Line(file, number, named, ours, excess if any(cells[width:]) else "")
+        yield Line(file, number, named, ours, excess if any(cells[width:]) else "", delimiter)

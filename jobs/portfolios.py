@@ -6,9 +6,10 @@ such a statement is refused.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ CALLED: dict[str, tuple[str, ...]] = {
 """What files call a column, best name first."""
 QUANTITY = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,12})?")
 """No separators: 1,000 is one in some countries and a thousand in others."""
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+"""What is a thousand where cells are separated by ; because a comma begins decimals."""
 
 
 class Imported(NamedTuple):
@@ -68,8 +71,9 @@ def import_(app: App, file: Path) -> Imported:
         held = instruments.of(db, list({one.instrument_id for one in stated}))
         by_id = {one.id: one for one in (*held, *watched)}
         new, changed, same = list[Holding](), list[Holding](), 0
+        statements = {name: _by_day(of_one) for name, of_one in groupby(stated, _portfolio)}
         for name, portfolio in portfolios.items():
-            before = _by_day([one for one in stated if one.portfolio == name])
+            before = statements.get(name, {})
             _check(portfolio, before, by_id)
             for day, lines in portfolio.days.items() if not portfolio.failures else ():
                 known = before.get(day, {})
@@ -86,7 +90,11 @@ def import_(app: App, file: Path) -> Imported:
     return Imported(len(new), len(changed), same, tuple(failures), left_out)
 
 
-def _by_day(stated: Sequence[Holding]) -> dict[date, dict[int, float]]:
+def _portfolio(one: Holding) -> str:
+    return one.portfolio
+
+
+def _by_day(stated: Iterable[Holding]) -> dict[date, dict[int, float]]:
     """Return quantities by day and instrument."""
     days: dict[date, dict[int, float]] = {}
     for one in stated:
@@ -205,4 +213,8 @@ def _quantity(line: Line) -> float:
     cell = line.cells.get("quantity", "")
     if not QUANTITY.fullmatch(cell):
         raise line.refuse("quantity", f"{quoted(cell)} is no number such as 1000 or -12.5")
+    if line.delimiter == ";" and THOUSANDS.fullmatch(cell):
+        plain, exact = cell.replace(".", ""), f"{cell}0"
+        reason = f"{quoted(cell)} can be read two ways: write {plain} or {exact}"
+        raise line.refuse("quantity", reason)
     return float(cell)

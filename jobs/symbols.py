@@ -140,12 +140,19 @@ def _table(file: Path) -> tuple[list[tuple[int, list[str]]], dict[str, int]]:
 
 
 def lines(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of every line that says something, without a comment."""
-    with closing(read_rows(file, delimiter, LARGEST)) as rows:
-        for number, row in rows:
+    """Yield the cells of every line of a list that says something, without a comment."""
+    for number, cells in whole_lines(file, delimiter):
+        if not cells[0].lower().startswith(FOOTER):
+            cells[-1] = re.sub(r"(^|\s+)#.*$", "", cells[-1])
+            yield number, cells
+
+
+def whole_lines(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of every line that says something and is no comment."""
+    with closing(read_rows(file, delimiter, LARGEST)) as found:
+        for number, row in found:
             cells = [_plain(cell) for cell in row]
-            if not cells[0].lower().startswith(("#", FOOTER)):
-                cells[-1] = re.sub(r"(^|\s+)#.*$", "", cells[-1])
+            if not cells[0].startswith("#"):
                 yield number, cells
 
 

@@ -22,6 +22,8 @@ KINDS: dict[str, str] = {
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 DIGITS = 5
 """Significant digits that a price has at least."""
+LARGE = 10_000
+"""From here on six digits would be too few: of money, or of shares traded."""
 
 _PRICE = re.compile(r"(?:^|_)(?:open|high|low|close)(?:_|$)")
 """Found in the names of columns of prices."""
@@ -48,7 +50,8 @@ def price(value: float) -> str:
 def rounded(name: str, value: object) -> object:
     """Return a value of a column for a file, rounded to what it means.
 
-    Prices have the decimals that `price` shows, percents four; other numbers have six digits.
+    Prices have the decimals that `price` shows, percents four; other numbers have six digits, large
+    ones two decimals. How much somebody holds is told as it was stated.
     """
     if not isinstance(value, float):
         return value
@@ -56,4 +59,6 @@ def rounded(name: str, value: object) -> object:
         return round(value, 4)
     if _PRICE.search(name):
         return float(price(value).replace(",", ""))
-    return float(f"{value:.6g}")
+    if name.endswith("quantity"):
+        return float(f"{value:.15g}")
+    return round(value, 2) if abs(value) >= LARGE else float(f"{value:.6g}")

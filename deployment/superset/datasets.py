@@ -217,10 +217,10 @@ NEXT_RISK = Dataset(
         SELECT r.*
         FROM bi.risk AS r
         JOIN (
-            SELECT calendar, max(session) AS session
+            SELECT calendar, is_demo, max(session) AS session
             FROM bi.risk
-            GROUP BY calendar
-        ) AS newest USING (calendar, session)
+            GROUP BY calendar, is_demo
+        ) AS newest USING (calendar, is_demo, session)
     """),
 )
 RISK_BACKTESTS = Dataset(name="risk_backtests", view="risk_backtests")

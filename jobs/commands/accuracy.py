@@ -26,10 +26,13 @@ METRICS = {
     "directional_accuracy": "direction_pct",
     "coverage_80": "coverage_80_pct",
     "coverage_95": "coverage_95_pct",
+    "skill_vs_rolling_quantile_error": "skill_error_pct",
 }
 """Metrics that are shown, and the columns they become."""
 BASELINES = {"skill_pct": "rolling quantiles", "naive_skill_pct": "the last close"}
 """What forecasts are compared with, by the columns that say how they did."""
+ERRORS = {"skill_pct": "skill_error_pct"}
+"""Columns with the standard errors of others, where tickers are taken together."""
 PERCENT = 100
 """What shares are multiplied by to be percents; MAPE is one already."""
 NAMES = (
@@ -56,9 +59,10 @@ def accuracy(
 ) -> None:
     """Show how good the forecasts of the last sessions were, beside the simplest ones.
 
-    Skill is the percentage by which the loss (pinball) is below that of rolling quantiles; naive,
-    by which the error is below that of the last close. Above 0 is better. 80 %: how often the 80 %
-    interval held.
+    Skill is the percentage by which the loss (pinball) is below that of rolling quantiles, with its
+    standard error where tickers are taken together; naive, by which the error is below that of the
+    last close. Above 0 is better; less than two standard errors may be luck. 80 %: how often the
+    80 % interval held.
     """
     from jobs.app import running
     from stockbatch.store import bi
@@ -74,8 +78,8 @@ def accuracy(
         words("method"),
         words("kind"),
         number("forecasts", "n"),
-        number("skill %", lambda row: _signed(row["skill_pct"])),
-        number("naive %", lambda row: _signed(row["naive_skill_pct"])),
+        number("skill %", lambda row: _skill(row, "skill_pct", ".2f")),
+        number("naive %", lambda row: _skill(row, "naive_skill_pct", ".2f")),
         number("80 %", lambda row: _share(row["coverage_80_pct"])),
         number("95 %", lambda row: _share(row["coverage_95_pct"]), wide=True),
         number("direction %", lambda row: _share(row["direction_pct"]), wide=True),
@@ -130,7 +134,8 @@ def summary(rows: Sequence[Row]) -> list[str]:
     for name, title in BASELINES.items():
         known = [row for row in rows if row["is_headline"] and row[name] is not None]
         said = (
-            f"{row['ticker'] or row['calendar']} {row[name]:+.1f} % ({row['n']} {row['kind']})"
+            f"{row['ticker'] or row['calendar']} {_skill(row, name, '.1f')} %"
+            f" ({row['n']} {row['kind']})"
             for row in known
         )
         if known:
@@ -148,7 +153,7 @@ def _turned(metrics: Iterable[Row]) -> list[dict[str, Any]]:
         row |= {name: metric[name] for name in NAMES[:6]}
         row["is_headline"] |= metric["is_headline"]
         name = metric["metric"]
-        if name in METRICS:
+        if name in METRICS and metric["value"] is not None:  # an error of one session is none
             is_share = METRICS[name].endswith("_pct") and name != "mape"
             row[METRICS[name]] = (PERCENT if is_share else 1) * metric["value"]
             row["n"] = metric["n"]
@@ -161,8 +166,12 @@ def _turned(metrics: Iterable[Row]) -> list[dict[str, Any]]:
     return sorted(order, key=lambda row: tuple(row[name] or "" for name in places))
 
 
-def _signed(value: float | None) -> str | None:
-    return None if value is None else f"{value:+.2f}"
+def _skill(row: Row, name: str, layout: str) -> str | None:
+    """Return a skill with its standard error, where it has one."""
+    if row[name] is None:
+        return None
+    error = row[ERRORS[name]] if name in ERRORS else None
+    return f"{row[name]:+{layout}}" + (f" ± {error:{layout}}" if error else "")
 
 
 def _share(value: float | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from importlib import import_module
 from pathlib import Path
@@ -32,7 +33,10 @@ def dashboard(
     """Serve the dashboard until Ctrl-C."""
     context.require("stockbatch dashboard", "altair", "streamlit", extra="dashboard")
     from altair.utils import schemapi
+    from streamlit import logger
     from streamlit.web import bootstrap
+
+    logger.set_log_level("ERROR")  # it warns of pages that are imported before its server runs
 
     from jobs.pictures import dashboard as pages
     from jobs.pictures.dashboard import page
@@ -54,6 +58,7 @@ def dashboard(
         "client_toolbarMode": "minimal",
         "client_showErrorDetails": "none",
         "logger_hideWelcomeMessage": True,
+        "logger_level": "warning",
         "global_developmentMode": False,
         # Of both, and no base: pages are light or dark as the browser asks.
         "theme_light_primaryColor": BLUE,
@@ -77,5 +82,8 @@ def _address(text: str) -> Address:
         address = Address.parse(text)
         socket.create_server(address, family=address.family).close()
     except (ValueError, OSError) as error:
-        raise ConfigurationError(source="options", key="--address", reason=str(error)) from None
+        reason = str(error)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            reason = f"another program listens at {text}: stop it, or choose another address"
+        raise ConfigurationError(source="options", key="--address", reason=reason) from None
     return address

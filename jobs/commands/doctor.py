@@ -93,7 +93,7 @@ def _disk(settings: Settings) -> str:
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB free in {folder}"
     if free < LEAST_FREE_BYTES:
-        raise ConfigurationError(source="disk", key=folder, reason=f"{text}: make room")
+        raise ConfigurationError(source="settings", key="home", reason=f"{text}: make room")
     return text
 
 

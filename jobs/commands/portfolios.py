@@ -42,6 +42,8 @@ def _tell(imported: Imported) -> None:
     """Say what became of the lines of a file; end with an error where some are bad."""
     done = imported
     context.say(f"{done.new} added, {done.changed} changed, {done.same} known already")
+    if done.new or done.changed:
+        context.say("the next session's run tells the risk, 'stockbatch backtest' that of the past")
     for failure in imported.failures:
         context.warn(f"error: {failure}")
     if imported.left_out:
@@ -62,7 +64,7 @@ def list_(layout: options.Format = "table", wide: options.Wide = False) -> None:
     columns = [
         words("portfolio"),
         words("ticker"),
-        number("quantity", lambda row: f"{row['quantity']:,.10g}"),
+        number("quantity", lambda row: f"{row['quantity']:,.15g}"),
         number("close", lambda row: _price(row["close"])),
         number("value", lambda row: _price(row["value"])),
         words("currency"),

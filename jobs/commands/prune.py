@@ -45,7 +45,8 @@ def prune(
             gone = job.prune_backtests(app, before)
             context.say(
                 f"backtests: {counted(gone.forecasts, 'forecast')}, {counted(gone.scores, 'score')}"
-                f" and {counted(gone.metrics, 'metric')} deleted"
+                f" and {counted(gone.metrics, 'metric')} deleted;"
+                f" {counted(gone.risk, 'forecast')} of risk with them"
             )
         if archive is not None:
             _archive(app, archive.absolute())

@@ -16,7 +16,7 @@ from jobs.isolation import isolate, told
 from jobs.models.base import loading, train_base
 from jobs.models.crowd import learn_from_scores
 from jobs.models.pooled import fit_pooled
-from jobs.models.tickers import LAST_TRY, Around, is_overdue
+from jobs.models.tickers import LAST_TRY, Around, is_overdue, take_in_stated
 from stockbatch.engine.material import sessions_needed
 from stockbatch.market.sessions import TradingCalendar
 from stockbatch.methods import registry
@@ -130,6 +130,7 @@ def _market(app: App, run: Run, calendar: TradingCalendar, sessions: Sessions) -
         runs.lock(db, run)
         methods.add_missing(db, registry.described())
         market.save(db, calendar, sums)
+        take_in_stated(app, db, run.calendar)
         return market.load(db, run.calendar, sessions)
 
 

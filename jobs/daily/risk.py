@@ -17,11 +17,12 @@ from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods import risk
 from stockbatch.methods.risk import Distribution, Sums, Ways
 from stockbatch.records import Floats, GroupKind, Instrument, Kind, Run, Sessions, SubjectKind
-from stockbatch.store import bi, headlines, holdings, instruments, returns, runs, widths
+from stockbatch.store import bi, headlines, holdings, instruments, returns, runs, stated
 from stockbatch.store import risk as risk_store
 from stockbatch.store.holdings import Position
 from stockbatch.store.returns import Returns
 from stockbatch.store.risk import RiskForecast, Subject
+from stockbatch.store.stated import Measure
 from stockbatch.text import counted, some_of
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def _tell_from(
     """Tell the risk of the sessions after some origins in a row; return how much of it is new."""
     with app.transaction() as db:
         runs.lock(db, run)
-        widths.update(db, calendar.code, method)
+        stated.update(db, calendar.code, method, Measure.HALF_WIDTH)
     with app.transaction() as db:
         around = _Around.load(db, calendar, origins, method)
     for part, found in _parts(app, around):
@@ -162,7 +163,7 @@ class _Around:
             groups=groups,
             method=method,
             sessions=sessions,
-            widths=widths.load(db, calendar.code, method, watched, np.append(sessions, after)),
+            widths=stated.half_widths(db, watched, np.append(sessions, after), method),
             nights=[night for night in nights if night.forecast],
         )
 
@@ -216,8 +217,8 @@ def _parts(app: App, around: _Around) -> Iterator[tuple[slice, Returns]]:
 def _add(around: _Around, night: _Night, part: slice, found: Returns) -> None:
     """Tell of some tickers, and add them to the groups and portfolios they are in."""
     until = around.until(night)
-    stated = around.widths[part, until.start : until.stop + 1]
-    ways = risk.outcomes(found.log_returns[:, until], stated)
+    half_widths = around.widths[part, until.start : until.stop + 1]
+    ways = risk.outcomes(found.known_at(until.stop - 1)[:, until], half_widths)
     ids = [one.id for one in around.tickers[part]]
     forecast = found.has_bar[:, until.stop - 1] & np.array([id_ in night.forecast for id_ in ids])
     ways = Ways(*(np.where(forecast[:, None], way, np.nan) for way in ways))

@@ -25,14 +25,15 @@ def score_risk(app: App, run: Run, calendar: TradingCalendar, first: date | None
     They begin with `first`, by default the last WAITING ones.
 
     What came of each ticker is told by its own scores. A portfolio waits until all of its tickers
-    have one, a group until half have.
+    have one. So does a group for one session, in which a doubtful jump is told; then half are
+    enough.
     """
     first = first or as_date(calendar.window(run.session, WAITING)[0])
     with app.transaction() as db:
         pending = risk.pending(db, calendar.code, first, run.session)
         ids = {member for one in pending for member in one.members}
         came = risk.actual(db, ids, {one.target for one in pending}) if pending else {}
-    done = [(one, _outcome(one, came)) for one in pending]
+    done = [(one, _outcome(one, came, run.session)) for one in pending]
     rows = list(_rows([(one, found) for one, found in done if found is not None]))
     with app.transaction() as db:
         runs.lock(db, run)
@@ -40,11 +41,11 @@ def score_risk(app: App, run: Run, calendar: TradingCalendar, first: date | None
 
 
 def _outcome(
-    one: Pending, came: Mapping[tuple[int, date], Actual]
+    one: Pending, came: Mapping[tuple[int, date], Actual], through: date
 ) -> tuple[ScoreStatus, float] | None:
     """Return what became of a forecast, with the simple return; None: that is not known yet."""
     found = [came.get((member, one.target)) for member in one.members]
-    if one.is_group:
+    if one.is_group and (all(found) or one.target < through):
         known = [actual for actual in found if actual is not None]
         scored = [a.log_return for a in known if a.status is ScoreStatus.SCORED]
         if scored and len(scored) >= LEAST_OF_A_GROUP * len(found):

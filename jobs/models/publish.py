@@ -6,6 +6,7 @@ is made anew.
 """
 
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
+from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
@@ -143,14 +144,11 @@ def _add(app: App, client: MlflowClient, experiment: str, training: Any) -> Show
     tags = {f"stockbatch.{name}": str(getattr(training, name)) for name in TOLD}
     tags |= {MODEL_TAG: str(training.id), WEIGHTS_TAG: training.weights_sha256}
     name = f"{_owner(training)} {training.last_session}"
-    run: Run = client.create_run(experiment, start_time=instant, run_name=name)
+    # With its tags from the first: without them, nobody would know what was broken off as ours.
+    run: Run = client.create_run(experiment, start_time=instant, run_name=name, tags=tags)
     run_id: str = run.info.run_id
     settings = {**training.parameters, **{fact: getattr(training, fact) for fact in FACTS}}
-    client.log_batch(
-        run_id,
-        params=[Param(key, _word(value)) for key, value in settings.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
-    )
+    client.log_batch(run_id, params=[Param(key, _word(value)) for key, value in settings.items()])
     metrics = list(_metrics(training, instant))
     for first in range(0, len(metrics), MOST_METRICS):
         client.log_batch(run_id, metrics=metrics[first : first + MOST_METRICS])
@@ -232,6 +230,8 @@ def _register(
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
     """Raise NotPublished for what the server says or does not say, secrets left out."""
+    # It would warn of each try, where one line says that nobody answers.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
         yield
     except (MlflowException, RequestException) as error:

@@ -29,7 +29,8 @@ from stockbatch.records import (
     TrainedModel,
     Verdict,
 )
-from stockbatch.store import bars, events, forecasts, models, news, promotions, scores
+from stockbatch.store import bars, events, models, news, promotions, scores, stated
+from stockbatch.store.stated import Measure
 
 LAST_TRY = 3
 """From this try of a run on, what fails for all tickers is done without, and the run ends."""
@@ -104,10 +105,19 @@ def load_material(
     return prepare(tickers, panel, market, reports, items)
 
 
+def take_in_stated(app: App, db: Session, calendar: str) -> None:
+    """Take in what was forecast since, before chunks of the calendar are loaded."""
+    for name in registry.needed_past(app.settings.model.network):
+        stated.update(db, calendar, name, Measure.QUANTILES)
+
+
 def load(
     app: App, run: Run, around: Around, tickers: Sequence[Instrument], targets: Sessions
 ) -> Chunk:
-    """Load a chunk as it stood at the origin, with what was forecast for `targets`."""
+    """Load a chunk as it stood at the origin, with what was forecast for `targets`.
+
+    The latter as of the last `take_in_stated`.
+    """
     row_of = {instrument.id: row for row, instrument in enumerate(tickers)}
     origin = around.sessions[-1].item()
     network = app.settings.model.network
@@ -118,7 +128,7 @@ def load(
             name: models.newest(db, tickers, name, ModelKind.TICKER, origin) for name in fitted
         }
         past = {
-            name: forecasts.past_quantiles(db, tickers, targets, name)
+            name: stated.quantiles(db, tickers, targets, name)
             for name in registry.needed_past(network)
         }
         drifted = scores.drifted(db, tickers, network, origin)

@@ -234,7 +234,7 @@ def reader(data: pd.DataFrame, tips: Sequence[alt.Tooltip], name: str) -> alt.Ch
 
 def session_axis(field: str = "session") -> alt.X:
     """Return the axis of sessions."""
-    axis = alt.Axis(format="%Y-%m-%d", tickCount=7, labelOverlap="greedy")
+    axis = alt.Axis(format="%Y-%m-%d", tickCount=7, labelOverlap="greedy", labelSeparation=6)
     return alt.X(f"{field}:T", title=None, axis=axis)
 
 

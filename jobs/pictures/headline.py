@@ -113,7 +113,8 @@ def of_all(data: pd.DataFrame) -> dict[str, str]:
 
 def point(forecast: pd.Series) -> str:
     """Return the sentence on the forecast close, and why it is usually the last one."""
-    currency = forecast["currency"] or "an unknown currency"
+    is_unknown = pd.isna(forecast["currency"])  # None, or NaN beside others that are known
+    currency = "an unknown currency" if is_unknown else forecast["currency"]
     last, close = price(forecast["origin_close"]), price(forecast["forecast_close"])
     if abs(forecast["forecast_return_pct"]) < 0.005:
         return f"Point forecast: {close} ({currency}), the last close. {LAST_CLOSE}"

@@ -24,7 +24,7 @@ from jobs.isolation import isolate
 from jobs.models.base import loading, train_base
 from jobs.models.crowd import learn_on_the_way
 from jobs.models.pooled import fit_pooled
-from jobs.models.tickers import Around
+from jobs.models.tickers import Around, take_in_stated
 from jobs.replay.block import Block, Said, keep, say
 from jobs.replay.orders import Heard, hear_all, keep_all
 from stockbatch.engine.material import sessions_needed
@@ -148,6 +148,7 @@ def _block(
     with app.transaction() as db:
         window = calendar.window(as_date(origins[-1]), needed + len(origins) - 1)
         market.update(db, calendar, window)
+        take_in_stated(app, db, calendar.code)
         block = Block.load(db, run, calendar, origins, needed)
     around = _fitted(app, block, shared, demo=demo)
     size = app.settings.chunk_tickers

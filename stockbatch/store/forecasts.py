@@ -122,7 +122,7 @@ def past_quantiles(
     column, known = columns(sessions, days(rows[:, 1]))
     answer = np.full((len(ids), len(sessions), len(QUANTILE_COLUMNS)), np.nan)
     answer[rows_of(ids, rows[known, 0]), column[known]] = rows[known, 2:]
-    _extend(answer)
+    extend(answer)
     return answer
 
 
@@ -131,7 +131,7 @@ def past_quantiles(
 _OUTERMOST = float(np.divide(*np.diff(stdtrit(5, QUANTILES[:3]))))
 
 
-def _extend(quantiles: Floats) -> None:
+def extend(quantiles: Floats) -> None:
     """Fill in the first and the last of `quantiles` (…, 11) where only they are unknown.
 
     Forecasts of before 0.3 state no such levels, and have much to teach all the same.

@@ -65,30 +65,43 @@ def add(db: Session, holdings: Iterable[Holding]) -> None:
     db.execute(text(add))
 
 
-# Shares of the day of a statement become as many more by each split after it, whether or not the
-# provider's prices show it.
+# Shares of the day of a statement become as many more by each split up to the session, whether or
+# not the provider's prices show it. A close that a later split is in is one of its shares, unless a
+# restatement says that what is older was left as it had been. Who came back to the watchlist of
+# another exchange is still held: without it the portfolio would be another one.
 _POSITIONS = text("""
-SELECT h.portfolio, h.instrument_id, i.ticker, i.currency,
-    h.quantity * split.ratio AS units, b.close
-FROM (
+WITH held AS (
     SELECT DISTINCT ON (portfolio, instrument_id) * FROM stockbatch.holdings
     WHERE from_day <= :session
     ORDER BY portfolio, instrument_id, from_day DESC, id DESC
-) AS h
+)
+SELECT h.portfolio, h.instrument_id, i.ticker, i.currency,
+    h.quantity * split.ratio AS units, b.close
+FROM held AS h
 JOIN stockbatch.instruments AS i ON i.id = h.instrument_id
 LEFT JOIN stockbatch.bars AS b
     ON b.instrument_id = h.instrument_id AND b.session = :session AND b.state <> 'quarantined'
 CROSS JOIN LATERAL (
-    SELECT exp(coalesce(sum(ln(value)), 0)) AS ratio FROM stockbatch.corporate_actions
-    WHERE instrument_id = h.instrument_id AND kind = 'split' AND retracted_at IS NULL
-        AND session > h.from_day AND session <= :session
+    SELECT exp(coalesce(sum(ln(a.value)), 0)) AS ratio FROM stockbatch.corporate_actions AS a
+    WHERE a.instrument_id = h.instrument_id AND a.kind = 'split' AND a.retracted_at IS NULL
+        AND a.session > h.from_day AND (a.session <= :session OR a.in_prices AND NOT EXISTS (
+            SELECT FROM stockbatch.corporate_actions AS r
+            WHERE r.instrument_id = a.instrument_id AND r.kind = 'restatement'
+                AND r.retracted_at IS NULL AND r.session > :session AND r.session <= a.session
+        ))
 ) AS split
-WHERE h.quantity <> 0 AND i.calendar = :calendar
+WHERE h.quantity <> 0 AND EXISTS (
+    SELECT FROM held AS other JOIN stockbatch.instruments AS o ON o.id = other.instrument_id
+    WHERE other.portfolio = h.portfolio AND other.quantity <> 0 AND o.calendar = :calendar
+)
 ORDER BY h.portfolio, i.ticker
 """)
 
 
 def positions(db: Session, calendar: str, session: date) -> list[Position]:
-    """Return what all portfolios of a calendar hold at the close of a session."""
+    """Return what all portfolios of a calendar hold at the close of a session.
+
+    All of it, also what has left the watchlist or, since, its calendar.
+    """
     found = db.execute(_POSITIONS, {"calendar": calendar, "session": session})
     return [Position(*row) for row in found]

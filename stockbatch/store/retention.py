@@ -40,12 +40,19 @@ WHERE f.kind = :backtest AND (cast(:before AS date) IS NULL OR f.target_session 
 """
 _DROP_SCORES = f"DELETE FROM stockbatch.scores WHERE forecast_id IN ({_DOOMED})"
 _DROP_FORECASTS = f"DELETE FROM stockbatch.forecasts WHERE id IN ({_DOOMED})"
+_DROP_RISK_SCORES, _DROP_RISK = (
+    f"DELETE FROM stockbatch.{table}"
+    " WHERE kind = :backtest AND (cast(:before AS date) IS NULL OR target_session < :before)"
+    for table in ("risk_scores", "risk_forecasts")
+)
 _DROP_METRICS = (
     f"DELETE FROM stockbatch.{table}"
     " WHERE kind = :backtest AND (cast(:before AS date) IS NULL OR through_session < :before)"
-    for table in ("metrics", "ticker_metrics")
+    for table in ("metrics", "ticker_metrics", "risk_metrics")
 )
-_DROPS = (_DROP_SCORES, _DROP_FORECASTS, *_DROP_METRICS)
+_DROPS = (_DROP_SCORES, _DROP_FORECASTS, _DROP_RISK_SCORES, _DROP_RISK, *_DROP_METRICS)
+# The next run takes all of them anew from the forecasts that are left.
+_FORGET_STATED = text("DELETE FROM stockbatch.stated")
 
 _OWNED = text("""
 SELECT quote_ident(c.relname) FROM pg_class AS c
@@ -60,6 +67,8 @@ class Dropped(NamedTuple):
 
     forecasts: int
     scores: int
+    risk: int
+    """Forecasts of risk."""
     metrics: int
 
 
@@ -88,17 +97,19 @@ def drop_news(db: Session, before: datetime) -> int:
 def drop_backtests(db: Session, before: date | None) -> Dropped:
     """Delete forecasts of kind backtest for sessions before a date, by default all.
 
-    Their scores go with them, and the metrics of backtests through sessions before that date. Only
-    the owner may.
+    Those of risk, too. Their scores go with them, and the metrics of backtests through sessions
+    before that date. Only the owner may.
     """
-    scores, forecasts, *metrics = (
+    scores, forecasts, _, risk, *metrics = (
         db.scalar(
             text(f"WITH gone AS ({query} RETURNING 1) SELECT count(*) FROM gone"),
             {"before": before, "backtest": Kind.BACKTEST},
         )
         for query in _DROPS
     )
-    return Dropped(forecasts=forecasts, scores=scores, metrics=sum(metrics))
+    if forecasts:
+        db.execute(_FORGET_STATED)
+    return Dropped(forecasts=forecasts, scores=scores, risk=risk, metrics=sum(metrics))
 
 
 def tables_to_vacuum(db: Session) -> list[str]:

@@ -25,15 +25,14 @@ FROM stockbatch.corporate_actions
 WHERE {_WITHIN} AND NOT in_prices AND retracted_at IS NULL
 """
 _JUMPS = f"""
-SELECT {_PLACE}, bool_or(check_name = '{Check.JUMP_REVERSED}')::int AS reversed
+SELECT {_PLACE}, bool_or(check_name = '{Check.JUMP_REVERSED}')::int AS reversed,
+    bool_or(check_name = '{Check.JUMP_RELEASED}')::int AS released
 FROM stockbatch.data_issues
 WHERE {_WITHIN} AND check_name LIKE 'jump%%'
 GROUP BY instrument_id, session
-HAVING NOT bool_or(check_name = ANY(%(trusted)s))
+HAVING NOT bool_or(check_name = '{Check.JUMP_CONFIRMED}')
 """
 _KINDS = (ActionKind.SPLIT, ActionKind.RESTATEMENT, ActionKind.DIVIDEND)
-_TRUSTED = [Check.JUMP_RELEASED, Check.JUMP_CONFIRMED]
-"""What says that a jump was one of worth."""
 
 
 class Returns(NamedTuple):
@@ -43,6 +42,14 @@ class Returns(NamedTuple):
     """Dividends included, (tickers, sessions), NaN where unknown or not to be trusted."""
     has_bar: NDArray[np.bool_]
     """Whether there is a usable bar, (tickers, sessions)."""
+    is_released: NDArray[np.bool_]
+    """Whether it was a jump that only the next bar told to be one of worth, (tickers, sessions)."""
+
+    def known_at(self, place: int) -> Floats:
+        """Return the log returns up to a session, (tickers, place + 1), as they were known then."""
+        known = self.log_returns[:, : place + 1].copy()
+        known[self.is_released[:, place], place] = np.nan
+        return known
 
 
 def load(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> Returns:
@@ -72,8 +79,11 @@ def load(db: Session, instruments: Sequence[Instrument], sessions: Sessions) -> 
             split[at] *= value
     returns = np.full(shape, np.nan)
     returns[:, 1:] = np.log(restate(close, split, dividend)[:, 1:] / close[:, :-1])
-    values, (row, column) = placed(_JUMPS, trusted=_TRUSTED)
-    returns[row, column] = np.nan
-    back = (values[:, 0] == 1) & (column + 1 < shape[1])  # the way back is none either
+    values, (row, column) = placed(_JUMPS)
+    is_reversed, was_released = (values == 1).T
+    returns[row[~was_released], column[~was_released]] = np.nan
+    back = is_reversed & ~was_released & (column + 1 < shape[1])  # the way back is none either
     returns[row[back], column[back] + 1] = np.nan
-    return Returns(returns, np.isfinite(close))
+    released = np.zeros(shape, bool)
+    released[row[was_released], column[was_released]] = True
+    return Returns(returns, np.isfinite(close), released)

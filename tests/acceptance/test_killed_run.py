@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stockbatch.methods import risk
 from tests.support.market import (
     Market,
     assert_same,
@@ -33,6 +34,7 @@ EVENTS = (
     (1, "forecasts: compute", 2),
     (1, "forecasts: commit", 1),
     (1, "forecasts: commit", 2),
+    (1, "risk", 1),
     (1, "metrics", 1),
     (1, "finish", 1),
 )
@@ -47,8 +49,9 @@ from jobs.app import App
 from stockbatch.engine.training import TrainingProcess
 from tests.support.market import NOW, PlainTrainer, calendar, in_chunks, run, small
 from stockbatch import config, database
-from stockbatch.methods import registry
+from stockbatch.methods import registry, risk
 
+risk.FEWEST = 60  # so that there is risk to tell
 calendar(), registry.methods()  # whatever takes long is done once
 
 
@@ -81,6 +84,13 @@ for line in sys.stdin:
     _, status = os.waitpid(process, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _of_a_short_history():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(risk, "FEWEST", 60)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +149,9 @@ def undisturbed(make_lasting_app, market, begun):
     """What two sessions leave behind where nobody kills anything."""
     app = make_lasting_app(market, like=begun)
     run(app, session(1))
-    return facts(app.engine)
+    left = facts(app.engine)
+    assert len(left["risk_forecasts"]) == 8  # of three tickers and their exchange
+    return left
 
 
 @pytest.mark.parametrize(("offset", "event", "count"), EVENTS)

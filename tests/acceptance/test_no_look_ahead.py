@@ -5,6 +5,7 @@ from datetime import date
 import numpy as np
 import pytest
 
+from stockbatch.methods import risk
 from tests.support.market import (
     AFTER,
     BEFORE,
@@ -23,6 +24,13 @@ from tests.support.market import (
 LATER = session(20)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _of_a_short_history():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(risk, "FEWEST", 60)  # so that there is risk to tell
+        yield
+
+
 def made_at(app, day=ORIGIN):
     """Return all that was forecast and learned at an origin, ids and instants aside."""
     forecasts = fetch(
@@ -39,8 +47,17 @@ def made_at(app, day=ORIGIN):
         " FROM stockbatch.outcomes WHERE session = :day ORDER BY instrument_id, try_number",
         day=day,
     )
+    told = fetch(
+        app.engine,
+        "SELECT kind, subject, level_pct, method, simulations, value_at_risk_pct,"
+        " expected_shortfall_pct FROM bi.risk WHERE origin_session = :day"
+        " ORDER BY kind, subject, level_pct",
+        day=day,
+    )
+    assert told
     aside = {"id", "model_id", "run_id", "recorded_at"}
-    return [{k: v for k, v in row.items() if k not in aside} for row in forecasts], outcomes
+    made = [{k: v for k, v in row.items() if k not in aside} for row in forecasts]
+    return made, outcomes, told
 
 
 def test_replaying_a_finished_session_after_later_ones_adds_no_row(make_app, market):
@@ -62,7 +79,7 @@ def test_retraining_a_session_of_the_past_changes_nothing_that_came_later(make_a
     models = fetch(app.engine, "SELECT count(*) AS n FROM stockbatch.models")
     run(app, ORIGIN, retrain=True)
     assert fetch(app.engine, "SELECT count(*) AS n FROM stockbatch.models") == models
-    forecasts, outcomes = made_at(app)
+    forecasts, outcomes, _ = made_at(app)
     assert {row["is_final"]: row["reason"] for row in outcomes} == {
         False: "no_model",
         True: "forced",

@@ -137,6 +137,30 @@ JOIN stockbatch.forecasts AS f
 JOIN stockbatch.scores AS c ON c.forecast_id = f.id AND c.revision = 1
 WHERE n.origin_session < :first
 """
+_RISK = """
+INSERT INTO stockbatch.risk_forecasts ({columns})
+SELECT {values} FROM shifts AS s
+JOIN stockbatch.runs AS r ON r.session = s.origin
+CROSS JOIN stockbatch.risk_forecasts AS f
+WHERE f.origin_session = :first AND s.back BETWEEN 2 AND :history + 1
+ORDER BY s.origin, f.subject_id
+"""
+_RISK_SCORES = """
+INSERT INTO stockbatch.risk_scores ({columns})
+SELECT {values} FROM stockbatch.risk_forecasts AS n
+JOIN stockbatch.risk_forecasts AS f ON f.subject_id = n.subject_id AND f.origin_session = :first
+JOIN stockbatch.risk_scores AS c ON c.risk_forecast_id = f.id
+WHERE n.origin_session < :first
+"""
+_MOVED = {"origin_session": "s.origin", "target_session": "s.target", "run_id": "r.id"}
+_OF_NEW = {"target_session": "n.target_session", "run_id": "n.run_id"}
+_FILLED = (
+    ("forecasts", _FORECASTS, _MOVED, "f"),
+    ("scores", _SCORES, {**_OF_NEW, "forecast_id": "n.id"}, "c"),
+    ("risk_forecasts", _RISK, _MOVED, "f"),
+    ("risk_scores", _RISK_SCORES, {**_OF_NEW, "risk_forecast_id": "n.id"}, "c"),
+)
+"""Tables, what fills them, columns unlike those of the first session, whose these are."""
 
 
 @contextmanager
@@ -176,19 +200,19 @@ def add_history(engine: Engine) -> int:
 
     with engine.begin() as connection:
         about = {"first": FIRST, "history": HISTORY}
-        moved = {"origin_session": "s.origin", "target_session": "s.target", "run_id": "r.id"}
-        own = columns(connection, "forecasts", moved, "f")
-        forecasts = _FORECASTS.format(columns=", ".join(own), values=", ".join(own.values()))
-        own = columns(connection, "scores", {"forecast_id": "n.id", "run_id": "n.run_id"}, "c")
-        scores = _SCORES.format(columns=", ".join(own), values=", ".join(own.values()))
+        queries = [_SHIFTS, _RUNS, _OUTCOMES]
+        for table, query, but_for, name in _FILLED:
+            own = columns(connection, table, but_for, name)
+            queries.append(query.format(columns=", ".join(own), values=", ".join(own.values())))
+        filled = [table for table, *_ in _FILLED]
         with ExitStack() as stack:
-            for table in ("forecasts", "scores", "outcomes"):
+            for table in (*filled, "outcomes"):
                 stack.enter_context(_bare(connection, table))
-            for query in (_SHIFTS, _RUNS, _OUTCOMES, forecasts, scores):
+            for query in queries:
                 known = {name: value for name, value in about.items() if f":{name}" in query}
                 connection.execute(text(query), known)
                 # Who joins millions of rows must know that they are: else each looks through all.
-                connection.execute(text("ANALYZE stockbatch.forecasts, stockbatch.scores"))
+                connection.execute(text(f"ANALYZE {', '.join(f'stockbatch.{t}' for t in filled)}"))
         # None of it was noted: what was summed up before is not carried on.
         for table in ("sums", "ticker_metrics"):
             connection.execute(text(f"DELETE FROM stockbatch.{table}"))

@@ -3,7 +3,7 @@
 Every 25th ticker of `sp500_5yr` by name, the first 20, of equal value at each origin, over the last
 252 sessions. Its scales are what was stated of each session before it was known: by HAR alone,
 without a network (`--scale har`, a minute), or by the combination, walking forward as the accuracy
-benchmark does (`--scale combined`, most of an hour on two cores).
+benchmark does, but for networks of tickers that are not in it (`--scale combined`, minutes).
 """
 
 import argparse
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     instruments, panel, _ = read(create(f"csv:{path}", settings), options.calendar)
     whole = prepare(instruments, panel)
     first = len(panel.sessions) - options.test_sessions
-    widths = stated(whole, first - BEFORE, settings, options.scale)
     members = np.argsort(panel.tickers)[::EVERY][:MEMBERS]
+    widths = stated(whole, first - BEFORE, members.tolist(), settings, options.scale)
     weights = np.zeros((1, len(instruments)))
     weights[0, members] = 1 / len(members)
     print(f"{options.data}, {panel.sessions[first]} to {panel.sessions[-1]}, {options.scale}:")
@@ -60,13 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def stated(whole: Material, first: int, settings: Settings, scale: str) -> Floats:
-    """Return half the 80 % widths stated of sessions from the column `first` on, NaN before."""
+def stated(
+    whole: Material, first: int, members: Sequence[int], settings: Settings, scale: str
+) -> Floats:
+    """Return half the 80 % widths stated of sessions from the column `first` on, NaN before.
+
+    What is stated of tickers that are no members counts for nothing.
+    """
     last = len(whole.panel.sessions) - 1
     widths = np.full(whole.panel.close.shape, np.nan)
     if scale == "combined":
         with TrainingProcess(settings.threads) as trainer:
-            walked = walk(whole, first, last, settings, trainer, with_garch=False)
+            walked = walk(whole, first, last, settings, trainer, with_garch=False, trained=members)
         widths[:, first:] = walked.half_widths
     elif scale == "har":
         for start in range(first, last + 1, settings.base_after_sessions):

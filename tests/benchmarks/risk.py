@@ -22,7 +22,7 @@ from stockbatch.config import Settings
 from stockbatch.database import embedded_server
 from stockbatch.market import sessions
 from stockbatch.records import Trigger
-from stockbatch.store import runs
+from stockbatch.store import runs, stated
 from stockbatch.store.calendar import extend
 
 BARS, WIDTHS, TOLD = 1260, 1000, 250
@@ -71,10 +71,11 @@ FILL = (
     FROM stockbatch.forecasts WHERE target_session = :last
     """,
     """
-    INSERT INTO stockbatch.stated_widths
-    SELECT 'XNYS', s.session, 'combined', array_agg(i.id), array_agg(0.04::float8), 0
+    INSERT INTO stockbatch.stated
+    SELECT 'XNYS', 'combined', 'half_width', s.session, i.id / :part, array_agg(i.id),
+        array_agg(ARRAY[0.04::float8]), 0
     FROM numbered AS s CROSS JOIN stockbatch.instruments AS i
-    WHERE s.number BETWEEN 2 AND :widths GROUP BY s.session
+    WHERE s.number BETWEEN 2 AND :widths GROUP BY s.session, i.id / :part
     """,
     """
     INSERT INTO stockbatch.risk_subjects (kind, calendar, instrument_id)
@@ -119,6 +120,7 @@ def main() -> None:
 def _fill(owner: Engine, tickers: int) -> None:
     calendar = sessions.load("XNYS", LAST)
     given = {"tickers": tickers, "bars": BARS, "widths": WIDTHS, "told": TOLD, "last": LAST}
+    given["part"] = stated.PART
     given["target"] = calendar.next(LAST)
     with owner.begin() as connection:
         from sqlalchemy.orm import Session
@@ -159,7 +161,7 @@ def _measure(settings: Settings) -> None:
 
 def _sizes(owner: Engine) -> None:
     with owner.connect() as connection:
-        for table in ("risk_forecasts", "risk_scores", "stated_widths"):
+        for table in ("risk_forecasts", "risk_scores", "stated"):
             size = f"SELECT pg_total_relation_size('stockbatch.{table}') / 2^20"
             print(f"{table}: {connection.scalar(text(size)):.0f} MiB")
 

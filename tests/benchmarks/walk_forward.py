@@ -1,6 +1,6 @@
 """Forecast many past sessions with the production code, refitting on the way; no database."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -229,12 +229,14 @@ def walk(
     trainer: Trainer,
     *,
     with_garch: bool = True,
+    trained: Collection[int] | None = None,
 ) -> Walk:
     """Forecast the sessions of the columns `first` to `last`, each from the session before.
 
     The base is refitted every `base_after_sessions`, the tickers every `retrain_after_sessions`;
     all sessions in between are forecast in one pass. Raw quantiles are carried from one pass to
-    the next, for calibration; drift is not looked for.
+    the next, for calibration; drift is not looked for. Where only the rows `trained` have networks
+    of their own, others keep to the base, which all of them are in.
     """
     shape = whole.panel.close.shape
     result = Walk(
@@ -249,7 +251,8 @@ def walk(
     )
     models = _Models()
     for start, stop in _blocks(first, last, settings):
-        _refit(until(whole, start - 1, settings), models, settings, trainer, result, with_garch)
+        known = until(whole, start - 1, settings)
+        _refit(known, models, settings, trainer, result, with_garch, trained)
         block = until(whole, stop - 2, settings)
         _forecast(block, slice(start, stop), models, settings.model, result)
     return _only(result, slice(first, last + 1))
@@ -275,6 +278,7 @@ def _refit(
     trainer: Trainer,
     result: Walk,
     with_garch: bool,
+    trained: Collection[int] | None,
 ) -> None:
     """Do what a run for the last session of `known` does to the models."""
     rows = np.flatnonzero(known.features.present[:, -1]).tolist()
@@ -282,7 +286,7 @@ def _refit(
     assert models.base is not None
     reasons = {
         row: learning.decide(known, row, models.newest.get(row), models.base, settings)
-        for row in rows
+        for row in (rows if trained is None else sorted({*rows} & {*trained}))
     }
     due = {row: why for row, why in reasons.items() if why in learning.TRAIN}
     size = settings.chunk_tickers

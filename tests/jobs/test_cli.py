@@ -11,6 +11,7 @@ import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -162,6 +163,16 @@ def test_every_command_has_help(stockbatch, command):
     assert answer.err == ""
     assert max(map(len, answer.out.splitlines())) <= 80
     assert stockbatch(*filter(None, command), "-h").out == answer.out
+
+
+def test_the_terminal_breaks_the_lines_of_help_not_the_source(stockbatch):
+    said = stockbatch("prune", "--help").out
+    _, _, paragraph = said.partition(" Forecasts and scores stay")
+    first, *others = [line.rstrip() for line in paragraph.partition("╭")[0].splitlines()]
+    lines = [f" Forecasts and scores stay{first}", *filter(None, others)]
+    assert len(lines) > 2
+    for line, after in pairwise(lines):
+        assert len(f"{line} {after.split()[0]}") > 80 - 2  # it would not have fitted
 
 
 def test_help_has_commands_in_a_few_groups(stockbatch):
@@ -835,6 +846,8 @@ def test_the_first_day_of_a_file_that_ends_years_ago_tells_the_truth(fresh, mark
     assert fetch(engine, "SELECT DISTINCT is_ready FROM bi.data_freshness") == [{"is_ready": False}]
     answer = fresh("run", "--session", newest)
     assert (answer.status, answer.err) == (0, "")
+    words = f"0 of 3 tickers have a bar of {last}; nothing has come since {newest}, which was run"
+    assert f"warning: XNYS: {words}" in fresh("status").out.splitlines()
     assert fresh("backtest", "--from", session(-5), "--to", session(2)).status == 0
 
 
@@ -1201,7 +1214,7 @@ def test_prune_says_what_it_dropped(stockbatch, use, app):
     answer = stockbatch("prune", "--backtests", "--before", "2024-06-01")
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.splitlines() == [
-        "backtests: 0 forecasts, 0 scores and 0 metrics deleted",
+        "backtests: 0 forecasts, 0 scores and 0 metrics deleted; 0 forecasts of risk with them",
         "news: 1 item deleted",
         "XNYS: weights of 0 retired models dropped, 0.0 MiB",
     ]

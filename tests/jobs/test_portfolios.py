@@ -102,6 +102,32 @@ def test_a_line_of_no_portfolio_is_told(app, importing):
     assert (done.left_out, len(kept(app))) == ((), 1)
 
 
+def test_a_name_keeps_what_would_be_a_comment_in_a_list_of_symbols(app, importing):
+    text = f"ticker,quantity,from,portfolio\nAAA,1,{DAY},Depot #1\nAAA,2,{DAY},Depot #2\n"
+    assert counts(importing(text)) == (2, 0, 0)
+    assert [(name, quantity) for name, _, _, quantity in kept(app)] == [
+        ("Depot #1", 1),
+        ("Depot #2", 2),
+    ]
+
+
+@pytest.mark.parametrize("quantity", ["1.000", "-12.500"])
+def test_a_thousand_or_three_decimals_can_be_read_two_ways(app, importing, quantity):
+    text = HEAD + f"Fund,AAA,{quantity},{DAY}\n"
+    done = importing(text.replace(",", ";"))
+    plain = quantity.replace(".", "")
+    reason = f"'{quantity}' can be read two ways: write {plain} or {quantity}0"
+    assert reasons(done) == [(2, reason)]
+    assert importing(text.replace(",", ";").replace(quantity, f"{quantity}0")).new == 1
+    assert importing(text).same == 1  # where a comma separates cells, a point begins decimals
+
+
+def test_a_column_twice_can_be_read_two_ways(app, importing):
+    with pytest.raises(BadFile, match="line 1, column 3: two columns are called 'quantity'"):
+        importing(f"portfolio,ticker,quantity,Quantity,from\nFund,AAA,1,200,{DAY}\n")
+    assert kept(app) == []
+
+
 def test_a_ticker_twice_of_a_day_can_be_read_two_ways(app, importing):
     done = importing(HEAD + f"Fund,AAA,1,{DAY}\nFund,BBB,1,{DAY}\nFund,aaa,1,{DAY}\n")
     assert reasons(done) == [(4, f"AAA is stated of Fund and {DAY} on line 2 already")]

@@ -42,6 +42,10 @@ def test_a_price_is_never_far_from_what_is_shown(value):
         ("is_current", True, True),
         ("close_low_80", None, None),
         ("ticker", "AAA", "AAA"),
+        ("value", 63_436_099.0618, 63_436_099.06),
+        ("quantity", 1_234_567.125, 1_234_567.125),
+        ("stated_quantity", -0.123456789012, -0.123456789012),
+        ("quantity", 30.000000000000004, 30),
     ],
 )
 def test_values_for_files_are_rounded_to_what_they_mean(name, value, expected):

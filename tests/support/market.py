@@ -224,9 +224,10 @@ def facts(engine: Engine, *without: str) -> Facts:
     """Return what two equal histories share: numbers by all the rest, ids and instants aside.
 
     Tables `without` which they are equal are left out, and so is when chores were done. So are the
-    sums kept for the next night: those who add them up differ in the last bit.
+    sums kept for the next night: those who add them up differ in the last bit. And what is kept of
+    the ledger, which is as of when it was last asked for.
     """
-    left_out = {"chores", "sums", *without}
+    left_out = {"chores", "sums", "stated", *without}
     tables = {name: rows for name, rows in _tables(engine).items() if name not in left_out}
     tickers = {row["id"]: row["ticker"] for row in tables["instruments"]}
     named = ("instrument_id", "last_session", "configuration", "fingerprint")
@@ -248,7 +249,7 @@ def facts(engine: Engine, *without: str) -> Facts:
         "subject_id": subjects,
         "risk_forecast_id": risk,
     }
-    aside = {"id", "run_id", "owner", "seconds", "tries", "through_forecast"}
+    aside = {"id", "run_id", "owner", "seconds", "tries"}
     result: Facts = {}
     for name, rows in tables.items():
         result[name] = {}
@@ -258,7 +259,9 @@ def facts(engine: Engine, *without: str) -> Facts:
                 for column, value in row.items()
                 if column not in aside and not isinstance(value, datetime)
             }
-            key = tuple((c, str(v)) for c, v in kept.items() if not isinstance(v, float))
+            key = tuple(
+                (c, str(v)) for c, v in kept.items() if c == "level" or not isinstance(v, float)
+            )
             assert key not in result[name]
             result[name][key] = tuple(v for v in kept.values() if isinstance(v, float))
     return result

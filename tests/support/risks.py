@@ -99,8 +99,8 @@ def came(db: Session, name: str, target: date, actual: float | None) -> None:
     risk.add_scores(db, scores, opened(db, session(-1), reprocess=True))
 
 
-def measured(db: Session, subject: Subject, **changes: Any) -> None:
-    """Store how well the risk of one was told."""
+def measured(db: Session, subject: Subject, *, day: int = 0, **changes: Any) -> None:
+    """Store how well the risk of one was told in the windows up to the session `day`."""
     ids = risk.subjects(db, CODE, [subject])
     values = {
         "subject_id": ids[subject],
@@ -117,4 +117,4 @@ def measured(db: Session, subject: Subject, **changes: Any) -> None:
         "pinball": 0.004,
         "skill": 0.03,
     }
-    risk.save_metrics(db, session(0), [Metric(**values | changes)])
+    risk.save_metrics(db, session(day), [Metric(**values | changes)])

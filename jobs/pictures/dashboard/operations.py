@@ -86,7 +86,7 @@ def _alerts(data: pd.DataFrame) -> None:
         words = f"{spaced(alert['condition'])} since {alert['raised_at']:%Y-%m-%d %H:%M} UTC: "
         st.error(escaped(words + alert["message"]))
     if on.empty:
-        st.badge("nothing is wrong", icon=":material/check:", color="green")
+        st.badge("no alert is on", icon=":material/check:", color="green")
     over = data[~data["is_open"].astype(bool)]
     if not over.empty:
         with st.expander(f"{len(over)} that are over"):

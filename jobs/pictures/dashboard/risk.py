@@ -39,7 +39,7 @@ def show() -> None:
     else:
         is_ticker = told["subject_kind"] == SubjectKind.TICKER
         _groups(told[~is_ticker])
-        _tickers(own_or_demo(told[is_ticker]))
+        _tickers(told[is_ticker])
     _how_well()
 
 
@@ -76,7 +76,7 @@ def _portfolio(row: Row) -> None:
     """Show what the next session may do to one portfolio, what it holds, and what came so far."""
     name = row["portfolio"]
     if pd.isna(row["session"]):
-        nothing("Its risk has not been told yet.", "The next run does: `stockbatch run`.")
+        nothing("Its risk has not been told yet.", "The run of the next session does.")
     elif not pd.isna(row["reason"]):
         st.warning(escaped(f"No forecast for {row['session']:%Y-%m-%d}: {row['reason']}."))
     else:

@@ -32,6 +32,10 @@ _COMPLETENESS = """
 WITH run AS ({run})
 SELECT
     run.calendar, run.session, run.is_finished, max(f.bar_session) AS newest,
+    EXISTS (
+        SELECT FROM bi.run_history AS r
+        WHERE r.calendar = run.calendar AND r.session = max(f.bar_session) AND status = 'finished'
+    ) AS was_run,
     count(o.ticker)::integer AS expected,
     count(o.ticker) FILTER (WHERE f.bar_session >= lately.session)::integer AS due,
     count(o.ticker) FILTER (WHERE f.bar_session >= run.session)::integer AS held
@@ -61,6 +65,8 @@ class Completeness:
     """Whether its run is."""
     newest: date | None
     """Session of the newest accepted bar of any ticker."""
+    was_run: bool
+    """Whether there is a finished run of that."""
     expected: int
     """Tickers that were asked for an accepted bar of the session."""
     due: int
@@ -85,6 +91,8 @@ class Completeness:
             return f"{said}: 'stockbatch run' asks for the others again"
         if self.newest is None:
             return f"{said}, and none has any: 'stockbatch fetch' says why"
+        if self.was_run:
+            return f"{said}; nothing has come since {self.newest}, which was run"
         return (
             f"{said}; the newest is of {self.newest}:"
             f" 'stockbatch run --session {self.newest}' or 'backtest'"

@@ -37,6 +37,7 @@ FROM bi.group_accuracy AS a
 CROSS JOIN LATERAL (
     VALUES
         ('pinball', pinball, skill_vs_rolling_quantile_pct),
+        ('skill_vs_rolling_quantile_error', skill_vs_rolling_quantile_error_pct / 100, NULL),
         ('mae_return', mae_return, NULL),
         ('coverage_80', coverage_80_pct / 100, NULL),
         ('coverage_95', coverage_95_pct / 100, NULL)

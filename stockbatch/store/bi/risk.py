@@ -26,19 +26,23 @@ LEVELS_BESIDE = ", ".join(
 )
 
 # What each exchange was last told of: who lacks there has no forecast. Found calendar by calendar
-# in the index on sessions. Of several kinds the preferred one counts.
+# in the index on sessions. Of several kinds the preferred one counts. The demonstration, which may
+# end later than bars of your own, is told apart.
 _LATEST = f"""
 WITH newest AS (
     SELECT c.calendar, latest.session
-    FROM (SELECT DISTINCT calendar FROM bi.instruments) AS c
+    FROM (SELECT DISTINCT calendar FROM bi.instruments WHERE is_demo = :demo) AS c
     CROSS JOIN LATERAL (
-        SELECT session FROM bi.risk WHERE calendar = c.calendar ORDER BY session DESC LIMIT 1
+        SELECT session FROM bi.risk
+        WHERE calendar = c.calendar AND is_demo = :demo
+        ORDER BY session DESC
+        LIMIT 1
     ) AS latest
 ), told AS (
     SELECT DISTINCT ON (subject_kind, subject, r.calendar, level_pct) r.*
     FROM newest
     JOIN bi.risk AS r ON r.calendar = newest.calendar AND r.session = newest.session
-    WHERE subject_kind <> '{SubjectKind.PORTFOLIO}'
+    WHERE r.is_demo = :demo AND subject_kind <> '{SubjectKind.PORTFOLIO}'
         AND (cast(:ticker AS text) IS NULL OR r.ticker = :ticker)
     ORDER BY subject_kind, subject, r.calendar, level_pct, r.{KIND_FIRST}
 )
@@ -68,16 +72,24 @@ ORDER BY session
 
 # What was not measured for a month is not told any more: a group that is gone, a ticker removed.
 _BACKTESTS = """
+WITH measured AS (
+    SELECT *, max(session) OVER (PARTITION BY is_demo) AS newest
+    FROM bi.risk_backtests WHERE kind = :kind
+)
 SELECT b.*, i.name
-FROM bi.risk_backtests AS b
+FROM measured AS b
 LEFT JOIN bi.instruments AS i ON i.ticker = b.ticker
-WHERE b.kind = :kind AND b.window_sessions = :window AND (b.ticker IS NULL OR i.is_active)
-    AND b.session > (SELECT max(session) FROM bi.risk_backtests WHERE kind = :kind) - 30
+WHERE b.window_sessions = :window AND (b.ticker IS NULL OR i.is_active) AND b.session > newest - 30
 ORDER BY b.subject_kind, b.subject, b.calendar, b.level_pct
 LIMIT 3 * :most -- levels
 """
 
-_KINDS = f"SELECT DISTINCT kind FROM bi.risk_backtests ORDER BY {KIND_FIRST}"
+_KINDS = f"""
+SELECT DISTINCT kind
+FROM bi.risk_backtests
+WHERE NOT is_demo OR NOT EXISTS (SELECT FROM bi.risk_backtests WHERE NOT is_demo)
+ORDER BY {KIND_FIRST}
+"""
 
 _PLACE = """concat_ws('/', subject_kind, subject, calendar, kind, level_pct) COLLATE "C" """
 
@@ -85,9 +97,10 @@ _PLACE = """concat_ws('/', subject_kind, subject, calendar, kind, level_pct) COL
 def latest(db: Session, ticker: str | None = None) -> Answer:
     """Return what was last told of every ticker and group, the largest expected shortfall first.
 
-    Or of one ticker alone.
+    Or of one ticker alone. Of the demonstration only where there is nothing else.
     """
-    return ask(db, _LATEST, ticker=ticker, most=MOST_TICKERS)
+    own = ask(db, _LATEST, ticker=ticker, demo=False, most=MOST_TICKERS)
+    return own if own.values else ask(db, _LATEST, ticker=ticker, demo=True, most=MOST_TICKERS)
 
 
 def history(db: Session, portfolio: str, level: float) -> Answer:
@@ -101,7 +114,10 @@ def backtests(db: Session, kind: str, window: int) -> Answer:
 
 
 def kinds(db: Session) -> Answer:
-    """Return the kinds of forecasts that were measured, the preferred first."""
+    """Return the kinds of forecasts that were measured, the preferred first.
+
+    Those of the demonstration only where there is nothing else.
+    """
     return ask(db, _KINDS)
 
 

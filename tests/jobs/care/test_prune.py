@@ -9,6 +9,7 @@ from jobs.care import prune
 from jobs.replay.backtest import backtest
 from stockbatch import database
 from stockbatch.exceptions import AccessDenied, RunInProgress
+from stockbatch.methods import risk
 from stockbatch.records import LSTM, ModelKind, NewsItem, Reason
 from stockbatch.store import instruments, lease, models, news, promotions, retention, runs
 from tests.support.ledger import listed, model_of, opened
@@ -174,6 +175,34 @@ def test_backtests_go_when_asked_for_and_can_be_made_again(app):
     assert fetch(app.engine, kinds) == made[1:]
     assert fetch(app.engine, "SELECT * FROM bi.accuracy WHERE kind = 'backtest'") == []
     assert fetch(app.engine, "SELECT * FROM stockbatch.forecasts ORDER BY id") == real
+    list(backtest(app, CODE, ORIGIN, session(4)))
+    assert fetch(app.engine, kinds) == made
+
+
+def test_risk_of_backtests_goes_with_them(app, monkeypatch):
+    monkeypatch.setattr(risk, "FEWEST", 60)
+    run(app)
+    widths = (
+        "SELECT session, instrument_ids, numbers FROM stockbatch.stated"
+        " WHERE measure = 'half_width'"
+    )
+    of_runs = fetch(app.engine, widths)
+    list(backtest(app, CODE, ORIGIN, session(4)))
+    kinds = "SELECT kind, count(*) AS n FROM bi.risk GROUP BY kind ORDER BY kind"
+    made = fetch(app.engine, kinds)
+    # Three tickers and their exchange in each session, at three levels.
+    assert made == [{"kind": "backtest", "n": 60}, {"kind": "late", "n": 12}]
+
+    assert prune.prune_backtests(app, session(3)).risk == 2 * 4
+    assert fetch(app.engine, kinds) == [{"kind": "backtest", "n": 36}, {"kind": "late", "n": 12}]
+    assert prune.prune_backtests(app, None).risk == 3 * 4
+    assert fetch(app.engine, kinds) == made[1:]
+    assert fetch(app.engine, "SELECT * FROM bi.risk_backtests WHERE kind = 'backtest'") == []
+    scored = fetch(app.engine, "SELECT DISTINCT kind FROM stockbatch.risk_scores")
+    assert scored == [{"kind": "late"}]
+
+    run(app, reprocess=True)  # by scales that nothing forgotten has stated
+    assert fetch(app.engine, widths) == of_runs != []
     list(backtest(app, CODE, ORIGIN, session(4)))
     assert fetch(app.engine, kinds) == made
 

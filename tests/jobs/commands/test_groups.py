@@ -133,6 +133,8 @@ def test_accuracy_is_that_of_a_group_together_or_one_by_one(scored, stockbatch):
         assert (one["group"], one["ticker"], one["n"]) == ("sector:Energy", None, row["n"])
         assert one["skill_pct"] == pytest.approx(row["skill_vs_rolling_quantile_pct"], abs=1e-4)
         assert one["coverage_80_pct"] == pytest.approx(row["coverage_80_pct"], abs=1e-4)
+        error = row["skill_vs_rolling_quantile_error_pct"]
+        assert one["skill_error_pct"] == pytest.approx(error, abs=1e-4)
     assert told[0]["method"] == "combined"  # what is shown first
     one_by_one = words(stockbatch(*asked, "--by-ticker"))
     assert [row[0] for row in one_by_one[3:] if row] == ["AAA", "CCC"]

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -13,11 +14,14 @@ from jobs.replay.backtest import backtest
 from stockbatch import database, metrics
 from stockbatch.database.tables import QUANTILE_COLUMNS
 from stockbatch.methods import risk
-from stockbatch.records import COMBINED, QUANTILES, GroupKind
-from stockbatch.store import forecasts, instruments, widths
+from stockbatch.providers.frames import Frames
+from stockbatch.records import COMBINED, QUANTILES, GroupKind, Listing, PriceBasis
+from stockbatch.store import forecasts, instruments, stated
 from stockbatch.store import risk as risk_store
+from stockbatch.store.stated import Measure
+from tests.jobs.daily.test_price_basis import feed
 from tests.support.ledger import in_time
-from tests.support.market import CODE, ORIGIN, calendar, fetch, run, session
+from tests.support.market import CODE, COLUMNS, ORIGIN, calendar, fetch, run, session
 
 HELD = {"AAA": 10.0, "BBB": -4.0}
 
@@ -176,9 +180,22 @@ def test_a_member_without_a_bar_leaves_a_portfolio_without_a_forecast(app, marke
     assert of_portfolio(app, session(2), "Other")["reason"] is None
     assert told(app, "ticker", "BBB", session(2)) == {}
     assert told(app, "exchange", CODE, session(2))[5.0]["members"] == 2
-    # Nobody knows what came of it either; the group's other members tell.
+    # Nobody knows what came of it either; the group's other members tell, a session later.
+    assert told(app, "exchange", CODE, session(1))[5.0]["score_status"] == "open"
+    run(app, session(2))
     assert of_portfolio(app, session(1))["score_status"] == "open"
     assert told(app, "exchange", CODE, session(1))[5.0]["score_status"] == "scored"
+
+
+def test_a_member_that_moved_to_another_exchange_is_still_held(app, market, hold):
+    hold(HELD)
+    with app.transaction() as db:
+        instruments.remove(db, ["BBB"])
+        moved = [Listing(ticker="BBB", symbol="BBB", calendar="XLON")]
+        instruments.add(db, moved, provider=market.specification)
+    run(app)
+    found = of_portfolio(app, session(1))
+    assert (found["reason"], found["members"]) == ("there is no forecast of BBB", 2)
 
 
 def test_too_little_history_is_said(app, hold, monkeypatch):
@@ -211,6 +228,39 @@ def test_quantities_follow_splits_after_their_statement(app, market, hold):
     ]
 
 
+@pytest.mark.parametrize("is_restated", [False, True])
+def test_a_past_close_that_a_later_split_is_in_is_of_more_shares(app, market, hold, is_restated):
+    traded = dict(closes(market, "AAA", session(9)))
+    market.split("AAA", 3.0, session(2))
+    frames = {ticker: pd.DataFrame(bars).T for ticker, bars in market.bars.items()}
+    frames = {t: f.rename(columns={"split_coefficient": "split"}) for t, f in frames.items()}
+    frames["AAA"].loc[frames["AAA"].index < session(2), list(COLUMNS[:4])] /= 3
+    feed(app, Frames(frames=frames, price_basis=PriceBasis.SPLIT_ADJUSTED))
+    run(app, session(3))
+    if is_restated:  # what is older than the split was never fetched again
+        engine = database.engine(app.settings, role="owner")
+        with engine.begin() as owner:
+            older = "UPDATE stockbatch.bars SET open = 3 * open, high = 3 * high, low = 3 * low,"
+            older += " close = 3 * close WHERE session < :day AND instrument_id = "
+            one = "(SELECT id FROM stockbatch.instruments WHERE ticker = 'AAA')"
+            owner.execute(text(older + one), {"day": session(2)})
+            owner.execute(
+                text(
+                    "INSERT INTO stockbatch.corporate_actions (instrument_id, session, kind, value,"
+                    f" source_id) SELECT {one}, :day, 'restatement', 3, min(id)"
+                    " FROM stockbatch.sources"
+                ),
+                {"day": session(2)},
+            )
+        engine.dispose()
+    hold({"AAA": 10.0, "BBB": -4.0}, session(-1))
+    list(backtest(app, CODE, ORIGIN, session(3)))
+    for offset in range(4):
+        worth = 10 * traded[session(offset)] + 4 * market.bars["BBB"][session(offset)]["close"]
+        exposure = of_portfolio(app, session(offset + 1))["exposure"]
+        assert exposure == pytest.approx(worth), offset
+
+
 def test_the_headlines_widths_scale_where_it_has_stated_enough(app, market, hold, monkeypatch):
     monkeypatch.setattr(risk, "FEWEST", 5)
     hold(HELD)
@@ -224,15 +274,15 @@ def test_the_headlines_widths_scale_where_it_has_stated_enough(app, market, hold
         " FROM stockbatch.forecasts AS f JOIN stockbatch.instruments AS i ON i.id = instrument_id"
         " WHERE method = 'combined'",
     )
-    stated = {(row["ticker"], row["target_session"]): row["w"] for row in rows}
+    said = {(row["ticker"], row["target_session"]): row["w"] for row in rows}
     total, exposure = 0.0, found["exposure"]
     for ticker, quantity in HELD.items():
         prices = closes(market, ticker, session(7))
         days = list(prices)
         returns = np.diff(np.log(list(prices.values())))
         ewma = risk.ewma_scales(np.concatenate([[np.nan], returns])[None])[0]
-        own = [max(stated[ticker, session(n)], ewma[days.index(session(n))]) for n in range(1, 8)]
-        last = max(stated[ticker, session(8)], ewma[-1])
+        own = [max(said[ticker, session(n)], ewma[days.index(session(n))]) for n in range(1, 8)]
+        last = max(said[ticker, session(8)], ewma[-1])
         moves = np.expm1(last * returns[-7:] / own)
         total = total + quantity * prices[session(7)] / exposure * moves
     assert found["median_return_pct"] == pytest.approx(100 * np.median(total))
@@ -244,8 +294,8 @@ def test_widths_follow_the_ledger(app):
     sessions = calendar().window(session(3), 5)
     with app.transaction() as db:
         watched = instruments.active(db, CODE)
-        widths.update(db, CODE, COMBINED)  # nothing is new
-        found = widths.load(db, CODE, COMBINED, watched[::-1], sessions)
+        stated.update(db, CODE, COMBINED, Measure.HALF_WIDTH)  # nothing is new
+        found = stated.half_widths(db, watched[::-1], sessions, COMBINED)
         raw = forecasts.past_quantiles(db, watched[::-1], sessions, COMBINED)
     low, high = metrics.interval(raw, 80)
     assert np.isfinite(found).sum() == 9
@@ -326,6 +376,42 @@ def test_a_backtest_tells_what_the_nights_would_have_told(app, market, hold, mon
     assert [row["session"] for row in reasons] == [session(3)]
     kinds = fetch(app.engine, "SELECT DISTINCT kind FROM bi.risk_backtests ORDER BY kind")
     assert [row["kind"] for row in kinds] == ["backtest", "late"]
+
+
+def test_a_group_waits_for_what_a_jump_of_its_ticker_was(app, market):
+    market.multiply("AAA", 0.4, session(2), session(9))
+    run(app, session(1))
+    run(app, session(2))
+    assert told(app, "exchange", CODE, session(2))[5.0]["score_status"] == "open"
+    run(app, session(3))
+    row = told(app, "exchange", CODE, session(2))[5.0]
+    moves = [
+        closes(market, ticker, session(2))[session(2)]
+        / closes(market, ticker, session(2))[session(1)]
+        - 1
+        for ticker in ("AAA", "BBB", "CCC")
+    ]
+    assert row["actual_return_pct"] == pytest.approx(100 * np.mean(moves))
+    assert row["is_breach"]
+
+
+def test_a_backtest_knows_of_a_jump_no_more_than_its_night_did(app, market, hold):
+    hold(HELD)
+    market.multiply("AAA", 2.3, session(2), session(9))  # true, as session(3) says
+    market.multiply("BBB", 2.3, session(4))  # taken back by session(5)
+    for offset in range(6):
+        run(app, session(offset))
+    list(backtest(app, CODE, ORIGIN, session(5)))
+    query = (
+        "SELECT value_at_risk_pct, expected_shortfall_pct, simulations FROM bi.risk"
+        " WHERE kind = '{}' AND session <= :last ORDER BY session, subject, level_pct"
+    )
+    late, past = (
+        [list(row.values()) for row in fetch(app.engine, query.format(kind), last=session(5))]
+        for kind in ("late", "backtest")
+    )
+    assert len(past) == 3 * 5 * 5
+    np.testing.assert_allclose(past, late, rtol=1e-9)
 
 
 def test_quantiles_are_of_the_levels_of_forecasts():

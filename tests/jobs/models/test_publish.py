@@ -237,16 +237,41 @@ def test_what_was_broken_off_is_taken_away(app, client, publish):
     assert states == ["deleted", "active"]
 
 
-def test_a_server_that_is_down_is_one_line(app, monkeypatch):
+@pytest.mark.slow
+def test_a_run_that_is_hardly_begun_is_taken_away_too(app, client, publish, monkeypatch):
     from jobs.models import publish as job
 
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    publish()
+    number = ledger_versions(app)[1][BASE]
+    whole = run_of(client, number)
+    client.delete_run(whole.info.run_id)
+
+    def killed(*_, **__):
+        raise SystemExit  # as the process would end, whatever it is in
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job.MlflowClient, "log_batch", killed)
+        with pytest.raises(SystemExit):
+            publish()
+    publish()
+    left = client.search_runs([whole.info.experiment_id], "attributes.status = 'RUNNING'")
+    assert [one for one in left if one.info.run_name == whole.info.run_name] == []
+    assert run_of(client, number).info.status == "FINISHED"
+
+
+def test_a_server_that_is_down_is_one_line(app, monkeypatch, caplog):
+    from jobs.models import publish as job
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
     place = f"127.0.0.1:{free_port()}"
     with pytest.raises(NotPublished) as caught:
         job.publish(app, f"http://me:s3cret@{place}")
     assert str(caught.value).startswith(
         f"http://…@{place} did not take all models: it does not answer"
     )
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "sqlite:///x.db", "databricks"])

@@ -1,6 +1,7 @@
 """What is said first of a forecast, and what is said of its one number."""
 
 import pandas as pd
+import pytest
 
 from jobs.pictures import headline
 
@@ -40,6 +41,14 @@ def test_a_point_that_is_the_last_close_says_why():
     said = headline.point(FORECAST)
     assert said.startswith("Point forecast: 100.00 (USD), the last close. ")
     assert said.endswith(headline.LAST_CLOSE)
+
+
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_a_currency_nobody_knows_is_said_to_be_unknown(unknown):
+    other = FORECAST.copy()
+    other["currency"] = unknown
+    said = headline.point(other)
+    assert said.startswith("Point forecast: 100.00 (an unknown currency), the last close. ")
 
 
 def test_a_point_elsewhere_says_where():

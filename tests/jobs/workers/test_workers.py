@@ -22,6 +22,7 @@ from jobs.workers import connection, pool
 from jobs.workers.pool import Workers
 from stockbatch.config import PREFIX
 from stockbatch.exceptions import RunStopped
+from stockbatch.methods import risk
 from stockbatch.records import Action, Reason
 from stockbatch.store import runs
 from tests.support import deployed
@@ -56,6 +57,12 @@ MORE = (*TICKERS, "DDD", "EEE", "FFF")
 slow = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def _of_a_short_history(monkeypatch):
+    """Let there be risk to tell."""
+    monkeypatch.setattr(risk, "FEWEST", 60)
+
+
 @pytest.fixture
 def wide(tmp_path):
     return Market(tmp_path / "wide.csv", MORE)
@@ -67,7 +74,9 @@ def undisturbed(make_app, wide):
     app = in_chunks(make_app(wide))
     for day in (session(0), session(1)):
         run(app, day)
-    return facts(app.engine)
+    left = facts(app.engine)
+    assert left["risk_forecasts"]
+    return left
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ from stockbatch.records import (
     Verdict,
 )
 from stockbatch.store import calendar as calendar_store
+from stockbatch.store.stated import Measure
 from tests.support.places import ROOT
 from tests.support.superuser import superuser
 
@@ -110,6 +111,7 @@ LISTS = {
     "runs_status_check": RunStatus,
     "runs_trigger_check": Trigger,
     "scores_status_check": ScoreStatus,
+    "stated_measure_check": Measure,
 }
 """What every list of words in a CHECK must have in it."""
 

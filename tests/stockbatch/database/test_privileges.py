@@ -57,7 +57,7 @@ WRITER = {
     "scores": ADD,
     "sessions": CHANGE,
     "sources": ADD,
-    "stated_widths": KEEP,
+    "stated": KEEP,
     "sums": CHANGE,
     "ticker_metrics": CHANGE,
     "split_ratios": READ,

@@ -415,8 +415,9 @@ def test_a_removed_team_reads_nothing(upgraded):
     assert read(upgraded, "SELECT ticker FROM team_banks.instruments") == [{"ticker": "AAA"}]
 
 
-def test_the_embedded_server_keeps_the_logins_of_teams(cluster):
+def test_the_embedded_server_keeps_the_logins_of_teams(cluster, programs):
     settings = Settings(home=cluster)
+    embedded_server.start(cluster, programs=programs)
     database.migrate(settings)
     owner = database.engine(settings, "owner")
     with Session(owner) as db, db.begin():
@@ -447,7 +448,7 @@ def test_the_embedded_server_keeps_the_logins_of_teams(cluster):
     assert seen() == [("AAA",)]
     spoil()
     embedded_server.stop(cluster)
-    embedded_server.start(cluster)
+    embedded_server.start(cluster, programs=programs)
     assert seen() == [("AAA",)]
     teams.remove(settings, "banks")
     assert url.password not in (cluster / "postgres/pgpass").read_text()

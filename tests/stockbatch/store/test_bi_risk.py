@@ -8,7 +8,16 @@ from stockbatch.records import GroupKind, Kind
 from stockbatch.store import bi
 from tests.support.ledger import in_time, listed
 from tests.support.market import session
-from tests.support.risks import came, hold, of_group, of_portfolio, of_ticker, silent_of, tell
+from tests.support.risks import (
+    came,
+    hold,
+    measured,
+    of_group,
+    of_portfolio,
+    of_ticker,
+    silent_of,
+    tell,
+)
 
 
 def test_the_newest_session_of_an_exchange_counts_and_its_preferred_kind(db):
@@ -24,6 +33,28 @@ def test_the_newest_session_of_an_exchange_counts_and_its_preferred_kind(db):
     assert told == {"5": 2.0, "2_5": 2.4, "1": 3.0}
     assert row["expected_shortfall_1_pct"] == pytest.approx(3.6)
     assert row["value_at_risk_5"] is None
+
+
+def test_a_demonstration_that_ends_later_hides_nothing_of_ones_own(db):
+    (aaa,), (demo,) = listed(db, "AAA"), listed(db, "^DEMO", demo=True)
+    assert bi.risk.latest(db).rows() == []
+    tell(db, of_ticker(demo), day=5)
+    measured(db, of_ticker(demo).subject, kind=Kind.LATE)
+    assert [row["ticker"] for row in bi.risk.latest(db).rows()] == ["^DEMO"]
+    assert [row["kind"] for row in bi.risk.kinds(db).rows()] == ["late"]
+    tell(db, of_ticker(aaa), day=-200)
+    measured(db, of_ticker(aaa).subject, kind=Kind.BACKTEST)
+    assert [row["ticker"] for row in bi.risk.latest(db).rows()] == ["AAA"]
+    assert [row["ticker"] for row in bi.risk.latest(db, "^DEMO").rows()] == ["^DEMO"]
+    assert [row["kind"] for row in bi.risk.kinds(db).rows()] == ["backtest"]
+
+
+def test_what_the_demonstration_measured_later_hides_nothing_of_ones_own(db):
+    (aaa,), (demo,) = listed(db, "AAA"), listed(db, "^DEMO", demo=True)
+    measured(db, of_ticker(demo).subject)
+    measured(db, of_ticker(aaa).subject, day=-60)
+    found = bi.risk.backtests(db, "late", 250).rows()
+    assert [row["ticker"] for row in found] == ["AAA", "^DEMO"]
 
 
 def test_groups_of_one_name_are_told_apart(db):
