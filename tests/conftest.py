@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -103,6 +104,7 @@ def _memory() -> Path | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all tests are collected: next to nothing of that can be thrown away
     for name in list(os.environ):
         if name.startswith(("STOCKBATCH_", "PG")):
             del os.environ[name]
@@ -127,6 +129,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Let the collector of garbage pass over what stays: modules, and thousands of tests."""
     gc.freeze()
     gc.set_threshold(50_000)
+    gc.enable()
+    if "keras" in sys.modules:
+        raise pytest.UsageError("a file of tests imports Keras in every worker: see support/later")
 
 
 class _Scheduler(LoadScopeScheduling):

@@ -178,3 +178,12 @@ def made_secrets(folder: Path) -> Path:
     script = DEPLOYMENT / "secrets.sh"
     subprocess.run(["sh", str(script), str(made)], check=True, capture_output=True)
     return made
+
+
+def checked(schema: str, file: Path) -> tuple[int, str]:
+    """Return the status and the words of `check-jsonschema`, with a schema that it carries."""
+    from check_jsonschema import main  # takes a second: not in every worker
+    from click.testing import CliRunner
+
+    done = CliRunner().invoke(main, ["--builtin-schema", f"vendor.{schema}", str(file)])
+    return done.exit_code, done.output

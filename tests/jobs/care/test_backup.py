@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -22,7 +23,16 @@ from stockbatch import database
 from stockbatch.config import Settings
 from stockbatch.database import embedded_server
 from stockbatch.exceptions import AccessDenied, BackupFailed, RestoreFailed, SchemaTooNew
-from tests.support.market import PlainTrainer, assert_same, dump, facts, fetch, run, session
+from tests.support.market import (
+    Market,
+    PlainTrainer,
+    assert_same,
+    dump,
+    facts,
+    fetch,
+    run,
+    session,
+)
 from tests.support.superuser import superuser
 
 GRANTS = """
@@ -41,19 +51,31 @@ FROM pg_default_acl JOIN pg_namespace AS n ON n.oid = defaclnamespace, aclexplod
 OURS = ("stockbatch_writer", "stockbatch_reader", "stockbatch_api")
 
 
-@pytest.fixture
-def filled(app):
+@pytest.fixture(scope="module")
+def ran(make_lasting_app, tmp_path_factory):
+    """An App that has run two sessions, for tests to copy."""
+    app = make_lasting_app(Market(tmp_path_factory.mktemp("market") / "market.csv"))
     run(app)
     run(app, session(1))
     return app
 
 
 @pytest.fixture
-def file(filled, tmp_path):
-    """A backup of two sessions."""
-    path = tmp_path / "stockbatch.backup"
-    job.backup(filled.settings, path)
+def filled(make_app, market, ran):
+    return make_app(market, like=ran)
+
+
+@pytest.fixture(scope="module")
+def written(ran, tmp_path_factory):
+    path = tmp_path_factory.mktemp("backup") / "stockbatch.backup"
+    job.backup(ran.settings, path)
     return path
+
+
+@pytest.fixture
+def file(written, tmp_path):
+    """A backup of two sessions."""
+    return shutil.copy(written, tmp_path / written.name)
 
 
 @pytest.fixture

@@ -49,13 +49,19 @@ def stored(make_lasting_app, market):
     return app
 
 
-@pytest.fixture
-def changing(make_app, market):
-    """An App like it, for a test to change."""
-    app = make_app(market)
+@pytest.fixture(scope="module")
+def begun(make_lasting_app, market):
+    """An App like it after two sessions, for tests to copy."""
+    app = make_lasting_app(market)
     run(app, session(-1))
     run(app, session(0))
     return app
+
+
+@pytest.fixture
+def changing(make_app, market, begun):
+    """An App for a test to change."""
+    return make_app(market, like=begun)
 
 
 @pytest.fixture

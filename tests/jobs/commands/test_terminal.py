@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from jobs import cli
 from stockbatch.config import PREFIX
 from stockbatch.records import ForecastOrder
 from tests.support.market import ORIGIN, TICKERS, Market, fetch, run, session
-from tests.support.terminal import COLUMNS, typed, width
+from tests.support.terminal import COLUMNS, called, width
 
 LISTS = ("status", "doctor", "forecasts", "accuracy", "runs", "tickers list")
 
@@ -35,37 +36,40 @@ def variables(make_lasting_app, tmp_path_factory):
 
 
 @pytest.fixture
-def shown(variables):
-    """Return what a command shows on a terminal of 80 columns, of one that succeeds."""
-
-    def ask(*arguments, columns=COLUMNS):
-        command = [sys.executable, "-m", "jobs", *arguments]
-        status, said = typed(command, variables[1], columns)
-        assert status == 0, said
-        return said
-
-    return ask
-
-
-@pytest.fixture
-def piped(variables, monkeypatch, capsys):
-    """Return what a command writes where there is no terminal."""
+def command(variables, monkeypatch):
+    """Call the command in this process; it succeeds."""
     for name, value in variables[1].items():
         monkeypatch.setenv(name, value)
 
-    def ask(*arguments):
+    def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["stockbatch", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert not ended.value.code
+
+    return call
+
+
+@pytest.fixture
+def shown(command):
+    """Return what a command shows on a terminal of 80 columns."""
+    return lambda *arguments, columns=COLUMNS: called(partial(command, *arguments), columns)
+
+
+@pytest.fixture
+def piped(command, capsys):
+    """Return what a command writes where there is no terminal."""
+
+    def ask(*arguments):
+        command(*arguments)
         return capsys.readouterr().out
 
     return ask
 
 
-@pytest.mark.parametrize("command", LISTS)
-def test_what_is_listed_fits(shown, command):
-    said = shown(*command.split())
+@pytest.mark.parametrize("words", LISTS)
+def test_what_is_listed_fits(shown, words):
+    said = shown(*words.split())
     assert said.strip()
     # A path is a word, and no number.
     wider = [line for line in said.splitlines() if width(line) > COLUMNS]
@@ -106,23 +110,23 @@ def test_wide_has_every_column_and_a_pipe_a_line_a_row(shown, piped):
 
 
 @pytest.mark.parametrize(
-    "command",
+    "words",
     [
         *("forecasts", "runs", "accuracy", "tickers list", "status", "models list", "doctor"),
         *("quality", "providers", "headline list", "schedule"),
     ],
 )
-def test_every_list_is_there_for_programs(piped, command):
-    found = json.loads(piped(*command.split(), "--format", "json"))
-    rows = list(csv.DictReader(io.StringIO(piped(*command.split(), "--format", "csv"))))
+def test_every_list_is_there_for_programs(piped, words):
+    found = json.loads(piped(*words.split(), "--format", "json"))
+    rows = list(csv.DictReader(io.StringIO(piped(*words.split(), "--format", "csv"))))
     assert len(found) == len(rows) > 0
     assert list(found[0]) == list(rows[0])
 
 
-@pytest.mark.parametrize("command", ["alerts", "events list", "tokens list"])
-def test_where_there_is_nothing_programs_get_an_empty_list(piped, command):
-    assert json.loads(piped(*command.split(), "--format", "json")) == []
-    assert piped(*command.split(), "--format", "csv").count("\n") == 1
+@pytest.mark.parametrize("words", ["alerts", "events list", "tokens list"])
+def test_where_there_is_nothing_programs_get_an_empty_list(piped, words):
+    assert json.loads(piped(*words.split(), "--format", "json")) == []
+    assert piped(*words.split(), "--format", "csv").count("\n") == 1
 
 
 def test_numbers_of_files_are_rounded_to_what_they_mean(piped):

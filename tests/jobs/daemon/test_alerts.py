@@ -235,21 +235,18 @@ def measured(app, change):
     return make
 
 
-@pytest.mark.parametrize(
-    ("metric", "value", "wrong"),
-    [
+def test_intervals_that_hold_too_much_or_too_little_are_told(app, measured):
+    for metric, value, wrong in (
         ("coverage_80", 0.69, True),
         ("coverage_80", 0.71, False),
         ("coverage_80", 0.91, True),
         ("coverage_95", 0.89, True),
         ("coverage_95", 0.95, False),
-    ],
-)
-def test_intervals_that_hold_too_much_or_too_little_are_told(app, measured, metric, value, wrong):
-    measured(metric, value)
-    interval = metric.removeprefix("coverage_")
-    expected = {("interval_coverage", f"XNYS {interval} %")} if wrong else set()
-    assert review(app, EVENING) == expected
+    ):
+        measured(metric, value)
+        interval = metric.removeprefix("coverage_")
+        expected = {("interval_coverage", f"XNYS {interval} %")} if wrong else set()
+        assert review(app, EVENING) == expected, (metric, value)
 
 
 def test_skill_below_zero_over_the_window_is_told(app, measured):
@@ -272,10 +269,10 @@ def test_the_headline_is_watched_once_it_was_scored_for_a_window(app, measured):
     assert review(app, EVENING) == set()
 
 
-@pytest.mark.parametrize("changes", [{"sessions": 59}, {"kind": "backtest"}, {"kind": "late"}])
-def test_few_sessions_and_other_kinds_prove_nothing(app, measured, changes):
-    measured("pinball", 0.01, -0.02, **changes)
-    assert review(app, EVENING) == set()
+def test_few_sessions_and_other_kinds_prove_nothing(app, measured):
+    for changes in ({"sessions": 59}, {"kind": "backtest"}, {"kind": "late"}):
+        measured("pinball", 0.01, -0.02, **changes)
+        assert review(app, EVENING) == set(), changes
 
 
 def test_a_message_that_fails_is_kept_and_tried_again(app, webhook):

@@ -23,6 +23,7 @@ from tests.support.market import (
 
 BEFORE = 320
 """Sessions of bars, enough for GARCH."""
+FOLLOWING = range(4, RETRAIN_AFTER + 2)
 OTHERS = [name for name in NETWORKS if name != "lstm"]
 TRAINED = Action.TRAINED, Reason.NO_MODEL
 REUSED = Action.REUSED, Reason.FRESH
@@ -39,17 +40,35 @@ FORECASTS = """
     WHERE f.origin_session = :day AND f.kind = :kind"""
 
 
-@pytest.fixture
-def long_app(make_app, tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.support.market.BEFORE", BEFORE)
-    monkeypatch.setattr("stockbatch.methods.har.FEWEST_SAMPLES", 100)
-    market = Market(tmp_path / "long.csv", ())
+def long(make, folder, patch):
+    """Return an App with bars enough for every method."""
+    patch.setattr("tests.support.market.BEFORE", BEFORE)
+    patch.setattr("stockbatch.methods.har.FEWEST_SAMPLES", 100)
+    market = Market(folder / "long.csv", ())
     for ticker in TICKERS:
         market.list(ticker, BEFORE)
-    app = in_chunks(make_app(market))
+    app = in_chunks(make(market))
     model = app.settings.model.model_copy(update={"history_sessions": 300})
     app.settings = app.settings.model_copy(update={"model": model})
     return app
+
+
+@pytest.fixture
+def long_app(make_app, tmp_path, monkeypatch):
+    return long(make_app, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def production(make_lasting_app, tmp_path_factory):
+    """An App after four sessions, for tests to copy, and one after the FOLLOWING as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        before = long(make_lasting_app, tmp_path_factory.mktemp("long"), patch)
+        for offset in range(4):
+            run(before, session(offset))
+        after = make_lasting_app(None, like=before)
+        for offset in FOLLOWING:
+            run(after, session(offset))
+    return before, after
 
 
 def with_network(app, network):
@@ -87,23 +106,24 @@ def test_a_run_with_another_network_forecasts_by_its_method_and_combines_it(long
 @pytest.mark.parametrize("first", [-3, 0])
 @pytest.mark.parametrize("network", OTHERS)
 def test_a_backtest_of_another_network_leaves_production_as_it_was(
-    long_app, make_app, network, first
+    production, make_app, monkeypatch, network, first
 ):
     """It trains for sessions after the base of production, too, and ends at its last one."""
-    app = long_app
-    for offset in range(4):
-        run(app, session(offset))
-    disturbed = make_app(None, like=app)
-    left = fetch(app.engine, MODELS, network=network), fetch(app.engine, PROMOTIONS, network="")
+    monkeypatch.setattr("stockbatch.methods.har.FEWEST_SAMPLES", 100)
+    before, app = production
+    disturbed = make_app(None, like=before)
+    left = [
+        fetch(before.engine, MODELS, network=network),
+        fetch(before.engine, PROMOTIONS, network=""),
+    ]
     list(backtest(with_network(disturbed, network), CODE, session(first), session(3)))
     made = forecasts(disturbed, session(3), "backtest")
     assert {method for _, method in made} & set(NETWORKS) == {network}
     assert len(in_use(disturbed, network)) == len(TICKERS)
     with_network(disturbed, "lstm")
-    assert in_use(disturbed, "lstm") == in_use(app, "lstm")
-    for offset in range(4, RETRAIN_AFTER + 2):
-        for one in (app, disturbed):
-            run(one, session(offset))
+    assert in_use(disturbed, "lstm") == in_use(before, "lstm")
+    for offset in FOLLOWING:
+        run(disturbed, session(offset))
         assert outcomes(disturbed.engine, session(offset)) == outcomes(app.engine, session(offset))
         found, expected = (forecasts(one, session(offset)) for one in (disturbed, app))
         assert found.keys() == expected.keys()

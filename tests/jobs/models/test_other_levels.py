@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from jobs.replay.backtest import backtest
+from stockbatch import database
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.exceptions import NoModel, TrainingFailed
 from stockbatch.methods import crowd, har
@@ -16,6 +18,7 @@ from tests.support.market import (
     CODE,
     NOW,
     TICKERS,
+    Market,
     PlainTrainer,
     calendar,
     fetch,
@@ -26,6 +29,10 @@ from tests.support.market import (
 
 LEVELS = "dense.kernel", "dense.bias", har.SHAPE
 """Weights whose last axis are the levels stated."""
+OF_THEN = text(
+    "UPDATE stockbatch.models SET configuration = 'of then', weights = :weights,"
+    " weights_sha256 = :sha256 WHERE id = :id"
+)
 UNSTATED = "q01 = NULL, q99 = NULL, raw_q01 = NULL, raw_q99 = NULL"
 AFTER = session(3)
 TRAINED = {"lstm", "har", "har_events", "combined"}
@@ -39,28 +46,39 @@ class Failing(PlainTrainer):
         raise TrainingFailed(reason="it was killed")
 
 
-@pytest.fixture
-def older(app, change, monkeypatch):
-    """An App whose database has three sessions of a version that stated nine levels."""
-    monkeypatch.setattr(har, "FEWEST_SAMPLES", 100)
-    monkeypatch.setattr(crowd, "FEWEST", 3)
-    for offset in range(3):
-        run(app, session(offset))
-    for row in fetch(app.engine, "SELECT id, weights FROM stockbatch.models"):
-        arrays = from_bytes(row["weights"])
-        inner = {n: a[..., 1:-1] if n in LEVELS else a for n, a in arrays.items()}
-        weights = to_bytes(inner)
-        change(
-            "UPDATE stockbatch.models SET configuration = 'of then', weights = :weights,"
-            " weights_sha256 = :sha256 WHERE id = :id",
-            id=row["id"],
-            weights=weights,
-            sha256=hashlib.sha256(weights).hexdigest(),
-        )
-    change(f"UPDATE stockbatch.forecasts SET {UNSTATED}")
-    change("UPDATE stockbatch.scores SET inside_98 = NULL")
-    change("UPDATE stockbatch.crowds SET logs = logs[5:36]")
+@pytest.fixture(scope="module")
+def of_then(make_lasting_app, tmp_path_factory):
+    """An App whose database has three sessions of a version that stated nine levels, to copy."""
+    app = make_lasting_app(Market(tmp_path_factory.mktemp("market") / "market.csv"))
+    with pytest.MonkeyPatch.context() as patch:
+        need_few(patch)
+        for offset in range(3):
+            run(app, session(offset))
+    owner = database.engine(app.settings, role="owner")
+    with owner.begin() as connection:
+        for row in fetch(app.engine, "SELECT id, weights FROM stockbatch.models"):
+            arrays = from_bytes(row["weights"])
+            inner = {n: a[..., 1:-1] if n in LEVELS else a for n, a in arrays.items()}
+            weights = to_bytes(inner)
+            values = {"sha256": hashlib.sha256(weights).hexdigest(), "weights": weights}
+            connection.execute(OF_THEN, {"id": row["id"], **values})
+        connection.execute(text(f"UPDATE stockbatch.forecasts SET {UNSTATED}"))
+        connection.execute(text("UPDATE stockbatch.scores SET inside_98 = NULL"))
+        connection.execute(text("UPDATE stockbatch.crowds SET logs = logs[5:36]"))
+    owner.dispose()
     return app
+
+
+def need_few(patch):
+    """Let three tickers be enough for every method."""
+    patch.setattr(har, "FEWEST_SAMPLES", 100)
+    patch.setattr(crowd, "FEWEST", 3)
+
+
+@pytest.fixture
+def older(make_app, of_then, monkeypatch):
+    need_few(monkeypatch)
+    return make_app(None, like=of_then)
 
 
 def stated(app, day=AFTER):

@@ -6,7 +6,6 @@ It is trained, compared, stored as bytes and used to forecast by the functions t
 from dataclasses import replace
 from datetime import date
 
-import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -18,12 +17,14 @@ from stockbatch.engine.material import prepare
 from stockbatch.engine.network import NETWORKS, Network, initial_weights, network_of
 from stockbatch.engine.quantiles import LEVELS, never_crossing
 from stockbatch.engine.training import TrainingData
-from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.engine.weights import from_bytes, to_bytes
 from stockbatch.methods.networks import raw_quantiles
 from stockbatch.records import Instrument, Market, ModelKind, Panel, Reason
+from tests.support.later import Later
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
+keras = Later("keras")
+local = Later("stockbatch.engine.training.local")
 SETTINGS = ModelSettings(
     units=3,
     lookback=5,
@@ -139,7 +140,7 @@ def test_a_network_is_trained_and_what_it_learned_can_be_forecast(network):
     )
     easy = {"units": 6, "epochs": 20, "patience": 10, "learning_rate": 0.05, "dropout": 0.0}
     settings = SETTINGS.model_copy(update=easy)
-    trainer = LocalTrainer()
+    trainer = local.LocalTrainer()
     fitted = trainer.fit(network, data, settings)
     best = np.nanmin(fitted.validation_loss, axis=1)
     assert (best < 0.7 * fitted.initial_loss).all()
@@ -167,7 +168,7 @@ def test_a_base_and_ticker_models_of_another_network_are_fitted_compared_and_for
         for row, name in enumerate(panel.tickers)
     ]
     material = prepare(listed, panel, quiet)
-    trainer = LocalTrainer()
+    trainer = local.LocalTrainer()
     base = learning.train_base([material], Reason.NO_MODEL, settings, trainer)
     assert base is not None
     assert network_of(base.weights) is LINEAR

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from keras import ops
 from numpy.testing import assert_allclose
 
 from stockbatch import metrics
-from stockbatch.engine import operations
 from stockbatch.engine.quantiles import LEVELS, never_crossing
 from stockbatch.records import QUANTILES, SCORED
+from tests.support.later import Later
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
+ops = Later("keras.ops")
+operations = Later("stockbatch.engine.operations")
 RANDOM = np.random.default_rng(0)
 
 

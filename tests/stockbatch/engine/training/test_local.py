@@ -1,7 +1,6 @@
-from functools import partial
+from functools import cache
 from statistics import NormalDist
 
-import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -9,14 +8,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from stockbatch.config import ModelSettings
 from stockbatch.engine import features, inference
 from stockbatch.engine.network import NETWORKS, initial_weights
-from stockbatch.engine.training import TrainingData, local
-from stockbatch.engine.training.local import LocalTrainer
-from stockbatch.engine.training.stack import Stack
+from stockbatch.engine.training import TrainingData
 from stockbatch.records import QUANTILES
+from tests.support.later import Later
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
+keras = Later("keras")
+local = Later("stockbatch.engine.training.local")
 TICKERS, SESSIONS, INPUTS = 40, 70, 3
 LEVELS = np.asarray(QUANTILES, np.float32)
+LSTM = NETWORKS["lstm"]
 SETTINGS = ModelSettings(
     units=5,
     lookback=6,
@@ -39,7 +40,9 @@ DATA = {
 }
 
 
-TRAINERS = {workers: LocalTrainer(workers) for workers in (1, 2, 3)}
+@cache
+def trainer_of(workers):
+    return local.LocalTrainer(workers)
 
 
 def pick(tickers, **changes):
@@ -52,7 +55,7 @@ def network(request):
 
 
 def fit(network, tickers, settings=SETTINGS, workers=1, **options):
-    return TRAINERS[workers].fit(network, pick(tickers), settings, **options)
+    return trainer_of(workers).fit(network, pick(tickers), settings, **options)
 
 
 def ticker_of(weights, ticker):
@@ -96,7 +99,7 @@ def recurrent(kind, name, **options):
 
     def put(steps, weights, settings):
         for number in range(settings.layers):
-            layer = kind(settings.units, return_sequences=True, **options)
+            layer = getattr(keras.layers, kind)(settings.units, return_sequences=True, **options)
             steps = layer(steps)
             layer.set_weights([weights[f"{name}_{number}.{part}"] for part in parts])
         return steps
@@ -135,8 +138,8 @@ ATTENTION = (
 )
 ORDINARY = {
     "attention": (attention, None),
-    "lstm": recurrent(keras.layers.LSTM, "lstm"),
-    "gru": recurrent(keras.layers.GRU, "gru", reset_after=False),
+    "lstm": recurrent("LSTM", "lstm"),
+    "gru": recurrent("GRU", "gru", reset_after=False),
 }
 
 
@@ -178,7 +181,7 @@ def some_windows(tickers, settings, seed=0):
 def test_the_stack_equals_an_ordinary_network_per_ticker(network, layers):
     settings = SETTINGS.model_copy(update={"layers": layers})
     weights = drawn_weights(network, 2, settings)
-    stack = Stack(network, 2, INPUTS, settings)
+    stack = local.Stack(network, 2, INPUTS, settings)
     stack.load(weights)
     x, _, masks = some_windows(2, settings)
     found = stack.predict_on_batch((x, masks))
@@ -212,11 +215,13 @@ def test_training_equals_that_of_an_ordinary_network_per_ticker(
         }
     )
     weights = drawn_weights(network, 2, settings)
-    stack = Stack(network, 2, INPUTS, settings)
+    stack = local.Stack(network, 2, INPUTS, settings)
     stack.load(weights)
     singles = [ordinary_model(network, ticker_of(weights, ticker), settings) for ticker in range(2)]
+    name, options = OPTIMIZERS[optimizer]
     for model in singles:
-        model.compile(OPTIMIZERS[optimizer](1e-3, global_clipnorm=clip_norm), loss=pinball)
+        ordinary = getattr(keras.optimizers, name)(1e-3, global_clipnorm=clip_norm, **options)
+        model.compile(ordinary, loss=pinball)
     for step in range(5):
         x, y, masks = some_windows(2, settings, seed=step)
         stack.train_on_batch((x, masks), y, np.ones_like(y))
@@ -230,9 +235,9 @@ def test_training_equals_that_of_an_ordinary_network_per_ticker(
 
 
 OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "adamw": partial(keras.optimizers.AdamW, weight_decay=0.5),
-    "rmsprop": keras.optimizers.RMSprop,
+    "adam": ("Adam", {}),
+    "adamw": ("AdamW", {"weight_decay": 0.5}),
+    "rmsprop": ("RMSprop", {}),
 }
 WAYS = [("adamw", "pinball"), ("rmsprop", "pinball"), ("adam", "smoothed_pinball")]
 
@@ -244,11 +249,11 @@ def test_a_ticker_does_not_depend_on_others_whatever_trains_it(optimizer, loss):
     inputs[2], targets[1] = np.nan, np.nan
     inputs[3] *= 1e30
     lstm = NETWORKS["lstm"]
-    beside = TRAINERS[1].fit(lstm, pick(slice(0, 6), inputs=inputs, targets=targets), settings)
+    beside = trainer_of(1).fit(lstm, pick(slice(0, 6), inputs=inputs, targets=targets), settings)
     alone = pick(slice(5, 6), targets=targets[5:])
-    assert_same_ticker(TRAINERS[1].fit(lstm, alone, settings), 0, beside, 5)
+    assert_same_ticker(trainer_of(1).fit(lstm, alone, settings), 0, beside, 5)
     assert beside.best_epoch[5] > 0
-    usual = TRAINERS[1].fit(lstm, alone, SETTINGS)
+    usual = trainer_of(1).fit(lstm, alone, SETTINGS)
     assert any((array != usual.weights[name]).any() for name, array in beside.weights.items())
     assert all(np.isfinite(array).all() for array in beside.weights.values())
 
@@ -287,7 +292,7 @@ def test_a_ticker_beside_others_that_fail_is_trained_alike(network, together):
     inputs[3] *= 1e30
     targets[4] *= 1e38
     data = pick(slice(0, 6), inputs=inputs, targets=targets)
-    found = TRAINERS[1].fit(network, data, SETTINGS)
+    found = trainer_of(1).fit(network, data, SETTINGS)
     for ticker in (0, 5):
         assert_same_ticker(found, ticker, together, ticker)
     assert np.isnan(found.validation_loss[[1, 2]]).all()
@@ -301,7 +306,7 @@ def test_a_ticker_with_a_shorter_history_does_not_depend_on_the_panel(network, t
     padded = {name: DATA[name][:1].copy() for name in short}
     padded["inputs"][:, :-49], padded["targets"][:, :-49] = 0, np.nan
     alone, beside = (
-        TRAINERS[1].fit(network, TrainingData(**given, seeds=DATA["seeds"][:1]), SETTINGS)
+        trainer_of(1).fit(network, TrainingData(**given, seeds=DATA["seeds"][:1]), SETTINGS)
         for given in (short, padded)
     )
     for name, array in alone.weights.items():
@@ -309,7 +314,7 @@ def test_a_ticker_with_a_shorter_history_does_not_depend_on_the_panel(network, t
 
 
 def test_tickers_of_zero_weight_keep_their_weights(network):
-    stack = Stack(network, 2, INPUTS, SETTINGS)
+    stack = local.Stack(network, 2, INPUTS, SETTINGS)
     weights = drawn_weights(network)
     stack.load(weights)
     x, y, masks = some_windows(2, SETTINGS)
@@ -335,7 +340,7 @@ def assert_no_trace(network, settings):
     ones, none = np.ones_like(y), np.zeros_like(y)
     read = []
     for weights in ([ones, none, ones], [ones, ones]):
-        stack = Stack(network, 2, INPUTS, settings)
+        stack = local.Stack(network, 2, INPUTS, settings)
         stack.load(drawn_weights(network))
         for weigh in weights:
             stack.train_on_batch((x, masks), y, weigh)
@@ -371,7 +376,7 @@ def test_training_learns_what_can_be_learned(network):
     inputs = DATA["inputs"][:2]
     targets = 1.5 * inputs[..., 0] - 0.5
     data = pick(slice(0, 2), targets=targets.astype(float))
-    found = TRAINERS[1].fit(network, data, settings)
+    found = trainer_of(1).fit(network, data, settings)
     assert (found.validation_loss[:, -1] < 0.5 * found.initial_loss).all()
     assert (found.training_loss[:, -1] < found.training_loss[:, 0]).all()
 
@@ -395,18 +400,20 @@ def test_untrained_networks_state_standard_normal_quantiles(network):
         assert (np.abs(first - second).max() > 0.1) == drawn, name
 
 
-def test_progress_is_told_after_every_epoch(network):
+def test_progress_is_told_after_every_epoch():
     told = []
-    fit(network, slice(0, 20), workers=2, on_epoch=lambda done, total: told.append((done, total)))
+    fit(LSTM, slice(0, 20), workers=2, on_epoch=lambda done, total: told.append((done, total)))
     assert told == [(done, 6) for done in range(1, 7)]
 
 
-def test_chunks_of_the_same_padded_size_share_a_graph(network, monkeypatch):
-    made = []
-    monkeypatch.setattr(local, "Stack", lambda *given: made.append(given) or Stack(*given))
-    trainer = LocalTrainer()
+def test_chunks_of_the_same_padded_size_share_a_graph(monkeypatch):
+    made, stack = [], local.Stack
+    monkeypatch.setattr(
+        "stockbatch.engine.training.local.Stack", lambda *given: made.append(given) or stack(*given)
+    )
+    trainer = local.LocalTrainer()
     for tickers in (30, 20, 17):
-        trainer.fit(network, pick(slice(0, tickers)), SETTINGS)
+        trainer.fit(LSTM, pick(slice(0, tickers)), SETTINGS)
     assert len(made) == 1
 
 
@@ -414,7 +421,7 @@ def test_an_anchor_keeps_weights_near_where_they_started(network):
     # With something to learn, so that no ticker keeps the weights it started from.
     data = pick(slice(0, 4), targets=1.5 * DATA["inputs"][:4, :, 0].astype(float) - 0.5)
     free, pulled = (
-        TRAINERS[1].fit(network, data, SETTINGS.model_copy(update={"anchor": anchor}))
+        trainer_of(1).fit(network, data, SETTINGS.model_copy(update={"anchor": anchor}))
         for anchor in (0.0, 30.0)
     )
     start = initial_weights(network, DATA["seeds"][:4], INPUTS, SETTINGS)
@@ -429,13 +436,13 @@ def test_the_base_is_one_network_for_the_windows_of_all_tickers(network):
     )
     data = pick(slice(0, 6), seeds=np.array([7], np.uint64))
     told = []
-    found = TRAINERS[1].fit_pooled(
+    found = trainer_of(1).fit_pooled(
         network, data, settings, on_epoch=lambda done, total: told.append((done, total))
     )
     assert {len(array) for array in found.weights.values()} == {1}
     assert told[-1] == (4, 4)
     assert np.isfinite(found.validation_loss[0, 0])
     assert np.nanmin(found.validation_loss[0]) <= found.initial_loss[0] + 1e-6
-    again = TRAINERS[1].fit_pooled(network, data, settings)
+    again = trainer_of(1).fit_pooled(network, data, settings)
     for name, array in found.weights.items():
         assert_array_equal(array, again.weights[name])

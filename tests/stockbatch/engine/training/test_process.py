@@ -17,7 +17,6 @@ from stockbatch.config import ModelSettings, child_environment, choose_keras
 from stockbatch.config.process import KERAS, QUIET
 from stockbatch.engine.network import NETWORKS
 from stockbatch.engine.training import TrainingData, TrainingProcess
-from stockbatch.engine.training.local import LocalTrainer
 from stockbatch.exceptions import TrainingFailed, TrainingOverdue
 from tests.support.places import ROOT
 from tests.support.plain import PlainProcess
@@ -62,6 +61,8 @@ def assert_equal(found, expected):
 
 
 def test_the_child_does_what_the_library_does(tensorflow):
+    from stockbatch.engine.training.local import LocalTrainer
+
     data, told = make_data(), []
     local = LocalTrainer()
     found = tensorflow.fit(
