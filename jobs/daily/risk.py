@@ -1,9 +1,10 @@
 """Tell how far tickers, groups and portfolios may fall in the next session."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from itertools import groupby
 from typing import Self
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from jobs.app import App
 from jobs.daily.risk_scores import score_risk, sum_up_risk
+from jobs.side_by_side import side_by_side
 from stockbatch.exceptions import DeadlinePassed
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods import risk
@@ -80,9 +82,14 @@ def _tell_from(
         stated.update(db, calendar.code, method, Measure.HALF_WIDTH)
     with app.transaction() as db:
         around = _Around.load(db, calendar, origins, method)
-    for part, found in _parts(app, around):
-        for night in around.nights:
-            _add(around, night, part, found)
+    starts = range(0, len(around.tickers) if around.nights else 0, AT_ONCE)
+    parts = (slice(start, start + AT_ONCE) for start in starts)
+    for part, made in side_by_side(partial(_simulated, app, around), parts):
+        app.checkpoint()
+        for night, (ways, of_tickers) in zip(around.nights, made, strict=True):
+            night.told.extend(of_tickers)
+            night.of_groups.add(_membership(around, night)[:, part], ways)
+            night.of_portfolios.add(_shares(around, night)[:, part], ways)
     told = 0
     for night in around.nights:
         _finish(around, night)
@@ -204,18 +211,18 @@ def _groups(
     return {key: of_one for key, of_one in members.items() if of_one}
 
 
-def _parts(app: App, around: _Around) -> Iterator[tuple[slice, Returns]]:
-    """Yield the places of some tickers, and their returns."""
-    for start in range(0, len(around.tickers) if around.nights else 0, AT_ONCE):
-        app.checkpoint()
-        part = slice(start, start + AT_ONCE)
-        with app.transaction() as db:
-            found = returns.load(db, around.tickers[part], around.sessions)
-        yield part, found
+def _simulated(
+    app: App, around: _Around, part: slice
+) -> tuple[slice, list[tuple[Ways, list[RiskForecast]]]]:
+    """Return the places of some tickers and, by night, how they would move and what is told."""
+    with app.transaction() as db:
+        found = returns.load(db, around.tickers[part], around.sessions)
+    return part, [_of_tickers(around, night, part, found) for night in around.nights]
 
 
-def _add(around: _Around, night: _Night, part: slice, found: Returns) -> None:
-    """Tell of some tickers, and add them to the groups and portfolios they are in."""
+def _of_tickers(
+    around: _Around, night: _Night, part: slice, found: Returns
+) -> tuple[Ways, list[RiskForecast]]:
     until = around.until(night)
     half_widths = around.widths[part, until.start : until.stop + 1]
     ways = risk.outcomes(found.known_at(until.stop - 1)[:, until], half_widths)
@@ -223,11 +230,11 @@ def _add(around: _Around, night: _Night, part: slice, found: Returns) -> None:
     forecast = found.has_bar[:, until.stop - 1] & np.array([id_ in night.forecast for id_ in ids])
     ways = Ways(*(np.where(forecast[:, None], way, np.nan) for way in ways))
     made = risk.distribution(ways)
-    for row in np.flatnonzero(np.isfinite(made.quantiles[:, 0])).tolist():
-        subject = Subject(SubjectKind.TICKER, None, ids[row])
-        night.told.append(_forecast(around, subject, made, row))
-    night.of_groups.add(_membership(around, night)[:, part], ways)
-    night.of_portfolios.add(_shares(around, night)[:, part], ways)
+    told = [
+        _forecast(around, Subject(SubjectKind.TICKER, None, ids[row]), made, row)
+        for row in np.flatnonzero(np.isfinite(made.quantiles[:, 0])).tolist()
+    ]
+    return ways, told
 
 
 def _membership(around: _Around, night: _Night) -> Floats:

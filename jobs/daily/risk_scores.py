@@ -8,13 +8,16 @@ import numpy as np
 
 from jobs.app import App
 from jobs.daily.losses import WINDOWS
+from jobs.side_by_side import side_by_side
 from stockbatch import metrics
 from stockbatch.market.sessions import TradingCalendar, as_date
 from stockbatch.methods.risk import LEAST_OF_A_GROUP, LEVELS
-from stockbatch.records import Floats, Kind, Run, ScoreStatus
+from stockbatch.records import Floats, Kind, Run, ScoreStatus, Sessions
 from stockbatch.store import risk, runs
 from stockbatch.store.risk import Actual, Metric, Pending
 
+AT_ONCE = 25
+"""Sessions whose scores are read together."""
 WAITING = 20
 """Sessions that a forecast waits for the bars of what it is made of."""
 
@@ -100,14 +103,32 @@ def measured(actual: Floats, quantiles: Floats, shortfalls: Floats) -> tuple[Flo
 
 def sum_up_risk(app: App, run: Run, calendar: TradingCalendar) -> None:
     """Compute and store how well risk was told in the windows that end at the run's session."""
-    window = calendar.window(run.session, max(WINDOWS))
     with app.transaction() as db:
-        subjects, measures = risk.scored(db, calendar.code, window)
+        subjects = risk.all_subjects(db, calendar.code)
+    measures = _measures(app, calendar, subjects, calendar.window(run.session, max(WINDOWS)))
     found = [row for kind, values in measures.items() for row in _of_kind(kind, subjects, values)]
     with app.transaction() as db:
         runs.lock(db, run)
         if found:
             risk.save_metrics(db, run.session, found)
+
+
+def _measures(
+    app: App, calendar: TradingCalendar, subjects: Sequence[int], window: Sessions
+) -> dict[Kind, Floats]:
+    """Return by kind what was scored of all subjects, (10, subjects, sessions), NaN: unknown."""
+
+    def read(part: slice) -> tuple[slice, dict[Kind, Floats]]:
+        with app.transaction() as db:
+            return part, risk.scored(db, calendar.code, subjects, window[part])
+
+    shape = (len(risk.MEASURES), len(subjects), len(window))
+    measures: dict[Kind, Floats] = {}
+    parts = (slice(start, start + AT_ONCE) for start in range(0, len(window), AT_ONCE))
+    for part, found in side_by_side(read, parts):
+        for kind, values in found.items():
+            measures.setdefault(kind, np.full(shape, np.nan))[:, :, part] = values
+    return measures
 
 
 def _of_kind(kind: Kind, subjects: Sequence[int], values: Floats) -> Iterator[Metric]:

@@ -264,34 +264,35 @@ JOIN stockbatch.risk_subjects AS u ON u.id = s.subject_id
 WHERE u.calendar = %(calendar)s AND s.target_session BETWEEN %(first)s AND %(last)s
     AND s.status = '{ScoreStatus.SCORED}'
 """
-AT_ONCE = 25
-"""Sessions whose scores come as one value."""
 
 
-def scored(db: Session, calendar: str, sessions: Sessions) -> tuple[list[int], dict[Kind, Floats]]:
-    """Return all subjects of a calendar, and by kind the MEASURES of each in `sessions`.
+def all_subjects(db: Session, calendar: str) -> list[int]:
+    """Return the ids of whatever risk was ever told of, ascending."""
+    query = text("SELECT id FROM stockbatch.risk_subjects WHERE calendar = :calendar ORDER BY id")
+    return list(db.scalars(query, {"calendar": calendar}))
+
+
+def scored(
+    db: Session, calendar: str, subjects: Sequence[int], sessions: Sessions
+) -> dict[Kind, Floats]:
+    """Return by kind the MEASURES of all subjects in a few `sessions`.
 
     These are of shape (10, subjects, sessions), NaN where unknown; of several forecasts of one kind
     and session the newest counts.
     """
-    query = "SELECT id FROM stockbatch.risk_subjects WHERE calendar = %(calendar)s ORDER BY id"
-    ids = matrix(db, query, {"calendar": calendar})[:, 0]
-    found: dict[Kind, Floats] = {}
-    for start in range(0, len(sessions), AT_ONCE):
-        part = sessions[start : start + AT_ONCE]
-        span = {"first": part[0].item(), "last": part[-1].item()}
-        rows = matrix(db, _SCORED, {"calendar": calendar, "kinds": _KINDS, **span})
-        if (np.diff(rows[:, 2]) < 0).any():
-            rows = rows[np.argsort(rows[:, 2])]  # so that the newest is put in last
-        session = np.searchsorted(sessions, days(rows[:, 1]))
-        place = np.searchsorted(ids, rows[:, 0]) * len(sessions) + session
-        for number in np.unique(rows[:, 3]).astype(int).tolist():
-            kind, mine = _KINDS[number - 1], rows[:, 3] == number
-            if kind not in found:
-                found[kind] = np.full((len(MEASURES), len(ids), len(sessions)), np.nan)
-            for of_all, values in zip(found[kind], rows[mine, 4:].T, strict=True):
-                of_all.reshape(-1)[place[mine]] = values
-    return ids.astype(int).tolist(), found
+    span = {"first": sessions[0].item(), "last": sessions[-1].item()}
+    rows = matrix(db, _SCORED, {"calendar": calendar, "kinds": _KINDS, **span})
+    if (np.diff(rows[:, 2]) < 0).any():
+        rows = rows[np.argsort(rows[:, 2])]  # so that the newest is put in last
+    column = np.searchsorted(sessions, days(rows[:, 1]))
+    row = np.searchsorted(subjects, rows[:, 0])
+    found = {}
+    for number in np.unique(rows[:, 3]).astype(int).tolist():
+        mine = rows[:, 3] == number
+        values = np.full((len(MEASURES), len(subjects), len(sessions)), np.nan)
+        values[:, row[mine], column[mine]] = rows[mine, 4:].T
+        found[_KINDS[number - 1]] = values
+    return found
 
 
 class Metric(NamedTuple):
