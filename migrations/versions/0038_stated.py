@@ -22,7 +22,11 @@ def upgrade() -> None:
         _column("method", sa.Text(), "method that stated it"),
         _column("measure", sa.Text(), "what of it: quantiles or half_width, before calibration"),
         _column("session", sa.Date(), "target session"),
-        _column("part", sa.Integer(), "of the tickers: their ids divided by 64"),
+        _column(
+            "part",
+            sa.Integer(),
+            "of the tickers: their ids less 1, divided by 64, or of half widths by 4096",
+        ),
         _column("instrument_ids", sa.ARRAY(sa.Integer()), "tickers"),
         _column(
             "numbers", sa.ARRAY(sa.Double()), "of log returns: per ticker all its quantiles, or one"
@@ -45,11 +49,11 @@ def upgrade() -> None:
     op.execute("ALTER TABLE stockbatch.stated ALTER numbers SET STORAGE EXTERNAL")
     op.execute("""
         INSERT INTO stockbatch.stated
-        SELECT calendar, method, 'half_width', session, u.id / 64, array_agg(u.id),
+        SELECT calendar, method, 'half_width', session, (u.id - 1) / 4096, array_agg(u.id),
             array_agg(ARRAY[u.half]), max(through_forecast)
         FROM stockbatch.stated_widths
         CROSS JOIN LATERAL unnest(instrument_ids, half_widths) AS u (id, half)
-        GROUP BY calendar, method, session, u.id / 64
+        GROUP BY calendar, method, session, (u.id - 1) / 4096
     """)
     op.drop_table("stated_widths", schema="stockbatch")
     op.execute("GRANT SELECT, INSERT, UPDATE ON stockbatch.stated TO stockbatch_writer")

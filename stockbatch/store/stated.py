@@ -20,9 +20,6 @@ from stockbatch.store.bulk import cursor_of
 from stockbatch.store.forecasts import extend
 from stockbatch.store.preference import KIND_FIRST
 
-PART = 64
-"""Tickers in a row, by their ids: about a chunk of them."""
-
 
 class Measure(StrEnum):
     """What is kept of a forecast."""
@@ -33,6 +30,9 @@ class Measure(StrEnum):
     """Half the 80 % width, before calibration."""
 
 
+PART = {Measure.QUANTILES: 64, Measure.HALF_WIDTH: 4096}
+"""Tickers in a row, by their ids, which begin with 1: a chunk of those that came together, or as
+many as are asked for at a time."""
 _NUMBERS = {
     Measure.QUANTILES: [
         f"coalesce(f.{raw}, f.{stated}, 'NaN')"
@@ -44,7 +44,7 @@ _NUMBERS = {
 }
 """Of a forecast `f`, in SQL."""
 _ADDED = text("""
-SELECT f.target_session, array_agg(DISTINCT f.instrument_id / :part), max(f.id)
+SELECT f.target_session, array_agg(DISTINCT (f.instrument_id - 1) / :part), max(f.id)
 FROM stockbatch.forecasts AS f
 JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
 WHERE f.id > :through AND f.method = :method AND f.horizon = 1 AND i.calendar = :calendar
@@ -61,15 +61,15 @@ WITH chosen AS (
     SELECT DISTINCT ON (f.instrument_id) f.instrument_id, ARRAY[{numbers}] AS numbers
     FROM stockbatch.forecasts AS f
     JOIN stockbatch.instruments AS i ON i.id = f.instrument_id
-    WHERE f.target_session = :session AND f.instrument_id / :part = ANY(cast(:parts AS int[]))
+    WHERE f.target_session = :session AND (f.instrument_id - 1) / :part = ANY(cast(:parts AS int[]))
         AND f.method = :method AND f.horizon = 1 AND i.calendar = :calendar
     ORDER BY f.instrument_id, f.{kind_first}, f.recorded_at DESC, f.id DESC
 )
 INSERT INTO stockbatch.stated
     (calendar, method, measure, session, part, instrument_ids, numbers, through_forecast)
-SELECT :calendar, :method, :measure, :session, instrument_id / :part, array_agg(instrument_id),
+SELECT :calendar, :method, :measure, :session, (instrument_id - 1) / :part, array_agg(instrument_id),
     array_agg(numbers), :through
-FROM chosen GROUP BY instrument_id / :part
+FROM chosen GROUP BY (instrument_id - 1) / :part
 ON CONFLICT (calendar, method, measure, session, part) DO UPDATE SET
     instrument_ids = excluded.instrument_ids, numbers = excluded.numbers,
     through_forecast = excluded.through_forecast
@@ -89,7 +89,7 @@ _HEAD, _OF_A_DIMENSION = 12, 8
 
 def update(db: Session, calendar: str, method: str, measure: Measure) -> None:
     """Take in what was added to the ledger since; who calls has the calendar alone."""
-    given = {"calendar": calendar, "method": method, "measure": measure, "part": PART}
+    given = {"calendar": calendar, "method": method, "measure": measure, "part": PART[measure]}
     through = db.scalar(_THROUGH, given)
     # Session by session: only a question with numbers in it is one whose answer PostgreSQL can
     # expect to be short.
@@ -132,7 +132,7 @@ def _load(
         "measure": measure,
         "first": sessions[0].item(),
         "last": sessions[-1].item(),
-        "parts": np.unique(ids // PART).tolist(),
+        "parts": np.unique((ids - 1) // PART[measure]).tolist(),
     }
     with cursor_of(db, binary=True) as cursor:
         cursor.execute(_LOAD, given)

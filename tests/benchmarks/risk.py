@@ -72,10 +72,10 @@ FILL = (
     """,
     """
     INSERT INTO stockbatch.stated
-    SELECT 'XNYS', 'combined', 'half_width', s.session, i.id / :part, array_agg(i.id),
+    SELECT 'XNYS', 'combined', 'half_width', s.session, (i.id - 1) / :part, array_agg(i.id),
         array_agg(ARRAY[0.04::float8]), 0
     FROM numbered AS s CROSS JOIN stockbatch.instruments AS i
-    WHERE s.number BETWEEN 2 AND :widths GROUP BY s.session, i.id / :part
+    WHERE s.number BETWEEN 2 AND :widths GROUP BY s.session, (i.id - 1) / :part
     """,
     """
     INSERT INTO stockbatch.risk_subjects (kind, calendar, instrument_id)
@@ -120,7 +120,7 @@ def main() -> None:
 def _fill(owner: Engine, tickers: int) -> None:
     calendar = sessions.load("XNYS", LAST)
     given = {"tickers": tickers, "bars": BARS, "widths": WIDTHS, "told": TOLD, "last": LAST}
-    given["part"] = stated.PART
+    given["part"] = stated.PART[stated.Measure.HALF_WIDTH]
     given["target"] = calendar.next(LAST)
     with owner.begin() as connection:
         from sqlalchemy.orm import Session

@@ -44,7 +44,7 @@ def drawn(random, instrument, number):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("part", [1, 3, 64])
 def test_it_follows_whatever_is_added(db, monkeypatch, seed, part):
-    monkeypatch.setattr(stated, "PART", part)
+    monkeypatch.setattr(stated, "PART", dict.fromkeys(Measure, part))
     random = np.random.default_rng(seed)
     instruments = listed(db, *"FCABDEG")
     run = opened(db)
@@ -76,7 +76,7 @@ def test_of_nobody_nothing_is_known(db):
 
 
 def test_only_parts_that_something_was_added_of_are_written_anew(db, monkeypatch):
-    monkeypatch.setattr(stated, "PART", 1)
+    monkeypatch.setattr(stated, "PART", dict.fromkeys(Measure, 1))
     one, two = listed(db, "AAA", "BBB")
     run = opened(db)
     forecasts.add(db, [forecast_of(x, method=LSTM) for x in (one, two)], run, issued_at=NOW)
@@ -89,4 +89,4 @@ def test_only_parts_that_something_was_added_of_are_written_anew(db, monkeypatch
         update(db)
     after = db.connection().exec_driver_sql(query).all()
     changed = [now.part for was, now in zip(before, after, strict=True) if was != now]
-    assert changed == [two.id, two.id]
+    assert changed == [two.id - 1, two.id - 1]
