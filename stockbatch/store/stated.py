@@ -67,8 +67,8 @@ WITH chosen AS (
 )
 INSERT INTO stockbatch.stated
     (calendar, method, measure, session, part, instrument_ids, numbers, through_forecast)
-SELECT :calendar, :method, :measure, :session, (instrument_id - 1) / :part, array_agg(instrument_id),
-    array_agg(numbers), :through
+SELECT :calendar, :method, :measure, :session, (instrument_id - 1) / :part,
+    array_agg(instrument_id), array_agg(numbers), :through
 FROM chosen GROUP BY (instrument_id - 1) / :part
 ON CONFLICT (calendar, method, measure, session, part) DO UPDATE SET
     instrument_ids = excluded.instrument_ids, numbers = excluded.numbers,
