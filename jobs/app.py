@@ -19,6 +19,7 @@ from rich.progress import (
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from jobs import memory
 from jobs.clock import Clock
 from jobs.logs import PROGRESS
 from stockbatch import database
@@ -202,6 +203,7 @@ def running(settings: Settings, *, create: bool = True) -> Iterator[App]:
     The embedded database is created, started and migrated as needed; an external one must be at
     this program's revision. Raises SchemaOutOfDate and what `database.engine` raises.
     """
+    memory.keep_freed()
     engine = database.engine(settings, role="writer", create=create)
     try:
         _bring_up_to_date(settings, engine)

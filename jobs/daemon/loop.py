@@ -12,6 +12,7 @@ from datetime import date
 
 from sqlalchemy.exc import DBAPIError
 
+from jobs import memory
 from jobs.app import App
 from jobs.daemon import agenda
 from jobs.daemon.agenda import Due
@@ -132,6 +133,7 @@ def _run(app: App, one: Due) -> None:
             log.info("%s", summary)
     finally:
         app.trainer.discard()  # what it holds in memory goes with it
+        memory.give_back()
 
 
 def waits_for(app: App) -> str:
