@@ -265,7 +265,8 @@ def _finish(around: _Around, night: _Night) -> None:
         [member.id for member in group if member.id in night.forecast]
         for group in around.groups.values()
     ]
-    made = risk.distribution(night.of_groups.of_groups(np.array(list(map(len, forecast)), float)))
+    ways = night.of_groups.of_groups(np.array(list(map(len, forecast)), float))
+    made = risk.distribution(ways, risk.FORGETTING)
     for row, ((kind, name), ids) in enumerate(zip(around.groups, forecast, strict=True)):
         enough = len(ids) >= risk.LEAST_OF_A_GROUP * len(around.groups[kind, name])
         if enough and np.isfinite(made.quantiles[row, 0]):
@@ -273,7 +274,7 @@ def _finish(around: _Around, night: _Night) -> None:
             one = _forecast(around, Subject(kind, name), made, row, members=ids, weights=equal)
             night.told.append(one)
     held = np.array([len(one.positions) for one in night.portfolios], float)
-    made = risk.distribution(night.of_portfolios.of_portfolios(held))
+    made = risk.distribution(night.of_portfolios.of_portfolios(held), risk.FORGETTING)
     for row, portfolio in enumerate(night.portfolios):
         night.told.append(_of_portfolio(around, night, portfolio, made, row))
 

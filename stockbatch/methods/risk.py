@@ -28,6 +28,10 @@ REACH = MOST + VOLATILITY_WINDOW
 """Sessions up to the origin that a distribution depends on."""
 WIDTH = 80
 """Percent of the interval whose half is a scale."""
+FORGETTING = 0.01
+"""Share of its weight that a session loses with each that comes after it, in portfolios and groups:
+how much members move together changes from one year to the next. Boudoukh, Richardson & Whitelaw,
+"The best of both worlds", Risk 11 (1998)."""
 LEAST_OF_A_GROUP = 0.5
 """Share of a group's members that a session needs for their mean to stand for it."""
 
@@ -138,16 +142,17 @@ def _simulated(returns: Floats, scales: Floats) -> Floats:
     return np.where(np.isfinite(simulated), simulated, np.nan)
 
 
-def distribution(ways: Ways) -> Distribution:
+def distribution(ways: Ways, forgetting: float = 0.0) -> Distribution:
     """Return the distribution that outcomes (P, sessions) are, by one kind of scale throughout.
 
-    By the widths stated where FEWEST sessions have them, else by EWMA's.
+    By the widths stated where FEWEST sessions have them, else by EWMA's. What they would be without
+    scales forgets nothing.
     """
     is_stated = np.isfinite(ways.stated).sum(axis=1) >= FEWEST
     chosen = np.where(is_stated[:, None], ways.stated, ways.ewma)
     known = np.isfinite(chosen)
     count = known.sum(axis=1)
-    quantiles, shortfalls = _described(chosen)
+    quantiles, shortfalls = _described(chosen) if not forgetting else _aged(chosen, forgetting)
     unscaled, _ = _described(np.where(known, ways.unscaled, np.nan))
     return Distribution(count, is_stated, quantiles, shortfalls, unscaled)
 
@@ -161,4 +166,25 @@ def _described(outcomes: Floats) -> tuple[Floats, Floats]:
     worst = (np.maximum(count - 1, 0)[:, None] * np.array(LEVELS)).astype(np.intp)
     sums = np.take_along_axis(np.cumsum(ordered, axis=1), worst, axis=1)
     shortfalls = np.where(count[:, None] >= FEWEST, sums / (worst + 1), np.nan)
+    return quantiles, shortfalls
+
+
+def _aged(outcomes: Floats, forgetting: float) -> tuple[Floats, Floats]:
+    """Return what `_described` does, where an outcome weighs less the older it is.
+
+    Between two of them the distribution rises by the mean of their weights.
+    """
+    quantiles = np.full((len(outcomes), len(QUANTILES)), np.nan)
+    shortfalls = np.full((len(outcomes), len(LEVELS)), np.nan)
+    weights = (1 - forgetting) ** np.arange(outcomes.shape[1])[::-1]
+    known = np.isfinite(outcomes)
+    for row in np.flatnonzero(known.sum(axis=1) >= FEWEST).tolist():
+        order = np.argsort(outcomes[row, known[row]], kind="stable")
+        values, weight = outcomes[row, known[row]][order], weights[known[row]][order]
+        share = np.concatenate([[0.0], np.cumsum(weight[1:] + weight[:-1])])
+        share /= share[-1]
+        quantiles[row] = np.interp(QUANTILES, share, values)
+        for place, level in enumerate(LEVELS):
+            worst = share <= level
+            shortfalls[row, place] = np.average(values[worst], weights=weight[worst])
     return quantiles, shortfalls

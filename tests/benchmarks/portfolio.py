@@ -96,7 +96,9 @@ def _of_har(whole: Material, start: int, stop: int, settings: Settings) -> Float
     return half
 
 
-def told(returns: Floats, widths: Floats, weights: Floats, first: int) -> Distribution:
+def told(
+    returns: Floats, widths: Floats, weights: Floats, first: int, forgetting: float = 0.0
+) -> Distribution:
     """Return what is told of each session from the column `first` on, by portfolio and session.
 
     Of P portfolios of T tickers with weights (P, T), arrays (P, sessions, …).
@@ -108,7 +110,7 @@ def told(returns: Floats, widths: Floats, weights: Floats, first: int) -> Distri
         ways = risk.outcomes(returns[:, reach], widths[:, reach.start : target + 1])
         sums = Sums.nothing(len(weights), ways.unscaled.shape[1])
         sums.add(weights, ways)
-        made.append(risk.distribution(sums.of_portfolios(held)))
+        made.append(risk.distribution(sums.of_portfolios(held), forgetting))
     return Distribution(*(np.stack(parts, axis=1) for parts in zip(*made, strict=True)))
 
 
@@ -118,7 +120,7 @@ def report(
     """Yield the tables of a portfolio, and of its members as portfolios of one."""
     own, own_widths = returns[members], widths[members]
     actual = weights @ np.expm1(own[:, first:])
-    made = told(own, own_widths, weights, first)
+    made = told(own, own_widths, weights, first, risk.FORGETTING)
     yield (
         f"{int(np.isfinite(made.quantiles[..., 0]).sum())} sessions told,"
         f" {int(made.is_stated.sum())} by scales stated, of {made.sessions.min()} to"

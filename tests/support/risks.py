@@ -1,6 +1,8 @@
 """Risk as runs have told and scored it, for tests of those who show it."""
 
+from collections.abc import Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -118,3 +120,23 @@ def measured(db: Session, subject: Subject, *, day: int = 0, **changes: Any) -> 
         "skill": 0.03,
     }
     risk.save_metrics(db, session(day), [Metric(**values | changes)])
+
+
+def aged(outcomes: Sequence[float], level: float) -> tuple[float, float]:
+    """Return quantile and shortfall of outcomes, the last the newest, 1 % of each forgotten a day.
+
+    One by one: from each outcome to the next larger one the share below rises by half of both
+    weights.
+    """
+    ages = range(len(outcomes) - 1, -1, -1)
+    found = sorted((outcome, 0.99**age) for outcome, age in zip(outcomes, ages, strict=True))
+    rises = [(one[1] + other[1]) / 2 for one, other in pairwise(found)]
+    share, below = 0.0, [found[0]]
+    for rise, (one, _), (other, weight) in zip(rises, found, found[1:], strict=False):
+        if share + rise / sum(rises) > level:
+            quantile = one + (other - one) * (level - share) * sum(rises) / rise
+            mean = sum(x * w for x, w in below) / sum(w for _, w in below)
+            return quantile, mean
+        share += rise / sum(rises)
+        below.append((other, weight))
+    raise AssertionError(level)

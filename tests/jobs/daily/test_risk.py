@@ -22,6 +22,7 @@ from stockbatch.store.stated import Measure
 from tests.jobs.daily.test_price_basis import feed
 from tests.support.ledger import in_time
 from tests.support.market import CODE, COLUMNS, ORIGIN, calendar, fetch, run, session
+from tests.support.risks import aged
 
 HELD = {"AAA": 10.0, "BBB": -4.0}
 
@@ -98,15 +99,14 @@ def test_a_portfolio_is_told_from_bars_alone_while_the_headline_has_stated_littl
     assert (found["members"], found["reason"], found["method"]) == (2, None, "ewma")
     assert found["simulations"] == len(outcomes)
     assert found["exposure"] == pytest.approx(exposure)
-    assert found["return_low_80_pct"] == pytest.approx(100 * np.quantile(outcomes, 0.1))
-    assert found["return_high_95_pct"] == pytest.approx(100 * np.quantile(outcomes, 0.975))
+    assert found["return_low_80_pct"] == pytest.approx(100 * aged(outcomes, 0.1)[0])
+    assert found["return_high_95_pct"] == pytest.approx(100 * aged(outcomes, 0.975)[0])
     levels = told(app, "portfolio", "Fund", session(1))
     assert levels.keys() == {1.0, 2.5, 5.0}
     for level, row in levels.items():
-        at_risk = np.quantile(outcomes, level / 100)
+        at_risk, beyond = aged(outcomes, level / 100)
         assert row["value_at_risk_pct"] == pytest.approx(-100 * at_risk)
         assert row["value_at_risk"] == pytest.approx(-exposure * at_risk)
-        beyond = outcomes[outcomes <= at_risk].mean()
         assert row["expected_shortfall_pct"] == pytest.approx(-100 * beyond)
         assert (row["score_status"], row["is_breach"], row["kind"]) == ("open", None, "late")
     one = told(app, "ticker", "AAA", session(1))[5.0]
@@ -120,7 +120,7 @@ def test_groups_are_equally_weighted(app, market):
     run(app)
     both = [plain_outcomes(market, {ticker: 1.0}, ORIGIN)[0] for ticker in ("AAA", "CCC")]
     row = told(app, "tag", "two", session(1))[2.5]
-    expected = np.quantile(np.mean(both, axis=0), 0.025)
+    expected, _ = aged(np.mean(both, axis=0), 0.025)
     assert row["value_at_risk_pct"] == pytest.approx(-100 * expected)
     assert (row["members"], row["currency"]) == (2, None)
     assert told(app, "exchange", CODE, session(1))[5.0]["members"] == 3
@@ -285,7 +285,7 @@ def test_the_headlines_widths_scale_where_it_has_stated_enough(app, market, hold
         last = max(said[ticker, session(8)], ewma[-1])
         moves = np.expm1(last * returns[-7:] / own)
         total = total + quantity * prices[session(7)] / exposure * moves
-    assert found["median_return_pct"] == pytest.approx(100 * np.median(total))
+    assert found["median_return_pct"] == pytest.approx(100 * aged(total, 0.5)[0])
 
 
 def test_widths_follow_the_ledger(app):

@@ -12,6 +12,7 @@ from stockbatch.methods import risk
 from stockbatch.methods.ewma import FEWEST_FOR_VOLATILITY, ewma_volatility
 from stockbatch.methods.risk import FEWEST, LEVELS, MOST, Sums
 from stockbatch.records import QUANTILES
+from tests.support.risks import aged
 
 SESSIONS = 1400
 NOTHING = np.full((4, SESSIONS + 1), np.nan)
@@ -52,10 +53,45 @@ def plain_outcomes(returns, widths, weights, *, ewma=False):
     return np.array(outcomes)
 
 
-def made_of(returns, widths, weights):
+def made_of(returns, widths, weights, forgetting=0.0):
     sums = Sums.nothing(len(weights), min(returns.shape[1], MOST))
     sums.add(weights, risk.outcomes(returns, widths))
-    return risk.distribution(sums.of_portfolios((weights != 0).sum(axis=1).astype(float)))
+    ways = sums.of_portfolios((weights != 0).sum(axis=1).astype(float))
+    return risk.distribution(ways, forgetting)
+
+
+def test_what_is_long_ago_weighs_less():
+    returns, widths = market(gaps=0)
+    weights = np.array([[0.4, 0.3, -0.2, 0.1], [0.5, 0.0, 0.0, -0.5]])
+    made = made_of(returns, widths, weights, risk.FORGETTING)
+    plain = made_of(returns, widths, weights)
+    for row, of_one in enumerate(weights):
+        outcomes = plain_outcomes(returns, widths, of_one)
+        expected = [aged(outcomes, level) for level in QUANTILES]
+        assert_allclose(made.quantiles[row], [quantile for quantile, _ in expected], rtol=1e-9)
+        assert_allclose(made.shortfalls[row], [mean for _, mean in expected[:3]], rtol=1e-9)
+    assert (made.quantiles != plain.quantiles).all()
+    assert_array_equal(made.unscaled_quantiles, plain.unscaled_quantiles)
+
+
+def test_what_was_not_known_ages_what_was_before_it():
+    """Sessions count, not outcomes."""
+    outcomes = np.full((1, MOST), np.nan)
+    outcomes[0, ::2] = np.random.default_rng(1).normal(size=MOST // 2)
+    made = risk.distribution(risk.Ways(*[outcomes] * 3), 0.01)
+    both = risk.distribution(risk.Ways(*[outcomes[:, ::2]] * 3), 1 - 0.99**2)
+    assert_allclose(made.quantiles, both.quantiles, rtol=1e-9)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_where_hardly_anything_is_forgotten_it_is_as_if_nothing_was(seed):
+    outcomes = np.random.default_rng(seed).standard_t(3, (1, FEWEST + 30))
+    outcomes[0, ::20] = np.nan
+    outcomes[0, 7] = outcomes[0, 9]
+    ways = risk.Ways(outcomes, outcomes, outcomes)
+    made, plain = risk.distribution(ways, 1e-12), risk.distribution(ways)
+    assert_allclose(made.quantiles, plain.quantiles, rtol=1e-6)
+    assert_allclose(made.shortfalls, plain.shortfalls, rtol=1e-6)
 
 
 def test_a_portfolio_goes_through_common_sessions_with_all_its_members():
