@@ -4,6 +4,9 @@ Every 25th ticker of `sp500_5yr` by name, the first 20, of equal value at each o
 252 sessions. Its scales are what was stated of each session before it was known: by HAR alone,
 without a network (`--scale har`, a minute), or by the combination, walking forward as the accuracy
 benchmark does, but for networks of tickers that are not in it (`--scale combined`, minutes).
+
+With `--choose` it tells of the 252 sessions before those, by HAR's scales, what forgetting more or
+less of the past makes of portfolios and of tickers alone: what `FORGETTING` was chosen by.
 """
 
 import argparse
@@ -31,6 +34,8 @@ from .walk_forward import prepare, read, until, walk
 
 EVERY, MEMBERS = 25, 20
 SESSIONS = 252
+TRIED = (0.0, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02)
+"""Shares forgotten a session."""
 BEFORE = risk.FEWEST + 50
 """Sessions before the first one told of which something is stated: a bar may be missing."""
 SCALES = ("har", "combined", "ewma")
@@ -48,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     instruments, panel, _ = read(create(f"csv:{path}", settings), options.calendar)
     whole = prepare(instruments, panel)
     first = len(panel.sessions) - options.test_sessions
+    if options.choose:
+        for line in compared(whole, first, settings):
+            print(line, flush=True)
+        return 0
     members = np.argsort(panel.tickers)[::EVERY][:MEMBERS]
     widths = stated(whole, first - BEFORE, members.tolist(), settings, options.scale)
     weights = np.zeros((1, len(instruments)))
@@ -58,6 +67,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line, flush=True)
     print(f"wall time {time.perf_counter() - began:.0f} s")
     return 0
+
+
+def compared(whole: Material, end: int, settings: Settings) -> Iterator[str]:
+    """Yield what forgetting makes of the SESSIONS before a column; nothing later is read."""
+    first = end - SESSIONS
+    widths = stated(whole, first - BEFORE, [], settings, "har")[:, : end + 1]
+    returns = whole.features.returns[:, :end]
+    known = np.isfinite(returns[:, first - BEFORE :]).all(axis=1)
+    known &= np.isfinite(widths[:, first:end]).all(axis=1)
+    order = np.argsort(whole.panel.tickers)
+    named = order[known[order]]
+    portfolios = [named[start::EVERY][:MEMBERS] for start in range(0, EVERY, 4)]
+    for what, of in (("portfolios", portfolios), ("tickers alone", named[::EVERY, None])):
+        usual = np.nan
+        for forgetting in TRIED:
+            found = [_of_equal_value(returns[x], widths[x], first, forgetting) for x in of]
+            inside_80, inside_95, lost = np.array(found).T
+            usual = lost if forgetting == 0 else usual
+            yield (
+                f"{len(of)} {what}, forgetting {100 * forgetting:g} %:"
+                f" inside 80 %: {100 * inside_80.mean():.1f}, 95 %: {100 * inside_95.mean():.1f};"
+                f" pinball {100 * (lost / usual - 1).mean():+.2f} %"
+            )
+
+
+def _of_equal_value(
+    returns: Floats, widths: Floats, first: int, forgetting: float
+) -> tuple[float, ...]:
+    """Return the shares inside 80 and 95 % and the mean pinball loss of a portfolio."""
+    weights = np.full((1, len(returns)), 1 / len(returns))
+    actual = weights @ np.expm1(returns[:, first:])
+    quantiles = told(returns, widths, weights, first, forgetting).quantiles
+    inside = [metrics.inside(actual, *metrics.interval(quantiles, at)) for at in (80, 95)]
+    values = (*inside, metrics.pinball_losses(quantiles, actual))
+    return tuple(float(np.nanmean(one)) for one in values)
 
 
 def stated(
@@ -172,6 +216,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", default="sp500_5yr", help=f"{', '.join(SETS)} or a path")
     parser.add_argument("--calendar", default="XNYS")
     parser.add_argument("--scale", choices=SCALES, default="har", help="what states the widths")
+    parser.add_argument("--choose", action="store_true", help="compare on the year before")
     parser.add_argument("--test-sessions", type=int, default=SESSIONS)
     return parser.parse_args(arguments)
 

@@ -30,6 +30,22 @@ def test_prints_a_table(
     assert printed.count("2.5 %") == 4
 
 
+def test_compares_what_is_forgotten_on_the_sessions_before(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portfolio, "SESSIONS", 5)
+    monkeypatch.setattr(portfolio, "TRIED", (0.0, 0.01))
+    options = ["--data", str(file), "--test-sessions=9", "--choose"]
+    assert portfolio.main(options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"{what}, forgetting {share} %"
+        for what in ("7 portfolios", "3 tickers alone")
+        for share in (0, 1)
+    ]
+    assert lines[0].endswith("pinball +0.00 %")
+
+
 def test_says_that_data_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert portfolio.main(["--data", str(tmp_path / "none.csv")]) == 2
     assert "There is no" in capsys.readouterr().err
