@@ -29,11 +29,11 @@ def open_page(settings, server, monkeypatch):
             from jobs.pictures.dashboard.page import shown
             shown({page}.show)()
         """
-        app = AppTest.from_string(re.sub("^ +", "", script, flags=re.MULTILINE))
+        app = AppTest.from_string(re.sub("^ +", "", script, flags=re.MULTILINE), default_timeout=30)
         app.query_params.update(query)
         for key in opened:
             app.session_state[key] = True
-        app.run(timeout=30)
+        app.run()
         assert not app.exception
         return app
 
