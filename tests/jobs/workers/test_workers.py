@@ -146,7 +146,6 @@ def test_a_ticker_that_kills_every_worker_is_left_out_alone(shared):
 def test_what_a_worker_that_hangs_has_not_done_the_run_does(shared, undisturbed, monkeypatch):
     """And what that worker does once it wakes up changes nothing."""
     impatient = lambda client, expected, silence: Workers(client, expected, silence=3)  # noqa: E731
-    monkeypatch.setattr(connection, "Workers", impatient)
     fault(shared.settings.home, "forecasts: compute", signal.SIGSTOP)
     made = forecast.make
 
@@ -155,9 +154,10 @@ def test_what_a_worker_that_hangs_has_not_done_the_run_does(shared, undisturbed,
         os.kill(met(shared.settings.home), signal.SIGCONT)
         time.sleep(1)  # for the worker to do what it was asked before
 
-    monkeypatch.setattr(forecast, "make", make)
-    run(shared)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "Workers", impatient)
+        patch.setattr(forecast, "make", make)
+        run(shared)
     alone(shared)
     run(shared, session(1))
     assert_same(facts(shared.engine), undisturbed)
