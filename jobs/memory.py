@@ -1,7 +1,7 @@
 """Memory that was freed: kept by a process while it works, given back when it rests.
 
 By itself the C library hands every large array back to the system as soon as it is freed, and the
-next one is mapped and cleared page by page: with thousands of tickers a quarter of all time.
+next one is mapped and cleared page by page: of ten thousand tickers that took an eighth of a night.
 """
 
 import ctypes

@@ -29,8 +29,8 @@ from stockbatch.text import counted, some_of
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 500
-"""Tickers whose returns are held in memory together."""
+AT_ONCE, FEWEST_AT_ONCE = 500, 100
+"""Tickers that are simulated together: fewer where that is for many sessions, but so many."""
 SESSIONS_AT_ONCE = 20
 """Sessions of a backtest that are told of while they are."""
 EWMA = "ewma"
@@ -82,8 +82,9 @@ def _tell_from(
         stated.update(db, calendar.code, method, Measure.HALF_WIDTH)
     with app.transaction() as db:
         around = _Around.load(db, calendar, origins, method)
-    starts = range(0, len(around.tickers) if around.nights else 0, AT_ONCE)
-    parts = (slice(start, start + AT_ONCE) for start in starts)
+    size = max(AT_ONCE // max(len(around.nights), 1), FEWEST_AT_ONCE)
+    starts = range(0, len(around.tickers) if around.nights else 0, size)
+    parts = (slice(start, start + size) for start in starts)
     for part, made in side_by_side(partial(_simulated, app, around), parts):
         app.checkpoint()
         for night, (ways, of_tickers) in zip(around.nights, made, strict=True):
