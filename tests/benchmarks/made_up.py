@@ -112,14 +112,16 @@ INSERT INTO stockbatch.outcomes
 SELECT i.id, r.session, r.id, 'reused', 'fresh', 1, true
 FROM stockbatch.runs AS r CROSS JOIN stockbatch.instruments AS i WHERE r.session < :first
 """
-_FORECASTS = """
-INSERT INTO stockbatch.forecasts ({columns})
-SELECT {values} FROM shifts AS s
+_TOLD = """
+INSERT INTO stockbatch.{table} ({{columns}})
+SELECT {{values}} FROM shifts AS s
 JOIN stockbatch.runs AS r ON r.session = s.origin
-CROSS JOIN stockbatch.forecasts AS f
+CROSS JOIN stockbatch.{table} AS f
 WHERE f.origin_session = :first AND s.back BETWEEN 2 AND :history + 1
-ORDER BY s.origin, f.instrument_id
+ORDER BY s.origin, f.{of}
 """
+_FORECASTS = _TOLD.format(table="forecasts", of="instrument_id")
+_RISK = _TOLD.format(table="risk_forecasts", of="subject_id")
 _CONSTRAINTS = """
 SELECT quote_ident(conname), pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = cast(:of AS regclass) AND contype IN ('u', 'f', 'c')
@@ -136,14 +138,6 @@ JOIN stockbatch.forecasts AS f
     ON (f.instrument_id, f.method) = (n.instrument_id, n.method) AND f.origin_session = :first
 JOIN stockbatch.scores AS c ON c.forecast_id = f.id AND c.revision = 1
 WHERE n.origin_session < :first
-"""
-_RISK = """
-INSERT INTO stockbatch.risk_forecasts ({columns})
-SELECT {values} FROM shifts AS s
-JOIN stockbatch.runs AS r ON r.session = s.origin
-CROSS JOIN stockbatch.risk_forecasts AS f
-WHERE f.origin_session = :first AND s.back BETWEEN 2 AND :history + 1
-ORDER BY s.origin, f.subject_id
 """
 _RISK_SCORES = """
 INSERT INTO stockbatch.risk_scores ({columns})
