@@ -33,14 +33,16 @@ class MaterialOrder:
 
 
 def load_part(desk: Desk, order: MaterialOrder) -> Material:
-    """Load what some tickers are trained from, in a worker."""
+    """Load what some tickers are trained from, in a worker, which is to train some itself then."""
     app = desk.with_settings(order.settings)
     calendar = trading.load(order.run.calendar, order.last)
     sessions = calendar.window(order.last, order.sessions)
     with app.transaction() as db:
         known = market.load(db, order.run.calendar, sessions)
         tickers = instrument_store.of(db, order.ids)
-    return load_material(app, order.run, tickers, sessions, known)
+    material = load_material(app, order.run, tickers, sessions, known)
+    app.trainer.start()  # by the time the base is fitted, its child is there
+    return material
 
 
 def gather(

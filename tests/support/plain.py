@@ -32,6 +32,9 @@ class PlainTrainer:
 
     pid = None
 
+    def start(self) -> None:
+        pass
+
     def discard(self) -> None:
         pass
 

@@ -29,7 +29,7 @@ PATIENCE = 10
 
 
 class TrainingProcess:
-    """Fits networks in a child process, started when first needed and after it has died.
+    """Fits networks in a child process, started when first needed, or ahead, and after it has died.
 
     A child that takes more than `memory_mib` (0: no limit), or finishes no epoch for `silence`
     seconds, is killed.
@@ -60,6 +60,10 @@ class TrainingProcess:
     ) -> None:
         if self._child:
             self._end(self._child, kill=error is not None)
+
+    def start(self) -> None:
+        """Have a child load TensorFlow, which takes seconds, while something else is done."""
+        self._child = self._child or self._start()
 
     def discard(self) -> None:
         """End the child with all it has built; the next fit starts another."""
@@ -114,7 +118,9 @@ class TrainingProcess:
         overdue = overdue or (lambda: False)
         if overdue():
             raise TrainingOverdue
-        child = self._child = self._child or self._start()
+        self.start()
+        child = self._child
+        assert child
         assert child.stdin
         assert child.stdout
         try:

@@ -9,16 +9,20 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
+import psutil
 import pytest
 
 from jobs import workers
 from jobs.daily import forecast, metrics
 from jobs.daily.chunk_orders import ChunkOrder, make_chunk
+from jobs.models.orders import MaterialOrder, load_part
 from jobs.replay.backtest import backtest
 from jobs.replay.tune import tune
 from jobs.workers import connection, pool
+from jobs.workers.agreement import decisive
 from jobs.workers.pool import Workers
 from stockbatch.config import PREFIX
 from stockbatch.exceptions import RunStopped
@@ -42,6 +46,7 @@ from tests.support.market import (
     session,
 )
 from tests.support.places import ROOT
+from tests.support.plain import PlainProcess
 from tests.support.workers import (
     fault,
     kill_for,
@@ -389,11 +394,10 @@ def test_two_copies_of_an_order_leave_one_model_and_one_promotion(make_app, mark
             db, CODE, ORIGIN, trigger="manual", reprocess=False, code_version="", engine_hash=""
         )
         since = runs.newest_outcome(db)
-    ids = tuple(row["id"] for row in fetch(app.engine, "SELECT id FROM stockbatch.instruments"))
     order = ChunkOrder(
         run=again,
         demo=False,
-        ids=ids,
+        ids=_ids(app),
         problems={},
         failures={},
         retrain=False,
@@ -420,6 +424,29 @@ def test_two_copies_of_an_order_leave_one_model_and_one_promotion(make_app, mark
         assert connection.exec_driver_sql(counts).one() == (3, 3, 3)
 
 
+def test_a_worker_that_has_loaded_for_a_base_has_a_child_to_train_with(make_app, market):
+    with PlainProcess(1) as trainer:
+        app = make_app(market)
+        app.on_event = once("base: compute", stop)
+        with pytest.raises(RunStopped):
+            run(app)
+        app.trainer = trainer
+        with app.transaction() as db:
+            again = runs.open_run(
+                db, CODE, ORIGIN, trigger="manual", reprocess=False, code_version="", engine_hash=""
+            )
+        order = MaterialOrder(
+            run=again, ids=_ids(app), last=ORIGIN, sessions=100, settings=decisive(app.settings)
+        )
+        material = load_part(_Desk(app), order)
+        assert [one.ticker for one in material.instruments] == list(TICKERS)
+        assert psutil.Process(trainer.pid).is_running()
+
+
+def _ids(app):
+    return tuple(row["id"] for row in fetch(app.engine, "SELECT id FROM stockbatch.instruments"))
+
+
 def stop():
     raise RunStopped(reason="somebody likes")
 
@@ -432,6 +459,9 @@ class _Desk:
 
     def kept(self, name, key, make):
         return make()
+
+    def with_settings(self, settings):
+        return replace(self.app, settings=self.app.settings.model_copy(update=settings))
 
 
 def test_without_the_extra_a_run_says_what_to_install(app, monkeypatch):

@@ -120,6 +120,26 @@ def test_the_child_ends_with_its_context():
     assert process.pid is None
 
 
+def test_a_child_that_was_started_ahead_is_the_one_that_is_asked():
+    with PlainProcess(1) as process:
+        process.start()
+        pid = process.pid
+        assert is_running(pid)
+        process.start()
+        process.fit(LSTM, make_data(), SETTINGS)
+        assert process.pid == pid
+    assert not is_running(pid)
+
+
+def test_a_child_that_died_before_it_was_asked_is_told_and_replaced():
+    with PlainProcess(1) as process:
+        process.start()
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(TrainingFailed, match="killed by SIGKILL"):
+            process.fit(LSTM, make_data(), SETTINGS)
+        process.fit(LSTM, make_data(), SETTINGS)
+
+
 def test_a_killed_child_is_told_and_replaced():
     with PlainProcess(1) as process:
         killed = []
