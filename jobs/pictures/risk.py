@@ -13,7 +13,8 @@ OFTEN = {5.0: "one in 20", 2.5: "one in 40", 1.0: "one in 100"}
 ABOUT = (
     "Value at risk at 5 %: one session in twenty should lose more. Expected shortfall: what such a "
     "session should lose on average. Both are losses in percent; of a group, as if the same amount "
-    "of each ticker were held."
+    "of each ticker were held. They are made of past sessions, each at the volatility of now: near "
+    "a ticker's downside, which its forecast states, and not the same."
 )
 PLOTTED_LEVEL = max(OFTEN)
 UNTOLD = "its risk has not been told yet"
