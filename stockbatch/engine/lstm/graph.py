@@ -36,14 +36,14 @@ def _layer(inputs: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> Any:
     units = recurrent_kernel.shape[1]
     # Input, forget, candidate, output: the candidate is the one that is no sigmoid.
     halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), units)
-    return _recur(affine(inputs, kernel * halves, bias * halves), recurrent_kernel * halves)
+    return recur(affine(inputs, kernel * halves, bias * halves), recurrent_kernel * halves)
 
 
-@ops.custom_gradient
-def _recur(raw: Any, recurrent_kernel: Any) -> Any:
-    """Return the outputs (tickers, windows, steps, units), and their gradient.
+@ops.custom_gradient  # type: ignore[untyped-decorator]
+def recur(raw: Any, recurrent_kernel: Any) -> Any:
+    """Return the outputs (tickers, windows, steps, units) for gates without recurrence, `raw`.
 
-    `raw` are the gates without what recurs, (tickers, windows, steps, 4 * units).
+    That has shape (tickers, windows, steps, 4 * units), three gates in four halved.
     """
     units = recurrent_kernel.shape[1]
     zeros = ops.zeros((*raw.shape[:2], units), raw.dtype)
@@ -75,11 +75,12 @@ def _recur(raw: Any, recurrent_kernel: Any) -> Any:
 
 
 def _back(of_hidden: Any, cells: Any, gates: Any, recurrent_kernel: Any) -> Any:
-    """Return the gradient of `_recur` with respect to its raw gates.
+    """Return the gradient of `recur` with respect to its raw gates.
 
-    All else given begins with (steps, tickers, windows). Derived by hand (Graves, "Supervised
-    sequence labelling with recurrent neural networks", 2012, chapter 4), it takes a fifth of the
-    operations of a derivation by the graph: all that does not recur is done for all steps at once.
+    It has the shape of those; all that is given but the kernel begins with (steps, tickers,
+    windows). Back-propagation through time as by Graves, "Supervised sequence labelling with
+    recurrent neural networks", 2012, chapter 4; by hand, because what does not recur can then be
+    taken for all steps at once, where a graph would take it step by step.
     """
     entry, forget, candidate, exit_ = ops.split(gates, 4, axis=-1)
     out, zeros = ops.tanh(cells), ops.zeros_like(cells[0])
