@@ -40,7 +40,7 @@ def gradients(function, arrays, weights):
 
         def call(self, inputs):
             outputs = function(*(ops.convert_to_tensor(one) for one in self.given))
-            return ops.sum(outputs * weights) + 0 * inputs
+            return ops.sum(outputs * ops.convert_to_tensor(weights)) + 0 * inputs
 
     model = Sum()
     model.compile(keras.optimizers.SGD(1.0), loss=lambda _, total: total, jit_compile=False)
