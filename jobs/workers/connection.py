@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
 from sqlalchemy import Engine
 
+from jobs import files
 from jobs.app import App, running
 from jobs.isolation import told
 from jobs.workers import agreement
@@ -28,11 +34,19 @@ DASK = {
     "distributed.scheduler.allowed-failures": 0,
     # A worker that is suspended, or cut off, loses its order.
     "distributed.scheduler.worker-ttl": "60s",
+    # An order for a worker that is gone by then is done by who sent it.
+    "distributed.scheduler.no-workers-timeout": "30s",
+    # Who takes too much memory is ended; it would not be asked any more before, and never again.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
     # Every order is a chunk, none is worth stealing, and no profile of it is looked at.
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": f"{CONNECTING}s",
 }
+
+_SCRATCH = "stockbatch-workers-"
 
 
 @contextmanager
@@ -43,7 +57,10 @@ def connected(app: App, *, any_settings: bool) -> Iterator[Workers]:
     with dask.config.set(DASK), _client(settings, app.open_worker) as client:
         expected = agreement.agreed(settings, app.engine, any_settings=any_settings)
         silence = 2 * 60 * settings.training_silence_minutes
-        yield Workers(client, expected, silence=silence)
+        workers = Workers(client, expected, silence=silence)
+        yield workers
+        if settings.cluster:  # others end here
+            workers.rest()
 
 
 def introductions(settings: Settings, engine: Engine) -> list[UnsuitableWorker | None]:
@@ -91,23 +108,40 @@ def _client(settings: Settings, open_app: Open = running) -> Iterator[Client]:
 
 @contextmanager
 def _local(settings: Settings, open_app: Open) -> Iterator[LocalCluster]:
-    with (
-        tempfile.TemporaryDirectory(prefix="stockbatch-workers-") as scratch,
-        LocalCluster(
-            n_workers=settings.workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            # Nobody else's process on this machine may ask for anything, or read along.
-            security=True,
-            memory_limit=settings.training_memory_mib * 2**20,
-            local_directory=scratch,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            plugins=(Desk(own_share(settings, settings.workers), open_app),),
-        ) as cluster,
-    ):
-        yield cluster
+    with scratch() as folder, ThreadPoolExecutor(1) as thread:
+        starting = thread.submit(_started, settings, open_app, folder)
+        try:
+            yield starting.result()
+        finally:  # also where Ctrl-C came while they were starting
+            if starting.exception() is None:
+                starting.result().close()
+
+
+def _started(settings: Settings, open_app: Open, folder: str) -> LocalCluster:
+    # Inherited by all threads and processes that come of this thread: Ctrl-C is for the run alone.
+    resource_tracker.ensure_running()  # whoever starts it hears Ctrl-C again afterwards
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    return LocalCluster(
+        n_workers=settings.workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        # Nobody else's process on this machine may ask for anything, or read along.
+        security=True,
+        memory_limit=settings.training_memory_mib * 2**20,
+        local_directory=folder,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+        plugins=(Desk(own_share(settings, settings.workers), open_app),),
+    )
+
+
+@contextmanager
+def scratch() -> Iterator[str]:
+    """Have a folder for what Dask writes; those that killed processes have left are removed."""
+    files.remove_left(Path(tempfile.gettempdir()), _SCRATCH + r"\w{8}", shutil.rmtree)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder, files.locked(Path(folder)):
+        yield folder
 
 
 def first_cause(error: BaseException) -> str:
