@@ -145,10 +145,11 @@ def scratch() -> Iterator[str]:
 
 
 def first_cause(error: BaseException) -> str:
-    """Return what began a chain of exceptions."""
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return str(error) or type(error).__name__
+    """Return what began a chain of exceptions, of those that say anything."""
+    found, cause = error, error.__cause__ or error.__context__
+    while cause:
+        found, cause = cause if str(cause) else found, cause.__cause__ or cause.__context__
+    return str(found) or type(found).__name__
 
 
 def own_share(settings: Settings, processes: int) -> Settings:

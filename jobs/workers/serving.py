@@ -78,8 +78,11 @@ async def workers(
                 for number in range(1, processes + 1)
             ]
             try:
-                async with asyncio.timeout(3 * CONNECTING):
-                    for nanny in nannies:
+                for nanny in nannies:
+                    if stop.is_set():
+                        return
+                    # Each its own time: the last of many starts when all others have.
+                    async with asyncio.timeout(3 * CONNECTING):
                         await stack.enter_async_context(nanny)
             except (OSError, RuntimeError, TimeoutError) as error:
                 raise NoCluster(cluster=settings.cluster, reason=first_cause(error)) from None

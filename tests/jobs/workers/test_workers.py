@@ -1,5 +1,6 @@
 """Chunks made by workers: the rows are those of a run that makes them itself, whoever dies."""
 
+import asyncio
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from jobs.daily.chunk_orders import ChunkOrder, make_chunk
 from jobs.models.orders import MaterialOrder, load_part
 from jobs.replay.backtest import backtest
 from jobs.replay.tune import tune
-from jobs.workers import connection, pool
+from jobs.workers import connection, pool, serving
 from jobs.workers.agreement import decisive
 from jobs.workers.pool import Workers
 from stockbatch.config import PREFIX
@@ -484,6 +485,35 @@ def test_what_a_cluster_that_is_gone_has_not_done_the_run_does(
     assert_same(facts(shared.engine), undisturbed)
     assert f"The cluster at {shared.settings.cluster} does not answer" in caplog.text
     assert "without it" in caplog.text
+
+
+class _Slow:
+    """A nanny whose process needs a while to start."""
+
+    status = "running"
+
+    def __init__(self, *given, **options):
+        pass
+
+    async def __aenter__(self):
+        await asyncio.sleep(0.2)
+
+    async def __aexit__(self, *error):
+        pass
+
+
+def test_many_workers_take_as_long_to_start_as_they_need(shared, monkeypatch):
+    monkeypatch.setattr(serving, "Nanny", _Slow)
+    monkeypatch.setattr(serving, "CONNECTING", 0.15)
+    own = {"workers": 0, "cluster": "tcp://127.0.0.1:8786"}
+    settings, said = shared.settings.model_copy(update=own), []
+
+    def ready(at):
+        said.append(at)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asyncio.run(serving.workers(settings, 5, ready))
+    assert said == [settings.cluster]
 
 
 def doctor(settings):
