@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from jobs.workers.pool import Workers
 from jobs.workers.process import Desk, Open, introduced
 from stockbatch.config import Settings
 from stockbatch.engine.training import cores
-from stockbatch.exceptions import NoCluster, UnsuitableWorker
+from stockbatch.exceptions import ConfigurationError, NoCluster, UnsuitableWorker
 
 CONNECTING = 10.0
 """Seconds that a scheduler has for its first answer."""
@@ -46,6 +47,7 @@ DASK = {
     "distributed.comm.timeouts.connect": f"{CONNECTING}s",
 }
 
+CERTIFICATES = ("cluster_ca_file", "cluster_certificate_file", "cluster_key_file")
 _SCRATCH = "stockbatch-workers-"
 
 
@@ -100,7 +102,7 @@ def _client(settings: Settings, open_app: Open = running) -> Iterator[Client]:
             else:
                 made = Client(stack.enter_context(_local(settings, open_app)))
             client = stack.enter_context(made)
-        except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+        except (ConfigurationError, OSError, RuntimeError, TimeoutError, ValueError) as error:
             reason = first_cause(error)
             raise NoCluster(cluster=settings.cluster or "this machine", reason=reason) from None
         yield client
@@ -146,10 +148,14 @@ def scratch() -> Iterator[str]:
 
 def first_cause(error: BaseException) -> str:
     """Return what began a chain of exceptions, of those that say anything."""
-    found, cause = error, error.__cause__ or error.__context__
-    while cause:
-        found, cause = cause if str(cause) else found, cause.__cause__ or cause.__context__
+    found, one = error, _cause(error)
+    while one:
+        found, one = one if str(one) else found, _cause(one)
     return str(found) or type(found).__name__
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def own_share(settings: Settings, processes: int) -> Settings:
@@ -162,17 +168,38 @@ def own_share(settings: Settings, processes: int) -> Settings:
 
 
 def security(settings: Settings) -> Security | None:
-    """Return the certificates for a cluster, None where there are none."""
-    files = (settings.cluster_ca_file, settings.cluster_certificate_file, settings.cluster_key_file)
-    if settings.cluster.startswith("tcp://") or None in files:
+    """Return the certificates for a cluster, None where there are none.
+
+    Raises ConfigurationError for a file that is none.
+    """
+    ca, certificate, key = (getattr(settings, name) for name in CERTIFICATES)
+    if settings.cluster.startswith("tcp://") or None in (ca, certificate, key):
         return None
-    ca, certificate, key = map(str, files)
+    _require_certificates(ca, certificate, key)
     return Security(
-        tls_ca_file=ca,
+        tls_ca_file=str(ca),
         require_encryption=True,
         **{
-            f"tls_{who}_{what}": file
+            f"tls_{who}_{what}": str(file)
             for who in ("client", "scheduler", "worker")
             for what, file in (("cert", certificate), ("key", key))
         },
     )
+
+
+def _require_certificates(ca: Path, certificate: Path, key: Path) -> None:
+    """Raise ConfigurationError, which names what Dask would not."""
+    for name, file in zip(CERTIFICATES, (ca, certificate, key), strict=True):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            reason = f"{file}: {error.strerror}"
+            raise ConfigurationError(source="settings", key=name, reason=reason) from None
+    name, file = CERTIFICATES[0], ca
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        name, file = CERTIFICATES[1], certificate
+        context.load_cert_chain(certificate, key, password="")  # else one is asked for
+    except (ssl.SSLError, ValueError) as error:
+        reason = f"{file}: {error}"
+        raise ConfigurationError(source="settings", key=name, reason=reason) from None

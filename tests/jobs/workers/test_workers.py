@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from jobs.workers import connection, pool, serving
 from jobs.workers.agreement import decisive
 from jobs.workers.pool import Workers
 from stockbatch.config import PREFIX
-from stockbatch.exceptions import RunStopped, WorkNotDone
+from stockbatch.exceptions import ConfigurationError, RunStopped, WorkNotDone
 from stockbatch.methods import risk
 from stockbatch.records import Action, Reason
 from stockbatch.store import runs
@@ -485,6 +486,31 @@ def test_what_a_cluster_that_is_gone_has_not_done_the_run_does(
     assert_same(facts(shared.engine), undisturbed)
     assert f"The cluster at {shared.settings.cluster} does not answer" in caplog.text
     assert "without it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("cluster_ca", None, "cluster_ca_file: .*cluster_ca.pem: No such file or directory"),
+        ("cluster_key", None, "cluster_key_file: .*cluster_key.pem: No such file or directory"),
+        ("cluster_ca", b"none", "cluster_ca_file: .*cluster_ca.pem: .*no certificate"),
+        ("cluster_key", b"none", "cluster_certificate_file: .*cluster_certificate.pem: "),
+    ],
+)
+def test_a_certificate_that_is_none_is_named(shared, tmp_path, caplog, name, content, reason):
+    made = deployed.made_secrets(tmp_path)
+    files = {key: made / f"{key.removesuffix('_file')}.pem" for key in connection.CERTIFICATES}
+    (made / f"{name}.pem").unlink()
+    if content is not None:
+        (made / f"{name}.pem").write_bytes(content)
+    own = {"workers": 0, "cluster": "tls://127.0.0.1:9", **files}
+    settings = shared.settings.model_copy(update=own)
+    with pytest.raises(ConfigurationError, match=reason):
+        connection.security(settings)
+    shared.settings = settings
+    with workers.opened(shared) as some:
+        assert some is None
+    assert re.search(reason, caplog.text)
 
 
 class _Slow:
