@@ -21,7 +21,7 @@ def prune(
         date | None, options.day("--before", about="Only of sessions before it.")
     ] = None,
     archive: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FOLDER", help="Move baselines' forecasts of long ago to files here."),
     ] = None,
 ) -> None:
@@ -33,8 +33,7 @@ def prune(
     methods that are there to be compared with, those that no metric reads any more can be moved to
     Parquet files, month by month.
     """
-    if archive is not None:
-        context.require("stockbatch prune --archive", "pyarrow", extra="export")
+    folder = None if archive is None else _folder(archive)
     from jobs.app import running
     from jobs.care import prune as job
 
@@ -48,11 +47,26 @@ def prune(
                 f" and {counted(gone.metrics, 'metric')} deleted;"
                 f" {counted(gone.risk, 'forecast')} of risk with them"
             )
-        if archive is not None:
-            _archive(app, archive.absolute())
+        if folder is not None:
+            _archive(app, folder)
         context.say(f"news: {counted(job.prune_news(app), 'item')} deleted")
         for pruned in job.prune(app):
             context.say(pruned)
+
+
+def _folder(text: str) -> Path:
+    """Return the folder that is meant; of a URL no folder is made that is called like it."""
+    from stockbatch.places import is_url, named
+
+    context.require("stockbatch prune --archive", "pyarrow", extra="export")
+    try:
+        name = named(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--archive {text}: {error}") from None
+    if is_url(name) or not text:
+        reason = "give a folder of this machine: its files are read again before rows are deleted"
+        raise typer.BadParameter(f"--archive '{text}': {reason}")
+    return Path(name)
 
 
 def _archive(app: App, folder: Path) -> None:

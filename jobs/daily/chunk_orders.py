@@ -46,9 +46,16 @@ class ChunkOrder:
     since: int
     failure: str | None = None
     """Why nothing is trained any more."""
+    again: bool = False
+    """Whether somebody has died of it, or of what it is half of."""
 
     def halves(self) -> list[ChunkOrder]:
-        """Return what to try where nobody outlives this: each half; one ticker untrained, once."""
+        """Return what to try where nobody outlives this: each half; one ticker untrained, once.
+
+        Who died of one ticker alone may have died of anything.
+        """
+        if not self.again:
+            return [replace(self, ids=ids, again=True) for ids in halved(self.ids) or [self.ids]]
         if len(self.ids) == 1:
             return [replace(self, failure=str(WorkerDied()))] if self.failure is None else []
         return [replace(self, ids=ids) for ids in halved(self.ids)]

@@ -45,10 +45,13 @@ class BlockOrder:
     settings: Mapping[str, Any]
     near: str | None = None
     """The address of the worker that has stated it."""
+    again: bool = False
+    """Whether somebody has died of it, or of what it is half of."""
 
     def halves(self) -> list[BlockOrder]:
-        """Return what to try where nobody outlives this."""
-        return [replace(self, ids=ids) for ids in halved(self.ids)]
+        """Return what to try where nobody outlives this; of one ticker itself, once."""
+        parts = halved(self.ids) or ([] if self.again else [self.ids])
+        return [replace(self, ids=ids, again=True) for ids in parts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

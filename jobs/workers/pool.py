@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from distributed import Client, Future, wait
-from distributed.scheduler import KilledWorker
+from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
 from jobs.isolation import told
-from jobs.workers.process import Desk, answer
+from jobs.workers.process import Desk, answer, rest
 from stockbatch.exceptions import UnsuitableWorker, WorkerDied, WorkNotDone
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,9 @@ LOOK = 0.5
 """Seconds between looks at whether anybody wants the work to end."""
 GONE = "the scheduler is gone"
 PATIENCE = 30.0
-"""Seconds without any worker after which none is waited for."""
+"""Seconds without any worker, or word of the scheduler, after which none is waited for."""
+ANSWER = 5.0
+"""Seconds that the scheduler has to say who is there."""
 
 
 class Divisible(Protocol):
@@ -72,6 +74,8 @@ class Workers:
     def __init__(self, client: Client, expected: Mapping[str, str], *, silence: float) -> None:
         self._client, self._expected, self._silence = client, dict(expected), silence
         self._refused: set[str] = set()
+        self._heard = time.monotonic()
+        self._alone = False
 
     def do(
         self,
@@ -88,7 +92,8 @@ class Workers:
         raises ends the work.
         """
         left, running = _Left(orders), dict[Future[Any], _Running]()
-        someone = time.monotonic()
+        # Where nobody came the last time, nobody is waited for again.
+        someone = self._heard = time.monotonic() - PATIENCE * self._alone
         try:
             while running or left:
                 pause()
@@ -96,6 +101,8 @@ class Workers:
                 someone = time.monotonic() if able or running else someone
                 while len(running) < len(able) and left:
                     self._give(function, left.take(), able, running)
+                lost = self._lost(someone, overdue)
+                self._alone = bool(lost)
                 for future in self._done(running):
                     order, found = running.pop(future).order, _result(future)
                     if isinstance(found, UnsuitableWorker):
@@ -106,7 +113,6 @@ class Workers:
                         if isinstance(found, WorkNotDone):
                             log.warning("a worker could not: %s", found)
                         yield order, found
-                lost = self._lost(someone, overdue)
                 for future, one in list(running.items()):
                     if lost or time.monotonic() - one.since > self._silence:
                         reason = lost or self._silent(future)
@@ -162,16 +168,24 @@ class Workers:
         )
         running[future] = _Running(order, time.monotonic())
 
+    def rest(self) -> None:
+        """Let those who are free give back what they hold in memory for work that is done."""
+        running = dict[Future[Any], _Running]()
+        for address in self._able():
+            self._give(rest, None, [address], running)
+        with suppress(TimeoutError, CancelledError):
+            wait(list(running), timeout=ANSWER)
+
     def number(self) -> int:
         """Return how many there are now, at least one: whoever asks."""
         return max(1, len(self._able()))
 
     def _able(self) -> list[str]:
         """Return the addresses of all who may be given orders, none where nobody answers."""
-        try:
-            there = self._client.nthreads()
-        except (OSError, TimeoutError):
+        there = self._ask("ncores")
+        if there is None:
             return []
+        self._heard = time.monotonic()
         return [address for address in there if address not in self._refused]
 
     def _done(self, running: Iterable[Future[Any]]) -> list[Future[Any]]:
@@ -188,7 +202,7 @@ class Workers:
         """Return why nothing is waited for any more, empty where it is."""
         if overdue():
             return "the workers are not done in time"
-        if self._client.status != "running":
+        if self._client.status != "running" or time.monotonic() - self._heard > PATIENCE:
             return GONE
         if time.monotonic() - someone > PATIENCE:
             return "there is no worker"
@@ -196,21 +210,31 @@ class Workers:
 
     def _silent(self, future: Future[Any]) -> str:
         """Ask whoever has an order no more; return what to say of it."""
-        for address, keys in self._client.processing().items():
+        given = self._ask("processing") or {}
+        for address, keys in given.items():
             if future.key in keys:
                 self._refused.add(address)
                 return f"worker {address} has not answered for {self._silence:.0f} s"
         return f"nobody has answered for {self._silence:.0f} s"
 
+    def _ask(self, what: str) -> Any:
+        """Return what the scheduler answers, None where it does not: it may be suspended."""
+        with suppress(OSError, TimeoutError):
+            ask = getattr(self._client.scheduler, what)
+            return self._client.sync(ask, workers=None, callback_timeout=ANSWER)
+        return None
+
 
 def _result(future: Future[Any]) -> Any:
     """Return what a worker answered, or why it did not."""
     try:
-        return future.result()
+        return future.result(PATIENCE)
     except KilledWorker:
         return WorkerDied()
     except UnsuitableWorker as error:
         return error
+    except (NoValidWorkerError, NoWorkerError):
+        return WorkNotDone(reason="whoever was to do it is gone")
     except CancelledError:
         return WorkNotDone(reason=GONE)
     except Exception as error:  # noqa: BLE001 - whatever went wrong there is told here

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -15,7 +14,15 @@ from distributed import Nanny, Scheduler
 from distributed.core import Status
 
 from jobs.app import running
-from jobs.workers.connection import CONNECTING, DASK, first_cause, hush, own_share, security
+from jobs.workers.connection import (
+    CONNECTING,
+    DASK,
+    first_cause,
+    hush,
+    own_share,
+    scratch,
+    security,
+)
 from jobs.workers.process import Desk, Open
 from stockbatch.config import Address, Settings
 from stockbatch.exceptions import NoCluster
@@ -54,10 +61,7 @@ async def workers(
     hush()
     share = own_share(settings, processes)
     stop = _told_to_stop()
-    with (
-        dask.config.set(DASK),
-        tempfile.TemporaryDirectory(prefix="stockbatch-workers-") as scratch,
-    ):
+    with dask.config.set(DASK), scratch() as folder:
         async with AsyncExitStack() as stack:
             nannies = [
                 Nanny(
@@ -66,7 +70,7 @@ async def workers(
                     name=f"{socket.gethostname()}-{number}",
                     security=security(settings) or {},
                     memory_limit=settings.training_memory_mib * 2**20,
-                    local_directory=scratch,
+                    local_directory=folder,
                     death_timeout=LEAVE,
                     silence_logs=logging.CRITICAL,
                     plugins=(Desk(share, open_app),),
@@ -74,8 +78,11 @@ async def workers(
                 for number in range(1, processes + 1)
             ]
             try:
-                async with asyncio.timeout(3 * CONNECTING):
-                    for nanny in nannies:
+                for nanny in nannies:
+                    if stop.is_set():
+                        return
+                    # Each its own time: the last of many starts when all others have.
+                    async with asyncio.timeout(3 * CONNECTING):
                         await stack.enter_async_context(nanny)
             except (OSError, RuntimeError, TimeoutError) as error:
                 raise NoCluster(cluster=settings.cluster, reason=first_cause(error)) from None

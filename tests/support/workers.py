@@ -10,18 +10,24 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import psutil
+from distributed import get_worker
 
 from jobs.app import App
 from jobs.daily import chunk
 from jobs.workers import serving
+from jobs.workers.process import Desk
 from stockbatch import config, database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
 from tests.support.evenings import evening
 from tests.support.market import NOW
-from tests.support.plain import PlainTrainer
+from tests.support.plain import PlainProcess, PlainTrainer
 
 
 @contextmanager
@@ -61,6 +67,34 @@ def open_training(settings: Settings) -> Iterator[App]:
     with TrainingProcess(settings.threads) as trainer:
         yield App(settings=settings, engine=engine, trainer=trainer, clock=lambda: NOW)
     engine.dispose()
+
+
+@contextmanager
+def open_counting(settings: Settings) -> Iterator[App]:
+    """Be a worker that trains in a child, and leaves a file where it begins to."""
+    with open_plain(settings) as app, PlainProcess(1) as trainer:
+        app.trainer = trainer
+        app.on_event = lambda event: _mark(settings.home, event)
+        yield app
+
+
+def begin(desk: Desk, _order: object) -> int | None:
+    """Have a training child, and return its number."""
+    desk.app.trainer.start()
+    return desk.app.trainer.pid
+
+
+def hoard(desk: Desk, share: float) -> str:
+    """Hold a share of the memory that this worker may have, for long enough to be noticed."""
+    limit = get_worker().memory_manager.memory_limit
+    more = int(share * limit) - psutil.Process().memory_info().rss
+    desk.kept("hoard", 0, partial(np.ones, max(0, more), np.uint8))
+    time.sleep(1)
+    return desk.address
+
+
+def _mark(home: Path, event: str) -> None:
+    (home / event).touch()
 
 
 @contextmanager
@@ -110,4 +144,4 @@ def met(home: Path, patience: float = 30) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(serving.workers(config.load(), 2, print, open_plain))
+    asyncio.run(serving.workers(config.load(), 2, print, open_counting))

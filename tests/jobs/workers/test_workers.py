@@ -1,16 +1,20 @@
 """Chunks made by workers: the rows are those of a run that makes them itself, whoever dies."""
 
+import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,11 +25,11 @@ from jobs.daily.chunk_orders import ChunkOrder, make_chunk
 from jobs.models.orders import MaterialOrder, load_part
 from jobs.replay.backtest import backtest
 from jobs.replay.tune import tune
-from jobs.workers import connection, pool
+from jobs.workers import connection, pool, serving
 from jobs.workers.agreement import decisive
 from jobs.workers.pool import Workers
 from stockbatch.config import PREFIX
-from stockbatch.exceptions import RunStopped
+from stockbatch.exceptions import ConfigurationError, RunStopped, WorkNotDone
 from stockbatch.methods import risk
 from stockbatch.records import Action, Reason
 from stockbatch.store import runs
@@ -48,9 +52,12 @@ from tests.support.market import (
 from tests.support.places import ROOT
 from tests.support.plain import PlainProcess
 from tests.support.workers import (
+    begin,
     fault,
+    hoard,
     kill_for,
     met,
+    open_counting,
     open_in_the_evening,
     open_otherwise,
     open_plain,
@@ -129,6 +136,17 @@ def test_weights_are_the_same_to_the_last_bit(shared, make_app, wide, tensorflow
 @pytest.mark.parametrize("phase", ["load", "compute", "save", "commit"])
 def test_a_worker_killed_at_any_phase_loses_nothing(shared, undisturbed, phase):
     fault(shared.settings.home, f"forecasts: {phase}", signal.SIGKILL)
+    run(shared)
+    met(shared.settings.home)
+    alone(shared)
+    run(shared, session(1))
+    assert_same(facts(shared.engine), undisturbed)
+
+
+@slow
+def test_whose_worker_is_killed_once_is_tried_again_also_alone(shared, undisturbed):
+    shared.settings = shared.settings.model_copy(update={"chunk_tickers": 1})
+    fault(shared.settings.home, "forecasts: compute", signal.SIGKILL)
     run(shared)
     met(shared.settings.home)
     alone(shared)
@@ -217,6 +235,96 @@ def test_a_run_that_is_stopped_is_gone_on_with(shared, undisturbed):
     assert_same(facts(shared.engine), undisturbed)
 
 
+@slow
+def test_a_worker_that_is_told_to_end_saves_nothing_more(shared):
+    """Else it would find that a ticker cannot be trained, because its child is gone."""
+    model = shared.settings.model.model_copy(update={"epochs": 10_000})
+    own = {"model": model, "chunk_tickers": 1}
+    shared.settings = shared.settings.model_copy(update=own)
+    shared.open_worker = open_counting
+    shared.settings.home.mkdir(exist_ok=True)
+
+    def look():
+        if (shared.settings.home / "forecasts: compute").exists():
+            time.sleep(1)  # for a child to be at it
+            stop()
+
+    shared.checkpoint = look
+    with pytest.raises(RunStopped):
+        run(shared)
+    assert outcomes(shared.engine) == {}
+
+
+@slow
+def test_an_order_for_a_worker_that_is_gone_comes_back(shared, monkeypatch):
+    monkeypatch.setitem(connection.DASK, "distributed.scheduler.no-workers-timeout", "1s")
+    monkeypatch.setattr(connection, "Workers", _patient)
+    monkeypatch.setattr(Workers, "_able", lambda self: ["tls://127.0.0.1:9"])
+    with workers.opened(shared) as some:
+        ((_, found),) = some.do(begin, ["it"], pause=lambda: None)
+    assert isinstance(found, WorkNotDone)
+    assert "whoever was to do it is gone" in str(found)
+
+
+@slow
+def test_a_worker_that_is_nearly_too_large_goes_on(shared, monkeypatch):
+    monkeypatch.setattr(connection, "Workers", _patient)
+    own = {"workers": 1, "training_memory_mib": 1024}
+    shared.settings = shared.settings.model_copy(update=own)
+    with workers.opened(shared) as some:
+        found = [answer for _, answer in some.do(hoard, [0.85, 0.85], pause=lambda: None)]
+    assert found[0] == found[1]
+
+
+def _patient(client, expected, **_):
+    return Workers(client, expected, silence=20)
+
+
+@slow
+def test_ctrl_c_is_for_the_run_alone(shared):
+    """Also while its workers are starting: they end with it, and say nothing."""
+    blocked = []
+
+    def interrupt():
+        blocked.extend(_awaited(2))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        watcher = threading.Thread(target=interrupt)
+        watcher.start()
+        with pytest.raises(KeyboardInterrupt), workers.opened(shared):
+            time.sleep(60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    watcher.join()
+    assert blocked == [True, True]
+    assert _workers() == []
+
+
+def _awaited(number):
+    """Tell of each worker of this process, once there are so many, whether it hears no Ctrl-C."""
+    while len(_workers()) < number:
+        time.sleep(0.01)
+    masks = [Path(f"/proc/{one.pid}/status").read_text().split("SigBlk:")[1] for one in _workers()]
+    return [bool(int(mask.split()[0], 16) >> (signal.SIGINT - 1) & 1) for mask in masks]
+
+
+def _workers():
+    children = psutil.Process().children()
+    return [one for one in children if any("spawn_main" in word for word in one.cmdline())]
+
+
+def test_what_killed_workers_have_left_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, others = tmp_path / "stockbatch-workers-a_b1c2d3", tmp_path / "stockbatch-workers"
+    (left / "worker-1").mkdir(parents=True)
+    others.mkdir()
+    with connection.scratch() as one, connection.scratch() as two:
+        assert set(tmp_path.iterdir()) == {others, Path(one), Path(two)}
+    assert list(tmp_path.iterdir()) == [others]
+
+
 @pytest.fixture
 def walked(make_app, wide):
     """What a backtest of two blocks leaves behind without workers."""
@@ -235,6 +343,15 @@ def test_a_backtest_by_workers_is_the_same(shared, walked):
 @pytest.mark.parametrize("phase", ["compute", "save"])
 def test_a_worker_killed_in_a_backtest_loses_nothing(shared, walked, phase):
     fault(shared.settings.home, f"backtest: {phase}", signal.SIGKILL)
+    list(backtest(shared, CODE, ORIGIN, session(6)))
+    met(shared.settings.home)
+    assert_same(facts(shared.engine), walked)
+
+
+@slow
+def test_whose_worker_is_killed_once_in_a_backtest_is_tried_again_also_alone(shared, walked):
+    shared.settings = shared.settings.model_copy(update={"chunk_tickers": 1})
+    fault(shared.settings.home, "backtest: compute", signal.SIGKILL)
     list(backtest(shared, CODE, ORIGIN, session(6)))
     met(shared.settings.home)
     assert_same(facts(shared.engine), walked)
@@ -321,6 +438,34 @@ def test_a_cluster_over_tls_does_the_work(cluster, shared, undisturbed, monkeypa
         run(shared, day)
     assert_same(facts(shared.engine), undisturbed)
     assert "worker" not in caplog.text
+    left = psutil.Process(cluster[1].pid).children(recursive=True)
+    assert not [one for one in left if "tests.support.plain" in one.cmdline()]
+
+
+@slow
+def test_a_scheduler_that_is_suspended_is_as_good_as_gone(
+    cluster, shared, undisturbed, monkeypatch, caplog
+):
+    monkeypatch.setattr(pool, "ANSWER", 0.5)
+    monkeypatch.setattr(pool, "PATIENCE", 2)
+    scheduler, _ = cluster
+    suspended = []
+
+    def suspend():
+        if not suspended and outcomes(shared.engine):
+            suspended.append(scheduler.send_signal(signal.SIGSTOP))
+
+    shared.checkpoint = suspend
+    try:
+        run(shared)
+    finally:
+        scheduler.send_signal(signal.SIGCONT)
+    assert suspended
+    assert "the scheduler is gone" in caplog.text
+    alone(shared)
+    shared.settings = shared.settings.model_copy(update={"cluster": ""})
+    run(shared, session(1))
+    assert_same(facts(shared.engine), undisturbed)
 
 
 @slow
@@ -341,6 +486,60 @@ def test_what_a_cluster_that_is_gone_has_not_done_the_run_does(
     assert_same(facts(shared.engine), undisturbed)
     assert f"The cluster at {shared.settings.cluster} does not answer" in caplog.text
     assert "without it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("cluster_ca", None, "cluster_ca_file: .*cluster_ca.pem: No such file or directory"),
+        ("cluster_key", None, "cluster_key_file: .*cluster_key.pem: No such file or directory"),
+        ("cluster_ca", b"none", "cluster_ca_file: .*cluster_ca.pem: .*no certificate"),
+        ("cluster_key", b"none", "cluster_certificate_file: .*cluster_certificate.pem: "),
+    ],
+)
+def test_a_certificate_that_is_none_is_named(shared, tmp_path, caplog, name, content, reason):
+    made = deployed.made_secrets(tmp_path)
+    files = {key: made / f"{key.removesuffix('_file')}.pem" for key in connection.CERTIFICATES}
+    (made / f"{name}.pem").unlink()
+    if content is not None:
+        (made / f"{name}.pem").write_bytes(content)
+    own = {"workers": 0, "cluster": "tls://127.0.0.1:9", **files}
+    settings = shared.settings.model_copy(update=own)
+    with pytest.raises(ConfigurationError, match=reason):
+        connection.security(settings)
+    shared.settings = settings
+    with workers.opened(shared) as some:
+        assert some is None
+    assert re.search(reason, caplog.text)
+
+
+class _Slow:
+    """A nanny whose process needs a while to start."""
+
+    status = "running"
+
+    def __init__(self, *given, **options):
+        pass
+
+    async def __aenter__(self):
+        await asyncio.sleep(0.2)
+
+    async def __aexit__(self, *error):
+        pass
+
+
+def test_many_workers_take_as_long_to_start_as_they_need(shared, monkeypatch):
+    monkeypatch.setattr(serving, "Nanny", _Slow)
+    monkeypatch.setattr(serving, "CONNECTING", 0.15)
+    own = {"workers": 0, "cluster": "tcp://127.0.0.1:8786"}
+    settings, said = shared.settings.model_copy(update=own), []
+
+    def ready(at):
+        said.append(at)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asyncio.run(serving.workers(settings, 5, ready))
+    assert said == [settings.cluster]
 
 
 def doctor(settings):
