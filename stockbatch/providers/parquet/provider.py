@@ -9,6 +9,7 @@ from functools import partial
 from typing import NoReturn, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from stockbatch.exceptions import ProviderError, UnreadableFile
 from stockbatch.places import hidden, named, opened, reason
@@ -139,7 +140,7 @@ class ParquetFiles:
         """Raise UnreadableFile for what a file system or a file refuses, naming the file."""
         try:
             yield
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             broken = lake.broken() if lake else None
             raise broken or UnreadableFile(path=self._place, reason=reason(error)) from None
 
