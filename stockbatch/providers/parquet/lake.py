@@ -58,7 +58,7 @@ class Lake:
         if self.header.by_ticker:
             return dict.fromkeys(self.header.by_ticker, ())
         if (name := self.name("ticker")) is None:
-            pairs = [(ticker_of(Path(one.path)), one.path) for one in self._files()]
+            pairs = [(ticker_of(Path(path)), path) for path in self._files]
         else:
             batches = self.dataset.to_batches(columns=[name])
             parts = [batch.column(0).unique() for batch in batches]
@@ -136,7 +136,7 @@ class Lake:
         if (name := self.name("ticker")) is not None:
             conditions.append(pc.field(name).isin(pa.array(written, self._type(name))))
         elif not self.header.by_ticker:
-            kept = [one for one in self._files() if one.path in written]
+            kept = [self._files[path] for path in written]
             dataset = ds.FileSystemDataset(kept, dataset.schema, dataset.format, dataset.filesystem)
         condition = reduce(and_, conditions) if conditions else None
         try:
@@ -151,7 +151,7 @@ class Lake:
     def broken(self) -> ProviderError | None:
         """Return what is wrong with the first file whose rows cannot be read, if any."""
         used = {self.names[at] for at in columns.used(self.header)}
-        for file in self._files():
+        for file in self._files.values():
             try:
                 file.to_table(columns=[one for one in file.physical_schema.names if one in used])
             except (OSError, pa.ArrowInvalid) as error:
@@ -177,8 +177,9 @@ class Lake:
             found.append(pc.field(name) <= pa.scalar(last + AROUND, pa.date32()).cast(kind))
         return found
 
-    def _files(self) -> list[Any]:
-        return list(self.dataset.get_fragments())
+    @cached_property
+    def _files(self) -> dict[str, Any]:
+        return {file.path: file for file in self.dataset.get_fragments()}
 
     def _type(self, name: str | None) -> Any:
         return self.dataset.schema.field(name).type

@@ -141,8 +141,16 @@ class ParquetFiles:
         try:
             yield
         except (OSError, ValueError, pa.ArrowException) as error:
+            if lake and self._changed():
+                why = "its files were changed while they were read: run again"
+                raise UnreadableFile(path=self._place, reason=why) from None
             broken = lake.broken() if lake else None
             raise broken or UnreadableFile(path=self._place, reason=reason(error)) from None
+
+    def _changed(self) -> bool:
+        """Tell whether the files are others than those that were looked at."""
+        with self._explained():
+            return self._seen is not None and self._seen[0] != files_of(opened(self._place))
 
     def _refuse(self, lake: Lake, ticker: str) -> NoReturn:
         """Raise why there are no bars of a ticker: a file is broken, or it is unknown."""

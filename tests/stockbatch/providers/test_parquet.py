@@ -523,6 +523,30 @@ def test_files_that_change_are_looked_at_again(tmp_path):
     assert source.state() == "lists 2 tickers"
 
 
+@pytest.mark.parametrize("becomes", ["another", "none"])
+def test_a_file_that_is_replaced_while_it_is_read_is_not_called_broken(
+    tmp_path, monkeypatch, becomes
+):
+    frame, file = made("AAPL", "MSFT"), tmp_path / "1.parquet"
+    write(frame, file, compression="none", use_dictionary=False)
+    source = ParquetFiles(str(tmp_path))
+    rows = Lake.rows
+
+    def replaced(self, tickers, first, last):
+        monkeypatch.setattr(Lake, "rows", rows)
+        file.unlink()
+        if becomes == "another":
+            write(frame[100:], file)
+        return rows(self, tickers, first, last)
+
+    monkeypatch.setattr(Lake, "rows", replaced)
+    for answer in fetched(source, "AAPL", "MSFT"):
+        assert str(answer).startswith(f"{tmp_path} cannot be read: "), becomes
+        assert "its files were changed" in str(answer) or "no Parquet files" in str(answer)
+    write(frame, file)
+    same(*fetched(source, "AAPL"), frame, "AAPL")
+
+
 @pytest.mark.parametrize(
     ("where", "reason"),
     [
