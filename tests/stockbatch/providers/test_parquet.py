@@ -615,7 +615,9 @@ def test_object_stores_that_do_not_answer(s3, monkeypatch):
         ParquetFiles("s3://lake/x").state()
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"]
+)
 def test_object_stores_that_refuse_the_keys(s3, monkeypatch, code):
     with refusing_store(code) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
