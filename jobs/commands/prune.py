@@ -21,7 +21,7 @@ def prune(
         date | None, options.day("--before", about="Only of sessions before it.")
     ] = None,
     archive: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FOLDER", help="Move baselines' forecasts of long ago to files here."),
     ] = None,
 ) -> None:
@@ -38,6 +38,8 @@ def prune(
     from jobs.app import running
     from jobs.care import prune as job
 
+    if archive is not None and (not archive.strip() or "://" in archive):
+        raise typer.BadParameter("--archive takes a folder of this machine: copy it to a store")
     if before and not backtests:
         raise typer.BadParameter("--before goes with --backtests")
     with running(context.settings(), create=False) as app:
@@ -49,7 +51,7 @@ def prune(
                 f" {counted(gone.risk, 'forecast')} of risk with them"
             )
         if archive is not None:
-            _archive(app, archive.absolute())
+            _archive(app, Path(archive).absolute())
         context.say(f"news: {counted(job.prune_news(app), 'item')} deleted")
         for pruned in job.prune(app):
             context.say(pruned)
