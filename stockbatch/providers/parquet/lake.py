@@ -18,7 +18,7 @@ from stockbatch.exceptions import BadFile, ProviderError, UnreadableFile
 from stockbatch.places import Place, reason
 from stockbatch.providers.csv.header import FIRST_ROWS, Header, Reading, ticker_of
 from stockbatch.providers.csv.lines import refuse
-from stockbatch.providers.csv.names import REQUIRED, plain
+from stockbatch.providers.csv.names import NAMES, REQUIRED, plain
 from stockbatch.providers.parquet import columns
 from stockbatch.providers.parquet.files import LakeFile
 from stockbatch.records import PriceBasis
@@ -262,6 +262,9 @@ def _look(place: Place, file: LakeFile) -> Any:
 def _keys_beside(file: LakeFile, fragment: Any) -> dict[str, str | None]:
     """Return what the folders above a file say and no column of it: what it says itself counts."""
     own = {plain(name) for name in fragment.physical_schema.names}
+    days = {plain(one.name) for one in fragment.physical_schema if pa.types.is_date(one.type)}
+    if days & {*NAMES["session"]}:  # its folder may tell on which day it was delivered
+        own |= {*NAMES["session"]}
     return {name: value for name, value in file.keys.items() if plain(name) not in own}
 
 

@@ -200,6 +200,14 @@ def test_a_folder_or_name_that_cannot_be_read_is_told(tmp_path):
     assert ParquetFiles(str(tmp_path)).state() == "lists 1 ticker"
 
 
+def test_the_folder_of_a_delivery_does_not_say_which_days_its_bars_are_of(tmp_path):
+    frame = made("AAPL", "MSFT").rename(columns={"date": "session"})
+    write(frame[:100], tmp_path / "date=2024-06-27" / "bars.parquet")
+    write(frame[100:], tmp_path / "date=2024-06-28" / "bars.parquet")
+    for ticker, answer in zip(("AAPL", "MSFT"), fetched(tmp_path, "AAPL", "MSFT"), strict=True):
+        same(answer, frame.rename(columns={"session": "date"}), ticker)
+
+
 @pytest.mark.parametrize("column", ["date", "Date"])
 def test_what_a_file_says_itself_counts_before_its_folders(tmp_path, column):
     frame = made("AAPL", "MSFT")
