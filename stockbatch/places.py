@@ -11,7 +11,10 @@ VARIABLES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _NETWORK = ("NETWORK_CONNECTION", "Could not connect", "Could not resolve", "curlCode")
-_REFUSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "HTTP response code: 403")
+_REFUSED = (
+    *("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "HTTP response code: 403"),
+    *("HTTP status 403", "ExpiredToken", "InvalidToken"),  # what its reader has no name for
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ def named(text: str) -> str:
 
     Raises ValueError for what is none, or has a secret in it.
     """
+    if not text.strip():
+        raise ValueError("it is empty: give a path or s3://BUCKET/PATH")
     scheme = _SCHEME.match(text)
     if scheme is None or scheme[1] == "file":
         path = unquote(urlsplit(text).path) if scheme else text

@@ -33,10 +33,13 @@ def prune(
     methods that are there to be compared with, those that no metric reads any more can be moved to
     Parquet files, month by month.
     """
-    folder = None if archive is None else _folder(archive)
+    if archive is not None:
+        context.require("stockbatch prune --archive", "pyarrow", extra="export")
     from jobs.app import running
     from jobs.care import prune as job
 
+    if archive is not None and (not archive.strip() or "://" in archive):
+        raise typer.BadParameter("--archive takes a folder of this machine: copy it to a store")
     if before and not backtests:
         raise typer.BadParameter("--before goes with --backtests")
     with running(context.settings(), create=False) as app:
@@ -47,26 +50,11 @@ def prune(
                 f" and {counted(gone.metrics, 'metric')} deleted;"
                 f" {counted(gone.risk, 'forecast')} of risk with them"
             )
-        if folder is not None:
-            _archive(app, folder)
+        if archive is not None:
+            _archive(app, Path(archive).absolute())
         context.say(f"news: {counted(job.prune_news(app), 'item')} deleted")
         for pruned in job.prune(app):
             context.say(pruned)
-
-
-def _folder(text: str) -> Path:
-    """Return the folder that is meant; of a URL no folder is made that is called like it."""
-    from stockbatch.places import is_url, named
-
-    context.require("stockbatch prune --archive", "pyarrow", extra="export")
-    try:
-        name = named(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--archive {text}: {error}") from None
-    if is_url(name) or not text:
-        reason = "give a folder of this machine: its files are read again before rows are deleted"
-        raise typer.BadParameter(f"--archive '{text}': {reason}")
-    return Path(name)
 
 
 def _archive(app: App, folder: Path) -> None:

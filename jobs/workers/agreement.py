@@ -29,13 +29,20 @@ def agreed(settings: Settings, engine: Engine, *, any_settings: bool = False) ->
     """
     with engine.connect() as connection:
         database = str(connection.scalar(_DATABASE))
-    compared = {} if any_settings else decisive(settings)
     return {
         "version": version("stockbatch"),
         "methods": " ".join(name for name, *_ in registry.described()),
         "database": database,
-        **{name: str(value) for name, value in compared.items()},
+        **({} if any_settings else stated(settings)),
     }
+
+
+def stated(settings: Settings) -> dict[str, str]:
+    """Return the decisive settings as texts, those of `[model]` one by one: few of them differ."""
+    compared = decisive(settings)
+    model = compared.pop("model").model_dump()
+    compared |= {f"model.{name}": value for name, value in model.items()}
+    return {name: str(value) for name, value in compared.items()}
 
 
 def unlike(own: Mapping[str, str], expected: Mapping[str, str]) -> str:

@@ -1223,6 +1223,19 @@ def test_prune_says_what_it_dropped(stockbatch, use, app):
     assert "--before goes with --backtests" in answer.err
 
 
+@pytest.mark.parametrize("folder", ["s3://lake/archive", "file:///lake", "", " "])
+def test_an_archive_goes_to_a_folder_that_somebody_named(
+    stockbatch, use, app, tmp_path, monkeypatch, folder
+):
+    use(app.settings)
+    monkeypatch.chdir(tmp_path)
+    before = list(tmp_path.iterdir())
+    answer = stockbatch("prune", "--archive", folder)
+    assert (answer.status, answer.out) == (2, "")
+    assert "--archive takes a folder of this machine" in answer.err
+    assert list(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("content", [None, "SELECT 1;\n"])
 def test_what_cannot_be_restored_makes_no_cluster(stockbatch, tmp_path, content):
     if content:

@@ -23,15 +23,26 @@ _MARKS = {"point": ".", "comma": ","}
 
 def header(place: str, first: pa.Table, reading: Reading) -> Header:
     """Tell which columns hold what, by their names and some rows; raises BadFile."""
-    columns = [_shown(column) for column in first.columns]
+    columns = [texts(column) for column in first.columns]
     below = [(at, list(cells)) for at, cells in enumerate(zip(*columns, strict=True), 2)]
     names = ["date" if _is_index(field) else field.name for field in first.schema]
-    return header_of(place, names, below, reading)
+    found = header_of(place, names, below, reading)
+    for key in (key for key in TEXTS if key in found.columns):
+        kind = first.schema.field(found.columns[key]).type
+        if not _has_texts(kind):
+            why = f"the column holds {kind}: a date or a text is needed"
+            refuse(place, 1, found.named(key), why)
+    return found
+
+
+def _has_texts(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType))
 
 
 def _is_index(field: pa.Field) -> bool:
     """Tell whether a column is the dates that were a data frame's index without a name."""
-    return bool(pa.types.is_timestamp(field.type)) and field.name.startswith("__index_level_")
+    is_day = pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
+    return bool(is_day) and field.name.startswith("__index_level_")
 
 
 def used(header: Header) -> list[int]:
@@ -83,29 +94,30 @@ def _encoded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
     values = column.combine_chunks()
     if isinstance(values, pa.ChunkedArray):  # of no rows, or of several chunks still
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], column.type)
+    if not _has_texts(values.type):
+        values = pa.nulls(len(values))
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    texts = _shown(pa.chunked_array([values.dictionary]))
     codes = pc.fill_null(values.indices.cast(pa.int32()), -1)
-    return texts, np.array(codes.to_numpy(zero_copy_only=False))
+    return texts(values.dictionary), np.array(codes.to_numpy(zero_copy_only=False))
 
 
 def _categories(column: pa.ChunkedArray) -> pd.Categorical:
-    texts, codes = _encoded(column)
+    different, codes = _encoded(column)
     known: dict[str, int] = {}
-    places = [known.setdefault(text, len(known)) for text in texts]
-    if texts:
+    places = [known.setdefault(text, len(known)) for text in different]
+    if different:
         codes = np.where(codes < 0, -1, np.array(places, np.int32)[codes])
     return pd.Categorical.from_codes(codes, pd.Index(list(known), dtype=object))
 
 
-def _shown(column: pa.ChunkedArray) -> list[str]:
+def texts(column: pa.ChunkedArray | pa.Array) -> list[str]:
     """Return the cells of a column as texts; what has none, as a list has, is empty."""
     try:
-        texts = texts_of(column).to_pylist()
+        found = texts_of(column).to_pylist()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        texts = [""] * len(column)
-    return ["" if text is None else text for text in texts]
+        found = [""] * len(column)
+    return ["" if text is None else text for text in found]
 
 
 def _read(
@@ -117,10 +129,10 @@ def _read(
     faults: Faults,
 ) -> Floats:
     """Read numbers that are written as texts; raises BadFile where a mark may be either."""
-    texts, codes = _encoded(column)
-    mark = _MARKS.get(reading.decimal or "") or _mark(place, texts, name)
-    values = np.full(len(texts) + 1, np.nan)  # the last is that of rows without any
-    for at, text in enumerate(texts):
+    different, codes = _encoded(column)
+    mark = _MARKS.get(reading.decimal or "") or _mark(place, different, name)
+    values = np.full(len(different) + 1, np.nan)  # the last is that of rows without any
+    for at, text in enumerate(different):
         try:
             values[at] = READERS.get(kind, as_number)(text, mark)
         except ValueError as error:

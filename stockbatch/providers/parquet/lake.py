@@ -18,7 +18,7 @@ from stockbatch.exceptions import BadFile, ProviderError, UnreadableFile
 from stockbatch.places import Place, reason
 from stockbatch.providers.csv.header import FIRST_ROWS, Header, Reading, ticker_of
 from stockbatch.providers.csv.lines import refuse
-from stockbatch.providers.csv.names import plain
+from stockbatch.providers.csv.names import NAMES, REQUIRED, plain
 from stockbatch.providers.parquet import columns
 from stockbatch.providers.parquet.files import LakeFile
 from stockbatch.records import PriceBasis
@@ -58,13 +58,14 @@ class Lake:
         if self.header.by_ticker:
             return dict.fromkeys(self.header.by_ticker, ())
         if (name := self.name("ticker")) is None:
-            pairs = [(ticker_of(Path(one.path)), one.path) for one in self._files()]
+            pairs = [(ticker_of(Path(path)), path) for path in self._files]
         else:
-            written: set[Any] = set()
-            for batch in self.dataset.to_batches(columns=[name]):
-                written.update(batch.column(0).unique().to_pylist())
-            texts = [(str(value).strip(), value) for value in written if value is not None]
-            pairs = [(ticker, value) for ticker, value in texts if not wrong_symbol(ticker)]
+            batches = self.dataset.to_batches(columns=[name])
+            parts = [batch.column(0).unique() for batch in batches]
+            written = pa.chunked_array(parts, self._type(name)).unique()
+            texts = zip(columns.texts(written), written.to_pylist(), strict=True)
+            stripped = [(text.strip(), value) for text, value in texts]
+            pairs = [(ticker, value) for ticker, value in stripped if not wrong_symbol(ticker)]
         for ticker, value in sorted(pairs, key=str):
             found[ticker] = (*found.get(ticker, ()), value)
         return found
@@ -82,14 +83,16 @@ class Lake:
         for batch in self.dataset.to_batches(columns=[ticker_column, self.basis_column]):
             one = pa.table(batch).group_by(batch.schema.names).aggregate([])
             pairs.update(zip(*(column.to_pylist() for column in one.columns), strict=True))
+        whose = {value: ticker for ticker, values in self.tickers.items() for value in values}
         found: dict[str, PriceBasis] = {}
-        for ticker, word in sorted(pairs, key=str):
-            if ticker is None:
+        for value, word in sorted(pairs, key=str):
+            if (ticker := whose.get(value)) is None:
                 continue
             if word not in tuple(PriceBasis):
-                why = f"{ticker} has {word!r}: it may be {' or '.join(PriceBasis)}"
+                said = "nothing in some rows" if word is None else repr(word)
+                why = f"{ticker} has {said}: it may be {' or '.join(PriceBasis)}"
                 refuse(self.place, 1, self.basis_column, why)
-            if found.setdefault(str(ticker).strip(), PriceBasis(word)) != word:
+            if found.setdefault(ticker, PriceBasis(word)) != word:
                 why = f"the prices of {ticker} are on two bases: say which is right by --basis"
                 refuse(self.place, 1, self.basis_column, why)
         return found
@@ -133,15 +136,22 @@ class Lake:
         if (name := self.name("ticker")) is not None:
             conditions.append(pc.field(name).isin(pa.array(written, self._type(name))))
         elif not self.header.by_ticker:
-            kept = [one for one in self._files() if one.path in written]
+            kept = [self._files[path] for path in written]
             dataset = ds.FileSystemDataset(kept, dataset.schema, dataset.format, dataset.filesystem)
         condition = reduce(and_, conditions) if conditions else None
-        return dataset.to_table(columns=names, filter=condition)
+        try:
+            return dataset.to_table(columns=names, filter=condition)
+        except pa.ArrowNotImplementedError:  # the statistics of some types cannot be asked
+            if condition is None:
+                raise
+        batches = dataset.to_batches(columns=names)
+        nothing = dataset.schema.empty_table().select(names)
+        return pa.concat_tables([nothing, *(pa.table(one).filter(condition) for one in batches)])
 
     def broken(self) -> ProviderError | None:
         """Return what is wrong with the first file whose rows cannot be read, if any."""
         used = {self.names[at] for at in columns.used(self.header)}
-        for file in self._files():
+        for file in self._files.values():
             try:
                 file.to_table(columns=[one for one in file.physical_schema.names if one in used])
             except (OSError, pa.ArrowInvalid) as error:
@@ -167,8 +177,9 @@ class Lake:
             found.append(pc.field(name) <= pa.scalar(last + AROUND, pa.date32()).cast(kind))
         return found
 
-    def _files(self) -> list[Any]:
-        return list(self.dataset.get_fragments())
+    @cached_property
+    def _files(self) -> dict[str, Any]:
+        return {file.path: file for file in self.dataset.get_fragments()}
 
     def _type(self, name: str | None) -> Any:
         return self.dataset.schema.field(name).type
@@ -181,15 +192,12 @@ def open_lake(place: Place, files: Sequence[LakeFile], reading: Reading) -> Lake
     """
     with ThreadPoolExecutor(AT_ONCE) as pool:
         looked = list(pool.map(lambda file: _look(place, file), files))
-    good = [one for one in looked if not isinstance(one, ProviderError)]
-    bad = [
-        (file, one)
-        for file, one in zip(files, looked, strict=True)
-        if isinstance(one, ProviderError)
-    ]
+    pairs = list(zip(files, looked, strict=True))
+    good = [(file, one) for file, one in pairs if not isinstance(one, ProviderError)]
+    bad = [(file, one) for file, one in pairs if isinstance(one, ProviderError)]
     if not good:
         raise bad[0][1]
-    dataset = _dataset(place, files, good)
+    dataset = _dataset(place, good)
     names = tuple(dataset.schema.names)
     first = _first_rows(dataset)
     header = columns.header(place.name, first, reading)
@@ -206,6 +214,16 @@ def open_lake(place: Place, files: Sequence[LakeFile], reading: Reading) -> Lake
     if not header.names_tickers:
         for file in files:
             _require_ticker(file, names)
+        needed = [names[header.columns[key]] for key in REQUIRED]
+        for file, fragment in good:
+            own = {*fragment.physical_schema.names, *file.keys}
+            if lacking := [name for name in needed if name not in own]:
+                errors[_name_of(file)] = BadFile(
+                    path=shown_path(file.path),
+                    line=1,
+                    column=lacking[0],
+                    reason="there is no such column, as the files beside it have",
+                )
     return Lake(place=place.name, dataset=dataset, names=names, header=header, errors=errors)
 
 
@@ -232,14 +250,22 @@ def _look(place: Place, file: LakeFile) -> Any:
     try:
         fragment = form.make_fragment(file.path, place.filesystem, _condition(file.keys))
         fragment.ensure_complete_metadata()
-        own = set(fragment.physical_schema.names)
-        if own & file.keys.keys():  # what a file says itself counts
-            keys = {name: value for name, value in file.keys.items() if name not in own}
+        keys = _keys_beside(file, fragment)
+        if keys != file.keys:
             fragment = form.make_fragment(file.path, place.filesystem, _condition(keys))
             fragment.ensure_complete_metadata()
     except (OSError, pa.ArrowInvalid) as error:
         return _wrong(file.path, error)
     return fragment
+
+
+def _keys_beside(file: LakeFile, fragment: Any) -> dict[str, str | None]:
+    """Return what the folders above a file say and no column of it: what it says itself counts."""
+    own = {plain(name) for name in fragment.physical_schema.names}
+    days = {plain(one.name) for one in fragment.physical_schema if pa.types.is_date(one.type)}
+    if days & {*NAMES["session"]}:  # its folder may tell on which day it was delivered
+        own |= {*NAMES["session"]}
+    return {name: value for name, value in file.keys.items() if plain(name) not in own}
 
 
 def _wrong(path: str, error: Exception) -> ProviderError:
@@ -264,7 +290,8 @@ def _condition(keys: Mapping[str, str | None]) -> Any:
     return reduce(and_, conditions) if conditions else None
 
 
-def _dataset(place: Place, files: Sequence[LakeFile], fragments: Sequence[Any]) -> Any:
+def _dataset(place: Place, looked: Sequence[tuple[LakeFile, Any]]) -> Any:
+    fragments = [fragment for _, fragment in looked]
     try:
         schema = pa.unify_schemas(
             [_plain_types(one.physical_schema) for one in fragments], promote_options="permissive"
@@ -273,20 +300,20 @@ def _dataset(place: Place, files: Sequence[LakeFile], fragments: Sequence[Any]) 
         text = " ".join(str(error).split())
         why = f"its files have columns of one name and several types: {text}"
         raise BadFile(path=place.name, line=1, column=1, reason=why) from None
-    for name in dict.fromkeys(name for file in files for name in file.keys):
+    for name in dict.fromkeys(name for pair in looked for name in _keys_beside(*pair)):
         if name not in schema.names:
             schema = schema.append(pa.field(name, pa.string()))
     return ds.FileSystemDataset(fragments, schema, fragments[0].format, place.filesystem)
 
 
 def _plain_types(schema: pa.Schema) -> pa.Schema:
-    """Return a schema without dictionaries, in which no text could be asked for."""
-    return pa.schema(
-        [
-            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-            for field in schema
-        ]
-    )
+    """Return a schema without dictionaries and views, in which no text could be asked for."""
+    return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.string() if pa.types.is_string_view(value) else value
 
 
 def _name_of(file: LakeFile) -> str:

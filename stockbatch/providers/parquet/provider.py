@@ -9,6 +9,7 @@ from functools import partial
 from typing import NoReturn, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from stockbatch.exceptions import ProviderError, UnreadableFile
 from stockbatch.places import hidden, named, opened, reason
@@ -139,9 +140,17 @@ class ParquetFiles:
         """Raise UnreadableFile for what a file system or a file refuses, naming the file."""
         try:
             yield
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
+            if lake and self._changed():
+                why = "its files were changed while they were read: run again"
+                raise UnreadableFile(path=self._place, reason=why) from None
             broken = lake.broken() if lake else None
             raise broken or UnreadableFile(path=self._place, reason=reason(error)) from None
+
+    def _changed(self) -> bool:
+        """Tell whether the files are others than those that were looked at."""
+        with self._explained():
+            return self._seen is not None and self._seen[0] != files_of(opened(self._place))
 
     def _refuse(self, lake: Lake, ticker: str) -> NoReturn:
         """Raise why there are no bars of a ticker: a file is broken, or it is unknown."""

@@ -672,18 +672,3 @@ def test_the_command_says_what_it_did(app, tmp_path, capsys, monkeypatch):
     )
     call()
     assert f"archive: 0 forecasts moved to {folder}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["s3://bucket/lake", "gs://bucket/lake", ""])
-def test_a_url_is_no_folder(app, tmp_path, monkeypatch, capsys, name):
-    monkeypatch.setenv("STOCKBATCH_DATABASE_URL", app.settings.database_url.get_secret_value())
-    monkeypatch.setenv("STOCKBATCH_CATCH_UP_SESSIONS", "0")
-    monkeypatch.chdir(tmp_path)
-    before = dump(app.engine)
-    monkeypatch.setattr(sys, "argv", ["stockbatch", "prune", "--archive", name])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    assert re.search("a folder of this machine|give a path", capsys.readouterr().err)
-    assert list(tmp_path.iterdir()) == []
-    nothing_changed(app, before)

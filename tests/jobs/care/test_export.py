@@ -614,13 +614,16 @@ def test_a_killed_export_to_an_object_store_is_finished_by_the_next(stored, lake
         ("s3://nobucket/lake", "there is no such bucket"),
         ("s3://key:hunter2@lake/x", "keys do not belong into a URL"),
         ("https://example.com/lake", "https:// is not known here"),
+        ("", "it is empty: give a path"),
     ],
 )
-def test_stores_that_cannot_be_written_to(stored, lake, to, reason):
+def test_stores_that_cannot_be_written_to(stored, lake, tmp_path, monkeypatch, to, reason):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ExportFailed, match=reason) as it:
         export(stored, to)
     assert "hunter2" not in str(it.value)
     assert not objects(lake)
+    assert not list(tmp_path.iterdir())
 
 
 BARS = """

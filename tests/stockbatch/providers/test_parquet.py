@@ -1,8 +1,11 @@
 """Bars of Parquet files: folders with keys, typed columns, what Spark and an object store have."""
 
 import logging
+import os
+import shutil
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -152,6 +155,73 @@ def test_what_spark_leaves_beside_its_files_is_left_out(tmp_path):
         same(*fetched(where, "AAPL"), frame, "AAPL")
 
 
+def test_links_that_lead_in_circles(tmp_path):
+    frame = made("AAPL")
+    write(frame, tmp_path / "lake" / "sub" / "1.parquet")
+    write(made("MSFT"), tmp_path / "elsewhere" / "2.parquet")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "lake")
+    (tmp_path / "lake" / "sub" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "lake" / "sub" / "none").symlink_to("none")
+    for where in (tmp_path / "lake", tmp_path / "lake" / "s*"):
+        for ticker, answer in zip(("AAPL", "MSFT"), fetched(where, "AAPL", "MSFT"), strict=True):
+            assert isinstance(answer, FetchedBars)
+            assert len(answer.bars) == len(frame), ticker
+
+
+def test_a_pattern_looks_into_no_folder_that_does_not_fit(tmp_path, monkeypatch):
+    frame = made("AAPL")
+    write(frame, tmp_path / "bars" / "year=2024" / "1.parquet")
+    for name in (".secret", "_temporary", "others"):
+        (tmp_path / name).mkdir()
+        write(made("MSFT"), tmp_path / name / "1.parquet")
+    looked, scan = [], os.scandir
+
+    def scanned(folder):
+        looked.append(Path(folder).name)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    same(*fetched(tmp_path / "b*", "AAPL"), frame, "AAPL")
+    assert looked == [tmp_path.name, "bars", "year=2024"]
+    looked.clear()
+    assert len(ParquetFiles(str(tmp_path)).listings()) == 2
+    assert not {".secret", "_temporary"} & set(looked)
+
+
+def test_a_folder_or_name_that_cannot_be_read_is_told(tmp_path):
+    write(made("AAPL"), tmp_path / "1.parquet")
+    with pytest.raises(UnreadableFile, match=f"{tmp_path}/no cannot be read: No such file"):
+        ParquetFiles(f"{tmp_path}/no/*").state()
+    other = tmp_path / os.fsdecode(b"\xff.parquet")
+    shutil.copy(tmp_path / "1.parquet", other)
+    with pytest.raises(UnreadableFile, match=r"/\\xff\.parquet cannot be read: its name is not"):
+        ParquetFiles(str(tmp_path)).state()
+    other.rename(other.with_suffix(".txt"))
+    assert ParquetFiles(str(tmp_path)).state() == "lists 1 ticker"
+
+
+def test_the_folder_of_a_delivery_does_not_say_which_days_its_bars_are_of(tmp_path):
+    frame = made("AAPL", "MSFT").rename(columns={"date": "session"})
+    write(frame[:100], tmp_path / "date=2024-06-27" / "bars.parquet")
+    write(frame[100:], tmp_path / "date=2024-06-28" / "bars.parquet")
+    for ticker, answer in zip(("AAPL", "MSFT"), fetched(tmp_path, "AAPL", "MSFT"), strict=True):
+        same(answer, frame.rename(columns={"session": "date"}), ticker)
+
+
+@pytest.mark.parametrize("column", ["date", "Date"])
+def test_what_a_file_says_itself_counts_before_its_folders(tmp_path, column):
+    frame = made("AAPL", "MSFT")
+    for day, rows in frame.groupby("date"):
+        folder = f"Year={day.year}/Month={day.month}/Day={day.day}"
+        write(rows.rename(columns={"date": column}), tmp_path / "own" / folder / "part-0.parquet")
+        write(rows.drop(columns="date"), tmp_path / "not" / folder / "part-0.parquet")
+    for name in ("own", "not"):
+        for ticker, answer in zip(
+            ("AAPL", "MSFT"), fetched(tmp_path / name, "AAPL", "MSFT"), strict=True
+        ):
+            same(answer, frame, ticker)
+
+
 def test_months_and_days_as_keys(tmp_path):
     frame = made("AAPL", "MSFT")
     for month, rows in frame.groupby(frame["date"].map(lambda day: (day.year, day.month))):
@@ -199,10 +269,70 @@ def test_columns_of_every_type(tmp_path):
                 same(answer, expected, ticker)
 
 
+def with_column(frame, name, values):
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    at = table.schema.get_field_index(name)
+    return table.append_column(name, values) if at < 0 else table.set_column(at, name, values)
+
+
+def test_tickers_of_every_type(tmp_path):
+    frame = made("5", "700")
+    texts = pa.array(frame["ticker"], pa.string())
+    numbers = pa.array(frame["ticker"].astype(int))
+    kinds = {
+        "bytes": texts.cast(pa.binary()),
+        "views": texts.cast(pa.string_view()),
+        "floats": numbers.cast(pa.float64()),
+        "decimals": numbers.cast(pa.decimal128(20, 0)),
+        "padded": pa.array([f"{text} " for text in frame["ticker"]]),
+    }
+    for name, values in kinds.items():
+        (tmp_path / name).mkdir()
+        pq.write_table(with_column(frame, "ticker", values), tmp_path / name / "1.parquet")
+        for first in (None, date(2024, 6, 20)):
+            expected = frame[frame["date"] >= (first or date(1990, 1, 1))]
+            source = ParquetFiles(str(tmp_path / name))
+            for ticker, answer in zip(
+                ("5", "700"), fetched(source, "5", "700", first=first), strict=True
+            ):
+                same(answer, expected, ticker)
+
+
+def test_columns_without_texts(tmp_path):
+    frame = made("AAPL")
+    alone, pairs = frame.drop(columns="ticker"), pa.array([{"a": 1}] * len(frame))
+    periods = pd.PeriodIndex(pd.to_datetime(frame["date"]), freq="D")
+    write_table = pq.write_table
+    write_table(with_column(alone, "more", pairs), tmp_path / "AAPL.parquet")
+    same(*fetched(tmp_path, "AAPL"), frame, "AAPL")
+    for name, values in (("ticker", pairs), ("date", pairs)):
+        write_table(with_column(frame, name, values), tmp_path / "AAPL.parquet")
+        with pytest.raises(BadFile, match=f"column {name}: the column holds struct<a: int64>: a d"):
+            ParquetFiles(str(tmp_path)).state()
+    write(frame.assign(date=periods), tmp_path / "AAPL.parquet")
+    with pytest.raises(BadFile, match="column date: the column holds extension<pandas"):
+        ParquetFiles(str(tmp_path)).state()
+
+
+def test_what_no_file_of_bars_is_keeps_no_other_out(tmp_path):
+    frame = made("AAPL")
+    write(frame.drop(columns="ticker"), tmp_path / "AAPL.parquet")
+    write(pd.DataFrame({"note": ["x"]}), tmp_path / "notes.parquet")
+    source = ParquetFiles(str(tmp_path))
+    aapl, notes = fetched(source, "AAPL", "notes")
+    same(aapl, frame, "AAPL")
+    assert isinstance(notes, BadFile)
+    assert str(notes).startswith(f"{tmp_path}/notes.parquet, line 1, column date: there is no such")
+    assert [getattr(one, "ticker", None) for one in source.listings()] == ["AAPL", None]
+
+
 def test_data_frames_as_pandas_and_yfinance_have_them(tmp_path):
     frame = made("AAPL", "MSFT")
     indexed = frame.assign(date=pd.to_datetime(frame["date"])).set_index("date")
     indexed[indexed["ticker"] == "AAPL"].rename_axis(None).to_parquet(tmp_path / "AAPL.parquet")
+    same(*fetched(tmp_path, "AAPL"), frame, "AAPL")
+    days = frame[frame["ticker"] == "AAPL"].set_index("date").drop(columns="ticker")
+    days.rename_axis(None).to_parquet(tmp_path / "AAPL.parquet")
     same(*fetched(tmp_path, "AAPL"), frame, "AAPL")
     wide = indexed.pivot_table(index="date", columns="ticker")
     (tmp_path / "wide").mkdir()
@@ -330,6 +460,10 @@ def test_a_column_says_the_basis_of_each_ticker(tmp_path):
     write(frame.assign(price_basis="raw"), tmp_path / "bars.parquet")
     with pytest.raises(BadFile, match="AAPL has 'raw': it may be as_traded or"):
         source.listings()
+    basis[len(basis) - 1] = None
+    write(frame.assign(price_basis=basis), tmp_path / "bars.parquet")
+    with pytest.raises(BadFile, match="MSFT has nothing in some rows: it may be as_traded or"):
+        source.listings()
 
 
 def test_what_columns_do_not_tell_is_asked_for(tmp_path):
@@ -395,6 +529,30 @@ def test_files_that_change_are_looked_at_again(tmp_path):
     assert source.listing("MSFT").ticker == "MSFT"
     source.close()
     assert source.state() == "lists 2 tickers"
+
+
+@pytest.mark.parametrize("becomes", ["another", "none"])
+def test_a_file_that_is_replaced_while_it_is_read_is_not_called_broken(
+    tmp_path, monkeypatch, becomes
+):
+    frame, file = made("AAPL", "MSFT"), tmp_path / "1.parquet"
+    write(frame, file, compression="none", use_dictionary=False)
+    source = ParquetFiles(str(tmp_path))
+    rows = Lake.rows
+
+    def replaced(self, tickers, first, last):
+        monkeypatch.setattr(Lake, "rows", rows)
+        file.unlink()
+        if becomes == "another":
+            write(frame[100:], file)
+        return rows(self, tickers, first, last)
+
+    monkeypatch.setattr(Lake, "rows", replaced)
+    for answer in fetched(source, "AAPL", "MSFT"):
+        assert str(answer).startswith(f"{tmp_path} cannot be read: "), becomes
+        assert "its files were changed" in str(answer) or "no Parquet files" in str(answer)
+    write(frame, file)
+    same(*fetched(source, "AAPL"), frame, "AAPL")
 
 
 @pytest.mark.parametrize(
@@ -465,7 +623,9 @@ def test_object_stores_that_do_not_answer(s3, monkeypatch):
         ParquetFiles("s3://lake/x").state()
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"]
+)
 def test_object_stores_that_refuse_the_keys(s3, monkeypatch, code):
     with refusing_store(code) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
