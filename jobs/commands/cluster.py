@@ -48,8 +48,9 @@ def scheduler(
         raise ConfigurationError(source="options", key="--address", reason=reason)
     try:
         asyncio.run(serving.scheduler(settings, where, lambda at: context.say(f"scheduler: {at}")))
-    except OSError as error:
-        raise ConfigurationError(source="options", key="--address", reason=str(error)) from None
+    except (OSError, RuntimeError) as error:
+        reason = connection.first_cause(error)
+        raise ConfigurationError(source="options", key="--address", reason=reason) from None
 
 
 @cluster.command()

@@ -26,7 +26,7 @@ from jobs.workers.pool import Workers
 from jobs.workers.process import Desk, Open, introduced
 from stockbatch.config import Settings
 from stockbatch.engine.training import cores
-from stockbatch.exceptions import ConfigurationError, NoCluster, UnsuitableWorker
+from stockbatch.exceptions import ConfigurationError, NoCluster, UnsuitableWorker, WorkNotDone
 
 CONNECTING = 10.0
 """Seconds that a scheduler has for its first answer."""
@@ -73,8 +73,19 @@ def introductions(settings: Settings, engine: Engine) -> list[UnsuitableWorker |
     hush()
     with dask.config.set(DASK), _client(settings) as client:
         expected = agreement.agreed(settings, engine)
-        answers = client.run(introduced, on_error="return")
+        # One by one: who is suspended answers nobody, and is named.
+        answers = {address: _introduction(client, address) for address in client.nthreads()}
     return [_refused(address, answer, expected) for address, answer in sorted(answers.items())]
+
+
+def _introduction(client: Client, address: str) -> tuple[str, dict[str, str]] | Exception:
+    try:
+        asked: Mapping[str, tuple[str, dict[str, str]] | Exception] = client.run(
+            introduced, workers=[address], on_error="return", callback_timeout=CONNECTING
+        )
+    except TimeoutError:
+        return WorkNotDone(reason=f"it has not answered for {CONNECTING:g} s")
+    return asked[address]
 
 
 def _refused(

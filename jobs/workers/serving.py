@@ -38,9 +38,10 @@ async def scheduler(settings: Settings, address: Address, ready: Callable[[str],
     hush()
     secure = security(settings)
     protocol = "tls" if secure else "tcp"
+    stop = _told_to_stop()
     with dask.config.set(DASK):
         async with Scheduler(
-            host=address.host,
+            host=str(address).rpartition(":")[0],  # an IPv6 one in brackets
             port=address.port,
             protocol=f"{protocol}://",
             security=secure,
@@ -48,7 +49,7 @@ async def scheduler(settings: Settings, address: Address, ready: Callable[[str],
             dashboard_address="127.0.0.1:0",
         ) as made:
             ready(made.address)
-            await _told_to_stop().wait()
+            await stop.wait()
 
 
 async def workers(

@@ -28,7 +28,7 @@ from jobs.replay.tune import tune
 from jobs.workers import connection, pool, serving
 from jobs.workers.agreement import decisive
 from jobs.workers.pool import Workers
-from stockbatch.config import PREFIX
+from stockbatch.config import PREFIX, Address
 from stockbatch.exceptions import ConfigurationError, RunStopped, WorkNotDone
 from stockbatch.methods import risk
 from stockbatch.records import Action, Reason
@@ -310,8 +310,8 @@ def _awaited(number):
     return [bool(int(mask.split()[0], 16) >> (signal.SIGINT - 1) & 1) for mask in masks]
 
 
-def _workers():
-    children = psutil.Process().children()
+def _workers(parent=None):
+    children = psutil.Process(parent).children()
     return [one for one in children if any("spawn_main" in word for word in one.cmdline())]
 
 
@@ -513,6 +513,32 @@ def test_a_certificate_that_is_none_is_named(shared, tmp_path, caplog, name, con
     assert re.search(reason, caplog.text)
 
 
+def test_a_scheduler_listens_on_ipv6_and_says_where_it_cannot(app):
+    settings = app.settings
+
+    async def listen(address):
+        def ready(at):
+            said.append(at)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        await serving.scheduler(settings, Address.parse(address), ready)
+
+    said = []
+    asyncio.run(listen("[::1]:0"))
+    assert said[0].startswith("tcp://[::1]:")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        arguments = ["cluster", "scheduler", "--address", f"127.0.0.1:{taken.getsockname()[1]}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs", *arguments],
+            env=_environment(settings),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: options: --address: .*Address already in use\n", done.stderr)
+
+
 class _Slow:
     """A nanny whose process needs a while to start."""
 
@@ -567,6 +593,13 @@ def test_the_doctor_names_who_would_be_refused(cluster, shared):
         assert f"Worker {socket.gethostname()}-{number} at tls://" in said
     assert "retrain_after_sessions is 5 there and 7 here" in said
     scheduler, workers = cluster
+    one = next(child for child in _workers(workers.pid))
+    one.suspend()
+    state, said = doctor(shared.settings)
+    one.resume()
+    assert state == "wrong"
+    assert "of 2 workers, 1 refused" in said
+    assert "it has not answered for 10 s" in said
     workers.terminate()
     workers.wait(60)
     state, said = doctor(shared.settings)
