@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -311,8 +311,12 @@ def _awaited(number):
 
 
 def _workers(parent=None):
-    children = psutil.Process(parent).children()
-    return [one for one in children if any("spawn_main" in word for word in one.cmdline())]
+    found = []
+    for one in psutil.Process(parent).children():
+        with suppress(psutil.NoSuchProcess):  # what other tests have left may be ending
+            if any("spawn_main" in word for word in one.cmdline()):
+                found.append(one)
+    return found
 
 
 def test_what_killed_workers_have_left_is_removed(tmp_path, monkeypatch):
