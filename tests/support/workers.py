@@ -26,8 +26,11 @@ from stockbatch import config, database
 from stockbatch.config import Settings
 from stockbatch.engine.training import TrainingProcess
 from tests.support.evenings import evening
-from tests.support.market import NOW
+from tests.support.market import NOW, TICKERS
 from tests.support.plain import PlainProcess, PlainTrainer
+
+MORE = (*TICKERS, "DDD", "EEE", "FFF")
+"""Tickers of which some are left when a worker has one."""
 
 
 @contextmanager
@@ -102,6 +105,21 @@ def open_otherwise(settings: Settings) -> Iterator[App]:
     """Be a worker whose settings are not those of whoever sends orders."""
     with open_plain(settings.model_copy(update={"retrain_after_sessions": 99})) as app:
         yield app
+
+
+def alone(app: App) -> None:
+    """Let an App have no workers any more."""
+    app.settings = app.settings.model_copy(update={"workers": 0})
+
+
+def workers_of(parent: int | None = None) -> list[psutil.Process]:
+    """Return the workers that a process has started, by default this one."""
+    found = []
+    for one in psutil.Process(parent).children():
+        with suppress(psutil.NoSuchProcess):  # what other tests have left may be ending
+            if any("spawn_main" in word for word in one.cmdline()):
+                found.append(one)
+    return found
 
 
 def fault(home: Path, event: str, number: signal.Signals) -> None:
