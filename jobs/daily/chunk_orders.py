@@ -50,15 +50,10 @@ class ChunkOrder:
     """Whether somebody has died of it, or of what it is half of."""
 
     def halves(self) -> list[ChunkOrder]:
-        """Return what to try where nobody outlives this: each half; one ticker untrained, once.
-
-        Who died of one ticker alone may have died of anything.
-        """
-        if not self.again:
-            return [replace(self, ids=ids, again=True) for ids in halved(self.ids) or [self.ids]]
-        if len(self.ids) == 1:
-            return [replace(self, failure=str(WorkerDied()))] if self.failure is None else []
-        return [replace(self, ids=ids) for ids in halved(self.ids)]
+        """Return what to try where nobody outlives this: parts; one ticker untrained, at last."""
+        if parts := halved(self.ids, again=self.again):
+            return [replace(self, ids=ids, again=True) for ids in parts]
+        return [replace(self, failure=str(WorkerDied()))] if self.failure is None else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,8 +49,8 @@ class BlockOrder:
     """Whether somebody has died of it, or of what it is half of."""
 
     def halves(self) -> list[BlockOrder]:
-        """Return what to try where nobody outlives this; of one ticker itself, once."""
-        parts = halved(self.ids) or ([] if self.again else [self.ids])
+        """Return what to try where nobody outlives this."""
+        parts = halved(self.ids, again=self.again)
         return [replace(self, ids=ids, again=True) for ids in parts]
 
 

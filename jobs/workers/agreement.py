@@ -54,7 +54,12 @@ def unlike(own: Mapping[str, str], expected: Mapping[str, str]) -> str:
     )
 
 
-def halved(ids: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return both halves of the tickers of an order, nothing of a single one."""
+def halved(ids: tuple[int, ...], *, again: bool = True) -> list[tuple[int, ...]]:
+    """Return both halves of the tickers of an order; of a single one itself, unless `again`.
+
+    Who has died of it once may have died of anything.
+    """
     middle = len(ids) // 2
-    return [ids[:middle], ids[middle:]] if middle else []
+    if middle:
+        return [ids[:middle], ids[middle:]]
+    return [] if again else [ids]

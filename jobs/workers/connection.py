@@ -22,7 +22,7 @@ from jobs import files
 from jobs.app import App, running
 from jobs.isolation import told
 from jobs.workers import agreement
-from jobs.workers.pool import Workers
+from jobs.workers.pool import PATIENCE, Workers
 from jobs.workers.process import Desk, Open, introduced
 from stockbatch.config import Settings
 from stockbatch.engine.training import cores
@@ -36,7 +36,7 @@ DASK = {
     # A worker that is suspended, or cut off, loses its order.
     "distributed.scheduler.worker-ttl": "60s",
     # An order for a worker that is gone by then is done by who sent it.
-    "distributed.scheduler.no-workers-timeout": "30s",
+    "distributed.scheduler.no-workers-timeout": f"{PATIENCE}s",
     # Who takes too much memory is ended; it would not be asked any more before, and never again.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

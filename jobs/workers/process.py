@@ -40,8 +40,9 @@ class Desk(WorkerPlugin):
         """Open the database; Ctrl-C is for whoever started this process, who ends it."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         logs.configure(logging.WARNING)
-        # Never closed: this process ends without it.
-        self.app = self._open(self._settings).__enter__()
+        # Kept, because it would close itself when nobody has it; this process ends without that.
+        self._opened = self._open(self._settings)
+        self.app = self._opened.__enter__()
         self.address = worker.address
         self.agreed = agreement.agreed(self.app.settings, self.app.engine)
         self._kept: dict[str, tuple[Hashable, Any]] = {}

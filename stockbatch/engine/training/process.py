@@ -61,9 +61,10 @@ class TrainingProcess:
         if self._child:
             self._end(self._child, kill=error is not None)
 
-    def start(self) -> None:
+    def start(self) -> subprocess.Popen[bytes]:
         """Have a child load TensorFlow, which takes seconds, while something else is done."""
         self._child = self._child or self._start()
+        return self._child
 
     def discard(self) -> None:
         """End the child with all it has built; the next fit starts another."""
@@ -118,9 +119,7 @@ class TrainingProcess:
         overdue = overdue or (lambda: False)
         if overdue():
             raise TrainingOverdue
-        self.start()
-        child = self._child
-        assert child
+        child = self.start()
         assert child.stdin
         assert child.stdout
         try:

@@ -13,7 +13,7 @@ from tests.support.market import (
 )
 
 support = Later("tests.support.workers")
-"""Not imported here: what a run logs would not be captured once Dask had been."""
+"""Not imported here: pytest would give its handler to the loggers of Dask, which hushes them."""
 
 
 @pytest.fixture(autouse=True)
